@@ -1,0 +1,92 @@
+"""Boxes and letterbox geometry, used by everything below.
+
+A box is `xyxy` in pixels, continuous and half-open: the pixel in the top-left corner spans (0, 0, 1, 1).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+FILL = 114
+"""Grey level (0-255) that letterboxing pads with, by convention of the YOLO family."""
+
+Align = Literal["center", "topleft"]
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where a resized image lies on its square canvas.
+
+    Attributes:
+        scale: canvas pixels per image pixel.
+        left: columns of padding before the image.
+        top: rows of padding above the image.
+        width: columns of the resized image.
+        height: rows of the resized image.
+        imgsz: side of the canvas in pixels.
+    """
+
+    scale: float
+    left: int
+    top: int
+    width: int
+    height: int
+    imgsz: int
+
+    def to_canvas(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map `xyxy` boxes (n, 4) from image pixels to canvas pixels."""
+        return boxes * np.float32(self.scale) + self._offset()
+
+    def to_image(self, boxes: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+        """Map `xyxy` boxes (n, 4) from canvas pixels to pixels of an image of that size, clipped to it."""
+        image = (boxes - self._offset()) / np.float32(self.scale)
+        limit = np.array([width, height, width, height], np.float32)
+        return np.minimum(np.maximum(image, 0), limit)
+
+    def _offset(self) -> NDArray[np.float32]:
+        return np.array([self.left, self.top, self.left, self.top], np.float32)
+
+
+def fit(width: int, height: int, imgsz: int, align: Align = "center") -> Letterbox:
+    """Geometry that makes the longest side `imgsz` pixels and keeps the aspect ratio."""
+    scale = imgsz / max(width, height)
+    new_w, new_h = max(1, round(width * scale)), max(1, round(height * scale))
+    left = (imgsz - new_w) // 2 if align == "center" else 0
+    top = (imgsz - new_h) // 2 if align == "center" else 0
+    return Letterbox(scale, left, top, new_w, new_h, imgsz)
+
+
+def letterbox(
+    image: NDArray[np.uint8], imgsz: int, align: Align = "center", fill: int = FILL
+) -> tuple[NDArray[np.uint8], Letterbox]:
+    """Resize an image (H, W, 3) to fit a square canvas (imgsz, imgsz, 3) and pad the rest with `fill`.
+
+    Every runtime and every stage prepares images with this function, so that none sees other pixels.
+    """
+    geometry = fit(image.shape[1], image.shape[0], imgsz, align)
+    if (geometry.height, geometry.width) != image.shape[:2]:
+        shrinks = geometry.scale < 1
+        image = cv2.resize(  # type: ignore[assignment]
+            image,
+            (geometry.width, geometry.height),
+            interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+        )
+    canvas = np.full((imgsz, imgsz, 3), fill, np.uint8)
+    rows = slice(geometry.top, geometry.top + geometry.height)
+    columns = slice(geometry.left, geometry.left + geometry.width)
+    canvas[rows, columns] = image
+    return canvas, geometry
+
+
+def iou_matrix(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of every box of `a` (n, 4) with every box of `b` (m, 4), as (n, m) in [0, 1]."""
+    size = (torch.min(a[:, None, 2:], b[None, :, 2:]) - torch.max(a[:, None, :2], b[None, :, :2])).clamp(0)
+    overlap = size.prod(2)
+    area_a = (a[:, 2:] - a[:, :2]).prod(1)
+    area_b = (b[:, 2:] - b[:, :2]).prod(1)
+    return overlap / (area_a[:, None] + area_b[None] - overlap).clamp_min(1e-9)

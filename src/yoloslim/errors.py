@@ -1,0 +1,37 @@
+"""Errors that a person can act on: each names the thing, the value and the way out."""
+
+
+class YoloslimError(Exception):
+    """Base of every error this project raises on purpose; the front doors print it without a traceback."""
+
+
+class ConfigError(YoloslimError):
+    """A value in params.yaml, or on a command line, is unknown or out of range."""
+
+
+class DataError(YoloslimError):
+    """Images, annotations, archives or image sets that cannot be used."""
+
+
+class ModelError(YoloslimError):
+    """A model file or architecture that cannot be built, read or matched."""
+
+
+class TraceError(YoloslimError):
+    """A network holds an operation whose effect on channels is not understood."""
+
+
+class PruneError(YoloslimError):
+    """A pruning request that cannot be met, or a cut that failed its certificate."""
+
+
+class TrainError(YoloslimError):
+    """Training that cannot go on: non-finite loss, collapse, no memory."""
+
+
+class DeployError(YoloslimError):
+    """Export, compilation or a device that failed."""
+
+
+class TrackingError(YoloslimError):
+    """A tracking server that cannot be reached or refuses."""
