@@ -1,0 +1,1 @@
+"""Blocks, architectures as YAML, the Detector and its one-file store."""

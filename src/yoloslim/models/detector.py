@@ -1,0 +1,183 @@
+"""The Detector: a network built from a ModelSpec, giving raw logits."""
+
+import copy
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from yoloslim.errors import ModelError
+from yoloslim.models.blocks import C3, SPPF, Concat, Conv, Detect
+from yoloslim.models.spec import Anchor, LayerSpec, ModelSpec, build_spec
+
+
+class Detector(nn.Module):
+    """A YOLO detector. `forward` maps RGB images in [0, 1] to raw logits; see `evaluation.decode`."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.model = nn.ModuleList(_build_layers(spec))
+        for path in spec.removed:
+            remove_unit(self, path)
+        resize_to(self, spec.widths)
+        _init_head_bias(cast(Detect, self.model[-1]), spec)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map images (B, 3, H, W), H and W multiples of 32, to logits (B, anchors, h, w, 5 + nc) by level."""
+        outputs: list[Tensor] = []
+        for layer, module in zip(self.spec.layers, self.model, strict=True):
+            sources = [x if i == -1 else outputs[i] for i in layer.inputs]
+            x = module(sources if len(sources) > 1 else sources[0])
+            outputs.append(x)
+        return x  # type: ignore[return-value]  # the last layer is Detect
+
+
+def build_detector(
+    name: str,
+    classes: tuple[str, ...],
+    imgsz: int = 640,
+    anchors: tuple[tuple[Anchor, ...], ...] | None = None,
+) -> Detector:
+    """Build a freshly initialised model such as `yolov5n` for the given classes.
+
+    Raises:
+        ModelError: no such model.
+    """
+    return Detector(build_spec(name, classes, imgsz, anchors))
+
+
+def _build_layers(spec: ModelSpec) -> list[nn.Module]:
+    modules: list[nn.Module] = []
+    widths: list[int] = []
+    for index, layer in enumerate(spec.layers):
+        try:
+            c_in = [widths[index - 1 if i == -1 else i] if index else 3 for i in layer.inputs]
+        except IndexError as error:
+            raise ModelError(
+                f"layer {index} ({layer.block}) reads layer {layer.inputs}, which is not before it"
+            ) from error
+        module, c_out = _build_layer(layer, c_in, spec)
+        modules.append(module)
+        widths.append(c_out)
+    return modules
+
+
+def _build_layer(layer: LayerSpec, c_in: list[int], spec: ModelSpec) -> tuple[nn.Module, int]:
+    c_out = layer.channels or sum(c_in)
+    match layer.block:
+        case "Conv":
+            module: nn.Module = Conv(c_in[0], c_out, layer.kernel or 1, layer.stride or 1, layer.padding)
+        case "C3":
+            module = C3(c_in[0], c_out, layer.repeats or 1, layer.shortcut is not False)
+        case "SPPF":
+            module = SPPF(c_in[0], c_out, layer.kernel or 5)
+        case "Upsample":
+            module = nn.Upsample(scale_factor=2, mode="nearest")
+        case "Concat":
+            module = Concat()
+        case "Detect":
+            module = Detect(c_in, len(spec.anchors[0]), spec.nc)
+        case other:
+            raise ModelError(f"block '{other}' is not known; known: Conv, C3, SPPF, Upsample, Concat, Detect")
+    return module, c_out
+
+
+def _init_head_bias(head: Detect, spec: ModelSpec) -> None:
+    """Start from honest priors: about 8 objects a 640-pixel image, classes equally likely (RetinaNet, 1708.02002)."""
+    for module, stride in zip(head.m, spec.strides, strict=True):
+        bias = cast(nn.Conv2d, module).bias
+        assert bias is not None
+        with torch.no_grad():
+            b = bias.view(head.anchors_per_level, -1)
+            b[:, 4] += math.log(8 / (640 / stride) ** 2)
+            b[:, 5:] += math.log(0.6 / (spec.nc - 0.99999))
+
+
+def remove_unit(model: nn.Module, path: str) -> None:
+    """Put the identity in the place of a residual unit.
+
+    Raises:
+        ModelError: the model has no module at that path.
+    """
+    parent_path, _, name = path.rpartition(".")
+    try:
+        parent = model.get_submodule(parent_path)
+        model.get_submodule(path)
+    except AttributeError as error:
+        raise ModelError(f"cannot remove unit '{path}': the model has no such module") from error
+    setattr(parent, name, nn.Identity())
+
+
+def resize_to(model: nn.Module, widths: dict[str, tuple[int, int]]) -> None:
+    """Give convolutions and BatchNorms other channel counts, in place; their weights start afresh.
+
+    Args:
+        model: any network.
+        widths: module path -> (in, out); the two are equal for a BatchNorm. Depthwise convolutions stay depthwise.
+
+    Raises:
+        ModelError: a path that does not exist or is neither of the two.
+    """
+    for path, (c_in, c_out) in widths.items():
+        try:
+            old = model.get_submodule(path)
+        except AttributeError as error:
+            raise ModelError(f"the widths table names '{path}', which the model has not") from error
+        parent_path, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent_path), name, _resized(old, path, c_in, c_out))
+
+
+def _resized(old: nn.Module, path: str, c_in: int, c_out: int) -> nn.Module:
+    if isinstance(old, nn.BatchNorm2d):
+        return nn.BatchNorm2d(c_out, eps=old.eps, momentum=old.momentum)
+    if not isinstance(old, nn.Conv2d):
+        raise ModelError(
+            f"the widths table names '{path}', a {type(old).__name__}: only Conv2d and BatchNorm2d have widths"
+        )
+    depthwise = old.groups > 1 and old.groups == old.in_channels
+    return nn.Conv2d(
+        c_in,
+        c_out,
+        old.kernel_size,  # type: ignore[arg-type]
+        old.stride,  # type: ignore[arg-type]
+        old.padding,  # type: ignore[arg-type]
+        old.dilation,  # type: ignore[arg-type]
+        groups=c_in if depthwise else old.groups,
+        bias=old.bias is not None,
+    )
+
+
+def fuse(model: Detector) -> Detector:
+    """Copy of the model in eval mode with every BatchNorm folded into the convolution before it."""
+    fused = copy.deepcopy(model).eval()
+    for module in fused.modules():
+        if isinstance(module, Conv) and isinstance(module.bn, nn.BatchNorm2d):
+            module.conv = fuse_conv_bn_eval(module.conv, module.bn)
+            module.bn = nn.Identity()
+    return fused
+
+
+def count_params(model: nn.Module) -> int:
+    """Number of trainable values, biases and BatchNorm scales included."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def count_macs(model: nn.Module, imgsz: int) -> int:
+    """Multiply-adds of all convolutions for one square image; GFLOPs are 2 * MACs / 1e9."""
+    total = 0
+
+    def add(module: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal total
+        weight = cast(nn.Conv2d, module).weight
+        total += weight[0].numel() * output[0].numel()
+
+    probe = copy.deepcopy(model).to("meta").eval()
+    for module in probe.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(add)
+    with torch.no_grad():
+        probe(torch.zeros(1, 3, imgsz, imgsz, device="meta"))
+    return total
