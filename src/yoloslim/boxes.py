@@ -40,7 +40,7 @@ class Letterbox:
 
     def to_canvas(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map `xyxy` boxes (n, 4) from image pixels to canvas pixels."""
-        return boxes * np.float32(self.scale) + self._offset()
+        return np.asarray(boxes * np.float32(self.scale) + self._offset(), np.float32)
 
     def to_image(self, boxes: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
         """Map `xyxy` boxes (n, 4) from canvas pixels to pixels of an image of that size, clipped to it."""
@@ -71,7 +71,7 @@ def letterbox(
     geometry = fit(image.shape[1], image.shape[0], imgsz, align)
     if (geometry.height, geometry.width) != image.shape[:2]:
         shrinks = geometry.scale < 1
-        image = cv2.resize(  # type: ignore[assignment]
+        image = cv2.resize(
             image,
             (geometry.width, geometry.height),
             interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
@@ -84,7 +84,7 @@ def letterbox(
 
 
 def iou_matrix(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of every box of `a` (n, 4) with every box of `b` (m, 4), as (n, m) in [0, 1]."""
+    """Intersection over union of all boxes of `a` (n, 4) with all of `b` (m, 4): (n, m) in [0, 1]."""
     size = (torch.min(a[:, None, 2:], b[None, :, 2:]) - torch.max(a[:, None, :2], b[None, :, :2])).clamp(0)
     overlap = size.prod(2)
     area_a = (a[:, 2:] - a[:, :2]).prod(1)

@@ -86,7 +86,7 @@ def _build_layer(layer: LayerSpec, c_in: list[int], spec: ModelSpec) -> tuple[nn
 
 
 def _init_head_bias(head: Detect, spec: ModelSpec) -> None:
-    """Start from honest priors: about 8 objects a 640-pixel image, classes equally likely (RetinaNet, 1708.02002)."""
+    """Start from honest priors: 8 objects a 640-pixel image, classes equally likely (arXiv 1708.02002)."""
     for module, stride in zip(head.m, spec.strides, strict=True):
         bias = cast(nn.Conv2d, module).bias
         assert bias is not None
@@ -116,7 +116,7 @@ def resize_to(model: nn.Module, widths: dict[str, tuple[int, int]]) -> None:
 
     Args:
         model: any network.
-        widths: module path -> (in, out); the two are equal for a BatchNorm. Depthwise convolutions stay depthwise.
+        widths: module path -> (in, out); equal for a BatchNorm. Depthwise stays depthwise.
 
     Raises:
         ModelError: a path that does not exist or is neither of the two.
@@ -135,7 +135,7 @@ def _resized(old: nn.Module, path: str, c_in: int, c_out: int) -> nn.Module:
         return nn.BatchNorm2d(c_out, eps=old.eps, momentum=old.momentum)
     if not isinstance(old, nn.Conv2d):
         raise ModelError(
-            f"the widths table names '{path}', a {type(old).__name__}: only Conv2d and BatchNorm2d have widths"
+            f"the widths table names '{path}', a {type(old).__name__}, not Conv2d or BatchNorm2d"
         )
     depthwise = old.groups > 1 and old.groups == old.in_channels
     return nn.Conv2d(
