@@ -40,13 +40,13 @@ class Letterbox:
 
     def to_canvas(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map `xyxy` boxes (n, 4) from image pixels to canvas pixels."""
-        return np.asarray(boxes * np.float32(self.scale) + self._offset(), np.float32)
+        return np.asarray(boxes * self.scale + self._offset(), np.float32)
 
     def to_image(self, boxes: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
         """Map `xyxy` boxes (n, 4) from canvas pixels to pixels of an image of that size, clipped to it."""
         image = (boxes - self._offset()) / np.float32(self.scale)
         limit = np.array([width, height, width, height], np.float32)
-        return np.minimum(np.maximum(image, 0), limit)
+        return np.asarray(np.clip(image, 0, limit), np.float32)
 
     def _offset(self) -> NDArray[np.float32]:
         return np.array([self.left, self.top, self.left, self.top], np.float32)

@@ -25,9 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise YoloslimError(
-            f"cannot write {path}: {error.strerror or error}; nothing was replaced"
-        ) from error
+        raise YoloslimError(f"cannot write {path}: {error.strerror or error}; nothing was replaced") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -48,9 +46,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
         temporary.replace(path)
     except OSError as error:
-        raise YoloslimError(
-            f"cannot write {path}: {error.strerror or error}; nothing was replaced"
-        ) from error
+        raise YoloslimError(f"cannot write {path}: {error.strerror or error}; nothing was replaced") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -134,9 +134,7 @@ def _resized(old: nn.Module, path: str, c_in: int, c_out: int) -> nn.Module:
     if isinstance(old, nn.BatchNorm2d):
         return nn.BatchNorm2d(c_out, eps=old.eps, momentum=old.momentum)
     if not isinstance(old, nn.Conv2d):
-        raise ModelError(
-            f"the widths table names '{path}', a {type(old).__name__}, not Conv2d or BatchNorm2d"
-        )
+        raise ModelError(f"the widths table names '{path}', a {type(old).__name__}, not Conv2d or BatchNorm2d")
     depthwise = old.groups > 1 and old.groups == old.in_channels
     return nn.Conv2d(
         c_in,

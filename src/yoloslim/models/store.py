@@ -63,11 +63,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{path} is not a readable safetensors file ({error}); was its copying cut short?"
-        ) from error
+        raise ModelError(f"{path} is not a readable safetensors file ({error}); was its copying cut short?") from error
     if metadata.get("format") != FORMAT:
-        raise ModelError(
-            f"{path} is not a yoloslim model (format {metadata.get('format')!r}, wanted {FORMAT!r})"
-        )
+        raise ModelError(f"{path} is not a yoloslim model (format {metadata.get('format')!r}, wanted {FORMAT!r})")
     return metadata, state
