@@ -1,0 +1,158 @@
+"""Fetch the official VOC2007 archives: several mirrors, resumed where they broke off, believed by checksum only."""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+import requests
+from tqdm import tqdm
+
+from yoloslim.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+VOC2007_MD5: Mapping[str, str] = MappingProxyType(
+    {
+        "VOCtrainval_06-Nov-2007.tar": "c52e279531787c972589f7e41ab4ae64",
+        "VOCtest_06-Nov-2007.tar": "b6e924de25625d8de591ea690078ad9f",
+    }
+)
+"""MD5 by archive name."""
+
+VOC2007_MIRRORS = (
+    "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/",
+    "https://pjreddie.com/media/files/",
+)
+"""Where the archives lie, in the order they are tried; MD5 makes plain http acceptable."""
+
+CHUNK = 2**20
+TRIES = 4
+"""Connections a mirror is given as long as it breaks off; every one goes on where the last stopped."""
+TIMEOUT_S = 30
+
+
+class DownloadParams(Protocol):
+    """What `fetch_voc2007` reads of the section `data`."""
+
+    @property
+    def mirrors(self) -> Sequence[str]:
+        """Folders of the archives as URLs; empty takes the usual ones."""
+
+    @property
+    def download_dir(self) -> str:
+        """Where archives are kept between runs."""
+
+
+def fetch_voc2007(params: DownloadParams, md5: Mapping[str, str] = VOC2007_MD5) -> list[Path]:
+    """Paths of the trainval and test archives, downloaded where they are not there yet.
+
+    Raises:
+        DataError: no mirror gave an archive with the right checksum, or the disk is full.
+    """
+    mirrors = tuple(params.mirrors) or VOC2007_MIRRORS
+    return [fetch(name, checksum, mirrors, Path(params.download_dir)) for name, checksum in md5.items()]
+
+
+def fetch(name: str, md5: str, mirrors: Sequence[str], folder: Path) -> Path:
+    """Download one archive into `folder`, or take the one that lies there.
+
+    An unfinished download stays as `<name>.part` and is resumed, also by the next run and from another mirror. A
+    wrong checksum deletes it.
+
+    Raises:
+        DataError: as `fetch_voc2007`; the message tells what each mirror answered and how to help oneself.
+    """
+    path = folder / name
+    if path.is_file():
+        if _md5(path) == md5:
+            return path
+        logger.warning("%s has a wrong checksum and is downloaded again", path)
+        path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{name}.part"
+    failures = []
+    for mirror in mirrors:
+        url = f"{mirror.rstrip('/')}/{name}"
+        resumed = part.exists()
+        failure = _from_mirror(url, part, md5)
+        if failure and resumed and not part.exists():
+            failure = _from_mirror(url, part, md5)  # the old part may have been the wrong half
+        if not failure:
+            part.replace(path)
+            return path
+        logger.warning("%s: %s", url, failure)
+        failures.append(f"{url}: {failure}")
+    raise DataError(
+        f"{name} could not be downloaded ({'; '.join(failures)}). Check the network, add a mirror to data.mirrors, "
+        f"put the file into {folder} by hand, or take data.source=scenes, which needs none"
+    )
+
+
+def _from_mirror(url: str, part: Path, md5: str) -> str:
+    """Complete `part` from one mirror; returns what went wrong, empty when nothing did."""
+    failure = ""
+    for _ in range(TRIES):
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _append(url, part)
+        except requests.RequestException as error:
+            failure = f"{type(error).__name__}: {error}"
+            if part.exists() and part.stat().st_size > before:
+                continue
+            return failure
+        found = _md5(part)
+        if found == md5:
+            return ""
+        part.unlink()
+        return f"MD5 is {found}, not {md5}"
+    return failure
+
+
+def _append(url: str, part: Path) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    # identity: a compressed answer would make byte positions meaningless
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as answer:
+        if answer.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # nothing is missing, or the part is too long: the checksum tells
+        answer.raise_for_status()
+        resumes = answer.status_code == requests.codes.partial_content
+        have = have if resumes else 0
+        missing = int(answer.headers.get("Content-Length", 0))
+        _check_space(part, missing)
+        with (
+            part.open("ab" if resumes else "wb") as stream,
+            tqdm(
+                total=have + missing or None,
+                initial=have,
+                unit="B",
+                unit_scale=True,
+                desc=part.stem,
+                disable=None,
+            ) as bar,
+        ):
+            received = 0
+            for chunk in answer.iter_content(CHUNK):
+                stream.write(chunk)
+                received += len(chunk)
+                bar.update(len(chunk))
+    if received < missing:  # older urllib3 ends a cut connection as if it were complete
+        raise requests.ConnectionError(f"broke off after {received} of {missing} bytes")
+
+
+def _check_space(part: Path, missing: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if missing > free:
+        raise DataError(
+            f"{part.parent} has {free / 1e6:.0f} MB left, {missing / 1e6:.0f} MB are missing of {part.stem}; "
+            f"make room, or point data.download_dir elsewhere"
+        )
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

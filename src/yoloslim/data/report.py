@@ -1,0 +1,133 @@
+"""The validation report: what a prepared folder holds, and what of the source did not get into it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from yoloslim.data.checks import BoxNote
+from yoloslim.data.voc import Annotation
+from yoloslim.errors import DataError
+
+MAX_PROBLEM_SHARE = 0.2
+"""Share of unusable images above which a data set is refused: so many are a wrong path, not bad luck."""
+
+
+@dataclass(frozen=True)
+class ReportedImage:
+    """One usable image, as the report counts it."""
+
+    name: str
+    annotation: Annotation
+    bytes_key: str
+    pixels_key: str
+
+
+@dataclass
+class Findings:
+    """What was found wrong on the way, in a stable order."""
+
+    left_out: list[dict[str, str]] = field(default_factory=list)
+    dropped: list[BoxNote] = field(default_factory=list)
+    clipped: list[BoxNote] = field(default_factory=list)
+    size_mismatches: list[dict[str, object]] = field(default_factory=list)
+    images_without_xml: list[str] = field(default_factory=list)
+    converted_to_jpeg: int = 0
+
+
+def build_report(
+    source: str,
+    classes: Sequence[str],
+    splits: Mapping[str, Sequence[ReportedImage]],
+    findings: Findings,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Count images and boxes by split and class, and list every oddity; the result is plain JSON."""
+    annotations = {split: [image.annotation for image in images] for split, images in splits.items()}
+    return {
+        "source": source,
+        "classes": list(classes),
+        "notes": list(notes),
+        "images": {split: len(images) for split, images in splits.items()},
+        "images_without_objects": {
+            split: sum(len(item) == 0 for item in items) for split, items in annotations.items()
+        },
+        "boxes": {split: _boxes_per_class(items, classes) for split, items in annotations.items()},
+        "boxes_total": {split: sum(len(item) for item in items) for split, items in annotations.items()},
+        "boxes_difficult": {
+            split: sum(int(item.difficult.sum()) for item in items) for split, items in annotations.items()
+        },
+        "boxes_truncated": {
+            split: sum(int(item.truncated.sum()) for item in items) for split, items in annotations.items()
+        },
+        "dropped_boxes": [note.as_dict() for note in findings.dropped],
+        "clipped_boxes": [note.as_dict() for note in findings.clipped],
+        "left_out": findings.left_out,
+        "images_without_xml": findings.images_without_xml,
+        "size_mismatches": findings.size_mismatches,
+        "converted_to_jpeg": findings.converted_to_jpeg,
+        "duplicates": find_duplicates(splits),
+    }
+
+
+def find_duplicates(splits: Mapping[str, Sequence[ReportedImage]]) -> list[dict[str, object]]:
+    """Images that stand in more than one split: by name, by bytes, or by decoded pixels alone.
+
+    Two splits made of the same names throughout (VOC's habit of test as val) are not listed; `prepare` notes them.
+    """
+    found = _across(splits, "name", set())
+    same_bytes = _across(splits, "bytes_key", set())
+    known = {str(item["names"]) for item in same_bytes}
+    return found + same_bytes + _across(splits, "pixels_key", known)
+
+
+def check_problem_share(left_out: Sequence[Mapping[str, str]], total: int) -> None:
+    """Refuse a data set of which too much cannot be used.
+
+    Raises:
+        DataError: more than a fifth of `total` images was left out; the message quotes the first reasons.
+    """
+    if total == 0 or len(left_out) <= MAX_PROBLEM_SHARE * total:
+        return
+    first = "; ".join(item["reason"] for item in left_out[:3])
+    raise DataError(
+        f"{len(left_out)} of {total} images cannot be used, more than {MAX_PROBLEM_SHARE:.0%}: {first}"
+        f"{'; ...' if len(left_out) > 3 else ''}. Repair them, or check data.path and the image sets"
+    )
+
+
+def check_not_empty(splits: Mapping[str, Sequence[object]], origins: Mapping[str, str]) -> None:
+    """Refuse an empty split.
+
+    Raises:
+        DataError: names the split, where it came from (`origins`) and the parameter that fills it.
+    """
+    for split, images in splits.items():
+        if not images:
+            raise DataError(
+                f"split '{split}' ({origins[split]}) has no usable image; name an image set that has some in "
+                f"data.{split}_set, or raise what its split is made of"
+            )
+
+
+def _boxes_per_class(annotations: Sequence[Annotation], classes: Sequence[str]) -> dict[str, int]:
+    counts = Counter(int(label) for item in annotations for label in item.labels)
+    return {name: counts[index] for index, name in enumerate(classes)}
+
+
+def _across(splits: Mapping[str, Sequence[ReportedImage]], key: str, known: set[str]) -> list[dict[str, object]]:
+    same = {"name": "name", "bytes_key": "bytes", "pixels_key": "pixels"}[key]
+    names_of: dict[str, dict[str, set[str]]] = {}
+    member_sets = {split: frozenset(image.name for image in images) for split, images in splits.items()}
+    for split, images in splits.items():
+        if any(member_sets[split] == member_sets[other] for other in splits if other < split):
+            continue
+        for image in images:
+            names_of.setdefault(getattr(image, key), {}).setdefault(split, set()).add(image.name)
+    found: list[dict[str, object]] = []
+    for by_split in names_of.values():
+        names = sorted(set().union(*by_split.values()))
+        is_pair_of_files = key == "name" or len(names) > 1
+        if len(by_split) > 1 and is_pair_of_files and str(names) not in known:
+            found.append({"same": same, "names": names, "splits": sorted(by_split)})
+    return sorted(found, key=lambda item: str(item["names"]))

@@ -1,0 +1,73 @@
+"""Who is in train, val and test: named image sets, or a seeded split of images that have none."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from yoloslim.errors import DataError
+
+
+def read_image_set(root: Path, name: str) -> list[str]:
+    """Names in `ImageSets/Main/<name>.txt`, without repeats, in the file's order.
+
+    A second column (the -1, 0, 1 of VOC's per-class lists) and an image suffix are taken off, unless an annotation
+    has just that name.
+
+    Raises:
+        DataError: no such set; the message lists those that exist.
+    """
+    folder = root / "ImageSets" / "Main"
+    file = folder / f"{name}.txt"
+    if not file.is_file():
+        have = ", ".join(sorted(item.stem for item in folder.glob("*.txt"))) or "none"
+        raise DataError(f"image set '{name}' is missing in {folder}; there are: {have}")
+    annotations = root / "Annotations"
+    lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
+    return list(dict.fromkeys(_plain_name(line, annotations) for line in lines if line))
+
+
+def seeded_split(groups: Mapping[str, str], shares: Mapping[str, float], seed: int) -> dict[str, list[str]]:
+    """Deal names into splits, at random but the same for the same seed.
+
+    Args:
+        groups: for every name the key of its group; names of one group (copies of one photograph) stay together.
+        shares: for every split to be cut off its share in [0, 1); what is left is the split `train`.
+        seed: another seed deals another split.
+
+    Returns:
+        Sorted names by split, `train` included. Every split with a positive share gets at least one group.
+
+    Raises:
+        DataError: shares that leave nothing for `train`, or fewer groups than splits.
+    """
+    if sum(shares.values()) >= 1:
+        total = " + ".join(f"{name}_share={share:g}" for name, share in shares.items())
+        raise DataError(f"{total} leaves no image for train; lower the shares below 1 in all")
+    members: dict[str, list[str]] = {}
+    for name in sorted(groups):
+        members.setdefault(groups[name], []).append(name)
+    # Hashing the name, not shuffling a list: a new image then hardly moves the others between splits.
+    order = sorted(members.values(), key=lambda names: hashlib.sha256(f"{seed}:{names[0]}".encode()).digest())
+    wanted = sum(share > 0 for share in shares.values()) + 1
+    if len(order) < wanted:
+        raise DataError(f"{len(order)} different images cannot fill {wanted} splits; add images")
+    result: dict[str, list[str]] = {}
+    for split, share in shares.items():
+        count = min(max(1, round(share * len(members))), len(order) - 1) if share > 0 else 0
+        result[split] = _flatten(order[:count])
+        order = order[count:]
+    result["train"] = _flatten(order)
+    return result
+
+
+def _flatten(groups: Sequence[Sequence[str]]) -> list[str]:
+    return sorted(name for names in groups for name in names)
+
+
+def _plain_name(line: str, annotations: Path) -> str:
+    if (annotations / f"{line}.xml").is_file():
+        return line
+    first = line.split()[0]
+    stem = first.rpartition(".")[0]
+    is_file_name = stem and not (annotations / f"{first}.xml").is_file()
+    return stem if is_file_name and (annotations / f"{stem}.xml").is_file() else first

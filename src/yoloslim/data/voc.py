@@ -1,0 +1,288 @@
+"""The Pascal VOC layout on disk: annotations as XML, images as JPEG, splits as lists of names.
+
+A *prepared folder* is what the stage `data` writes and every later stage reads: `JPEGImages/<id>.jpg`,
+`Annotations/<id>.xml`, `ImageSets/Main/{train,val,test}.txt`, `classes.txt` (one class a line), `report.json`.
+
+VOC counts pixels from 1 and includes the last one; this project counts from 0 and excludes it (see `boxes`).
+So `xmin, ymin, xmax, ymax` in a file is `xmin - 1, ymin - 1, xmax, ymax` in memory.
+"""
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element, ElementTree, ParseError, SubElement, indent
+
+import cv2
+import numpy as np
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import parse
+from numpy.typing import NDArray
+
+from yoloslim.errors import DataError
+
+SPLITS = ("train", "val", "test")
+"""Names of the splits of a prepared folder."""
+
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+"""The 20 classes of Pascal VOC 2007, in the order of its development kit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """The boxes of one image.
+
+    Attributes:
+        width: image columns in pixels.
+        height: image rows in pixels.
+        boxes: (n, 4) float32, `xyxy` in pixels, 0-based and half-open.
+        labels: (n,) int64, indices into the classes.
+        difficult: (n,) bool, boxes that evaluation neither asks for nor punishes.
+        truncated: (n,) bool, boxes whose object goes on outside the image.
+    """
+
+    width: int
+    height: int
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    difficult: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class RawObject:
+    """One `<object>` as written: a class name and a 1-based inclusive box, both unchecked."""
+
+    name: str
+    box: tuple[float, float, float, float]
+    difficult: bool
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class RawAnnotation:
+    """One XML file as written; width and height are 0 where the file does not state them."""
+
+    width: int
+    height: int
+    objects: tuple[RawObject, ...]
+
+
+@dataclass(frozen=True)
+class VocSplit:
+    """One split of a prepared folder; `ids` and `annotations` run in step."""
+
+    root: Path
+    split: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    annotations: tuple[Annotation, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def image_path(self, index: int) -> Path:
+        """Path of the JPEG of image `index`."""
+        return self.root / "JPEGImages" / f"{self.ids[index]}.jpg"
+
+
+def annotation_from(
+    width: int,
+    height: int,
+    boxes: Sequence[Sequence[float]],
+    labels: Sequence[int],
+    difficult: Sequence[bool],
+    truncated: Sequence[bool],
+) -> Annotation:
+    """Make an `Annotation` from plain sequences; empty ones give arrays of the right shape."""
+    return Annotation(
+        width,
+        height,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(labels, np.int64),
+        np.array(difficult, np.bool_),
+        np.array(truncated, np.bool_),
+    )
+
+
+def parse_annotation(path: Path) -> RawAnnotation:
+    """Read an XML file as written, without judging classes or boxes.
+
+    Raises:
+        DataError: missing, empty, malformed, no VOC annotation, or an object without name or numbers.
+    """
+    try:
+        if not path.read_bytes().strip():
+            raise DataError(f"{path} is empty; write an <annotation>, or remove the image from its image set")
+        root = parse(path).getroot()
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; add it, or remove the image from its image set") from error
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise DataError(f"{path} is not well-formed XML: {error!s}") from error
+    if root is None or root.tag != "annotation":
+        found = "nothing" if root is None else f"<{root.tag}>"
+        raise DataError(f"{path} holds {found} where VOC has <annotation>")
+    objects = tuple(_parse_object(item, path) for item in root.findall("object"))
+    return RawAnnotation(_size(root, "width"), _size(root, "height"), objects)
+
+
+def read_annotation(path: Path, classes: Sequence[str]) -> Annotation:
+    """Read an XML file whose boxes are known to be sound, such as one of a prepared folder.
+
+    Raises:
+        DataError: as `parse_annotation`, and a class that is not in `classes` (names the nearest).
+    """
+    raw = parse_annotation(path)
+    labels = [class_index(item.name, classes, path) for item in raw.objects]
+    boxes = [half_open(item.box) for item in raw.objects]
+    difficult = [item.difficult for item in raw.objects]
+    truncated = [item.truncated for item in raw.objects]
+    return annotation_from(raw.width, raw.height, boxes, labels, difficult, truncated)
+
+
+def half_open(box: Sequence[float]) -> tuple[float, float, float, float]:
+    """Turn a box as VOC writes it (1-based, inclusive) into one as this project holds it."""
+    return box[0] - 1, box[1] - 1, box[2], box[3]
+
+
+def class_index(name: str, classes: Sequence[str], path: Path) -> int:
+    """Position of `name` in `classes`.
+
+    Raises:
+        DataError: the class is unknown; the message names the file and the nearest known class.
+    """
+    if name in classes:
+        return classes.index(name)
+    lower = {known.lower(): known for known in classes}
+    nearest = difflib.get_close_matches(name.strip().lower(), lower, n=1, cutoff=0.0)
+    hint = f"; the nearest known one is '{lower[nearest[0]]}'" if nearest else ""
+    raise DataError(f"{path} names the class '{name}', which is not among the {len(classes)} classes{hint}")
+
+
+def write_annotation(path: Path, filename: str, annotation: Annotation, classes: Sequence[str]) -> None:
+    """Write VOC XML for the image `filename`; whole numbers are written without a fraction, as VOC does."""
+    root = Element("annotation")
+    SubElement(root, "folder").text = "JPEGImages"
+    SubElement(root, "filename").text = filename
+    size = SubElement(root, "size")
+    for tag, value in (("width", annotation.width), ("height", annotation.height), ("depth", 3)):
+        SubElement(size, tag).text = str(value)
+    SubElement(root, "segmented").text = "0"
+    rows = zip(annotation.boxes, annotation.labels, annotation.difficult, annotation.truncated, strict=True)
+    for box, label, difficult, truncated in rows:
+        item = SubElement(root, "object")
+        SubElement(item, "name").text = classes[label]
+        SubElement(item, "pose").text = "Unspecified"
+        SubElement(item, "truncated").text = str(int(truncated))
+        SubElement(item, "difficult").text = str(int(difficult))
+        corners = SubElement(item, "bndbox")
+        voc = (box[0] + 1, box[1] + 1, box[2], box[3])
+        for tag, corner in zip(("xmin", "ymin", "xmax", "ymax"), voc, strict=True):
+            SubElement(corners, tag).text = f"{corner:.8g}"
+    indent(root)
+    ElementTree(root).write(path, encoding="utf-8")
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Decode an image file to RGB (H, W, 3).
+
+    Grey, palette, CMYK, alpha and 16-bit images come out as 8-bit RGB. An EXIF orientation is ignored, as VOC's
+    own tools do: boxes belong to the pixels as stored.
+
+    Raises:
+        DataError: missing, truncated, or no image.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"image {path} cannot be read: {error.strerror or error}") from error
+    return decode_image(data, path)
+
+
+def decode_image(data: bytes, path: Path) -> NDArray[np.uint8]:
+    """Decode the bytes of the image file `path`; see `read_image`."""
+    if is_jpeg(data) and not _jpeg_is_complete(data):
+        raise DataError(f"image {path} is a truncated JPEG ({len(data)} bytes, no end marker); copy it again")
+    try:
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error as error:
+        raise DataError(f"image {path} cannot be decoded: {error.err}") from error
+    if image is None:
+        raise DataError(f"image {path} ({len(data)} bytes) is no image that can be decoded; replace or remove it")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[no-any-return]
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Whether the bytes start as a JPEG file does."""
+    return data[:3] == b"\xff\xd8\xff"
+
+
+def load_split(root: Path, split: str) -> VocSplit:
+    """Read the classes, names and annotations of one split of a prepared folder.
+
+    Raises:
+        DataError: the folder or split is missing, or an annotation is broken.
+    """
+    classes_file, names_file = root / "classes.txt", root / "ImageSets" / "Main" / f"{split}.txt"
+    for file in (classes_file, names_file):
+        if not file.is_file():
+            raise DataError(f"{file} is missing; run the stage `data` first (`dvc repro data`)")
+    classes = tuple(classes_file.read_text(encoding="utf-8").splitlines())
+    ids = tuple(names_file.read_text(encoding="utf-8").splitlines())
+    annotations = tuple(read_annotation(root / "Annotations" / f"{name}.xml", classes) for name in ids)
+    return VocSplit(root, split, classes, ids, annotations)
+
+
+def _jpeg_is_complete(data: bytes) -> bool:
+    # libjpeg fills the missing rest with grey and only prints a warning, so the end marker is looked for here.
+    # Segments before the scan are skipped by their length: a thumbnail inside EXIF has an end marker of its own.
+    # Inside the scan the two bytes cannot occur, since JPEG escapes 0xFF there.
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        if data[position + 1] == 0xFF:  # fill byte before a marker
+            position += 1
+            continue
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        if data[position + 1] == 0xDA:
+            return data.find(b"\xff\xd9", position + 2 + length) >= 0
+        position += 2 + length
+    return False
+
+
+def _parse_object(item: Element, path: Path) -> RawObject:
+    name = (item.findtext("name") or "").strip()
+    if not name:
+        raise DataError(f"{path} has an <object> without a <name>")
+    corners = item.find("bndbox")  # a direct child: VOC's <part> elements have boxes of their own
+    if corners is None:
+        raise DataError(f"{path} has an <object> '{name}' without a <bndbox>")
+    xmin, ymin, xmax, ymax = (_number(corners, tag, name, path) for tag in ("xmin", "ymin", "xmax", "ymax"))
+    return RawObject(name, (xmin, ymin, xmax, ymax), _flag(item, "difficult"), _flag(item, "truncated"))
+
+
+def _number(corners: Element, tag: str, name: str, path: Path) -> float:
+    text = (corners.findtext(tag) or "").strip()
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{path}: <{tag}> of an object '{name}' is '{text}', not a finite number")
+    return value
+
+
+def _flag(item: Element, tag: str) -> bool:
+    return (item.findtext(tag) or "").strip() == "1"
+
+
+def _size(root: Element, tag: str) -> int:
+    text = (root.findtext(f"size/{tag}") or "").strip()
+    return int(text) if text.isdecimal() else 0
