@@ -1,0 +1,57 @@
+"""Latency of a predictor: bytes in, raw heads out; decoding and suppression are not in it."""
+
+import time
+
+import numpy as np
+import torch
+
+from yoloslim.errors import ConfigError
+from yoloslim.evaluation.predictor import Predictor
+
+
+def measure_latency(
+    predictor: Predictor,
+    batch: int = 1,
+    warmup: int = 5,
+    repeats: int = 30,
+    threads: int | None = None,
+) -> dict[str, float]:
+    """Time `predict` on seeded noise, call by call.
+
+    Args:
+        predictor: the runtime to time.
+        batch: images a call.
+        warmup: calls before the first that counts.
+        repeats: calls that count.
+        threads: CPU threads; None leaves the predictor as it is.
+
+    Returns:
+        latency_ms (the median, milliseconds a call), latency_p50_ms (the same), latency_p90_ms, and
+        fps = batch * 1000 / latency_ms.
+    """
+    if batch < 1 or repeats < 1:
+        raise ConfigError(f"batch={batch}, repeats={repeats}: both must be at least 1")
+    images = np.random.default_rng(0).integers(0, 256, (batch, predictor.imgsz, predictor.imgsz, 3), dtype=np.uint8)
+    threads_before = torch.get_num_threads()
+    try:
+        if threads is not None:
+            predictor.set_threads(threads)
+        for _ in range(warmup):
+            predictor.predict(images)
+        times = [_timed(predictor, images) for _ in range(repeats)]
+    finally:
+        torch.set_num_threads(threads_before)
+    p50, p90 = (float(value) for value in np.percentile(times, [50, 90]))
+    return {
+        "latency_ms": p50,
+        "latency_p50_ms": p50,
+        "latency_p90_ms": p90,
+        "fps": batch * 1000 / p50,
+    }
+
+
+def _timed(predictor: Predictor, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:
+    """Milliseconds of one call."""
+    start = time.perf_counter()
+    predictor.predict(images)
+    return (time.perf_counter() - start) * 1000
