@@ -29,7 +29,7 @@ class DataParams(Section):
 
     source: Literal["scenes", "voc2007", "voc"] = "scenes"
     path: str = Field("", description="source voc: folder or tar in VOC layout")
-    size_px: int = Field(192, ge=32, le=4096, description="source scenes: side of the drawn images, px")
+    imgsz: int = Field(192, ge=32, le=4096, description="source scenes: side of the drawn images, px")
     train_images: int = Field(1000, ge=1, le=1_000_000)
     val_images: int = Field(100, ge=1, le=1_000_000)
     test_images: int = Field(300, ge=1, le=1_000_000)
@@ -88,7 +88,7 @@ class TrainParams(Section):
     flip: Unit = 0.5
     val_every: int = Field(1, ge=1, description="epochs between validations; the last is always validated")
     patience: int = Field(0, ge=0, description="stop after so many epochs without a better val mAP; 0 never")
-    checkpoint_dir: str = Field(".cache/checkpoints", description="where unfinished trainings resume from")
+    cache_dir: str = Field(".cache", description="decoded images, and what unfinished trainings resume from")
 
 
 class PhaseParams(Section):

@@ -1,0 +1,70 @@
+"""Images decoded once into a compact memory-mapped uint8 array, shared by all stages."""
+
+import hashlib
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from yoloslim.boxes import Letterbox, fit, letterbox
+from yoloslim.data.voc import VocSplit, read_image
+from yoloslim.errors import DataError
+from yoloslim.files import atomic_path, sha256_file
+
+logger = logging.getLogger(__name__)
+
+
+def image_store(split: VocSplit, imgsz: int, cache_dir: Path) -> NDArray[np.uint8]:
+    """Open the store of a split's images, making it first if no stage has.
+
+    Args:
+        split: which images.
+        imgsz: longest side after resizing, px.
+        cache_dir: folder of stores; each is keyed by the bytes of its images, so it may be deleted at any time.
+
+    Returns:
+        Read-only memory map (N, imgsz, imgsz, 3), RGB, each image at the top left, the rest grey.
+
+    Raises:
+        DataError: an image that cannot be decoded.
+        YoloslimError: the disk is full.
+    """
+    path = cache_dir / f"{_content_key(split, imgsz)}.npy"
+    if not path.is_file():
+        with atomic_path(path) as temporary:
+            _fill(temporary, split, imgsz)
+        logger.info("decoded %d images of split '%s' into %s", len(split.ids), split.split, path)
+    images: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    return images
+
+
+def geometries(split: VocSplit, imgsz: int) -> tuple[Letterbox, ...]:
+    """How each image of a split lies in the store."""
+    return tuple(fit(a.width, a.height, imgsz, "topleft") for a in split.annotations)
+
+
+def _content_key(split: VocSplit, imgsz: int) -> str:
+    with ThreadPoolExecutor(8) as pool:
+        digests = list(pool.map(lambda i: sha256_file(split.image_path(i)), range(len(split.ids))))
+    return hashlib.sha256(json.dumps(["top-left-1", imgsz, digests]).encode()).hexdigest()[:24]
+
+
+def _fill(path: Path, split: VocSplit, imgsz: int) -> None:
+    out = open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(split.ids), imgsz, imgsz, 3))
+
+    def decode(i: int) -> None:
+        image, annotation = read_image(split.image_path(i)), split.annotations[i]
+        if image.shape[:2] != (annotation.height, annotation.width):
+            raise DataError(
+                f"{split.image_path(i)} is {image.shape[1]}x{image.shape[0]} px, "
+                f"but its annotation says {annotation.width}x{annotation.height}; run the data stage again"
+            )
+        out[i], _ = letterbox(image, imgsz, "topleft")
+
+    with ThreadPoolExecutor(4) as pool:  # cv2 decodes and resizes outside the interpreter's lock
+        list(pool.map(decode, range(len(split.ids))))
+    out.flush()

@@ -1,0 +1,170 @@
+"""The YOLOv5 loss: which cells and anchors answer for a box, and what a wrong answer costs."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from yoloslim.models.spec import ModelSpec
+
+LEVEL_BALANCE = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}
+"""Weight of each level's objectness, fine to coarse: fine levels have many more empty cells."""
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Weights of the parts; the fields of the same names in `train:` of params.yaml."""
+
+    box_gain: float = 0.05
+    obj_gain: float = 1.0
+    cls_gain: float = 0.5
+    anchor_t: float = 4.0
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The answering predictions of one level: k of them.
+
+    Attributes:
+        image, anchor, row, column: int64 (k,), where in the head's output.
+        boxes: float32 (k, 4), centre relative to the cell's corner, width, height; in cells.
+        labels: int64 (k,).
+        anchors: float32 (k, 2), in cells.
+    """
+
+    image: Tensor
+    anchor: Tensor
+    row: Tensor
+    column: Tensor
+    boxes: Tensor
+    labels: Tensor
+    anchors: Tensor
+
+
+def assign(targets: Tensor, anchors: Tensor, grid: tuple[int, int], anchor_t: float) -> Assignment:
+    """Choose the predictions of one level that answer for each box.
+
+    An anchor answers when neither side of the box is over `anchor_t` times, or under 1 / `anchor_t` of, its own.
+    The cell that holds the box's centre answers, and so do its two neighbours nearest to that centre.
+
+    Args:
+        targets: (n, 6), image, class, centre x, y, width, height as shares of the image.
+        anchors: (a, 2), in cells.
+        grid: rows and columns of the level.
+        anchor_t: see above.
+    """
+    rows, columns = grid
+    device = targets.device
+    size = torch.tensor([columns, rows], device=device)
+    centre, sides = targets[:, 2:4] * size, targets[:, 4:6] * size
+    ratio = sides[None] / anchors[:, None]
+    fits = torch.maximum(ratio, 1 / ratio).amax(2) < anchor_t
+    anchor, box = torch.nonzero(fits, as_tuple=True)
+
+    xy = centre[box]
+    near_low = (xy % 1 < 0.5) & (xy > 1)
+    from_end = size - xy
+    near_high = (from_end % 1 < 0.5) & (from_end > 1)
+    here = torch.ones_like(near_low[:, :1])
+    steps = torch.tensor([[0, 0], [-1, 0], [0, -1], [1, 0], [0, 1]], device=device)
+    step, pick = torch.nonzero(torch.cat([here, near_low, near_high], 1).T, as_tuple=True)
+    anchor, box, xy = anchor[pick], box[pick], xy[pick]
+    cell = (xy - steps_offset(steps, step)).long()
+    cell = torch.minimum(cell.clamp_min(0), size - 1)
+    return Assignment(
+        image=targets[box, 0].long(),
+        anchor=anchor,
+        row=cell[:, 1],
+        column=cell[:, 0],
+        boxes=torch.cat([xy - cell, sides[box]], 1),
+        labels=targets[box, 1].long(),
+        anchors=anchors[anchor],
+    )
+
+
+def steps_offset(steps: Tensor, step: Tensor) -> Tensor:
+    """Half a cell against the direction of each step, so that truncation lands on the neighbour."""
+    return -steps[step] * 0.5
+
+
+def complete_iou(a: Tensor, b: Tensor, eps: float = 1e-7) -> Tensor:
+    """Complete IoU of boxes given as centre and sides, (k, 4) each: (k,) at most 1 (arXiv 1911.08287)."""
+    half_a, half_b = a[:, 2:] / 2, b[:, 2:] / 2
+    low_a, high_a = a[:, :2] - half_a, a[:, :2] + half_a
+    low_b, high_b = b[:, :2] - half_b, b[:, :2] + half_b
+    overlap = (torch.minimum(high_a, high_b) - torch.maximum(low_a, low_b)).clamp(0).prod(1)
+    union = a[:, 2:].prod(1) + b[:, 2:].prod(1) - overlap + eps
+    iou = overlap / union
+    hull = torch.maximum(high_a, high_b) - torch.minimum(low_a, low_b)
+    distance = (a[:, :2] - b[:, :2]).square().sum(1) / (hull.square().sum(1) + eps)
+    angle = torch.atan(b[:, 2] / (b[:, 3] + eps)) - torch.atan(a[:, 2] / (a[:, 3] + eps))
+    shape = (4 / torch.pi**2) * angle.square()
+    with torch.no_grad():
+        weight = shape / (1 - iou + shape + eps)
+    return iou - distance - weight * shape
+
+
+class DetectionLoss:
+    """Loss of raw heads against targets; a callable without weights of its own."""
+
+    def __init__(self, spec: ModelSpec, gains: Gains, device: torch.device) -> None:
+        levels = len(spec.strides)
+        self.gains = gains
+        self.nc = spec.nc
+        self.anchors = [torch.tensor(a, device=device) / s for a, s in zip(spec.anchors, spec.strides, strict=True)]
+        self.balance = LEVEL_BALANCE[levels]
+        # the gains were tuned for 3 levels, 80 classes and 640 px
+        self.box_weight = gains.box_gain * 3 / levels
+        self.cls_weight = gains.cls_gain * spec.nc / 80 * 3 / levels
+        self.obj_weight = gains.obj_gain * (spec.imgsz / 640) ** 2 * 3 / levels
+
+    def __call__(self, heads: list[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of a batch.
+
+        Args:
+            heads: raw logits by level, (B, a, h, w, 5 + nc).
+            targets: (n, 6), see `assign`.
+
+        Returns:
+            The loss (a scalar, summed over the batch's images), and its parts box, obj, cls (3,), means, detached.
+        """
+        box = heads[0].new_zeros((), dtype=torch.float32)
+        obj, cls = box.clone(), box.clone()
+        for head, anchors, balance in zip(heads, self.anchors, self.balance, strict=True):
+            found = assign(targets, anchors, (head.shape[2], head.shape[3]), self.gains.anchor_t)
+            goal = torch.zeros(head.shape[:4], device=head.device)
+            if len(found.labels):
+                answer = head[found.image, found.anchor, found.row, found.column].float()
+                iou = complete_iou(_decode(answer, found.anchors), found.boxes)
+                box = box + (1 - iou).mean()
+                # where two boxes claim one prediction the better fit counts, whatever the order
+                place = (found.image, found.anchor, found.row, found.column)
+                flat = _flat_index(place, goal.shape)
+                goal.view(-1).scatter_reduce_(0, flat, iou.detach().clamp(0), "amax")
+                if self.nc > 1:
+                    cls = cls + self._class_loss(answer[:, 5:], found.labels)
+            obj = obj + balance * F.binary_cross_entropy_with_logits(head[..., 4].float(), goal)
+        parts = torch.stack([self.box_weight * box, self.obj_weight * obj, self.cls_weight * cls])
+        return parts.sum() * len(heads[0]), parts.detach()
+
+    def _class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        smooth = self.gains.label_smoothing
+        goal = torch.full_like(logits, 0.5 * smooth)
+        goal[torch.arange(len(labels), device=labels.device), labels] = 1 - 0.5 * smooth
+        return F.binary_cross_entropy_with_logits(logits, goal)
+
+
+def _decode(answer: Tensor, anchors: Tensor) -> Tensor:
+    """Boxes (k, 4) of raw answers (k, 5 + nc), in cells, centre relative to the cell's corner."""
+    centre = answer[:, :2].sigmoid() * 2 - 0.5
+    sides = (answer[:, 2:4].sigmoid() * 2).square() * anchors
+    return torch.cat([centre, sides], 1)
+
+
+def _flat_index(place: tuple[Tensor, ...], shape: torch.Size) -> Tensor:
+    flat = torch.zeros_like(place[0])
+    for index, length in zip(place, shape, strict=True):
+        flat = flat * length + index
+    return flat

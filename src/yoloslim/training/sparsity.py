@@ -1,0 +1,88 @@
+"""The sparsity penalty of Network Slimming (arXiv 1708.06519) on BatchNorm scales, as a callback."""
+
+import logging
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from yoloslim.training.fit import Callback, State
+
+logger = logging.getLogger(__name__)
+
+NEAR_ZERO = 1e-2
+"""A scale below this counts as near zero: its channel is about to be dead."""
+QUANTILES = (5, 25, 50, 75, 95)
+
+
+class SparsityPenalty(Callback):
+    """Pulls the scales of the named BatchNorms to zero while the network trains.
+
+    Mode `subgradient` adds `rate_e * sign(gamma)` to the gradient of each scale and `beta_factor * rate *
+    sign(beta)` to that of each shift, with `rate_e = rate * (1 - 0.9 * epoch / epochs)`, as the sources do. The
+    terms enter through the loss, so they are right under any precision and gradient scaler.
+
+    Mode `proximal` soft-thresholds each scale after the optimizer's step, by `lr * rate_e / (1 - momentum)` for SGD
+    and `lr * rate_e` for Adam: the pull that the subgradient would have in the long run, but decoupled from the
+    optimizer's state, and giving exact zeros.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[str],
+        rate: float,
+        mode: Literal["subgradient", "proximal"],
+        beta_factor: float,
+        momentum: float,
+    ) -> None:
+        self.norms = [_norm(model, path) for path in layers]
+        self.layers = tuple(layers)
+        self.rate, self.mode, self.beta_factor, self.momentum = rate, mode, beta_factor, momentum
+        self.before = self.gammas(model)
+
+    def rate_at(self, state: State) -> float:
+        """The decayed rate of this epoch."""
+        return self.rate * (1 - 0.9 * state.epoch / state.epochs)
+
+    def extra_loss(self, state: State) -> Tensor | None:
+        """Penalty whose gradient is the sub-gradient of the sources; None in proximal mode."""
+        betas: list[Tensor] = [n.bias for n in self.norms]
+        loss = None
+        if self.mode == "subgradient":
+            loss = self.rate_at(state) * torch.cat(self._scales()).abs().sum()
+        if self.beta_factor > 0:
+            shift = self.beta_factor * self.rate * torch.cat(betas).abs().sum()
+            loss = shift if loss is None else loss + shift
+        return loss
+
+    @torch.no_grad()
+    def after_step(self, state: State) -> None:
+        """Soft threshold of the scales, in proximal mode."""
+        if self.mode == "proximal":
+            gammas = self._scales()
+            shrink = state.lr * self.rate_at(state) / (1 - self.momentum)
+            signs = torch._foreach_sign(gammas)
+            sizes = torch._foreach_abs(gammas)
+            torch._foreach_sub_(sizes, shrink)
+            torch._foreach_clamp_min_(sizes, 0.0)
+            torch._foreach_mul_(sizes, signs)
+            torch._foreach_copy_(gammas, sizes)
+
+    def _scales(self) -> list[Tensor]:
+        return [n.weight for n in self.norms]
+
+    def gammas(self, model: nn.Module) -> Tensor:
+        """All penalised scales of a model, (N,) on the CPU."""
+        return torch.cat([_norm(model, p).weight.detach().float().cpu() for p in self.layers])
+
+    def after_epoch(self, state: State) -> dict[str, float]:
+        """Quantiles of |gamma| and the share near zero."""
+        sizes = self.gammas(state.ema).abs()
+        row = {f"gamma_p{q:02d}": float(sizes.quantile(q / 100)) for q in QUANTILES}
+        return row | {"near_zero": float((sizes < NEAR_ZERO).float().mean())}
+
+
+def _norm(model: nn.Module, path: str) -> nn.BatchNorm2d:
+    return cast(nn.BatchNorm2d, model.get_submodule(path))
