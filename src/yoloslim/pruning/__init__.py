@@ -1,0 +1,1 @@
+"""What to remove from a network, and how to remove it exactly."""

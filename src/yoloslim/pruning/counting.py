@@ -1,0 +1,83 @@
+"""Parameters and multiply-adds of a network after a selection, without cutting it."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from torch import nn
+
+from yoloslim.pruning.labels import BoolArray, ChannelLabels, LayerLabels
+
+CUBE = 16
+"""Channels an Ascend cube unit computes at once at fp16 (C0); fewer cost as much."""
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """One layer after a selection.
+
+    Attributes:
+        path: module path.
+        kind: as in `LayerLabels`.
+        kept: output channels left.
+        total: output channels before.
+        params: trainable values left.
+        macs: multiply-adds left, for one image.
+        macs_padded: the same with channels padded to multiples of 16.
+    """
+
+    path: str
+    kind: str
+    kept: int
+    total: int
+    params: int
+    macs: int
+    macs_padded: int
+
+
+class Counter:
+    """Counts what a selection leaves; built once per network, since searches ask many times."""
+
+    def __init__(self, model: nn.Module, labels: ChannelLabels, imgsz: int = 640) -> None:
+        self.labels = labels
+        self.pixels = imgsz * imgsz
+        self.modules = {path: model.get_submodule(path) for path in labels.layers}
+
+    def layers(self, keep: BoolArray) -> list[LayerCount]:
+        """Every layer, given (groups,) which groups stay."""
+        return [self._count(layer, keep) for layer in self.labels.layers.values()]
+
+    def params(self, keep: BoolArray) -> int:
+        """Trainable values in all."""
+        return sum(layer.params for layer in self.layers(keep))
+
+    def macs(self, keep: BoolArray) -> int:
+        """Multiply-adds in all, for one image."""
+        return sum(layer.macs for layer in self.layers(keep))
+
+    def _count(self, layer: LayerLabels, keep: BoolArray) -> LayerCount:
+        module = self.modules[layer.path]
+        kept, c_in = int(keep[layer.outputs].sum()), int(keep[layer.inputs].sum())
+        total = len(layer.outputs)
+        has_bias = getattr(module, "bias", None) is not None
+        if layer.kind in ("batchnorm", "prelu"):
+            values = kept * ((getattr(module, "weight", None) is not None) + has_bias)
+            return LayerCount(layer.path, layer.kind, kept, total, values, 0, 0)
+        groups = {"depthwise": c_in, "grouped": getattr(module, "groups", 1)}.get(layer.kind, 1)
+        kernel = int(np.prod(cast(nn.Conv2d, module).weight.shape[2:]))
+        positions = layer.positions * self.pixels
+        weights = kept * (c_in // groups) * kernel
+        padded = _pad(kept) * kernel * (1 if layer.kind == "depthwise" else groups * _pad(c_in // groups) // groups)
+        return LayerCount(
+            layer.path,
+            layer.kind,
+            kept,
+            total,
+            weights + kept * has_bias,
+            round(weights * positions),
+            round(padded * positions),
+        )
+
+
+def _pad(channels: int) -> int:
+    return -(-channels // CUBE) * CUBE

@@ -1,0 +1,76 @@
+"""Floors and rounding of layer widths. Channels are given back or taken in order of their score."""
+
+from collections import defaultdict
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloslim.pruning.labels import BoolArray, ChannelLabels
+
+Strength = NDArray[np.float32]
+
+
+def raise_to_floors(
+    labels: ChannelLabels, keep: BoolArray, strength: Strength, min_channels: int, layer_keep: float
+) -> tuple[BoolArray, dict[str, int]]:
+    """Give layers that fell below their floor their strongest channels back.
+
+    Args:
+        labels: of the network.
+        keep: (groups,) which stay so far; not changed.
+        strength: (groups,) scores.
+        min_channels: channels each layer keeps at least (all of them, if it has fewer).
+        layer_keep: share of its channels each layer keeps at least.
+
+    Returns:
+        A mask that keeps no less, and layer path -> channels given back there.
+    """
+    keep, clipped = keep.copy(), {}
+    for path, layer in labels.layers.items():
+        width = len(layer.outputs)
+        floor = min(width, max(min_channels, int(width * layer_keep)))
+        before = int(keep[layer.outputs].sum())
+        if before >= floor:
+            continue
+        lost = np.unique(layer.outputs[~keep[layer.outputs]])
+        for group in lost[np.argsort(-strength[lost], kind="stable")]:
+            keep[group] = True
+            if keep[layer.outputs].sum() >= floor:
+                break
+        clipped[path] = int(keep[layer.outputs].sum()) - before
+    return keep, clipped
+
+
+def round_widths(
+    labels: ChannelLabels, keep: BoolArray, candidates: BoolArray, strength: Strength, multiple: int
+) -> BoolArray:
+    """Make each layer keep the nearest multiple of `multiple` channels (at least one multiple).
+
+    Groups that pass through the same layers form a class, within which any may stand for another; each class
+    is rounded by itself, so that layers sharing channels agree. A class that cannot reach a multiple stays whole.
+    """
+    rounded = keep.copy()
+    for groups, copies in _classes(labels, candidates):
+        step = multiple // gcd(multiple, copies)
+        count = int(keep[groups].sum())
+        target = max(step, (count + step // 2) // step * step)
+        order = groups[np.argsort(-strength[groups], kind="stable")]
+        ranked = order[np.argsort(~keep[order], kind="stable")]  # what is kept first, then the strongest others
+        rounded[groups] = False
+        rounded[ranked[: min(target, len(groups))]] = True
+    return rounded
+
+
+def _classes(labels: ChannelLabels, candidates: BoolArray) -> list[tuple[NDArray[np.int64], int]]:
+    """Candidate groups by the layers that hold them, and how often each layer repeats one of them."""
+    seen: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for path, layer in labels.layers.items():
+        groups, counts = np.unique(layer.outputs, return_counts=True)
+        for group, count in zip(groups.tolist(), counts.tolist(), strict=True):
+            if candidates[group]:
+                seen[group].append((path, count))
+    classes: dict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
+    for group, where in seen.items():
+        classes[tuple(where)].append(group)
+    return [(np.array(groups), min(n for _, n in where)) for where, groups in classes.items()]

@@ -1,0 +1,132 @@
+"""How much each channel matters: one score per channel of each scored layer."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from yoloslim.errors import PruneError
+from yoloslim.pruning.labels import ChannelLabels
+from yoloslim.pruning.request import Importance
+
+Scores = dict[str, NDArray[np.float32]]
+"""Module path -> (channels,) scores >= 0, the same order as the layer's output labels."""
+
+
+def channel_scores(
+    model: nn.Module,
+    labels: ChannelLabels,
+    importance: Importance = "gamma",
+    *,
+    seed: int = 0,
+    taylor: Scores | None = None,
+) -> Scores:
+    """Score channels where they leave a layer.
+
+    Args:
+        model: the network that was labelled.
+        labels: its channel labels.
+        importance: `gamma` |BN scale| (Network Slimming, arXiv 1708.06519); `l1`, `l2` mean |weight| and root
+            mean square weight of the filter (arXiv 1608.08710, per weight so that layers compare); `taylor`
+            as given in `taylor`; `random`, a control.
+        seed: of `random`.
+        taylor: what `taylor_scores` collected.
+
+    Raises:
+        PruneError: a score is NaN or infinite (named with its layer), or Taylor scores are missing.
+    """
+    match importance:
+        case "gamma":
+            scores = {path: _parameter(model, path).abs() for path in _scaled_norms(model, labels)}
+        case "l1" | "l2":
+            norm = 1 if importance == "l1" else 2
+            scores = {path: _weight_norm(_parameter(model, path), norm) for path in _filters(labels)}
+        case "random":
+            rng = torch.Generator().manual_seed(seed)
+            sizes = {path: len(labels.layers[path].outputs) for path in labels.batchnorms}
+            scores = {path: torch.rand(n, generator=rng) for path, n in sizes.items()}
+        case "taylor":
+            if taylor is None:
+                raise PruneError("importance 'taylor' needs gradients; collect them with taylor_scores first")
+            scores = {path: torch.from_numpy(values) for path, values in taylor.items()}
+    found = {path: values.detach().float().cpu().numpy() for path, values in scores.items()}
+    for path, values in found.items():
+        if not np.isfinite(values).all():
+            bad = int((~np.isfinite(values)).sum())
+            raise PruneError(
+                f"layer '{path}': {bad} of {len(values)} {importance} scores are NaN or infinite; training has "
+                "diverged: lower lr0 or the sparsity rate and train again"
+            )
+    return found
+
+
+def taylor_scores(
+    model: nn.Module,
+    labels: ChannelLabels,
+    batches: Iterable[Any],
+    loss_fn: Callable[[nn.Module, Any], Tensor],
+) -> Scores:
+    """First-order Taylor importance |gamma * dL/dgamma| of BatchNorm scales (arXiv 1906.10771, gate form).
+
+    Args:
+        model: left as it was: gradients and modes are restored.
+        labels: its channel labels.
+        batches: a few batches, in whatever form `loss_fn` takes.
+        loss_fn: (model, batch) -> scalar loss.
+    """
+    norms = {path: cast(nn.BatchNorm2d, model.get_submodule(path)) for path in _scaled_norms(model, labels)}
+    gammas = {path: norm.weight for path, norm in norms.items()}
+    total = {path: torch.zeros_like(gamma) for path, gamma in gammas.items()}
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    wanted = [(gamma, gamma.requires_grad) for gamma in gammas.values()]
+    try:
+        for gamma, _ in wanted:
+            gamma.requires_grad_(True)
+        for batch in batches:
+            gradients = torch.autograd.grad(loss_fn(model, batch), list(gammas.values()), allow_unused=True)
+            for (path, gamma), gradient in zip(gammas.items(), gradients, strict=True):
+                if gradient is not None:
+                    total[path] += (gamma * gradient).abs().detach()
+    finally:
+        for gamma, required in wanted:
+            gamma.requires_grad_(required)
+        for module, mode in modes.items():
+            module.training = mode
+    return {path: values.float().cpu().numpy() for path, values in total.items()}
+
+
+def group_costs(labels: ChannelLabels, layer_costs: Mapping[str, float]) -> NDArray[np.float64]:
+    """What one channel of each group costs, as (groups,) relative to the mean of all.
+
+    Args:
+        labels: of the network.
+        layer_costs: module path -> cost of the whole layer, in any unit: MACs, or measured milliseconds.
+    """
+    costs = np.zeros(labels.groups)
+    for path, cost in layer_costs.items():
+        layer = labels.layers[path]
+        sides = [layer.outputs] if layer.kind == "depthwise" else [layer.inputs, layer.outputs]
+        for side in sides:
+            np.add.at(costs, side, cost / len(side))
+    free = costs[~labels.protected]
+    return costs / free.mean() if free.size and free.mean() > 0 else np.ones(labels.groups)
+
+
+def _scaled_norms(model: nn.Module, labels: ChannelLabels) -> list[str]:
+    return [p for p in labels.batchnorms if cast(nn.BatchNorm2d, model.get_submodule(p)).affine]
+
+
+def _filters(labels: ChannelLabels) -> list[str]:
+    return [p for p, layer in labels.layers.items() if layer.kind not in ("batchnorm", "prelu")]
+
+
+def _parameter(model: nn.Module, path: str) -> Tensor:
+    return cast(Tensor, model.get_submodule(path).weight)
+
+
+def _weight_norm(weight: Tensor, order: int) -> Tensor:
+    return weight.flatten(1).abs().pow(order).mean(1).pow(1 / order)

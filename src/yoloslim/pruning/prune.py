@@ -1,0 +1,88 @@
+"""Prune a detector in one call: label, select, cut, fold, certify, report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic
+
+import torch
+from torch import Tensor, nn
+
+from yoloslim.pruning.certificate import Certificate, certify
+from yoloslim.pruning.importance import Scores
+from yoloslim.pruning.labels import BoolArray, label_channels
+from yoloslim.pruning.report import count_totals, prune_report
+from yoloslim.pruning.request import PruneRequest
+from yoloslim.pruning.selection import Selection, select_channels
+from yoloslim.pruning.surgery import M, cut
+from yoloslim.pruning.units import remove_units
+
+
+@dataclass(frozen=True)
+class PruneResult(Generic[M]):
+    """What `prune` made.
+
+    Attributes:
+        model: the pruned network (folded if asked for, residual units removed).
+        cut: the same without folding, to see what folding is worth.
+        selection: which channel groups stayed.
+        certificate: the proof that the cut is exact.
+        report: plain values; see `prune_report`, plus `removed_units` and `certificate`.
+    """
+
+    model: M
+    cut: M
+    selection: Selection
+    certificate: Certificate
+    report: dict[str, Any]
+
+
+def prune(
+    model: M,
+    request: PruneRequest,
+    images: Tensor | None = None,
+    *,
+    tolerance: float = 1e-4,
+    scores: Scores | None = None,
+    layer_costs: dict[str, float] | None = None,
+    measure_ms: Callable[[nn.Module], float] | None = None,
+) -> PruneResult[M]:
+    """Prune a network; the input is unchanged.
+
+    Args:
+        model: a `Detector`, or any network that can be traced.
+        request: what should go.
+        images: real images (N, 3, H, W) in [0, 1] for the certificate, besides random ones.
+        tolerance: largest |difference| between cut and masked model that passes.
+        scores: importance per layer and channel; needed for importance `taylor` (see `taylor_scores`).
+        layer_costs: module path -> cost, for `cost_power`; by default MACs.
+        measure_ms: milliseconds of a cut network on the target, for `target_latency_ms`.
+
+    Raises:
+        TraceError: an operation of the network is not understood.
+        PruneError: the request cannot be met, or the certificate fails.
+    """
+    labels = label_channels(model)
+
+    def measure(keep: BoolArray) -> float:
+        assert measure_ms is not None
+        return measure_ms(cut(model, labels, keep))
+
+    with torch.no_grad():
+        selection = select_channels(
+            model,
+            labels,
+            request,
+            scores=scores,
+            layer_costs=layer_costs,
+            measure=measure if measure_ms else None,
+        )
+        certificate = certify(model, labels, selection.keep, images, tolerance=tolerance)
+        plain = cut(model, labels, selection.keep)
+        final = cut(model, labels, selection.keep, fold=True) if request.fold else plain
+        plain, _ = remove_units(plain, request.residual_units)
+        final, removed = remove_units(final, request.residual_units)
+    report = prune_report(model, labels, selection, request.imgsz)
+    if removed:
+        report["after"] = count_totals(final, request.imgsz)
+    report |= {"removed_units": removed, "certificate": certificate.as_dict()}
+    return PruneResult(final, plain, selection, certificate, report)

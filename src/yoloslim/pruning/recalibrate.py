@@ -1,0 +1,43 @@
+"""Re-estimate BatchNorm statistics: after a cut, what arrives at each layer has another mean and variance."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> int:
+    """Set running means and variances to the plain average over the given batches, in place.
+
+    Needs no labels and no gradients. Weights, momentum and the mode of every module stay as they were; without
+    any batch the statistics stay, too.
+
+    Args:
+        model: the network.
+        batches: images (B, 3, H, W) in [0, 1], as in training; a few hundred in all do.
+
+    Returns:
+        Number of images seen.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
+    modes = {module: module.training for module in model.modules()}
+    momenta = [norm.momentum for norm in norms]
+    seen = 0
+    model.eval()
+    try:
+        for norm in norms:
+            norm.train()
+            norm.momentum = None  # torch then takes the cumulative average
+        with torch.no_grad():
+            for batch in batches:
+                if seen == 0:
+                    for norm in norms:
+                        norm.reset_running_stats()
+                model(batch)
+                seen += len(batch)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for module, mode in modes.items():
+            module.training = mode
+    return seen

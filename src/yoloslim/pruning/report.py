@@ -1,0 +1,59 @@
+"""What pruning did, layer by layer, as plain values for JSON, tables and MLflow."""
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from yoloslim.pruning.counting import Counter
+from yoloslim.pruning.labels import BoolArray, ChannelLabels, label_channels
+from yoloslim.pruning.selection import Selection
+
+
+def prune_report(model: nn.Module, labels: ChannelLabels, selection: Selection, imgsz: int) -> dict[str, Any]:
+    """Summary and per-layer table of a selection.
+
+    Args:
+        model: the network before the cut.
+        labels: its channel labels.
+        selection: what stays.
+        imgsz: image side in pixels that FLOPs are counted at.
+
+    Returns:
+        `requested_percent`, `effective_percent`, `percent_limit`, `threshold`, `clipped` (layer -> channels
+        given back), `before` and `after` (params, params_m, gflops, gflops_padded, channels) and `layers` (path,
+        kind, kept, total, params, macs, macs_padded: padded to 16 channels as the Ascend cube unit computes).
+    """
+    counter = Counter(model, labels, imgsz)
+    everything = np.ones(labels.groups, np.bool_)
+    rows = counter.layers(selection.keep)
+    return {
+        "requested_percent": selection.requested_percent,
+        "effective_percent": selection.effective_percent,
+        "percent_limit": selection.percent_limit,
+        "threshold": selection.threshold,
+        "clipped": selection.clipped,
+        "imgsz": imgsz,
+        "before": _totals(counter, labels, everything),
+        "after": _totals(counter, labels, selection.keep),
+        "layers": [vars(row) for row in rows],
+    }
+
+
+def count_totals(model: nn.Module, imgsz: int) -> dict[str, float]:
+    """Totals of a network as it is: params, params_m, gflops, gflops_padded, channels, groups."""
+    labels = label_channels(model)
+    return _totals(Counter(model, labels, imgsz), labels, np.ones(labels.groups, np.bool_))
+
+
+def _totals(counter: Counter, labels: ChannelLabels, keep: BoolArray) -> dict[str, float]:
+    rows = counter.layers(keep)
+    params = sum(row.params for row in rows)
+    return {
+        "params": params,
+        "params_m": params / 1e6,
+        "gflops": 2e-9 * sum(row.macs for row in rows),
+        "gflops_padded": 2e-9 * sum(row.macs_padded for row in rows),
+        "channels": sum(row.kept for row in rows if row.kind == "batchnorm"),
+        "groups": int((keep & ~labels.protected).sum()),
+    }

@@ -1,0 +1,211 @@
+"""Which channel groups stay. No weight is touched here: selection reads scores and gives a mask."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from yoloslim.errors import PruneError
+from yoloslim.pruning.counting import Counter
+from yoloslim.pruning.floors import raise_to_floors, round_widths
+from yoloslim.pruning.importance import Scores, channel_scores, group_costs
+from yoloslim.pruning.labels import BoolArray, ChannelLabels, label_channels
+from yoloslim.pruning.request import PruneRequest, Scope
+
+Measure = Callable[[BoolArray], float]
+"""Milliseconds of the network that a mask of kept groups leaves."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which channel groups stay.
+
+    Attributes:
+        keep: (groups,) true for groups that stay.
+        candidates: (groups,) true for groups that the scope allows to remove.
+        requested_percent: what was asked for, or what the search for a target arrived at.
+        effective_percent: share of the prunable channels (entries of scored layers) that go.
+        threshold: score below which channels go.
+        clipped: layer path -> channels given back to keep it above its floor.
+        percent_limit: largest percent at which no layer loses all its channels by itself.
+    """
+
+    keep: BoolArray
+    candidates: BoolArray
+    requested_percent: float
+    effective_percent: float
+    threshold: float
+    clipped: dict[str, int]
+    percent_limit: float
+
+
+def candidate_groups(labels: ChannelLabels, scope: Scope) -> BoolArray:
+    """(groups,) true where the scope allows a group to go.
+
+    `source` leaves alone whatever a residual sum ties, and every BatchNorm inside the branch of such a sum:
+    on YOLOv5 that is `cv1` of a C3 with shortcuts and both convolutions of its bottlenecks.
+    """
+    allowed = ~labels.protected
+    if scope == "free":
+        allowed &= ~labels.residual
+    if scope == "source":
+        for path in _ignored_norms(labels):
+            allowed[labels.layers[path].outputs] = False
+    return allowed
+
+
+def penalised_bns(labels: ChannelLabels | nn.Module, scope: Scope) -> list[str]:
+    """Paths of the BatchNorms whose scales the sparsity penalty acts on, in order of execution."""
+    if isinstance(labels, nn.Module):
+        labels = label_channels(labels)
+    allowed = candidate_groups(labels, scope)
+    return [path for path in labels.batchnorms if allowed[labels.layers[path].outputs].any()]
+
+
+def _ignored_norms(labels: ChannelLabels) -> set[str]:
+    inside = {path for unit in labels.units for path in unit.batchnorms}
+    tied = {path for path in labels.batchnorms if labels.residual[labels.layers[path].outputs].any()}
+    return inside | tied
+
+
+def select_channels(
+    model: nn.Module,
+    labels: ChannelLabels,
+    request: PruneRequest,
+    *,
+    scores: Scores | None = None,
+    layer_costs: dict[str, float] | None = None,
+    measure: Measure | None = None,
+) -> Selection:
+    """Choose the groups that stay.
+
+    Args:
+        model: the labelled network; read only.
+        labels: its channel labels.
+        request: what is asked for.
+        scores: importance per layer and channel; by default as `request.importance` says.
+        layer_costs: module path -> cost, for `cost_power`; by default MACs.
+        measure: milliseconds of what a mask leaves, for `target_latency_ms`.
+
+    Raises:
+        PruneError: nothing can be pruned, a score is not finite, or a target is out of reach.
+    """
+    scores = scores or channel_scores(model, labels, request.importance, seed=request.seed)
+    counter = Counter(model, labels, request.imgsz)
+    if request.cost_power and layer_costs is None:
+        everything = np.ones(labels.groups, np.bool_)
+        layer_costs = {layer.path: layer.macs for layer in counter.layers(everything) if layer.macs}
+    ranking = _Ranking(labels, request, scores, layer_costs or {})
+    if request.target_params_m is not None:
+        return _search(ranking, lambda keep: counter.params(keep) / 1e6, request.target_params_m, "target_params_m")
+    if request.target_gflops is not None:
+        return _search(ranking, lambda keep: counter.macs(keep) * 2e-9, request.target_gflops, "target_gflops")
+    if request.target_latency_ms is not None:
+        if measure is None:
+            raise PruneError("target_latency_ms needs a measuring function; pass `measure`")
+        return _search(ranking, measure, request.target_latency_ms, "target_latency_ms", steps=7)
+    return ranking.select(request.percent)
+
+
+class _Ranking:
+    """Scores in the form that a percent cuts: one entry per prunable channel of each scored layer."""
+
+    def __init__(
+        self, labels: ChannelLabels, request: PruneRequest, scores: Scores, layer_costs: dict[str, float]
+    ) -> None:
+        self.labels, self.request = labels, request
+        self.paths = [path for path in labels.layers if path in scores]
+        groups = np.concatenate([labels.layers[p].outputs for p in self.paths] or [np.zeros(0, np.int64)])
+        values = np.concatenate([scores[p] for p in self.paths] or [np.zeros(0, np.float32)])
+        if request.cost_power:
+            cost = np.maximum(group_costs(labels, layer_costs), 1e-12)
+            values = (values / cost[groups] ** request.cost_power).astype(np.float32)
+        scored = np.zeros(labels.groups, np.bool_)
+        scored[groups] = True
+        self.candidates = candidate_groups(labels, request.scope) & scored
+        prunable = self.candidates[groups]
+        if not prunable.any():
+            raise PruneError(f"scope '{request.scope}' finds no prunable channel in this network")
+        self.groups = groups[prunable]
+        self.strength = _group_strength(labels.groups, self.groups, values[prunable], request)
+        self.entries = values[prunable] if request.scope in ("source", "slim") else self.strength[self.groups]
+        self.sorted = np.sort(self.entries)
+
+    def select(self, percent: float) -> Selection:
+        """Cut the ranking at a percent, then honour floors and rounding."""
+        if percent == 0:
+            return Selection(np.ones_like(self.candidates), self.candidates, 0, 0, 0, {}, self.percent_limit())
+        keep = ~self.candidates
+        keep[self.groups[self._wanted(percent)]] = True
+        floors = (self.request.min_channels, self.request.layer_keep)
+        keep, clipped = raise_to_floors(self.labels, keep, self.strength, *floors)
+        if self.request.round_to > 1:
+            keep = round_widths(self.labels, keep, self.candidates, self.strength, self.request.round_to)
+        removed = float((~keep[self.groups]).mean() * 100)
+        threshold = float(self.sorted[self._rank(percent)])
+        return Selection(keep, self.candidates, percent, removed, threshold, clipped, self.percent_limit())
+
+    def _rank(self, percent: float) -> int:
+        return int(len(self.sorted) * (percent / 100))  # the sources multiply by a fraction, and so truncate
+
+    def _wanted(self, percent: float) -> BoolArray:
+        """Entries that reach the threshold. Of exact zeros, which the proximal step makes, only so many go."""
+        rank = self._rank(percent)
+        threshold = self.sorted[rank]
+        if self.request.scope == "slim":
+            return np.asarray(self.entries > threshold)
+        if threshold > 0:
+            return np.asarray(self.entries >= threshold)
+        wanted = np.ones(len(self.entries), np.bool_)
+        wanted[np.lexsort((self.groups, self.entries))[:rank]] = False
+        return wanted
+
+    def percent_limit(self) -> float:
+        """Position, in the sorted entries, of the weakest among the layers' strongest channels."""
+        strongest = []
+        for path in self.paths:
+            groups = self.labels.layers[path].outputs
+            if self.candidates[groups].all():
+                strongest.append(self.strength[groups].max())
+        highest = min(strongest, default=self.sorted[-1])
+        return float(np.searchsorted(self.sorted, highest) / len(self.sorted) * 100)
+
+
+def _group_strength(
+    count: int, groups: NDArray[np.int64], values: NDArray[np.float32], request: PruneRequest
+) -> NDArray[np.float32]:
+    """Score of each group; the source rules keep a group for its strongest member."""
+    how = "max" if request.scope in ("source", "slim") else request.group_score
+    strength = np.zeros(count, np.float64)
+    if how == "max":
+        np.maximum.at(strength, groups, values)
+    else:
+        np.add.at(strength, groups, values)
+        if how == "mean":
+            strength /= np.maximum(np.bincount(groups, minlength=count), 1)
+    return strength.astype(np.float32)
+
+
+def _search(ranking: _Ranking, size: Measure, target: float, name: str, steps: int = 14) -> Selection:
+    """Smallest percent whose result is no larger than the target, by bisection."""
+    low, high = 0.0, 99.99
+    dense, smallest = ranking.select(low), ranking.select(high)
+    if size(dense.keep) <= target:
+        return dense
+    least = size(smallest.keep)
+    if least > target:
+        raise PruneError(
+            f"{name}={target:g} is out of reach: floors and scope '{ranking.request.scope}' leave at least "
+            f"{least:.4g}; ask for that, lower min_channels or layer_keep, or use scope 'coupled'"
+        )
+    best = smallest
+    for _ in range(steps):
+        middle = (low + high) / 2
+        selection = ranking.select(middle)
+        if size(selection.keep) <= target:
+            best, high = selection, middle
+        else:
+            low = middle
+    return replace(best, requested_percent=round(best.requested_percent, 3))

@@ -1,0 +1,54 @@
+"""Prune whole residual units: the branch goes, the identity stays."""
+
+import copy
+from typing import cast
+
+import numpy as np
+from torch import nn
+
+from yoloslim.errors import PruneError
+from yoloslim.models.detector import Detector, remove_unit
+from yoloslim.pruning.labels import ChannelLabels, label_channels
+from yoloslim.pruning.surgery import M
+
+
+def rank_units(model: nn.Module, labels: ChannelLabels | None = None) -> list[tuple[str, float]]:
+    """Removable residual units, weakest first, as (module path, mean |gamma| of the BatchNorm before the sum).
+
+    Raises:
+        PruneError: a scale is NaN or infinite.
+    """
+    labels = labels or label_channels(model)
+    ranked = []
+    for unit in labels.units:
+        if unit.container is None or unit.gate is None:
+            continue
+        score = float(cast(nn.BatchNorm2d, model.get_submodule(unit.gate)).weight.detach().abs().mean())
+        if not np.isfinite(score):
+            raise PruneError(f"layer '{unit.gate}' has NaN or infinite scales; training has diverged, train again")
+        ranked.append((unit.container, score))
+    return sorted(ranked, key=lambda entry: entry[1])
+
+
+def remove_units(model: M, count: int) -> tuple[M, list[str]]:
+    """A copy of the network without its `count` weakest residual units, and their module paths.
+
+    Args:
+        model: any network; unchanged. A `Detector` lists them in its spec.
+        count: units to remove. More than there are removes all of them.
+
+    Raises:
+        PruneError: a count below zero, or scales that are not finite.
+    """
+    if count < 0:
+        raise PruneError(f"residual_units={count} is out of range; allowed: at least 0")
+    smaller = copy.deepcopy(model)
+    paths = [path for path, _ in rank_units(model)[:count]] if count else []
+    for path in paths:
+        remove_unit(smaller, path)
+    if isinstance(smaller, Detector) and paths:
+        inside = tuple(f"{path}." for path in paths)
+        widths = {path: width for path, width in smaller.spec.widths.items() if not path.startswith(inside)}
+        removed = (*smaller.spec.removed, *paths)
+        smaller.spec = smaller.spec.model_copy(update={"widths": widths, "removed": removed})
+    return smaller, paths
