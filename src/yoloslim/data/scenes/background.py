@@ -19,11 +19,11 @@ class Backdrop:
     """A background before any object stands in front of it.
 
     Attributes:
-        picture: (size, size, 3) float32 RGB, 0..255 but for noise that goes beyond.
+        picture: (size, size, 3) uint8 RGB.
         horizon: row, as a share of the height, above which nothing stands on the ground.
     """
 
-    picture: Picture
+    picture: NDArray[np.uint8]
     horizon: float
 
 
@@ -46,12 +46,13 @@ def gradient(size: int, top: Colour, bottom: Colour) -> Picture:
     """Vertical blend of two colours, (size, size, 3)."""
     share = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
     rows = np.array(top, np.float32) * (1 - share) + np.array(bottom, np.float32) * share
-    return np.repeat(rows, size, 1)
+    return np.asarray(cv2.resize(rows, (size, size), interpolation=cv2.INTER_NEAREST), np.float32)
 
 
 def draw_backdrop(rng: Generator, kind: str, size: int) -> Backdrop:
     """Paint a background of a kind that `BACKDROPS` names, `size` pixels a side."""
-    return BACKDROPS[kind](rng, size)
+    picture, horizon = BACKDROPS[kind](rng, size)
+    return Backdrop(np.clip(picture, 0, 255, out=picture).astype(np.uint8), horizon)
 
 
 def draw_clutter(rng: Generator, canvas: Canvas) -> None:
@@ -86,7 +87,7 @@ def draw_clutter(rng: Generator, canvas: Canvas) -> None:
         canvas.polygon(cv2.convexHull(corners.astype(np.float32))[:, 0].astype(np.float64), colour)
 
 
-def _street(rng: Generator, size: int) -> Backdrop:
+def _street(rng: Generator, size: int) -> tuple[Picture, float]:
     horizon = uniform(rng, 0.35, 0.55)
     picture = _sky(rng, size)
     row = int(horizon * size)
@@ -107,7 +108,7 @@ def _street(rng: Generator, size: int) -> Backdrop:
                 picture, (vanish, kerb), (int(foot * size), size), (206, 204, 196), max(1, size // 90), cv2.LINE_AA
             )
     picture[row:] += 16 * noise(rng, size, 24, 3)[row:]
-    return Backdrop(picture, horizon)
+    return picture, horizon
 
 
 def _house(rng: Generator, picture: Picture, box: tuple[int, int, int, int], wall: Colour) -> None:
@@ -121,20 +122,19 @@ def _house(rng: Generator, picture: Picture, box: tuple[int, int, int, int], wal
 
 
 def _sky(rng: Generator, size: int) -> Picture:
+    half = size // 2  # skies are smooth: a quarter of the pixels tells it all
     top = pick(rng, [(92, 142, 206), (150, 176, 206), (170, 174, 180), (70, 104, 168), (206, 160, 130)])
-    picture = gradient(size, top, mix(top, (236, 232, 224), uniform(rng, 0.4, 0.85)))
-    clouds = np.clip(noise(rng, size, 3, 5, 1) - uniform(rng, -0.2, 0.5), 0, 1)
-    white = np.array((242, 242, 244), np.float32)
-    share: Picture = clouds * np.float32(uniform(rng, 0.2, 1.1))
-    clouded: Picture = picture + (white - picture) * share
-    return clouded
+    picture = gradient(half, top, mix(top, (236, 232, 224), uniform(rng, 0.4, 0.85)))
+    share = np.clip(noise(rng, half, 3, 5) - uniform(rng, -0.2, 0.5), 0, 1) * np.float32(uniform(rng, 0.2, 1.1))
+    picture += (np.array((242, 242, 244), np.float32) - picture) * share
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _open_sky(rng: Generator, size: int) -> Backdrop:
-    return Backdrop(_sky(rng, size), 0.05)
+def _open_sky(rng: Generator, size: int) -> tuple[Picture, float]:
+    return _sky(rng, size), 0.05
 
 
-def _field(rng: Generator, size: int) -> Backdrop:
+def _field(rng: Generator, size: int) -> tuple[Picture, float]:
     horizon = uniform(rng, 0.25, 0.5)
     picture = _sky(rng, size)
     rows = np.arange(size, dtype=np.float32)[:, None]
@@ -147,20 +147,20 @@ def _field(rng: Generator, size: int) -> Backdrop:
     ground = gradient(size, mix(grass, far, 0.35), grass)
     ground += uniform(rng, 20, 40) * noise(rng, size, 5, 6)
     picture[row:] = ground[row:]
-    return Backdrop(picture, horizon)
+    return picture, horizon
 
 
-def _sea(rng: Generator, size: int) -> Backdrop:
+def _sea(rng: Generator, size: int) -> tuple[Picture, float]:
     horizon = uniform(rng, 0.25, 0.55)
     picture = _sky(rng, size)
     row = int(horizon * size)
     water = pick(rng, [(44, 90, 120), (60, 110, 130), (90, 112, 124), (40, 66, 96)])
     surface = gradient(size, mix(water, (190, 206, 220), 0.4), water) + 34 * noise(rng, size, 24, 4, squeeze=6)
     picture[row:] = surface[row:]
-    return Backdrop(picture, horizon)
+    return picture, horizon
 
 
-def _room(rng: Generator, size: int) -> Backdrop:
+def _room(rng: Generator, size: int) -> tuple[Picture, float]:
     horizon = uniform(rng, 0.5, 0.72)
     row = int(horizon * size)
     wall = pick(
@@ -181,7 +181,7 @@ def _room(rng: Generator, size: int) -> Backdrop:
         for foot in np.linspace(-1, 2, 16):
             cv2.line(picture[row:], vanish, (int(foot * size), size - row), shade(floor, 0.75), 1, cv2.LINE_AA)
     picture[row - max(1, size // 50) : row] = shade(wall, uniform(rng, 0.6, 1.2))
-    return Backdrop(picture, horizon)
+    return picture, horizon
 
 
 def _wall_thing(rng: Generator, picture: Picture, size: int, row: int) -> None:
@@ -201,7 +201,7 @@ def _wall_thing(rng: Generator, picture: Picture, size: int, row: int) -> None:
         inner[:, inner.shape[1] // 2 : inner.shape[1] // 2 + border] = frame
 
 
-def _texture(rng: Generator, size: int) -> Backdrop:
+def _texture(rng: Generator, size: int) -> tuple[Picture, float]:
     one, two = any_colour(rng), any_colour(rng)
     share = np.clip(0.5 + 0.8 * noise(rng, size, int(rng.integers(2, 9)), 6), 0, 1)
     dull = mix(one, two, 0.5)
@@ -210,10 +210,10 @@ def _texture(rng: Generator, size: int) -> Backdrop:
     if chance(rng, 0.4):
         cells = rng.uniform(0.8, 1.15, (int(rng.integers(4, 14)),) * 2).astype(np.float32)
         picture *= cv2.resize(cells, (size, size), interpolation=cv2.INTER_NEAREST)[..., None]
-    return Backdrop(picture, 0.1)
+    return picture, 0.1
 
 
-BACKDROPS: Mapping[str, Callable[[Generator, int], Backdrop]] = MappingProxyType(
+BACKDROPS: Mapping[str, Callable[[Generator, int], tuple[Picture, float]]] = MappingProxyType(
     {
         "street": _street,
         "field": _field,

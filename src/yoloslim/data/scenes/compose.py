@@ -101,7 +101,7 @@ def render_scene(
 def _place_all(rng: Generator, kind: str, backdrop: Backdrop, size: int, hard: Difficulty) -> list[Placed]:
     """Choose and place objects and clutter, in painting order: what stands lower in the image is nearer."""
     placed: list[Placed] = []
-    count = min(1 + int(rng.geometric(0.42) - 1), hard.most_objects)
+    count = min(1 + int(rng.geometric(0.35) - 1), hard.most_objects)
     labels = _choose_classes(rng, kind, count, hard)
     largest = uniform(rng, 0.3, 0.85) / math.sqrt(0.6 + 0.4 * count)
     for label in labels:
@@ -196,27 +196,25 @@ def _look(things: Sequence[Placed], size: int) -> list[Seen]:
     ]
 
 
-def _paint(rng: Generator, picture: NDArray[np.float32], thing: Placed, size: int) -> None:
+def _paint(rng: Generator, picture: NDArray[np.uint8], thing: Placed, size: int) -> None:
     image, own = thing.windows(size)
     if chance(rng, 0.7):
         _shadow(picture, thing, size)
-    sprite = thing.sprite[own].astype(np.float32)
-    window = picture[image]
-    window *= 1 - sprite[..., 3:] * np.float32(1 / 255)
-    window += sprite[..., :3]
+    sprite = thing.sprite[own]
+    kept = cv2.merge([255 - sprite[..., 3]] * 3)
+    picture[image] = cv2.add(cv2.multiply(picture[image], kept, scale=1 / 255), sprite[..., :3])
 
 
-def _shadow(picture: NDArray[np.float32], thing: Placed, size: int) -> None:
+def _shadow(picture: NDArray[np.uint8], thing: Placed, size: int) -> None:
     """Darken the ground under an object; the shadow is no part of its mask."""
     x1, _, x2, bottom = thing.box
     width, height = x2 - x1, max(2, (x2 - x1) // 8)
-    mask = np.zeros((2 * height + 1, width), np.uint8)
-    cv2.ellipse(mask, (width // 2, height), (int(width * 0.46), int(height * 0.6)), 0, 0, 360, 110, -1)
-    blur = height | 1
-    soft = np.repeat(cv2.blur(mask, (blur, blur))[..., None], 4, 2)
+    light = np.full((2 * height + 1, width), 255, np.uint8)
+    cv2.ellipse(light, (width // 2, height), (int(width * 0.46), int(height * 0.6)), 0, 0, 360, 145, -1)
+    soft = cv2.merge([cv2.blur(light, (height | 1, height | 1))] * 3)
     image, own = Placed(soft, x1, bottom - height - height // 2, -1).windows(size)
     if image[0].start < image[0].stop and image[1].start < image[1].stop:
-        picture[image] *= 1 - soft[own][..., :3].astype(np.float32) * np.float32(1 / 255)
+        picture[image] = cv2.multiply(picture[image], soft[own], scale=1 / 255)
 
 
 def _annotate(things: Sequence[Placed], size: int) -> Annotation:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from yoloslim.data.scenes import animals, household, vehicles
+from yoloslim.data.scenes import animals, household, vehicles, vessels
 from yoloslim.data.scenes.canvas import Canvas, chance, uniform
 from yoloslim.data.scenes.person import person
 
@@ -32,10 +32,10 @@ class Drawing:
 
 DRAWINGS: Mapping[str, Drawing] = MappingProxyType(
     {
-        "aeroplane": Drawing(vehicles.aeroplane, tilt=24),
+        "aeroplane": Drawing(vessels.aeroplane, tilt=24),
         "bicycle": Drawing(vehicles.bicycle, tilt=7),
         "bird": Drawing(animals.bird, tilt=16),
-        "boat": Drawing(vehicles.boat, tilt=6),
+        "boat": Drawing(vessels.boat, tilt=6),
         "bottle": Drawing(household.bottle, tilt=6),
         "bus": Drawing(vehicles.bus, tilt=3),
         "car": Drawing(vehicles.car, tilt=4),
@@ -50,7 +50,7 @@ DRAWINGS: Mapping[str, Drawing] = MappingProxyType(
         "pottedplant": Drawing(household.pottedplant, tilt=4),
         "sheep": Drawing(animals.sheep, tilt=5),
         "sofa": Drawing(household.sofa, tilt=3),
-        "train": Drawing(vehicles.train, tilt=4),
+        "train": Drawing(vessels.train, tilt=4),
         "tvmonitor": Drawing(household.tvmonitor, tilt=4),
     }
 )
