@@ -1,0 +1,280 @@
+"""Compile an exported graph for Ascend chips with Huawei's ATC, or say plainly that it is not here."""
+
+import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from yoloslim.deploy.ascend.aipp import AippInput, aipp_config
+from yoloslim.deploy.ascend.codes import AtcCode, AtcError, parse_codes
+from yoloslim.deploy.manifest import MANIFEST_NAME, Manifest, load_manifest
+from yoloslim.errors import DeployError
+from yoloslim.files import atomic_path, read_json, sha256_file, write_json, write_text
+
+logger = logging.getLogger(__name__)
+
+SET_ENV = (
+    "/usr/local/Ascend/ascend-toolkit/set_env.sh",
+    "$HOME/Ascend/ascend-toolkit/set_env.sh",
+    "/usr/local/Ascend/cann/set_env.sh",
+)
+"""Where CANN's installers put the script that brings `atc` onto the PATH."""
+
+_SUCCESS = "ATC run success"
+_CLOCK_SLACK_S = 2.0  # file systems round the time of a change
+
+
+@dataclass(frozen=True)
+class AtcOptions:
+    """What a person may choose about a compilation.
+
+    Attributes:
+        soc_version: the chip, as `npu-smi info` names it with `Ascend` in front; a model loads on that chip only.
+        aipp_input: what the device will be fed.
+        precision_mode: arithmetic; `force_fp16` is the compiler's own default.
+        enable_small_channel: speeds up convolutions on up to 4 input channels, mostly.
+        timeout_s: seconds after which a compilation is stopped.
+    """
+
+    soc_version: str = "Ascend310"
+    aipp_input: AippInput = "nv12"
+    precision_mode: str = "force_fp16"
+    enable_small_channel: bool = True
+    timeout_s: int = 3600
+
+
+@dataclass(frozen=True)
+class AtcResult:
+    """What became of a compilation; `atc.json` in its folder holds the same.
+
+    Attributes:
+        state: `compiled`, or `not_available` where no compiler is installed.
+        argv: the command, run in the folder itself: all paths are relative to it.
+        codes: warnings that the compiler printed.
+        log: file name of its output, None when it did not run.
+        om: file name of the compiled model, likewise.
+        om_sha256: of that file, likewise.
+        onnx_sha256: of the graph it was compiled from.
+        soc_version: the chip.
+        aipp_input: what the device will be fed.
+    """
+
+    state: Literal["compiled", "not_available"]
+    argv: tuple[str, ...]
+    codes: tuple[AtcCode, ...]
+    log: str | None
+    om: str | None
+    om_sha256: str | None
+    onnx_sha256: str
+    soc_version: str
+    aipp_input: AippInput
+
+
+def find_atc() -> Path | None:
+    """The compiler on the PATH, if any."""
+    found = shutil.which("atc")
+    return Path(found) if found else None
+
+
+def atc_arguments(manifest: Manifest, options: AtcOptions) -> list[str]:
+    """The compiler's full argument list, for a folder that holds the graph and `aipp.cfg`."""
+    shape = ",".join(map(str, manifest.input_shape))
+    return [
+        f"--model={manifest.onnx}",
+        "--framework=5",  # ONNX
+        "--output=model",  # atc appends .om
+        "--input_format=NCHW",
+        f"--input_shape={manifest.input_name}:{shape}",
+        f"--enable_small_channel={int(options.enable_small_channel)}",
+        "--insert_op_conf=aipp.cfg",
+        f"--precision_mode={options.precision_mode}",
+        f"--soc_version={options.soc_version}",
+        "--out_nodes=" + ";".join(f"{name}:0" for name in manifest.head_names),
+        "--log=error",
+    ]
+
+
+def compile_model(
+    export_dir: Path, out_dir: Path, options: AtcOptions | None = None, require: bool = False
+) -> AtcResult:
+    """Make a folder from which the model can be compiled anywhere, and compile it here if `atc` is here.
+
+    The folder holds the graph, its manifest, `aipp.cfg`, the script `atc.sh` and, last, `atc.json`: copied to a
+    machine with CANN, `./atc.sh` compiles it.
+
+    Args:
+        export_dir: what `export_onnx` wrote.
+        out_dir: made if missing.
+        options: chip, input and precision.
+        require: a missing compiler is an error.
+
+    Raises:
+        AtcError: the compiler ran and failed; `atc.log` in `out_dir` holds its output.
+        DeployError: the export is damaged, or there is no compiler and `require` is set.
+    """
+    options = options or AtcOptions()
+    manifest = load_manifest(export_dir)
+    compiler = find_atc()
+    if compiler is None and require:
+        raise DeployError(f"ascend.require is true, but atc is not on the PATH. {_how_to_get_atc()}")
+    argv = ["atc", *atc_arguments(manifest, options)]
+    _fill_folder(export_dir, out_dir, manifest, argv, options)
+    if compiler is None:
+        logger.warning(
+            "atc is not on the PATH, so nothing was compiled for %s. %s The command is in %s: copy the folder to "
+            "a machine with CANN and run it there",
+            options.soc_version,
+            _how_to_get_atc(),
+            out_dir / "atc.sh",
+        )
+    codes = _run(compiler, argv, out_dir, options.timeout_s) if compiler else ()
+    result = AtcResult(
+        state="compiled" if compiler else "not_available",
+        argv=tuple(argv),
+        codes=codes,
+        log="atc.log" if compiler else None,
+        om="model.om" if compiler else None,
+        om_sha256=sha256_file(out_dir / "model.om") if compiler else None,
+        onnx_sha256=manifest.sha256,
+        soc_version=options.soc_version,
+        aipp_input=options.aipp_input,
+    )
+    write_json(out_dir / "atc.json", asdict(result))
+    return result
+
+
+def load_result(folder: Path) -> AtcResult:
+    """Read a folder's `atc.json`.
+
+    Raises:
+        DeployError: it is not one, or the compiled model is not the file it describes.
+        YoloslimError: it is missing: nothing was compiled, or a compilation was cut short.
+    """
+    path = folder / "atc.json"
+    values: dict[str, Any] = read_json(path)
+    try:
+        codes = tuple(AtcCode(**code) for code in values.pop("codes"))
+        result = AtcResult(**{**values, "argv": tuple(values["argv"]), "codes": codes})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DeployError(f"{path} is not what the atc stage writes ({error}); run the stage again") from error
+    if result.om is not None:
+        om = folder / result.om
+        if not om.is_file() or sha256_file(om) != result.om_sha256:
+            raise DeployError(f"{om} is missing or not the file that {path} describes; compile again")
+    return result
+
+
+def _fill_folder(export_dir: Path, out_dir: Path, manifest: Manifest, argv: list[str], options: AtcOptions) -> None:
+    """Everything that a compilation needs; results of an earlier one are removed."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for stale in ("atc.json", "model.om", "atc.log"):
+        (out_dir / stale).unlink(missing_ok=True)
+    for name in (manifest.onnx, MANIFEST_NAME):
+        with atomic_path(out_dir / name) as temporary:
+            shutil.copyfile(export_dir / name, temporary)
+    write_text(out_dir / "aipp.cfg", aipp_config(manifest, options.aipp_input))
+    _write_script(out_dir / "atc.sh", argv, manifest, options)
+
+
+def _run(compiler: Path, argv: list[str], folder: Path, timeout_s: int) -> tuple[AtcCode, ...]:
+    """Run the compiler in `folder`; success is exit code 0, the success text and a new, non-empty model."""
+    log, om = folder / "atc.log", folder / "model.om"
+    started = time.time()
+    logger.info("compiling: %s", shlex.join(argv))
+    with log.open("wb") as stream:
+        try:
+            # Its own session, so that a timeout also ends the kernel compilers that atc starts.
+            process = subprocess.Popen(
+                [str(compiler.absolute()), *argv[1:]],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise AtcError(f"{compiler} cannot be started: {error.strerror}") from error
+        try:
+            status = process.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise AtcError(
+                f"atc was stopped after {timeout_s} s (see {log}); raise atc.timeout_s, or give the machine more memory"
+            ) from error
+        finally:
+            _end(process)
+    output = log.read_text(encoding="utf-8", errors="replace")
+    codes = parse_codes(output)
+    failure = _failure(status, output, om, started)
+    if failure:
+        om.unlink(missing_ok=True)
+        raise AtcError(f"{failure}.{_explain(codes, output)} Full output: {log}", codes)
+    return codes
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that still runs, with all that it started."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _failure(status: int, output: str, om: Path, started: float) -> str:
+    if status != 0:
+        return f"atc failed with exit code {status}"
+    if _SUCCESS not in output:
+        return f"atc exited with 0, but never printed '{_SUCCESS}'"
+    if not om.is_file() or om.stat().st_size == 0:
+        return f"atc reported success, but {om.name} is missing or empty"
+    if om.stat().st_mtime < started - _CLOCK_SLACK_S:
+        return f"atc reported success, but {om.name} is older than this run"
+    return ""
+
+
+def _explain(codes: tuple[AtcCode, ...], output: str) -> str:
+    errors = [code for code in codes if code.is_error]
+    if not errors:
+        last = output.strip().splitlines()[-3:]
+        return f" It printed no error code; its last lines: {' | '.join(last) or 'none'}."
+    lines = [f" {e.code}: {e.message}." + (f" Likely cause: {e.cause}." if e.cause else "") for e in errors]
+    return "".join(lines)
+
+
+def _how_to_get_atc() -> str:
+    present = [path for path in SET_ENV if Path(os.path.expandvars(path)).is_file()]
+    if present:
+        return f"CANN seems to be installed: run `source {present[0]}` first."
+    return "It comes with Huawei's CANN toolkit, whose set_env.sh must be sourced."
+
+
+def _write_script(path: Path, argv: list[str], manifest: Manifest, options: AtcOptions) -> None:
+    command = " \\\n    ".join(map(shlex.quote, argv))
+    candidates = " ".join(f'"{candidate}"' for candidate in SET_ENV)
+    text = f"""#!/usr/bin/env bash
+# Compiles {manifest.onnx} for {options.soc_version}. Copy this folder to a machine with Huawei's CANN toolkit and run
+# this script there; it writes model.om beside itself.
+set -eo pipefail  # no -u: CANN's set_env.sh reads unset variables
+cd "$(dirname "${{BASH_SOURCE[0]}}")"
+if ! command -v atc >/dev/null; then
+    for env in {candidates}; do
+        if [ -f "$env" ]; then source "$env"; break; fi
+    done
+fi
+if ! command -v atc >/dev/null; then
+    echo "atc not found: install the CANN toolkit, or source its set_env.sh" >&2
+    exit 127
+fi
+echo "{manifest.sha256}  {manifest.onnx}" | sha256sum --check --quiet
+rm -f model.om
+{command}
+test -s model.om
+chmod 640 model.om  # the MindX SDK refuses models that others may read
+"""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(0o755)

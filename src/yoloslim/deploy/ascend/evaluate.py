@@ -1,0 +1,108 @@
+"""Evaluate an exported graph as the board would run it: today through ONNX Runtime behind the AIPP twin.
+
+Every result names its backend. Nothing measured on a CPU is called Ascend.
+"""
+
+import importlib.util
+import logging
+import shutil
+from pathlib import Path
+
+from yoloslim.boxes import fit
+from yoloslim.data.evalset import EvalSet
+from yoloslim.deploy.ascend.aipp import AippInput, aipp_twin
+from yoloslim.deploy.ascend.atc import AtcResult, load_result
+from yoloslim.deploy.manifest import Manifest, load_manifest
+from yoloslim.errors import DeployError
+from yoloslim.evaluation.evaluate import Evaluation, evaluate
+from yoloslim.evaluation.nms import NmsOptions
+from yoloslim.evaluation.predictor import OnnxPredictor
+from yoloslim.evaluation.speed import measure_latency
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_exported(
+    export_dir: Path,
+    atc_dir: Path,
+    eval_set: EvalSet,
+    require: bool = False,
+    threads: int = 2,
+    warmup: int = 5,
+    repeats: int = 50,
+    preprocessing: AippInput | None = None,
+    options: NmsOptions | None = None,
+    batch: int = 32,
+) -> tuple[dict[str, float | str], Evaluation]:
+    """Accuracy of the graph that was given to ATC, with the colours the board would see, and its latency here.
+
+    Args:
+        export_dir: what `export_onnx` wrote.
+        atc_dir: what `compile_model` wrote from it.
+        eval_set: images letterboxed as the manifest says.
+        require: measuring anywhere but on a device is an error.
+        threads: CPU threads.
+        warmup: calls before the first that is timed.
+        repeats: timed calls.
+        preprocessing: input that AIPP is emulated for; None takes the one that was compiled for.
+        options: suppression; None as trainers validate.
+        batch: images a call.
+
+    Returns:
+        The metrics for a file: map50, map50_95, map50_voc07, precision, recall, latency_ms, latency_p50_ms,
+        latency_p90_ms, fps, size_mb (of the ONNX file, 1e6 bytes), backend, preprocessing,
+        latency_preprocessing. Latency excludes emulating AIPP, which costs the board nothing. And the Evaluation.
+
+    Raises:
+        DeployError: `require` is set and no device can be used; graph and compilation do not belong together;
+            the images were letterboxed another way.
+    """
+    manifest = load_manifest(export_dir)
+    compiled = load_result(atc_dir)
+    if compiled.onnx_sha256 != manifest.sha256:
+        raise DeployError(f"{atc_dir} was made from another graph than {export_dir} holds; run the atc stage again")
+    if require:
+        raise DeployError(
+            "ascend.require is true, but accuracy and speed cannot be measured on an Ascend device here: "
+            + "; ".join(missing_for_device(compiled))
+            + ". Set ascend.require=false to evaluate the same graph on the CPU"
+        )
+    _check_letterbox(manifest, eval_set)
+    source = preprocessing or compiled.aipp_input
+    path = export_dir / manifest.onnx
+    twin = OnnxPredictor(path, manifest, threads, aipp_twin(source), f"aipp-twin-{source}")
+    logger.info("evaluating %s on %s with %s; no Ascend device takes part", path, twin.backend, twin.preprocessing)
+    evaluation = evaluate(twin, eval_set, batch=batch, options=options)
+    plain = OnnxPredictor(path, manifest, threads)
+    metrics: dict[str, float | str] = {
+        **evaluation.metrics,
+        **measure_latency(plain, warmup=warmup, repeats=repeats),
+        "size_mb": path.stat().st_size / 1e6,
+        "backend": twin.backend,
+        "preprocessing": twin.preprocessing,
+        "latency_preprocessing": plain.preprocessing,
+    }
+    return metrics, evaluation
+
+
+def missing_for_device(compiled: AtcResult) -> list[str]:
+    """What stands between this machine and a measurement on an Ascend device, each with the way out."""
+    missing = []
+    if compiled.state != "compiled":
+        missing.append("the model is not compiled (run the atc stage where atc is on the PATH)")
+    if importlib.util.find_spec("acl") is None:
+        missing.append("Python cannot import acl (source set_env.sh of Huawei's CANN runtime)")
+    if shutil.which("npu-smi") is None:
+        missing.append("npu-smi is not on the PATH (install the NPU driver)")
+    missing.append("this version has no predictor for the device yet (copy model.om to the board and run it there)")
+    return missing
+
+
+def _check_letterbox(manifest: Manifest, eval_set: EvalSet) -> None:
+    for annotation, box in zip(eval_set.annotations, eval_set.letterboxes, strict=True):
+        wanted = fit(annotation.width, annotation.height, manifest.imgsz, manifest.letterbox_align)
+        if box != wanted:
+            raise DeployError(
+                f"the evaluation images are letterboxed as {box}, the manifest wants {wanted}; load them with "
+                f"align={manifest.letterbox_align!r} and imgsz={manifest.imgsz}"
+            )

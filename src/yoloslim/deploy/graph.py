@@ -1,0 +1,114 @@
+"""Find the heads of an exported YOLO graph by its structure and give them names that stay.
+
+Node names depend on exporter and version (`Transpose_260`, `/model.24/Transpose`, `node_permute`), the structure
+does not: a head is a Transpose with perm (0, 1, 3, 4, 2) behind a Reshape whose output is (1, anchors, H, W,
+5 + classes).
+"""
+
+from collections.abc import Sequence
+
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from yoloslim.errors import DeployError
+
+HEAD_PERM = [0, 1, 3, 4, 2]
+
+
+def name_heads(model: ModelProto, classes: int, strides: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Make the raw heads the graph's only outputs, in place, with stable names.
+
+    Args:
+        model: a graph with static shapes; whatever stands behind the heads (decoding, NMS) is cut off.
+        classes: number of classes.
+        strides: image pixels per cell, by level; stride 8 becomes `head_p3`.
+
+    Returns:
+        Name -> shape, in the order of `strides`. Node, tensor and graph output share the name.
+
+    Raises:
+        DeployError: not exactly one head a stride; says what was looked for and what is there.
+    """
+    found = _find_heads(model, classes)
+    if len(found) != len(strides):
+        raise DeployError(_no_heads_message(model, classes, strides, found))
+    by_size = sorted(found, key=lambda item: -item[1][2])
+    heads: dict[str, tuple[int, ...]] = {}
+    for (node, shape), stride in zip(by_size, sorted(strides), strict=True):
+        name = f"head_p{stride.bit_length() - 1}"
+        _rename_tensor(model, node.output[0], name)
+        node.name = name
+        heads[name] = shape
+    heads = {name: heads[name] for name in (f"head_p{s.bit_length() - 1}" for s in strides)}
+    del model.graph.output[:]
+    for name, shape in heads.items():
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    _drop_unused(model, set(heads))
+    return heads
+
+
+def _find_heads(model: ModelProto, classes: int) -> list[tuple[NodeProto, tuple[int, ...]]]:
+    shapes = _shapes(model)
+    makers = {output: node for node in model.graph.node for output in node.output}
+    heads: list[tuple[NodeProto, tuple[int, ...]]] = []
+    for node in model.graph.node:
+        perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
+        if node.op_type != "Transpose" or perm != HEAD_PERM:
+            continue
+        before = makers.get(node.input[0])
+        shape = shapes.get(node.output[0], ())
+        if before is not None and before.op_type == "Reshape" and len(shape) == 5 and shape[4] == classes + 5:
+            heads.append((node, shape))
+    return heads
+
+
+def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+        for value in [*inferred.value_info, *inferred.output, *inferred.input]
+    }
+
+
+def _no_heads_message(
+    model: ModelProto,
+    classes: int,
+    strides: Sequence[int],
+    found: Sequence[tuple[NodeProto, tuple[int, ...]]],
+) -> str:
+    outputs = ", ".join(f"{o.name} {list(_shapes(model).get(o.name, ()))}" for o in model.graph.output)
+    transposes = sum(node.op_type == "Transpose" for node in model.graph.node)
+    return (
+        f"found {len(found)} heads in the graph where {len(strides)} are needed (strides {list(strides)}); "
+        f"looked for Transpose nodes with perm {HEAD_PERM} behind a Reshape, giving (1, anchors, H, W, "
+        f"{classes + 5}) for {classes} classes. The graph has {transposes} Transpose nodes and outputs: "
+        f"{outputs or 'none'}. Export it with raw heads, static shapes and the same classes"
+    )
+
+
+def _rename_tensor(model: ModelProto, old: str, new: str) -> None:
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
+    for value in model.graph.value_info:
+        if value.name == old:
+            value.name = new
+
+
+def _drop_unused(model: ModelProto, wanted: set[str]) -> None:
+    """Remove nodes, weights and shape notes that no output depends on."""
+    needed = set(wanted)
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    kept.reverse()
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    for field in (model.graph.initializer, model.graph.value_info):
+        used = [item for item in field if item.name in needed - wanted]
+        del field[:]
+        field.extend(used)

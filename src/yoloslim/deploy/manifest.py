@@ -1,0 +1,108 @@
+"""The manifest beside an exported graph: everything that a runtime or compiler must know about it.
+
+AIPP configuration, compiler arguments and decoding are generated from it, never typed by hand.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from yoloslim.boxes import Align
+from yoloslim.errors import DeployError
+from yoloslim.files import read_json, sha256_file, write_text
+
+MANIFEST_NAME = "manifest.json"
+
+
+class Head(BaseModel):
+    """One output: raw logits of a level, shape (1, anchors, H, W, 5 + classes).
+
+    The graph output and the node that makes it have the same name, so that tools which ask for either agree.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    shape: tuple[int, ...] = Field(min_length=5, max_length=5)
+
+
+class Manifest(BaseModel):
+    """What an exported graph is.
+
+    Attributes:
+        format: version of this file's layout.
+        onnx: file name, in the manifest's own folder.
+        sha256: of that file.
+        model: architecture, such as `yolov5n`.
+        input_name: of the graph's only input.
+        input_shape: (1, 3, S, S), RGB in [0, 1].
+        heads: outputs, finest level first.
+        classes: names in the order of the outputs.
+        anchors: width and height in pixels, by level and anchor.
+        strides: image pixels per cell, by level.
+        letterbox_align: where images lie on the square canvas.
+        letterbox_fill: grey level of the padding, 0-255.
+        opset: ONNX operator set really written.
+        torch_version: exporter.
+        max_abs_diff: largest difference of any logit between PyTorch and ONNX Runtime at export.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["yoloslim-onnx-1"] = "yoloslim-onnx-1"
+    onnx: str = Field("model.onnx", pattern=r"^[^/\\]+$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    model: str
+    input_name: str
+    input_shape: tuple[int, int, int, int]
+    heads: tuple[Head, ...] = Field(min_length=1)
+    classes: tuple[str, ...] = Field(min_length=1)
+    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    strides: tuple[int, ...]
+    letterbox_align: Align
+    letterbox_fill: int = Field(ge=0, le=255)
+    opset: int
+    torch_version: str
+    max_abs_diff: float
+
+    @property
+    def imgsz(self) -> int:
+        """Side of the input in pixels."""
+        return self.input_shape[2]
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """Names of the graph outputs, finest level first."""
+        return tuple(head.name for head in self.heads)
+
+
+def save_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write `manifest.json` into the folder of its graph."""
+    write_text(folder / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read a folder's manifest and make sure that it belongs to the graph beside it.
+
+    Raises:
+        DeployError: the manifest is not valid, or the ONNX file is missing or not the one it describes.
+        YoloslimError: the manifest is missing or no JSON.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        manifest = Manifest.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DeployError(f"{path} is not a valid manifest: {where}: {first['msg']}; export again") from error
+    onnx = folder / manifest.onnx
+    if not onnx.is_file():
+        raise DeployError(f"{onnx} is missing though {path} describes it; export again")
+    actual = sha256_file(onnx)
+    if actual != manifest.sha256:
+        raise DeployError(
+            f"{onnx} is not the file that {path} describes (sha256 {actual[:12]}..., expected "
+            f"{manifest.sha256[:12]}...): changed or damaged on its way; export or copy it again"
+        )
+    return manifest

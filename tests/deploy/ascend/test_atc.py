@@ -1,0 +1,224 @@
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.deploy.models import tiny_detector
+
+from yoloslim.deploy.ascend.atc import AtcOptions, atc_arguments, compile_model, find_atc, load_result
+from yoloslim.deploy.ascend.codes import CAUSES, AtcError, parse_codes
+from yoloslim.deploy.manifest import load_manifest
+from yoloslim.deploy.onnx import export_onnx
+from yoloslim.errors import DeployError, YoloslimError
+
+FAKE = Path(__file__).with_name("fake_atc.py")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    export_onnx(tiny_detector(), folder)
+    return folder
+
+
+@pytest.fixture
+def no_atc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+
+
+@pytest.fixture
+def fake_atc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Puts the fake on the PATH, in a folder with a space in its name."""
+    folder = tmp_path / "fake bin"
+    folder.mkdir()
+    program = folder / "atc"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE}" "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return program
+
+
+def test_arguments_come_from_the_manifest(exported: Path) -> None:
+    arguments = atc_arguments(load_manifest(exported), AtcOptions(soc_version="Ascend310B4"))
+    assert arguments == [
+        "--model=model.onnx",
+        "--framework=5",
+        "--output=model",
+        "--input_format=NCHW",
+        "--input_shape=images:1,3,64,64",
+        "--enable_small_channel=1",
+        "--insert_op_conf=aipp.cfg",
+        "--precision_mode=force_fp16",
+        "--soc_version=Ascend310B4",
+        "--out_nodes=head_p3:0;head_p4:0;head_p5:0",
+        "--log=error",
+    ]
+
+
+@pytest.mark.usefixtures("no_atc")
+def test_without_atc_the_result_says_so_and_holds_the_command(
+    exported: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = compile_model(exported, tmp_path / "out")
+    assert (result.state, result.om, result.log) == ("not_available", None, None)
+    assert result.argv[0] == "atc"
+    assert "atc is not on the PATH" in caplog.text
+    assert load_result(tmp_path / "out") == result
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        *("aipp.cfg", "atc.json", "atc.sh", "manifest.json", "model.onnx")
+    ]
+
+
+@pytest.mark.usefixtures("no_atc")
+def test_without_atc_and_required_is_an_error(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match=r"ascend\.require is true, but atc is not on the PATH.*CANN"):
+        compile_model(exported, tmp_path / "out", require=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_installed_but_unsourced_toolkit_is_pointed_at(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_atc: None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = tmp_path / "Ascend/ascend-toolkit/set_env.sh"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    with pytest.raises(DeployError, match=r"source \$HOME/Ascend/ascend-toolkit/set_env\.sh"):
+        compile_model(exported, tmp_path / "out", require=True)
+
+
+def test_with_atc_the_model_is_compiled(exported: Path, tmp_path: Path, fake_atc: Path) -> None:
+    assert find_atc() == fake_atc
+    result = compile_model(exported, tmp_path / "out", require=True)
+    assert (result.state, result.om, result.log) == ("compiled", "model.om", "atc.log")
+    assert (tmp_path / "out/model.om").read_bytes() == b"FAKE OM"
+    assert [code.code for code in result.codes] == ["W11001"]
+    assert "high-priority" in result.codes[0].message
+    assert load_result(tmp_path / "out") == result
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("crash", "exit code 139.*Segmentation fault"),
+        ("silent", "never printed 'ATC run success'"),
+        ("no-file", "model.om is missing or empty"),
+        ("empty-file", "model.om is missing or empty"),
+        ("old-file", "older than this run"),
+        ("unknown-code", "EZ1234: something nobody has seen"),
+    ],
+)
+def test_a_compilation_that_failed_is_never_a_result(
+    exported: Path, tmp_path: Path, fake_atc: Path, monkeypatch: pytest.MonkeyPatch, fault: str, message: str
+) -> None:
+    compile_model(exported, tmp_path / "out")  # an earlier success must not be taken for this one
+    monkeypatch.setenv("FAKE_ATC", fault)
+    with pytest.raises(AtcError, match=message) as caught:
+        compile_model(exported, tmp_path / "out")
+    assert "atc.log" in str(caught.value)
+    assert (tmp_path / "out/atc.log").read_text().startswith("ATC start working")
+    assert not (tmp_path / "out/model.om").exists()
+    with pytest.raises(YoloslimError, match=r"atc\.json is missing"):
+        load_result(tmp_path / "out")
+
+
+def test_codes_of_a_failure_come_with_their_cause(exported: Path, tmp_path: Path, fake_atc: Path) -> None:
+    with pytest.raises(AtcError, match=r"E10001.*Ascend999.*SoC name") as caught:
+        compile_model(exported, tmp_path / "out", AtcOptions(soc_version="Ascend999"))
+    assert [code.code for code in caught.value.codes] == ["E10001"]
+
+
+def test_a_newer_opset_is_refused_with_the_way_out(tmp_path: Path, fake_atc: Path) -> None:
+    export_onnx(tiny_detector(), tmp_path / "export", opset=13)
+    with pytest.raises(AtcError, match=r"E16002.*export\.opset=11"):
+        compile_model(tmp_path / "export", tmp_path / "out")
+
+
+def test_a_compilation_that_hangs_is_stopped(
+    exported: Path, tmp_path: Path, fake_atc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_ATC", "hang")
+    start = time.monotonic()
+    with pytest.raises(AtcError, match=r"stopped after 1 s.*atc\.timeout_s"):
+        compile_model(exported, tmp_path / "out", AtcOptions(timeout_s=1))
+    assert time.monotonic() - start < 20
+
+
+def test_an_atc_that_cannot_be_started_is_named(exported: Path, tmp_path: Path, fake_atc: Path) -> None:
+    fake_atc.write_text("#!/no/such/interpreter\n")
+    with pytest.raises(AtcError, match="atc cannot be started"):
+        compile_model(exported, tmp_path / "out")
+
+
+@pytest.mark.usefixtures("no_atc")
+def test_a_changed_graph_is_refused(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path / "export")
+    with (tmp_path / "export/model.onnx").open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(DeployError, match="not the file"):
+        compile_model(tmp_path / "export", tmp_path / "out")
+
+
+def test_the_script_compiles_a_copied_folder_from_anywhere(
+    exported: Path, tmp_path: Path, fake_atc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = os.environ["PATH"]
+    monkeypatch.setattr("yoloslim.deploy.ascend.atc.find_atc", lambda: None)
+    compile_model(exported, tmp_path / "out")
+    moved = tmp_path / "moved folder"
+    (tmp_path / "out").rename(moved)
+    done = subprocess.run([moved / "atc.sh"], cwd="/", env={"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert (moved / "model.om").read_bytes() == b"FAKE OM"
+
+
+def test_the_script_refuses_a_damaged_graph(exported: Path, tmp_path: Path, fake_atc: Path) -> None:
+    compile_model(exported, tmp_path / "out")
+    with (tmp_path / "out/model.onnx").open("ab") as stream:
+        stream.write(b"x")
+    done = subprocess.run([tmp_path / "out/atc.sh"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "model.onnx" in done.stderr + done.stdout
+
+
+def test_the_script_without_atc_says_what_is_missing(exported: Path, tmp_path: Path) -> None:
+    compile_model(exported, tmp_path / "out")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run([tmp_path / "out/atc.sh"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 127
+    assert "install the CANN toolkit" in done.stderr
+
+
+def test_a_compiled_model_changed_later_is_refused(exported: Path, tmp_path: Path, fake_atc: Path) -> None:
+    compile_model(exported, tmp_path / "out")
+    (tmp_path / "out/model.om").write_bytes(b"other")
+    with pytest.raises(DeployError, match="compile again"):
+        load_result(tmp_path / "out")
+
+
+def test_codes_of_old_and_new_versions_are_parsed() -> None:
+    lines = [
+        "ATC run failed",
+        "E10016: Opname [x] specified\r",
+        "EZ3002 Optype unsupported",
+        "no code E10016: here",
+        "W11001: slow",
+    ]
+    output = "\n".join(lines)
+    codes = parse_codes(output)
+    assert [(c.code, c.message) for c in codes] == [
+        ("E10016", "Opname [x] specified"),
+        ("EZ3002", "Optype unsupported"),
+        ("W11001", "slow"),
+    ]
+    assert [c.is_error for c in codes] == [True, True, False]
+    assert all(c.cause for c in codes)
+
+
+def test_every_known_code_is_recognised() -> None:
+    for code in CAUSES:
+        assert [c.code for c in parse_codes(f"{code}: text")] == [code]
