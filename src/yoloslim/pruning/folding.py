@@ -18,19 +18,28 @@ from yoloslim.pruning.labels import BoolArray, ChannelLabels
 NAN = float("nan")
 
 
-def fold_constants(model: nn.Module, labels: ChannelLabels, keep: BoolArray) -> None:
+def fold_constants(model: nn.Module, labels: ChannelLabels, keep: BoolArray) -> list[str]:
     """Fold constants of doomed channels into their readers, in place; the network keeps its size.
 
     Args:
         model: the labelled network.
         labels: its channel labels.
         keep: (groups,) true for channel groups that stay.
+
+    Returns:
+        Paths of layers that are called several times with different constants: they have one bias for all
+        calls, which gets the mean, so that folding is not exact there.
     """
+    inexact = []
     interpreter = _ConstantInterpreter(model, labels, keep)
     with torch.no_grad():
         interpreter.run(torch.full(labels.example, NAN, dtype=torch.float64))
-        for path, (total, calls) in interpreter.contributions.items():
-            _absorb(model, labels, path, total / calls)
+        for path, calls in interpreter.contributions.items():
+            constants = torch.stack(calls)
+            _absorb(model, labels, path, constants.mean(0))
+            if not torch.allclose(constants, constants[:1], rtol=1e-9, atol=1e-12):
+                inexact.append(path)
+    return inexact
 
 
 def _absorb(model: nn.Module, labels: ChannelLabels, path: str, constant: Tensor) -> None:
@@ -53,7 +62,7 @@ class _ConstantInterpreter(AbstractInterpreter):
     def __init__(self, model: nn.Module, labels: ChannelLabels, keep: BoolArray) -> None:
         super().__init__(model, labels.graph)
         self.labels, self.keep = labels, keep
-        self.contributions: dict[str, tuple[Tensor, int]] = {}
+        self.contributions: dict[str, list[Tensor]] = {}
 
     def convolution(self, call: Call) -> Tensor:
         module, x = cast(nn.Conv2d, call.module), call.tensor()
@@ -75,8 +84,7 @@ class _ConstantInterpreter(AbstractInterpreter):
         """Note what a layer's constant inputs give its living outputs; a doomed output gives its own bias."""
         path = str(call.node.target)
         doomed = self._doomed(path)
-        total, calls = self.contributions.get(path, (torch.zeros_like(gives), 0))
-        self.contributions[path] = (total + gives.masked_fill(doomed, 0), calls + 1)
+        self.contributions.setdefault(path, []).append(gives.masked_fill(doomed, 0))
         own = torch.zeros_like(gives) if bias is None else bias.cpu().double()
         return own.masked_fill(~doomed, NAN)
 
