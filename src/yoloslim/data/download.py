@@ -29,7 +29,8 @@ VOC2007_MIRRORS = (
 )
 """Where the archives lie, in the order they are tried; MD5 makes plain http acceptable."""
 
-CHUNK = 2**20
+CHUNK = 2**18
+"""Bytes read at once, and at most lost when a connection breaks off."""
 TRIES = 4
 """Connections a mirror is given as long as it breaks off; every one goes on where the last stopped."""
 TIMEOUT_S = 30
@@ -47,14 +48,18 @@ class DownloadParams(Protocol):
         """Where archives are kept between runs."""
 
 
-def fetch_voc2007(params: DownloadParams, md5: Mapping[str, str] = VOC2007_MD5) -> list[Path]:
+def fetch_voc2007(params: DownloadParams, md5: Mapping[str, str] | None = None) -> list[Path]:
     """Paths of the trainval and test archives, downloaded where they are not there yet.
+
+    Other archives can be asked for by giving `md5`, checksums by name; None means VOC2007's own.
 
     Raises:
         DataError: no mirror gave an archive with the right checksum, or the disk is full.
     """
     mirrors = tuple(params.mirrors) or VOC2007_MIRRORS
-    return [fetch(name, checksum, mirrors, Path(params.download_dir)) for name, checksum in md5.items()]
+    return [
+        fetch(name, checksum, mirrors, Path(params.download_dir)) for name, checksum in (md5 or VOC2007_MD5).items()
+    ]
 
 
 def fetch(name: str, md5: str, mirrors: Sequence[str], folder: Path) -> Path:
@@ -104,6 +109,10 @@ def _from_mirror(url: str, part: Path, md5: str) -> str:
             if part.exists() and part.stat().st_size > before:
                 continue
             return failure
+        except OSError as error:
+            raise DataError(
+                f"cannot write {part}: {error.strerror or error}; point data.download_dir elsewhere"
+            ) from error
         found = _md5(part)
         if found == md5:
             return ""

@@ -124,6 +124,8 @@ def parse_annotation(path: Path) -> RawAnnotation:
         root = parse(path).getroot()
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; add it, or remove the image from its image set") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ParseError, DefusedXmlException, ValueError) as error:
         raise DataError(f"{path} is not well-formed XML: {error!s}") from error
     if root is None or root.tag != "annotation":
