@@ -279,6 +279,6 @@ def test_groceries_shows_its_copies_across_folds(tmp_path: Path, pack: Path, mak
     params: SimpleNamespace = make_params(path=str(pack), workers=0, **NAMED)
     report = prepare(params, tmp_path / "out")
     assert report["images"] == {"train": 2971, "val": 958, "test": 1018}
-    assert [item["names"] for item in report["duplicates"]][0] == ["COFFEE0092", "COFFEE0193"]
     assert len(report["duplicates"]) == 8
+    assert report["duplicates"][0]["names"] == ["COFFEE0092", "COFFEE0193"]
     assert [item["file"] for item in report["dropped_boxes"]] == ["FISH0041.xml"]

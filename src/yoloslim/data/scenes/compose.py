@@ -90,12 +90,12 @@ def render_scene(
     kind = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
     backdrop = draw_backdrop(rng, kind, size)
     things = _place_all(rng, kind, backdrop, size, hard)
-    things = _without_hidden(things, size)
+    things = without_hidden(things, size)
     picture = backdrop.picture
     for thing in things:
         _paint(rng, picture, thing, size)
     image = photograph(rng, picture, hard)
-    return image, _annotate(things, size)
+    return image, annotate(things, size)
 
 
 def _place_all(rng: Generator, kind: str, backdrop: Backdrop, size: int, hard: Difficulty) -> list[Placed]:
@@ -165,18 +165,18 @@ def _covered_share(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -
     return width * height / smaller
 
 
-def _without_hidden(things: Sequence[Placed], size: int) -> list[Placed]:
+def without_hidden(things: Sequence[Placed], size: int) -> list[Placed]:
     """Take out objects of which too little is seen, the most hidden first, since others show more without it."""
     left = list(things)
     while True:
-        seen = _look(left, size)
+        seen = look(left, size)
         worst = min(range(len(left)), key=lambda i: seen[i].visible, default=None)
         if worst is None or seen[worst].visible >= LEAST_VISIBLE:
             return left
         left.pop(worst)
 
 
-def _look(things: Sequence[Placed], size: int) -> list[Seen]:
+def look(things: Sequence[Placed], size: int) -> list[Seen]:
     """What is seen of each thing when they are painted in this order."""
     top = np.full((size, size), -1, np.int16)
     boxes, inside = [], []
@@ -217,8 +217,9 @@ def _shadow(picture: NDArray[np.uint8], thing: Placed, size: int) -> None:
         picture[image] = cv2.multiply(picture[image], soft[own], scale=1 / 255)
 
 
-def _annotate(things: Sequence[Placed], size: int) -> Annotation:
-    pairs = [(t, s) for t, s in zip(things, _look(things, size), strict=True) if t.label >= 0]
+def annotate(things: Sequence[Placed], size: int) -> Annotation:
+    """Boxes and flags of what `look` sees, without the clutter."""
+    pairs = [(t, s) for t, s in zip(things, look(things, size), strict=True) if t.label >= 0]
     tiny = DIFFICULT_SIDE * size
     return annotation_from(
         size,
