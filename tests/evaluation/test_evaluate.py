@@ -2,8 +2,8 @@ import time
 
 import numpy as np
 import pytest
-from tests.evaluation.oracles import random_boxes
 
+from tests.evaluation.oracles import random_boxes
 from yoloslim.boxes import fit
 from yoloslim.data.evalset import EvalSet
 from yoloslim.data.voc import Annotation, annotation_from

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from tests.evaluation.oracles import overlap, pycoco, random_boxes, random_case
 
+from tests.evaluation.oracles import overlap, pycoco, random_boxes, random_case
 from yoloslim.data.voc import Annotation, annotation_from
 from yoloslim.evaluation import metrics
 from yoloslim.evaluation.evaluate import score

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from tests.evaluation.oracles import random_boxes, slow_nms
 
+from tests.evaluation.oracles import random_boxes, slow_nms
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation import nms as module
 from yoloslim.evaluation.decode import decode

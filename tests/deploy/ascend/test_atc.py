@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.deploy.models import tiny_detector
 
+from tests.deploy.models import tiny_detector
 from yoloslim.deploy.ascend.atc import AtcOptions, atc_arguments, compile_model, find_atc, load_result
 from yoloslim.deploy.ascend.codes import CAUSES, AtcError, parse_codes
 from yoloslim.deploy.manifest import load_manifest

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.deploy.models import tiny_detector
+from yoloslim.boxes import Align, fit
+from yoloslim.data.evalset import EvalSet
+from yoloslim.data.voc import annotation_from
+from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
+from yoloslim.deploy.ascend.evaluate import evaluate_exported
+from yoloslim.deploy.onnx import export_onnx
+from yoloslim.errors import DeployError
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("run")
+    export_onnx(tiny_detector(), root / "export")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yoloslim.deploy.ascend.atc.find_atc", lambda: None)
+        compile_model(root / "export", root / "atc")
+    return root / "export", root / "atc"
+
+
+def make_set(count: int = 3, align: Align = "center") -> EvalSet:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
+    annotation = annotation_from(100, 60, [[10, 10, 50, 50]], [1], [False], [False])
+    letterboxes = tuple(fit(100, 60, 64, align) for _ in range(count))
+    return EvalSet(("a", "b", "c"), tuple(map(str, range(count))), images, letterboxes, (annotation,) * count)
+
+
+def test_every_number_carries_its_backend(folders: tuple[Path, Path]) -> None:
+    metrics, evaluation = evaluate_exported(*folders, make_set(), threads=1, warmup=0, repeats=2)
+    assert metrics["backend"] == "onnxruntime-cpu"
+    assert metrics["preprocessing"] == "aipp-twin-nv12"
+    assert metrics["latency_preprocessing"] == "float/255"
+    assert {k: metrics[k] for k in evaluation.metrics} == evaluation.metrics
+    assert {"latency_ms", "latency_p50_ms", "latency_p90_ms", "fps", "size_mb"} <= metrics.keys()
+    assert len(evaluation.detections) == 3
+    assert "ascend" not in str(metrics).lower()
+
+
+def test_rgb_input_is_emulated_on_request(folders: tuple[Path, Path]) -> None:
+    nv12 = evaluate_exported(*folders, make_set(), repeats=1, warmup=0)[1]
+    metrics, rgb = evaluate_exported(*folders, make_set(), repeats=1, warmup=0, preprocessing="rgb")
+    assert metrics["preprocessing"] == "aipp-twin-rgb"
+    assert any(len(a) != len(b) or not np.allclose(a, b) for a, b in zip(nv12.detections, rgb.detections, strict=True))
+
+
+def test_an_empty_set_does_not_crash(folders: tuple[Path, Path]) -> None:
+    metrics, _ = evaluate_exported(*folders, make_set(0), repeats=1, warmup=0)
+    assert metrics["map50"] == 0
+
+
+def test_require_without_a_device_says_what_is_missing(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(DeployError) as caught:
+        evaluate_exported(*folders, make_set(), require=True)
+    for part in ("not compiled", "import acl", "npu-smi", "ascend.require=false"):
+        assert part in str(caught.value)
+
+
+def test_graph_and_compilation_must_belong_together(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    export_onnx(tiny_detector(seed=1), tmp_path / "other")
+    with pytest.raises(DeployError, match="made from another graph"):
+        evaluate_exported(tmp_path / "other", folders[1], make_set())
+
+
+def test_images_letterboxed_another_way_are_refused(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(DeployError, match=r"align='center' and imgsz=64"):
+        evaluate_exported(*folders, make_set(align="topleft"))
+
+
+def test_the_compiled_input_is_the_default(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yoloslim.deploy.ascend.atc.find_atc", lambda: None)
+    compile_model(folders[0], tmp_path / "atc", AtcOptions(aipp_input="rgb"))
+    metrics, _ = evaluate_exported(folders[0], tmp_path / "atc", make_set(), repeats=1, warmup=0)
+    assert metrics["preprocessing"] == "aipp-twin-rgb"

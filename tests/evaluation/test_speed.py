@@ -1,0 +1,50 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from yoloslim.errors import ConfigError
+from yoloslim.evaluation.speed import measure_latency
+
+
+class Sleeper:
+    """A predictor that takes the given milliseconds, one after the other."""
+
+    backend, preprocessing = "sleeper", "none"
+    anchors, strides, classes, imgsz = (), (), ("a",), 32
+
+    def __init__(self, *milliseconds: float) -> None:
+        self.milliseconds, self.shapes, self.threads = list(milliseconds), [], 0
+
+    def set_threads(self, threads: int) -> None:
+        self.threads = threads
+        torch.set_num_threads(threads)
+
+    def predict(self, images: np.ndarray) -> list[np.ndarray]:
+        self.shapes.append(images.shape)
+        time.sleep(self.milliseconds.pop(0) / 1000)
+        return []
+
+
+def test_the_median_of_the_timed_calls_counts() -> None:
+    sleeper = Sleeper(200, 200, 10, 10, 80, 10, 10)  # two calls warm up, one outlier
+    result = measure_latency(sleeper, batch=4, warmup=2, repeats=5)
+    assert 10 <= result["latency_ms"] < 60
+    assert result["latency_p50_ms"] == result["latency_ms"]
+    assert 20 <= result["latency_p90_ms"] <= 80
+    assert result["fps"] == pytest.approx(4000 / result["latency_ms"])
+    assert sleeper.shapes == [(4, 32, 32, 3)] * 7
+
+
+def test_threads_are_set_and_the_process_gets_its_own_back() -> None:
+    before = torch.get_num_threads()
+    sleeper = Sleeper(1)
+    measure_latency(sleeper, warmup=0, repeats=1, threads=before + 1)
+    assert sleeper.threads == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_counts_below_one_are_refused() -> None:
+    with pytest.raises(ConfigError, match="repeats=0"):
+        measure_latency(Sleeper(), repeats=0)
