@@ -40,7 +40,8 @@ def test_the_median_of_the_timed_calls_counts() -> None:
 def test_threads_are_set_and_the_process_gets_its_own_back() -> None:
     before = torch.get_num_threads()
     sleeper = Sleeper(1)
-    measure_latency(sleeper, warmup=0, repeats=1, threads=before + 1)
+    result = measure_latency(sleeper, warmup=0, repeats=1, threads=before + 1)
+    assert result["latency_threads"] == before + 1
     assert sleeper.threads == before + 1
     assert torch.get_num_threads() == before
 

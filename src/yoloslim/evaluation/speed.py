@@ -26,8 +26,8 @@ def measure_latency(
         threads: CPU threads; None leaves the predictor as it is.
 
     Returns:
-        latency_ms (the median, milliseconds a call), latency_p50_ms (the same), latency_p90_ms, and
-        fps = batch * 1000 / latency_ms.
+        latency_ms (the median, milliseconds a call), latency_p50_ms (the same), latency_p90_ms,
+        fps = batch * 1000 / latency_ms, latency_batch, and latency_threads where they were given.
     """
     if batch < 1 or repeats < 1:
         raise ConfigError(f"batch={batch}, repeats={repeats}: both must be at least 1")
@@ -42,12 +42,14 @@ def measure_latency(
     finally:
         torch.set_num_threads(threads_before)
     p50, p90 = (float(value) for value in np.percentile(times, [50, 90]))
-    return {
+    result = {
         "latency_ms": p50,
         "latency_p50_ms": p50,
         "latency_p90_ms": p90,
         "fps": batch * 1000 / p50,
+        "latency_batch": batch,
     }
+    return result if threads is None else {**result, "latency_threads": threads}
 
 
 def _timed(predictor: Predictor, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:

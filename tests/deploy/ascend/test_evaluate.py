@@ -38,6 +38,7 @@ def test_every_number_carries_its_backend(folders: tuple[Path, Path]) -> None:
     assert metrics["latency_preprocessing"] == "float/255"
     assert {k: metrics[k] for k in evaluation.metrics} == evaluation.metrics
     assert {"latency_ms", "latency_p50_ms", "latency_p90_ms", "fps", "size_mb"} <= metrics.keys()
+    assert (metrics["latency_threads"], metrics["latency_batch"]) == (1, 1)
     assert len(evaluation.detections) == 3
     assert "ascend" not in str(metrics).lower()
 

@@ -50,7 +50,7 @@ def evaluate_exported(
 
     Returns:
         The metrics for a file: map50, map50_95, map50_voc07, precision, recall, latency_ms, latency_p50_ms,
-        latency_p90_ms, fps, size_mb (of the ONNX file, 1e6 bytes), backend, preprocessing,
+        latency_p90_ms, fps, latency_batch, latency_threads, size_mb (of the ONNX file, 1e6 bytes), backend, preprocessing,
         latency_preprocessing. Latency excludes emulating AIPP, which costs the board nothing. And the Evaluation.
 
     Raises:
@@ -76,7 +76,7 @@ def evaluate_exported(
     plain = OnnxPredictor(path, manifest, threads)
     metrics: dict[str, float | str] = {
         **evaluation.metrics,
-        **measure_latency(plain, warmup=warmup, repeats=repeats),
+        **measure_latency(plain, warmup=warmup, repeats=repeats, threads=threads),
         "size_mb": path.stat().st_size / 1e6,
         "backend": twin.backend,
         "preprocessing": twin.preprocessing,
