@@ -51,7 +51,8 @@ def evaluate_exported(
     Returns:
         The metrics for a file: map50, map50_95, map50_voc07, precision, recall, latency_ms, latency_p50_ms,
         latency_p90_ms, fps, latency_batch, latency_threads, size_mb (of the ONNX file, 1e6 bytes), backend,
-        preprocessing, latency_preprocessing. Latency excludes emulating AIPP, which costs the board nothing. And the Evaluation.
+        preprocessing, latency_preprocessing. Latency excludes emulating AIPP, which costs the board
+        nothing. And the Evaluation.
 
     Raises:
         DeployError: `require` is set and no device can be used; graph and compilation do not belong together;
