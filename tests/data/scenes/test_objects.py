@@ -2,17 +2,21 @@ import numpy as np
 import pytest
 
 from yoloslim.data.scenes.background import BACKDROPS, draw_backdrop
-from yoloslim.data.scenes.compose import HOMES, KIND_SHARES
+from yoloslim.data.scenes.compose import CLASS_WEIGHTS, HOMES
 from yoloslim.data.scenes.objects import DRAWINGS, draw_sprite
 from yoloslim.data.voc import VOC_CLASSES
 
 
 def test_every_voc_class_has_a_drawing_and_a_home() -> None:
     assert tuple(sorted(DRAWINGS)) == VOC_CLASSES
-    at_home = {name for kind, names in HOMES.items() if kind != "texture" for name in names}
-    assert at_home == set(VOC_CLASSES)
-    assert sum(KIND_SHARES.values()) == pytest.approx(1)
-    assert KIND_SHARES.keys() == HOMES.keys() == BACKDROPS.keys()
+    assert {name for home in HOMES.values() for name in home} == set(VOC_CLASSES)
+    assert set(BACKDROPS) == {*HOMES, "texture"}
+
+
+def test_classes_are_equally_frequent_and_people_twice_as_much() -> None:
+    weight = {name: sum(name in home for home in HOMES.values()) * CLASS_WEIGHTS[name] for name in VOC_CLASSES}
+    assert weight.pop("person") == pytest.approx(2)
+    assert list(weight.values()) == pytest.approx([1] * 19)
 
 
 @pytest.mark.parametrize("name", VOC_CLASSES)

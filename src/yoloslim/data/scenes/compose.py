@@ -31,14 +31,22 @@ HOMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "sea": ("boat", "bird", "person"),
         "sky": ("aeroplane", "bird"),
         "room": ("bottle", "chair", "diningtable", "sofa", "tvmonitor", "pottedplant", "person", "cat", "dog"),
-        "texture": VOC_CLASSES,
     }
 )
 """Which classes belong where; a share of the objects stands elsewhere, so that the background gives nothing away."""
 
-KIND_SHARES: Mapping[str, float] = MappingProxyType(
-    {"street": 0.24, "field": 0.2, "sea": 0.09, "sky": 0.08, "room": 0.25, "texture": 0.14}
-)
+TEXTURE_SHARE = 0.14
+"""Share of scenes without any place, where everything stands on a mere texture."""
+
+
+def _weights() -> dict[str, float]:
+    """Weight of a class in each of its homes, so that all are drawn equally often; but people twice."""
+    counts = {name: sum(name in home for home in HOMES.values()) for name in VOC_CLASSES}
+    return {name: (2.0 if name == "person" else 1.0) / count for name, count in counts.items()}
+
+
+CLASS_WEIGHTS: Mapping[str, float] = MappingProxyType(_weights())
+FLYING = ("aeroplane", "bird")
 CLUTTER = Drawing(lambda canvas, rng: draw_clutter(rng, canvas), tilt=12)
 
 
@@ -87,7 +95,7 @@ def render_scene(
     drawn pixels can be seen, or that the box is tiny.
     """
     rng = np.random.default_rng([seed, *split.encode(), index])
-    kind = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
+    kind = _choose_kind(rng)
     backdrop = draw_backdrop(rng, kind, size)
     things = _place_all(rng, kind, backdrop, size, hard)
     things = without_hidden(things, size)
@@ -120,15 +128,28 @@ def _place_all(rng: Generator, kind: str, backdrop: Backdrop, size: int, hard: D
     return sorted(placed, key=lambda thing: thing.bottom)
 
 
+def _choose_kind(rng: Generator) -> str:
+    if chance(rng, TEXTURE_SHARE):
+        return "texture"
+    kinds = list(HOMES)
+    return kinds[_choose(rng, [sum(CLASS_WEIGHTS[name] for name in HOMES[kind]) for kind in kinds])]
+
+
 def _choose_classes(rng: Generator, kind: str, count: int, hard: Difficulty) -> list[int]:
     labels: list[int] = []
     for _ in range(count):
         if labels and chance(rng, 0.3):
             labels.append(labels[-1])  # herds, queues of cars, chairs around a table
-            continue
-        names = VOC_CLASSES if chance(rng, hard.foreign) else HOMES[kind]
-        labels.append(VOC_CLASSES.index(names[int(rng.integers(len(names)))]))
+        elif kind == "texture" or chance(rng, hard.foreign):
+            labels.append(int(rng.integers(len(VOC_CLASSES))))
+        else:
+            home = HOMES[kind]
+            labels.append(VOC_CLASSES.index(home[_choose(rng, [CLASS_WEIGHTS[name] for name in home])]))
     return labels
+
+
+def _choose(rng: Generator, weights: Sequence[float]) -> int:
+    return int(np.searchsorted(np.cumsum(weights), rng.uniform(0, sum(weights)), side="right"))
 
 
 def _place(
@@ -142,10 +163,12 @@ def _place(
 ) -> Placed | None:
     """A place with little enough overlap, or None when a dozen tries found none."""
     height, width = sprite.shape[:2]
+    if placed and chance(rng, hard.overlap / 2):
+        return _crowd(rng, sprite, label, placed[int(rng.integers(len(placed)))], size)
     for _ in range(12):
         overhang = 0.3 if chance(rng, 0.2) else 0.0
         x = int(rng.uniform(-overhang * width, size - width + overhang * width))
-        if label >= 0 and VOC_CLASSES[label] in ("aeroplane", "bird") and chance(rng, 0.7):
+        if label >= 0 and VOC_CLASSES[label] in FLYING and chance(rng, 0.7):
             low, high = -overhang * height, max(backdrop.horizon * size, size * 0.5) - height / 2
         else:
             low = max(backdrop.horizon * size - height * 0.8, -overhang * height)
@@ -155,6 +178,15 @@ def _place(
         if all(_covered_share(thing.box, other.box) <= hard.overlap for other in placed):
             return thing
     return None
+
+
+def _crowd(rng: Generator, sprite: NDArray[np.uint8], label: int, other: Placed, size: int) -> Placed:
+    """A place right before or behind another thing."""
+    height, width = sprite.shape[:2]
+    left, top, right, bottom = other.box
+    x = (left + right - width) / 2 + uniform(rng, -0.5, 0.5) * (right - left)
+    y = top + uniform(rng, -0.1, 0.5) * (bottom - top)
+    return Placed(sprite, int(min(max(x, -width / 3), size - width * 2 / 3)), int(min(y, size - height / 2)), label)
 
 
 def _covered_share(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
@@ -198,7 +230,8 @@ def look(things: Sequence[Placed], size: int) -> list[Seen]:
 
 def _paint(rng: Generator, picture: NDArray[np.uint8], thing: Placed, size: int) -> None:
     image, own = thing.windows(size)
-    if chance(rng, 0.7):
+    stands = thing.label < 0 or VOC_CLASSES[thing.label] not in FLYING
+    if stands and chance(rng, 0.7):
         _shadow(picture, thing, size)
     sprite = thing.sprite[own]
     kept = cv2.merge([255 - sprite[..., 3]] * 3)

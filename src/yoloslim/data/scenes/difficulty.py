@@ -10,7 +10,7 @@ class Difficulty:
     Attributes:
         smallest: longest side of the smallest objects, as a share of the image.
         most_objects: objects an image at most.
-        overlap: share of an object's box that another object may cover when it is placed.
+        overlap: share of an object's box that another may cover when it is placed; now and then it covers more.
         clutter: things of no class an image at most.
         foreign: probability that an object stands on a background it does not belong to.
         blur: standard deviation of the strongest blur, in pixels of a 512-pixel image.
@@ -33,7 +33,7 @@ class Difficulty:
 def difficulty_at(level: float) -> Difficulty:
     """Difficulty between 0 (large, clean, apart) and 1 (small, crowded, dim and noisy)."""
     return Difficulty(
-        smallest=0.3 - 0.24 * level,
+        smallest=0.26 * 0.2**level,
         most_objects=round(2 + 8 * level),
         overlap=0.1 + 0.5 * level,
         clutter=round(8 * level),

@@ -21,8 +21,8 @@ def train(c: Canvas, rng: Generator) -> None:
         c.polygon([(-0.62, 0.78), (0.62, 0.78), (0.4, 1.0), (-0.4, 1.0)], (48, 46, 46))
         c.rect(-0.1, 0.66, 0.1, 0.84, (24, 24, 24))
         return
-    top, floor = uniform(rng, -0.24, -0.18), 0.14
-    ends = [-1.2, -0.62, -0.04] if chance(rng, 0.6) else [-1.0, -0.2]
+    top, floor = uniform(rng, -0.34, -0.26), 0.14
+    ends = [-1.2, -0.62, -0.04] if chance(rng, 0.3) else [-0.95, -0.2]
     for left, right in pairwise(ends):
         c.rect(right - 0.06, floor - 0.1, right + 0.06, floor - 0.02, (40, 40, 42))
         c.rect(left, top, right - 0.03, floor, paint, 0.03)
