@@ -1,8 +1,10 @@
 """Write generated scenes to disk as a prepared folder, on all cores."""
 
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +18,11 @@ from yoloslim.data.report import Findings, ReportedImage, build_report, check_no
 from yoloslim.data.scenes.compose import render_scene
 from yoloslim.data.voc import VOC_CLASSES, write_annotation
 from yoloslim.data.workers import worker_count
+
+logger = logging.getLogger(__name__)
+
+Job = tuple[str, int]
+Draw = Callable[[Job], ReportedImage]
 
 JPEG_QUALITY = 92
 FEWEST_FOR_PROCESSES = 200
@@ -37,15 +44,7 @@ def generate_scenes(folder: Path, seed: int, size: int, counts: Mapping[str, int
     for name in ("JPEGImages", "Annotations"):
         (folder / name).mkdir()
     jobs = [(split, index) for split, count in counts.items() for index in range(count)]
-    draw = partial(_draw, folder, seed, size)
-    processes = min(worker_count(workers), len(jobs))
-    bar = partial(tqdm, total=len(jobs), desc="drawing scenes", disable=None)
-    if processes == 1 or len(jobs) < FEWEST_FOR_PROCESSES:
-        drawn = list(bar(map(draw, jobs)))
-    else:
-        # spawn: a forked child inherits the locks of torch's and OpenCV's threads, and may wait for them for ever
-        with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
-            drawn = list(bar(pool.map(draw, jobs, chunksize=16)))
+    drawn = _draw_all(partial(_draw, folder, seed, size), jobs, min(worker_count(workers), len(jobs)))
     splits: dict[str, list[ReportedImage]] = {split: [] for split in counts}
     for (split, _), image in zip(jobs, drawn, strict=True):
         splits[split].append(image)
@@ -55,11 +54,23 @@ def generate_scenes(folder: Path, seed: int, size: int, counts: Mapping[str, int
     return build_report("scenes", VOC_CLASSES, splits, Findings(), notes)
 
 
+def _draw_all(draw: Draw, jobs: Sequence[Job], processes: int) -> list[ReportedImage]:
+    bar = partial(tqdm, total=len(jobs), desc="drawing scenes", disable=None)
+    if processes > 1 and len(jobs) >= FEWEST_FOR_PROCESSES:
+        try:
+            # spawn: a forked child inherits the locks of torch's and OpenCV's threads, and may wait for ever
+            with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
+                return list(bar(pool.map(draw, jobs, chunksize=16)))
+        except BrokenProcessPool:  # a caller without `if __name__ == "__main__"`, or no memory for so many
+            logger.warning("processes that draw scenes died; one process draws them all, which takes longer")
+    return list(bar(map(draw, jobs)))
+
+
 def _one_thread() -> None:
     cv2.setNumThreads(1)  # the processes already fill the cores
 
 
-def _draw(folder: Path, seed: int, size: int, job: tuple[str, int]) -> ReportedImage:
+def _draw(folder: Path, seed: int, size: int, job: Job) -> ReportedImage:
     split, index = job
     image, annotation = render_scene(seed, split, index, size)
     name = f"{split}_{index:06d}"
