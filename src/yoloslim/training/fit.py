@@ -60,6 +60,13 @@ class Callback:
         """
         return {}
 
+    def saved(self) -> dict[str, Tensor]:
+        """What must outlive a kill."""
+        return {}
+
+    def restore(self, saved: dict[str, Tensor]) -> None:
+        """Take back what `saved` gave."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -168,6 +175,8 @@ class _Run:
         self.kept = saved["kept"]
         self.state.history = saved["history"]
         self.state.epoch = saved["epoch"]
+        for callback, memory in zip(self.task.callbacks, saved["callbacks"], strict=True):
+            callback.restore(memory)
         logger.info("resuming after epoch %d of %d", self.state.epoch, self.state.epochs)
 
     def out_of_patience(self) -> bool:
@@ -246,6 +255,7 @@ class _Run:
             "kept": self.kept,
             "history": self.state.history,
             "epoch": self.state.epoch,
+            "callbacks": [callback.saved() for callback in self.task.callbacks],
         }
         save_checkpoint(path, state)
 

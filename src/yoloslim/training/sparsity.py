@@ -41,6 +41,7 @@ class SparsityPenalty(Callback):
         self.layers = tuple(layers)
         self.rate, self.mode, self.beta_factor, self.momentum = rate, mode, beta_factor, momentum
         self.before = self.gammas(model)
+        self.by_epoch: list[Tensor] = []
 
     def rate_at(self, state: State) -> float:
         """The decayed rate of this epoch."""
@@ -77,11 +78,24 @@ class SparsityPenalty(Callback):
         """All penalised scales of a model, (N,) on the CPU."""
         return torch.cat([_norm(model, p).weight.detach().float().cpu() for p in self.layers])
 
+    def split(self, gammas: Tensor) -> tuple[Tensor, ...]:
+        """Cut a vector (N,) of all scales into one a layer."""
+        return torch.split(gammas, [len(n.weight) for n in self.norms])
+
     def after_epoch(self, state: State) -> dict[str, float]:
         """Quantiles of |gamma| and the share near zero."""
-        sizes = self.gammas(state.ema).abs()
+        self.by_epoch.append(self.gammas(state.ema))
+        sizes = self.by_epoch[-1].abs()
         row = {f"gamma_p{q:02d}": float(sizes.quantile(q / 100)) for q in QUANTILES}
         return row | {"near_zero": float((sizes < NEAR_ZERO).float().mean())}
+
+    def saved(self) -> dict[str, Tensor]:
+        """See Callback."""
+        return {"by_epoch": torch.stack(self.by_epoch)}
+
+    def restore(self, saved: dict[str, Tensor]) -> None:
+        """See Callback."""
+        self.by_epoch = list(saved["by_epoch"])
 
 
 def _norm(model: nn.Module, path: str) -> nn.BatchNorm2d:

@@ -1,0 +1,1 @@
+"""One short script a stage: read params, call the library, write outputs."""

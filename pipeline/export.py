@@ -1,0 +1,26 @@
+"""Stage `export`: write a model as ONNX with raw heads, and prove that it computes the same."""
+
+import argparse
+from functools import partial
+
+from pipeline.common import BASELINE, METRICS, MODELS, stage
+from yoloslim.config import Params
+from yoloslim.deploy.onnx import export_onnx
+from yoloslim.files import write_json
+from yoloslim.models.store import load_model
+
+
+def run(params: Params, which: str) -> None:
+    """Write models/export/<which> and metrics/export/<which>.json."""
+    source = MODELS / (BASELINE if which == BASELINE else f"finetune/{which}") / "model.safetensors"
+    out = MODELS / "export" / which
+    manifest = export_onnx(load_model(source), out, params.export.opset)
+    size_mb = (out / manifest.onnx).stat().st_size / 1e6
+    metrics = {"onnx_max_diff": manifest.max_abs_diff, "size_mb": size_mb, "opset": manifest.opset}
+    write_json(METRICS / "export" / f"{which}.json", metrics)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--which", required=True, help="a percent, or `baseline`")
+    stage(partial(run, which=parser.parse_args().which))
