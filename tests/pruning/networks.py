@@ -57,8 +57,9 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         x = x + self.a(x)
-        x += self.b(x)
-        return self.head(x)
+        y = self.b(x)
+        y += x
+        return self.head(y)
 
 
 class SumOfConcat(nn.Module):
@@ -232,6 +233,9 @@ SHIFTED: tuple[Callable[[], nn.Module], ...] = (nn.Sigmoid, nn.Softplus, nn.SiLU
 """Folding needs no such thing."""
 
 
+KINDS = ("conv", "conv", "depthwise", "grouped", "reuse", "add", "cat", "chunk", "shuffle", "pool")
+
+
 class RandomNetwork(nn.Module):
     """A random program of convolutions, sums, concatenations, chunks, shuffles and pools over a pool of tensors."""
 
@@ -257,7 +261,9 @@ class RandomNetwork(nn.Module):
         i = self.rng.randrange(1, len(self.widths))
         width = self.widths[i]
         twins = [j for j, w in enumerate(self.widths) if w == width and j not in (0, i)]
-        match self.rng.choice(("conv", "conv", "depthwise", "grouped", "reuse", "add", "cat", "chunk", "shuffle", "pool")):
+        match self.rng.choice(
+            ("conv", "conv", "depthwise", "grouped", "reuse", "add", "cat", "chunk", "shuffle", "pool")
+        ):
             case "depthwise":
                 self._block(i, width, groups=width)
             case "grouped" if width % 2 == 0:

@@ -7,11 +7,9 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.pruning.networks import ACTIVATIONS, NETWORKS, SHIFTED, RandomNetwork, randomise
 from torch import Tensor, nn
 
-from tests.pruning.networks import ACTIVATIONS, NETWORKS, SHIFTED, RandomNetwork, randomise
-from yoloslim.errors import PruneError
-from yoloslim.models.detector import Detector, build_detector
 from yoloslim.pruning.floors import raise_to_floors
 from yoloslim.pruning.folding import fold_constants
 from yoloslim.pruning.graph import tensors_in
