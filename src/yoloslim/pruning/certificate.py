@@ -3,7 +3,6 @@
 All is compared in float64, so that what shows is the surgery and not sums rounded in another order.
 """
 
-import copy
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from yoloslim.errors import PruneError
 from yoloslim.pruning.folding import fold_constants
 from yoloslim.pruning.graph import tensors_in
 from yoloslim.pruning.labels import BoolArray, ChannelLabels
-from yoloslim.pruning.surgery import cut, mask
+from yoloslim.pruning.surgery import copy_model, cut, mask
 
 
 @dataclass(frozen=True)
@@ -67,19 +66,21 @@ def certify(
     Raises:
         PruneError: a difference above the tolerance, naming the head: the surgery is wrong, do not use the model.
     """
-    double = copy.deepcopy(model).double().cpu().eval()
+    double = copy_model(model).double().cpu().eval()
     size = labels.example[1:] if images is None else images.shape[1:]
     batches = [torch.rand(2, *size, generator=torch.Generator().manual_seed(seed)).double()]
     if images is not None:
         batches.append(images.cpu().double())
-    frozen, folded = mask(double, labels, keep, freeze=True), cut(double, labels, keep, fold=True)
+    frozen, folded = mask(double, labels, keep, freeze=True), copy_model(double)
+    inexact = fold_constants(folded, labels, keep)
+    folded = cut(folded, labels, keep)
     border = _differences(frozen, folded, batches)
     _pad_by_repetition(frozen)
     _pad_by_repetition(folded)
     certificate = Certificate(
         _differences(mask(double, labels, keep), cut(double, labels, keep), batches),
         _differences(frozen, folded, batches),
-        fold_constants(copy.deepcopy(double), labels, keep),
+        inexact,
         border,
         (2, 0 if images is None else len(images)),
         tolerance,

@@ -1,6 +1,5 @@
 """Prune whole residual units: the branch goes, the identity stays."""
 
-import copy
 from typing import cast
 
 import numpy as np
@@ -9,7 +8,7 @@ from torch import nn
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, remove_unit
 from yoloslim.pruning.labels import ChannelLabels, label_channels
-from yoloslim.pruning.surgery import M
+from yoloslim.pruning.surgery import M, copy_model
 
 
 def rank_units(model: nn.Module, labels: ChannelLabels | None = None) -> list[tuple[str, float]]:
@@ -42,7 +41,7 @@ def remove_units(model: M, count: int) -> tuple[M, list[str]]:
     """
     if count < 0:
         raise PruneError(f"residual_units={count} is out of range; allowed: at least 0")
-    smaller = copy.deepcopy(model)
+    smaller = copy_model(model)
     paths = [path for path, _ in rank_units(model)[:count]] if count else []
     for path in paths:
         remove_unit(smaller, path)

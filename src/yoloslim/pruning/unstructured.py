@@ -1,12 +1,10 @@
 """Zero single weights instead of channels: a comparison row. Nothing gets smaller or faster by it."""
 
-import copy
-
 import torch
 from torch import nn
 
 from yoloslim.errors import PruneError
-from yoloslim.pruning.surgery import M
+from yoloslim.pruning.surgery import M, copy_model
 
 
 def zero_weights(model: M, percent: float) -> M:
@@ -21,7 +19,7 @@ def zero_weights(model: M, percent: float) -> M:
     """
     if not 0 <= percent < 100:
         raise PruneError(f"percent={percent} is out of range; allowed: from 0 up to, but not including, 100")
-    sparse = copy.deepcopy(model)
+    sparse = copy_model(model)
     with torch.no_grad():
         for path, module in sparse.named_modules():
             if not isinstance(module, nn.Conv2d):
