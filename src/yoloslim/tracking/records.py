@@ -1,0 +1,208 @@
+"""The files that the stages write, read back as one typed row per model.
+
+A row is a model that people compare: `baseline` (the zero row), `sparse`, and one for each percent, which joins
+what `prune@p`, `finetune@p`, `export@p`, `atc@p` and `ascend_eval@p` wrote. A stage that has not run yet leaves its
+part of the row empty.
+"""
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeGuard
+
+from yoloslim.errors import TrackingError
+from yoloslim.files import read_json, sha256_file
+
+Metrics = dict[str, Any]
+"""Metric name -> number, and `backend`, `preprocessing` -> text."""
+Epoch = dict[str, float]
+"""Column of epochs.csv -> value; columns without a value in that epoch are left out."""
+Kind = Literal["baseline", "sparse", "pruned"]
+
+QUALITY = ("map50", "map50_95", "map50_voc07", "precision", "recall")
+"""Shares in [0, 1]."""
+COST = ("params_m", "gflops")
+"""Millions of parameters; 1e9 floating point operations an image."""
+SPEED = ("latency_ms", "latency_p90_ms", "fps")
+"""Of one image at a time, on the `backend` beside them."""
+PRUNING = (
+    *("percent_requested", "percent_effective", "certificate_max_diff"),
+    *("map50_cut", "map50_folded", "map50_recalibrated"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model and everything known about it.
+
+    Attributes:
+        name: `baseline`, `sparse` or `prune@50`; unique in a root.
+        kind: which of the three.
+        percent: share of channels asked to go, %; 0 for baseline and sparse.
+        trained: test metrics in PyTorch at fp32 of the model as trained last (`finetune` for a percent).
+        pruned: what `prune@p` measured before finetuning.
+        exported: what `export` measured.
+        deployed: what `ascend_eval` measured, on the backend that it names.
+        compiled: what `atc` left: `compiled`, `not_available` or empty.
+        report: layer by layer account of the cut; see `pruning.report`.
+        epochs: the training's history.
+        model: the model file, None where there is none.
+        onnx: the exported graph, likewise.
+        gammas: arrays of the sparse training, likewise.
+        detections: boxes found on the test images, likewise.
+    """
+
+    name: str
+    kind: Kind
+    percent: int = 0
+    trained: Metrics = field(default_factory=dict)
+    pruned: Metrics = field(default_factory=dict)
+    exported: Metrics = field(default_factory=dict)
+    deployed: Metrics = field(default_factory=dict)
+    compiled: str = ""
+    report: dict[str, Any] = field(default_factory=dict)
+    epochs: tuple[Epoch, ...] = ()
+    model: Path | None = None
+    onnx: Path | None = None
+    gammas: Path | None = None
+    detections: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """How people call it."""
+        return f"{self.percent} % pruned" if self.kind == "pruned" else self.name
+
+    @property
+    def backend(self) -> str:
+        """The runtime that speed was measured on; empty where it was not."""
+        return str((self.deployed or self.trained).get("backend", ""))
+
+    def metrics(self) -> dict[str, float]:
+        """Every number under the name that it has in MLflow, the same for every row.
+
+        Plain quality and cost are PyTorch's at fp32. `latency_ms`, `latency_p90_ms` and `fps` are those of the
+        deployed model, since two backends under one name would be compared with each other; PyTorch's end in
+        `_pytorch`. Quality and file size of the deployed model end in `_deployed`.
+        """
+        found: Metrics = {key: self.number(key) for key in (*QUALITY, *COST, "size_mb", "near_zero")}
+        found |= {key: self.deployed.get(key) for key in SPEED}
+        found |= {f"{key}_pytorch": self.trained.get(key) for key in SPEED}
+        found |= {f"{key}_deployed": self.deployed.get(key) for key in (*QUALITY, "size_mb")}
+        found |= {key: self.pruned.get(key) for key in PRUNING}
+        found |= {"map50_pruned": self.pruned.get("map50"), "onnx_max_diff": self.exported.get("onnx_max_diff")}
+        return {key: float(value) for key, value in found.items() if _is_number(value)}
+
+    def number(self, key: str) -> float | None:
+        """A PyTorch metric; costs are known from `prune` on, before a percent is finetuned."""
+        value = self.trained.get(key, self.pruned.get(key) if key in (*COST, "size_mb") else None)
+        return float(value) if _is_number(value) else None
+
+    def best(self, key: str) -> float | None:
+        """The deployed value where there is one, else PyTorch's."""
+        value = self.deployed.get(key)
+        return float(value) if _is_number(value) else self.number(key)
+
+    def key(self) -> str:
+        """SHA-256 of what the stages produced: all numbers and the model file."""
+        content = [self.name, self.trained, self.pruned, self.exported, self.deployed, self.compiled]
+        content.append(sha256_file(self.model) if self.model else "")
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_rows(root: Path, percents: Sequence[int] | None = None) -> list[Row]:
+    """Read what is there: baseline, sparse, then percents in rising order; models without any metrics are left out.
+
+    Args:
+        root: the folder that holds `metrics/`, `models/` and `plots/`.
+        percents: only these (a percent that was taken out of params.yaml leaves its files behind); None takes all.
+
+    Raises:
+        TrackingError: a file is not what its stage writes.
+    """
+    found = _percents_in(root) if percents is None else sorted(percents)
+    rows = [_stage_row(root, "baseline"), _stage_row(root, "sparse"), *(_percent_row(root, p) for p in found)]
+    return [row for row in rows if row.trained or row.pruned or row.exported or row.deployed]
+
+
+def _stage_row(root: Path, kind: Literal["baseline", "sparse"]) -> Row:
+    models, metrics = root / "models", root / "metrics"
+    deployed = kind == "baseline"  # the sparse model is on the way to others and never deployed
+    return Row(
+        name=kind,
+        kind=kind,
+        trained=_metrics(metrics / f"{kind}.json"),
+        exported=_metrics(metrics / "export" / f"{kind}.json") if deployed else {},
+        deployed=_metrics(metrics / "ascend_eval" / f"{kind}.json") if deployed else {},
+        compiled=_atc_state(models / "atc" / kind / "atc.json"),
+        epochs=_epochs(root / "plots" / kind / "epochs.csv"),
+        model=_first(models / kind / "model.safetensors"),
+        onnx=_first(models / "export" / kind / "model.onnx"),
+        gammas=_first(models / kind / "gammas.npz"),
+        detections=_first(models / kind / "detections.json", models / "ascend_eval" / kind / "detections.json"),
+    )
+
+
+def _percent_row(root: Path, percent: int) -> Row:
+    models, metrics, name = root / "models", root / "metrics", str(percent)
+    return Row(
+        name=f"prune@{percent}",
+        kind="pruned",
+        percent=percent,
+        trained=_metrics(metrics / "finetune" / f"{name}.json"),
+        pruned=_metrics(metrics / "prune" / f"{name}.json"),
+        exported=_metrics(metrics / "export" / f"{name}.json"),
+        deployed=_metrics(metrics / "ascend_eval" / f"{name}.json"),
+        compiled=_atc_state(models / "atc" / name / "atc.json"),
+        report=_metrics(models / "prune" / name / "report.json"),
+        epochs=_epochs(root / "plots" / "finetune" / name / "epochs.csv"),
+        model=_first(models / "finetune" / name / "model.safetensors", models / "prune" / name / "model.safetensors"),
+        onnx=_first(models / "export" / name / "model.onnx"),
+        detections=_first(
+            models / "finetune" / name / "detections.json", models / "ascend_eval" / name / "detections.json"
+        ),
+    )
+
+
+def _percents_in(root: Path) -> list[int]:
+    names = {path.stem for path in (root / "metrics" / "prune").glob("*.json")}
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise TrackingError(f"{path} holds a {type(value).__name__} where its stage writes an object; run it again")
+    return value
+
+
+def _atc_state(path: Path) -> str:
+    return str(_metrics(path).get("state", ""))
+
+
+def _epochs(path: Path) -> tuple[Epoch, ...]:
+    if not path.is_file():
+        return ()
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return tuple(_epoch(row.items()) for row in csv.DictReader(stream))
+    except (ValueError, TypeError) as error:
+        raise TrackingError(f"{path} is not the table of numbers that its stage writes: {error}") from error
+
+
+def _epoch(cells: Iterable[tuple[str, str]]) -> Epoch:
+    values = {name: float(cell) for name, cell in cells if cell not in ("", None)}
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _first(*paths: Path) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,69 @@
+"""One look for every picture: light, sparse, and readable by people who see colours differently."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from yoloslim.files import atomic_path
+
+# Okabe and Ito's palette: told apart under every common kind of colour blindness, and in grey.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+INK, FAINT, PALE = "#1f2933", "#7b8794", "#d9dee4"
+
+RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e8ebef",
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 7,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "savefig.dpi": 150,
+}
+
+
+@contextmanager
+def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Yield an empty figure of `width` by `height` inches in this look, and write it to `path` as PNG.
+
+    It never touches pyplot, so it needs no display and leaves the settings of whoever calls it alone.
+    """
+    with matplotlib.rc_context(RC):  # type: ignore[arg-type, unused-ignore]
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary)
+
+
+def shades(count: int) -> list[Any]:
+    """`count` colours from light to dark of one hue, for things that have an order, such as percents."""
+    scale = matplotlib.colormaps["viridis_r"]
+    return [scale(0.25 + 0.65 * (i / max(count - 1, 1))) for i in range(count)]
+
+
+def percent_ticks(axes: Any, percents: Sequence[int]) -> None:
+    """Mark the percents on the x axis; 0 is the dense baseline."""
+    axes.set_xticks(percents, ["dense" if p == 0 else str(p) for p in percents])
+    axes.set_xlabel("channels pruned, %")

@@ -1,0 +1,159 @@
+"""The numbers as tables and sentences: for the terminal, Markdown and the page alike."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from yoloslim.tracking.records import Row
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text; the first column holds words, the others numbers, except those in `words`."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: frozenset[int] = frozenset({0})
+
+    def markdown(self) -> str:
+        """As a Markdown table."""
+        rule = [":--" if i in self.words else "--:" for i in range(len(self.header))]
+        lines = [self.header, rule, *self.rows]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+Column = tuple[str, Callable[[Row], str]]
+
+
+def comparison_grid(rows: Sequence[Row]) -> Grid:
+    """One line a model: what it finds, weighs and does a second, on the deployment runtime where it has been there."""
+    return _grid(rows, [("model", lambda row: row.title), *_measures(Row.best), ("measured with", _backend)])
+
+
+def pytorch_grid(rows: Sequence[Row]) -> Grid:
+    """The same in PyTorch at fp32."""
+    trained = [row for row in rows if row.trained]
+    backend = ("measured with", lambda row: str(row.trained.get("backend", MISSING)))
+    return _grid(trained, [("model", lambda row: row.title), *_measures(Row.number), backend])
+
+
+def pruning_grid(rows: Sequence[Row]) -> Grid:
+    """What every step from cut to deployment did to mAP50, and the proof that the cut is exact."""
+    cut = [row for row in rows if row.pruned]
+
+    def step(key: str) -> Callable[[Row], str]:
+        return lambda row: share(row.pruned.get(key))
+
+    columns: list[Column] = [
+        ("percent", lambda row: str(row.percent)),
+        ("effective %", lambda row: number(row.pruned.get("percent_effective"), 1)),
+        ("mAP50 cut", step("map50_cut")),
+        ("folded", step("map50_folded")),
+        ("recalibrated", step("map50_recalibrated")),
+        ("finetuned", lambda row: share(row.trained.get("map50"))),
+        ("deployed", lambda row: share(row.deployed.get("map50"))),
+        ("max diff cut–masked", lambda row: small(row.pruned.get("certificate_max_diff"))),
+        ("max diff ONNX–PyTorch", lambda row: small(row.exported.get("onnx_max_diff"))),
+        ("ATC", lambda row: {"not_available": "not installed"}.get(row.compiled, row.compiled) or MISSING),
+    ]
+    return _grid(cut, columns, words={9})
+
+
+def comparison_table(rows: Sequence[Row]) -> Table:
+    """The comparison for a terminal."""
+    grid = comparison_grid(rows)
+    table = Table(title="What pruning costs and saves", title_justify="left", header_style="bold")
+    for index, name in enumerate(grid.header):
+        table.add_column(name, justify="left" if index in grid.words else "right", no_wrap=index == 0)
+    best = recommended(rows)
+    for row, line in zip(rows, grid.rows, strict=True):
+        table.add_row(*line, style="bold green" if row is best else None)
+    return table
+
+
+def recommended(rows: Sequence[Row], max_drop: float = 0.03) -> Row | None:
+    """The smallest pruned model whose mAP50 is within `max_drop` of the baseline's, else the most accurate one.
+
+    Only models measured the same way as the baseline are compared; None without baseline or pruned models.
+    """
+    baseline = _baseline(rows)
+    trained = [row for row in rows if row.kind == "pruned" and row.best("map50") is not None]
+    if baseline is None or not trained:
+        return None
+    floor = (baseline.best("map50") or 0.0) - max_drop
+    good = [row for row in trained if (row.best("map50") or 0.0) >= floor]
+    if good:
+        return min(good, key=lambda row: row.best("params_m") or float("inf"))
+    return max(trained, key=lambda row: row.best("map50") or 0.0)
+
+
+def verdict(row: Row, rows: Sequence[Row]) -> str:
+    """One sentence on a pruned model against the baseline; speed is told only where both ran on one backend."""
+    baseline = _baseline(rows)
+    text = f"{row.percent} % pruned" + (" and finetuned" if row.trained else "")
+    text += f": mAP50 {share(row.best('map50'))}"
+    if baseline is None:
+        return text + "."
+    text += f" (baseline {share(baseline.best('map50'))})"
+    for key, name in (("params_m", "parameters"), ("gflops", "FLOPs")):
+        mine, theirs = row.number(key), baseline.number(key)
+        if mine is not None and theirs:
+            text += f", {100 * mine / theirs:.0f} % of the {name}"
+    mine, theirs = row.best("fps"), baseline.best("fps")
+    if mine and theirs and row.backend == baseline.backend:
+        text += f", {mine / theirs:.2g}x the FPS ({row.backend})"
+    return text + "."
+
+
+def number(value: float | None, digits: int) -> str:
+    """A rounded number, or a dash."""
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def share(value: float | None) -> str:
+    """A metric in [0, 1]."""
+    return number(value, 3)
+
+
+def small(value: float | None) -> str:
+    """A tiny difference."""
+    return MISSING if value is None else f"{value:.1e}"
+
+
+def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:
+    def column(key: str, digits: int) -> Callable[[Row], str]:
+        return lambda row: number(value(row, key), digits)
+
+    return [
+        ("mAP50", column("map50", 3)),
+        ("mAP50-95", column("map50_95", 3)),
+        ("VOC07", column("map50_voc07", 3)),
+        ("precision", column("precision", 3)),
+        ("recall", column("recall", 3)),
+        ("params M", column("params_m", 2)),
+        ("GFLOPs", column("gflops", 2)),
+        ("size MB", column("size_mb", 1)),
+        ("latency ms p50 / p90", lambda row: _pair(value(row, "latency_ms"), value(row, "latency_p90_ms"))),
+        ("FPS", column("fps", 0)),
+    ]
+
+
+def _pair(p50: float | None, p90: float | None) -> str:
+    return MISSING if p50 is None else f"{p50:.1f} / {number(p90, 1)}"
+
+
+def _backend(row: Row) -> str:
+    return row.backend or MISSING
+
+
+def _grid(rows: Sequence[Row], columns: Sequence[Column], words: set[int] | None = None) -> Grid:
+    header = tuple(name for name, _ in columns)
+    text = frozenset({0} | (words if words is not None else {len(columns) - 1}))
+    return Grid(header, tuple(tuple(show(row) for _, show in columns) for row in rows), text)
+
+
+def _baseline(rows: Sequence[Row]) -> Row | None:
+    return next((row for row in rows if row.kind == "baseline"), None)

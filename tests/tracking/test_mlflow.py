@@ -1,0 +1,155 @@
+"""MLflow against a real SQLite store."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yoloslim.errors import TrackingError
+from yoloslim.tracking.mlflow import absolute_uri, curve_name, run_params, sync
+from yoloslim.tracking.records import read_rows
+
+from .conftest import PARAMS, measured, percent, put
+
+URI = "sqlite:///mlflow.db"
+ALL = ("baseline", "sparse", "prune@30", "prune@50")
+
+
+def runs(root: Path) -> list[Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=absolute_uri(URI, root))
+    experiment = client.get_experiment_by_name("trial")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
+
+
+@pytest.mark.slow
+def test_every_row_gets_one_run_and_keeps_it(root: Path) -> None:
+    assert sync(root, PARAMS, URI, "trial").created == ALL
+    found = runs(root)
+    assert [run.info.run_name for run in found] == list(ALL)
+    half = found[3]
+    assert half.data.metrics["map50"] == 0.78
+    assert half.data.metrics["map50_deployed"] == 0.778
+    assert half.data.metrics["fps"] == 250
+    assert half.data.params["percent"] == "50"
+    assert half.data.params["prune.scope"] == "source"
+    tags = half.data.tags
+    assert (tags["stage"], tags["percent"], tags["backend"]) == ("pruned", "50", "onnxruntime-cpu")
+    assert all(run.data.tags["yoloslim.current"] == "true" for run in found)
+    _curves_and_files(root, half)
+
+    start = time.perf_counter()
+    again = sync(root, PARAMS, URI, "trial")
+    assert time.perf_counter() - start < 1
+    assert (again.created, again.unchanged) == ((), ALL)
+    assert sync(root, PARAMS, URI, "trial", force=True).created == ()
+    assert len(runs(root)) == 4
+    _changes_supersede(root)
+    _interrupted_and_deleted_runs_come_back(root)
+
+
+def _curves_and_files(root: Path, run: Any) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=absolute_uri(URI, root))
+    curve = client.get_metric_history(run.info.run_id, "val/map50")
+    assert [(point.step, round(point.value, 3)) for point in curve] == [(1, 0.26), (2, 0.52), (3, 0.78)]
+    assert [p.step for p in client.get_metric_history(run.info.run_id, "val/map50_95")] == [2, 3]
+    files = [item.path for folder in ("model", "plots") for item in client.list_artifacts(run.info.run_id, folder)]
+    assert files == ["model/model.onnx", "model/model.safetensors", "plots/channels.png", "plots/curves.png"]
+    stored = root / "mlartifacts" / run.info.run_id / "artifacts/model/model.safetensors"
+    assert stored.read_bytes() == (root / "models/finetune/50/model.safetensors").read_bytes()
+
+
+def _changes_supersede(root: Path) -> None:
+    model = root / "models/finetune/50/model.safetensors"
+    before = model.read_bytes()
+    model.write_bytes(b"trained again")
+    assert sync(root, PARAMS, URI, "trial").created == ("prune@50",)
+    current = {run.data.tags["yoloslim.current"] for run in runs(root)[:4] if run.info.run_name == "prune@50"}
+    assert current == {"false"}
+    model.write_bytes(before)  # as `git checkout` and `dvc checkout` do
+    assert sync(root, PARAMS, URI, "trial").created == ()
+    assert [run.data.tags["yoloslim.current"] for run in runs(root)] == ["true"] * 4 + ["false"]
+
+
+def _interrupted_and_deleted_runs_come_back(root: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=absolute_uri(URI, root))
+    half_way = runs(root)[0].info.run_id
+    client.update_run(half_way, status="RUNNING")
+    client.delete_run(runs(root)[1].info.run_id)
+    assert sync(root, PARAMS, URI, "trial").created == ("baseline", "sparse")
+    assert half_way not in [run.info.run_id for run in runs(root)]
+
+
+@pytest.mark.slow
+def test_a_deleted_store_is_filled_again_without_a_word(root: Path) -> None:
+    baseline = PARAMS | {"percents": []}
+    call = f"from pathlib import Path; from yoloslim.tracking.mlflow import sync; print(sync(Path({str(root)!r}), "
+    call += f"{baseline!r}, {URI!r}, 'trial').created)"
+    for _ in range(2):  # in processes of their own, as MLflow keeps a deleted database open
+        done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
+        assert done.stdout == "('baseline', 'sparse')\n"
+        assert done.stderr == ""
+        for file in root.glob("mlflow.db*"):
+            file.unlink()
+        shutil.rmtree(root / "mlartifacts")
+
+
+@pytest.mark.slow
+def test_a_percent_is_added_without_touching_the_others_and_a_removed_one_stays_out(root: Path) -> None:
+    few = PARAMS | {"percents": [30]}
+    assert sync(root, few, URI, "trial").created == ALL[:3]
+    percent(root, 70, 0.7)
+    assert sync(root, PARAMS | {"percents": [30, 70]}, URI, "trial").created == ("prune@70",)
+
+
+def test_an_unreachable_server_is_said_within_seconds(root: Path) -> None:
+    start = time.perf_counter()
+    with pytest.raises(TrackingError, match=r"MLflow at http://127.0.0.1:9 cannot be reached .*run `make track` later"):
+        sync(root, PARAMS, "http://127.0.0.1:9", "trial")
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.slow
+def test_a_server_that_never_answers_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(TrackingError, match="cannot be reached"):
+            sync(root, PARAMS, f"http://127.0.0.1:{port}", "trial")
+
+
+def test_params_are_those_that_the_row_depends_on(root: Path) -> None:
+    rows = {row.name: run_params(row, PARAMS) for row in read_rows(root)}
+    assert "sparse.rate" not in rows["baseline"]
+    assert rows["sparse"]["sparse.rate"] == "0.01"
+    assert rows["prune@30"] | {"percent": "50"} == rows["prune@50"]
+    assert "data.workers" not in rows["baseline"]
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [("map50", "val/map50"), ("loss", "train/loss"), ("gamma_p50", "gamma/p50"), ("near_zero", "gamma/near_zero")],
+)
+def test_curves_are_grouped_by_what_they_show(column: str, name: str) -> None:
+    assert curve_name(column) == name
+
+
+def test_the_key_follows_numbers_and_model(root: Path) -> None:
+    def keys() -> dict[str, str]:
+        return {row.name: row.key() for row in read_rows(root)}
+
+    before = keys()
+    assert before == keys()
+    put(root / "metrics/sparse.json", measured(0.7, 2.0, "pytorch-cpu", 100))
+    assert {name for name, key in keys().items() if before[name] != key} == {"sparse"}
