@@ -1,5 +1,6 @@
 """The whole call on real detectors: every scope, round trips, ONNX."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -17,10 +18,11 @@ from yoloslim.models.detector import Detector, build_detector, count_macs, count
 from yoloslim.models.spec import model_names
 from yoloslim.models.store import load_model, save_model
 from yoloslim.pruning.labels import label_channels
-from yoloslim.pruning.prune import prune
+from yoloslim.pruning.prune import PruneResult, prune
 from yoloslim.pruning.request import PruneRequest, Scope
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut, mask
+from yoloslim.pruning.units import remove_units
 
 SCOPES: tuple[Scope, ...] = ("source", "slim", "free", "coupled")
 CLASSES = ("ant", "bee", "cat")
@@ -32,6 +34,16 @@ def detector(name: str = "yolov5n") -> Detector:
     return model.float()
 
 
+@functools.cache
+def pruned(scope: Scope) -> tuple[Detector, PruneResult[Detector]]:
+    """A detector and what pruning it by half gives; tests only read them."""
+    model = detector()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    result = prune(model, PruneRequest(scope=scope, percent=50, imgsz=256), torch.rand(1, 3, 64, 96))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    return model, result
+
+
 def heads_differ(a: nn.Module, b: nn.Module, size: int = 64) -> float:
     x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -40,11 +52,10 @@ def heads_differ(a: nn.Module, b: nn.Module, size: int = 64) -> float:
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_cut_detectors_equal_masked_ones_in_single_precision(scope: Scope) -> None:
-    model = detector()
-    labels = label_channels(model)
-    keep = select_channels(model, labels, PruneRequest(scope=scope, percent=50)).keep
-    assert heads_differ(mask(model, labels, keep), cut(model, labels, keep), 96) < 1e-4
-    assert heads_differ(model, cut(model, labels, keep), 96) > 0.1
+    model, result = pruned(scope)
+    masked = mask(model, label_channels(model), result.selection.keep)
+    assert heads_differ(masked, result.cut, 96) < 1e-4
+    assert heads_differ(model, result.cut, 96) > 0.1
 
 
 @pytest.mark.slow
@@ -59,9 +70,7 @@ def test_every_architecture_passes_its_certificate(name: str, scope: Scope) -> N
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_prune_certifies_and_reports(scope: Scope) -> None:
-    model = detector()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    result = prune(model, PruneRequest(scope=scope, percent=50, imgsz=256), torch.rand(1, 3, 64, 96))
+    _, result = pruned(scope)
     report = json.loads(json.dumps(result.report, allow_nan=False))
     assert report["after"]["params"] == count_params(result.model)
     assert report["after"]["gflops"] == pytest.approx(2e-9 * count_macs(result.model, 256))
@@ -70,7 +79,6 @@ def test_prune_certifies_and_reports(scope: Scope) -> None:
     assert report["certificate"]["max_cut"] < 1e-9
     assert report["certificate"]["max_folded"] < 1e-9
     assert report["effective_percent"] == pytest.approx(45 if scope == "slim" else 50, abs=4)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_folding_is_nearer_to_the_original_than_cutting_alone() -> None:
@@ -95,16 +103,16 @@ with torch.no_grad():
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_pruned_detectors_survive_the_store(scope: Scope, tmp_path: Path) -> None:
-    model = prune(detector(), PruneRequest(scope=scope, percent=70, residual_units=1)).model
+    model, _ = remove_units(pruned(scope)[1].model, 1)
     save_model(model, tmp_path / "m.safetensors")
     assert heads_differ(model, load_model(tmp_path / "m.safetensors")) == 0
 
 
 def test_a_pruned_file_loads_in_a_fresh_process(tmp_path: Path) -> None:
-    model = prune(detector(), PruneRequest(scope="coupled", percent=50)).model
+    model = pruned("coupled")[1].model
     save_model(model, tmp_path / "m.safetensors")
     argv = [sys.executable, "-c", LOADER, str(tmp_path / "m.safetensors"), str(tmp_path / "y.pt")]
-    subprocess.run(argv, check=True, timeout=120)
+    subprocess.run(argv, check=True, timeout=300)
     x = torch.linspace(0, 1, 3 * 64 * 64).view(1, 3, 64, 64)
     with torch.no_grad():
         for p, q in zip(model(x), torch.load(tmp_path / "y.pt", weights_only=True), strict=True):
@@ -113,14 +121,19 @@ def test_a_pruned_file_loads_in_a_fresh_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_pruning_a_pruned_model_works_again(scope: Scope) -> None:
-    once = prune(detector(), PruneRequest(scope=scope, percent=40)).model
-    twice = prune(once, PruneRequest(scope=scope, percent=40))
-    assert count_params(twice.model) < count_params(once)
-    assert max(twice.certificate.cut) < 1e-9
+    once = pruned(scope)[1].model
+    labels = label_channels(once)
+    keep = select_channels(once, labels, PruneRequest(scope=scope, percent=40)).keep
+    twice = cut(once, labels, keep)
+    assert count_params(twice) < count_params(once)
+    assert heads_differ(mask(once, labels, keep), twice) < 1e-4
+    assert Detector(twice.spec).load_state_dict(twice.state_dict())
 
 
 def test_one_channel_everywhere_still_runs_in_torch_and_onnx(tmp_path: Path) -> None:
-    model = prune(detector(), PruneRequest(scope="coupled", percent=99.99)).model
+    dense = detector()
+    labels = label_channels(dense)
+    model = cut(dense, labels, select_channels(dense, labels, PruneRequest(scope="coupled", percent=99.99)).keep)
     norms = [m.num_features for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert set(norms) == {1}
     x = torch.rand(1, 3, 64, 64)

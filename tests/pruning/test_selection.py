@@ -55,10 +55,10 @@ def test_tracing_selecting_and_cutting_yolov5s_takes_under_a_second() -> None:
     model, _ = peer_model()
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         labels = label_channels(model)
         cut(model, labels, select_channels(model, labels, PruneRequest(percent=50)).keep, fold=True)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 1
 
 

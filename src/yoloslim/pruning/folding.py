@@ -118,4 +118,4 @@ class _ConstantInterpreter(AbstractInterpreter):
 
     def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
         value = super().get_attr(target, args, kwargs)
-        return torch.full_like(value, NAN, dtype=torch.float64) if isinstance(value, Tensor) else value
+        return torch.full(value.shape, NAN, dtype=torch.float64) if isinstance(value, Tensor) else value

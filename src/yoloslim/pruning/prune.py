@@ -79,8 +79,10 @@ def prune(
         certificate = certify(model, labels, selection.keep, images, tolerance=tolerance)
         plain = cut(model, labels, selection.keep)
         final = cut(model, labels, selection.keep, fold=True) if request.fold else plain
-        plain, _ = remove_units(plain, request.residual_units)
-        final, removed = remove_units(final, request.residual_units)
+        removed: list[str] = []
+        if request.residual_units:
+            plain, _ = remove_units(plain, request.residual_units)
+            final, removed = remove_units(final, request.residual_units)
     report = prune_report(model, labels, selection, request.imgsz)
     if removed:
         report["after"] = count_totals(final, request.imgsz)

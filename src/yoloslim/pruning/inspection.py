@@ -1,0 +1,69 @@
+"""Look at a model before pruning it: layers, groups, where its scales stand, how far it can go."""
+
+from typing import Any, get_args
+
+import numpy as np
+from torch import nn
+
+from yoloslim.errors import PruneError
+from yoloslim.pruning.forecast import verdict
+from yoloslim.pruning.importance import channel_scores
+from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.report import count_totals
+from yoloslim.pruning.request import PruneRequest, Scope
+from yoloslim.pruning.selection import penalised_bns, select_channels
+
+QUANTILES = (5, 25, 50, 75, 95)
+
+
+def inspect_model(model: nn.Module, imgsz: int) -> dict[str, Any]:
+    """What a person wants to know before choosing a scope and a percent, as plain values.
+
+    Args:
+        model: any stored model.
+        imgsz: image side in pixels that FLOPs are counted at.
+
+    Returns:
+        `totals` (see `report.count_totals`), `scopes` (by name: prunable channels, percent_limit, verdict in
+        words, gamma quantiles; or the reason why there is nothing to prune), `layers` (each BatchNorm: channels,
+        gamma quantiles, near_zero channels, whether a residual sum ties it), `units` (residual units).
+
+    Raises:
+        PruneError: scales are NaN or infinite.
+        TraceError: an operation is not understood.
+    """
+    labels = label_channels(model)
+    scores = channel_scores(model, labels)
+    scopes: dict[str, Any] = {}
+    for scope in get_args(Scope):
+        try:
+            selection = select_channels(model, labels, PruneRequest(scope=scope, percent=0, imgsz=imgsz))
+        except PruneError as error:
+            scopes[scope] = {"channels": 0, "verdict": str(error)}
+            continue
+        gammas = np.concatenate([scores[path] for path in penalised_bns(labels, scope)])
+        scopes[scope] = {
+            "channels": len(gammas),
+            "percent_limit": selection.percent_limit,
+            "verdict": verdict(gammas).text,
+        } | _quantiles(gammas)
+    layers = [
+        {
+            "path": path,
+            "channels": len(values),
+            "tied": bool(labels.residual[labels.layers[path].outputs].any()),
+            "near_zero": int((values < 1e-2).sum()),
+        }
+        | _quantiles(values)
+        for path, values in scores.items()
+    ]
+    return {
+        "totals": count_totals(model, imgsz),
+        "scopes": scopes,
+        "layers": layers,
+        "units": [unit.container for unit in labels.units if unit.container],
+    }
+
+
+def _quantiles(values: np.ndarray[Any, Any]) -> dict[str, float]:
+    return {f"gamma_p{q:02d}": float(np.percentile(values, q)) for q in QUANTILES}
