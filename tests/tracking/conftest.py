@@ -118,8 +118,11 @@ def data(root: Path) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
+    return build(tmp_path / "project")
+
+
+def build(folder: Path) -> Path:
     """All stages have run, at percents 30 and 50."""
-    folder = tmp_path / "project"
     put(folder / "metrics/baseline.json", measured(0.8, 2.0, "pytorch-cpu", 100))
     put(folder / "metrics/sparse.json", measured(0.78, 2.0, "pytorch-cpu", 100) | {"near_zero": 0.45})
     put(folder / "metrics/export/baseline.json", {"onnx_max_diff": 1e-5, "size_mb": 7.0, "opset": 11})

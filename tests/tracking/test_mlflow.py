@@ -1,6 +1,5 @@
 """MLflow against a real SQLite store."""
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from yoloslim.errors import TrackingError
-from yoloslim.tracking.mlflow import absolute_uri, curve_name, run_params, sync
+from yoloslim.tracking.mlflow import absolute_uri, curve_name, is_known, run_params, sync
 from yoloslim.tracking.records import read_rows
 
 from .conftest import PARAMS, measured, percent, put
@@ -92,17 +91,22 @@ def _interrupted_and_deleted_runs_come_back(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_deleted_store_is_filled_again_without_a_word(root: Path) -> None:
-    baseline = PARAMS | {"percents": []}
+def test_first_use_is_safe_in_parallel_and_says_nothing(root: Path) -> None:
     call = f"from pathlib import Path; from yoloslim.tracking.mlflow import sync; print(sync(Path({str(root)!r}), "
-    call += f"{baseline!r}, {URI!r}, 'trial').created)"
-    for _ in range(2):  # in processes of their own, as MLflow keeps a deleted database open
-        done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
-        assert done.stdout == "('baseline', 'sparse')\n"
-        assert done.stderr == ""
-        for file in root.glob("mlflow.db*"):
-            file.unlink()
-        shutil.rmtree(root / "mlartifacts")
+    call += f"{PARAMS | {'percents': []}!r}, {URI!r}, 'trial').created)"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([sys.executable, "-c", call], **pipes) for _ in range(2)]
+    ends = [process.communicate(timeout=120) for process in both]
+    assert sorted(out for out, _ in ends) == ["('baseline', 'sparse')\n", "()\n"]
+    assert [err for _, err in ends] == ["", ""]
+
+
+def test_a_deleted_store_is_not_taken_for_one_that_knows(root: Path) -> None:
+    keys = {row.name: row.key() for row in read_rows(root)}
+    assert not is_known(root, absolute_uri(URI, root), "trial", keys)
+    (root / "mlflow.db").write_bytes(b"")
+    assert not is_known(root, absolute_uri(URI, root), "trial", keys)
+    assert not is_known(root, "http://127.0.0.1:9", "trial", keys)
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ def sync(root: Path, params: Mapping[str, Any], uri: str, experiment: str, *, fo
     uri = absolute_uri(uri, root)
     rows = read_rows(root, params.get("percents"))
     keys = {row.name: row.key() for row in rows}
-    if not force and _is_known(root, uri, experiment, keys):
+    if not force and is_known(root, uri, experiment, keys):
         return SyncResult((), tuple(keys), uri)
     _probe(uri)
     with _quiet(), _lock(uri, root):
@@ -226,16 +226,17 @@ def run_params(row: Row, params: Mapping[str, Any]) -> dict[str, str]:
 def draw_row(row: Row, folder: Path) -> None:
     """Draw the pictures that belong to one row alone."""
     from yoloslim.tracking import plots  # matplotlib takes a second
+    from yoloslim.tracking.style import side_by_side
 
     if row.epochs:
-        plots.curves([row], folder / "curves.png")
+        side_by_side(plots.curves([row]), folder / "curves.png")
     if row.gammas:
-        plots.gammas(row.gammas, folder / "gammas.png")
+        side_by_side(plots.gammas(row.gammas), folder / "gammas.png")
     if row.report:
         plots.channels([row], folder / "channels.png")
 
 
-def _is_known(root: Path, uri: str, experiment: str, keys: Mapping[str, str]) -> bool:
+def is_known(root: Path, uri: str, experiment: str, keys: Mapping[str, str]) -> bool:
     """Whether a look at files is enough to see that every row has its run."""
     database = _database(uri)
     if database is None:

@@ -7,69 +7,91 @@ from typing import Any
 import numpy as np
 
 from yoloslim.tracking.records import Epoch, Row
-from yoloslim.tracking.style import BLUE, FAINT, GREEN, INK, ORANGE, PALE, RED, percent_ticks, picture, shades
+from yoloslim.tracking.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    PALE,
+    PURPLE,
+    RED,
+    Panel,
+    percent_ticks,
+    picture,
+    shades,
+    whole_numbers,
+)
 
 NEAR_ZERO = 1e-2
 """A scale below this counts as near zero, as in `training.sparsity`."""
 
 
-def comparison(rows: Sequence[Row], path: Path) -> None:
+def comparison(rows: Sequence[Row]) -> list[Panel]:
     """Accuracy, size and speed against percent; the dense baseline stands at 0."""
     points = [row for row in rows if row.kind != "sparse"]
-    percents = sorted({row.percent for row in points})
-    with picture(path, 11, 3.9) as figure:
-        accuracy, size, speed = figure.subplots(1, 3)
-        for axes in (accuracy, size, speed):
-            percent_ticks(axes, percents)
-        _accuracy(accuracy, points)
-        _line(size, points, [row.number("params_m") for row in points], "parameters, million", GREEN)
-        size.set_ylim(bottom=0)
-        size.set_title("Parameters, million")
-        _speed(speed, points)
-        speed.set_ylim(bottom=0)
+
+    def size(axes: Any) -> None:
+        _falling_or_rising(axes, points, [row.number("params_m") for row in points], GREEN, "{:.2f}")
+        axes.set_title("Parameters, million")
+
+    def speed(axes: Any) -> None:
+        deployed = [row.deployed.get("fps") for row in points]
+        is_deployed = any(value is not None for value in deployed)
+        shown = deployed if is_deployed else [row.trained.get("fps") for row in points]
+        backends = {str((row.deployed if is_deployed else row.trained).get("backend", "")) for row in points} - {""}
+        _falling_or_rising(axes, points, shown, PURPLE, "{:.0f}")
+        axes.set_title(f"Images/s on {', '.join(sorted(backends)) or 'no runtime yet'}")
+
+    return [lambda axes: _accuracy(axes, points), size, speed]
 
 
-def curves(rows: Sequence[Row], path: Path) -> None:
+def curves(rows: Sequence[Row]) -> list[Panel]:
     """Loss and val mAP along the epochs; the finetunings of all percents start where sparse training ends."""
     trained = [row for row in rows if row.epochs]
-    starts = _starts(trained)
-    with picture(path, 11, 4.1) as figure:
-        loss, quality = figure.subplots(1, 2)
-        for row, colour in zip(trained, _row_colours(trained), strict=True):
-            _curve(loss, row, "loss", starts[row.name], color=colour, label=row.title)
-            _curve(quality, row, "map50", starts[row.name], color=colour, label=row.title)
-            _curve(quality, row, "map50_95", starts[row.name], color=colour, linestyle=":")
-        for axes, title in ((loss, "Training loss"), (quality, "Validation mAP50 (solid), mAP50-95 (dotted)")):
-            axes.set_title(title)
-            axes.set_xlabel("epoch")
+    starts, colours = _starts(trained), _row_colours(trained)
+
+    def panel(columns: dict[str, str], title: str) -> Panel:
+        def draw(axes: Any) -> None:
+            for row, colour in zip(trained, colours, strict=True):
+                for column, linestyle in columns.items():
+                    label = row.title if linestyle == "-" else None
+                    _curve(axes, row, column, starts[row.name], color=colour, linestyle=linestyle, label=label)
+            axes.set(xlabel="epoch", title=title)
             axes.set_ylim(bottom=0)
-        if trained:
-            loss.legend()
+            whole_numbers(axes)
+            axes.legend(fontsize=9.5)
+
+        return draw
+
+    quality = panel({"map50": "-", "map50_95": ":"}, "Validation mAP50, dotted mAP50-95")
+    return [panel({"loss": "-"}, "Training loss"), quality]
 
 
-def gammas(arrays: Path, path: Path) -> None:
+def gammas(arrays: Path) -> list[Panel]:
     """BatchNorm scales before and after sparse training, and on the way.
 
     Args:
         arrays: gammas.npz as the stage `sparse` writes it: `before` (N,), `gammas` (epochs, N), `epochs`.
-        path: of the PNG.
     """
     with np.load(arrays) as stored:
         before, steps, epochs = stored["before"], stored["gammas"].astype(np.float32), stored["epochs"]
     before, steps = np.abs(before.astype(np.float32)), np.abs(steps)
     top = float(np.quantile(np.concatenate([before, steps[-1]]), 0.995)) or 1.0
-    with picture(path, 11, 4.1) as figure:
-        histogram, heat = figure.subplots(1, 2, width_ratios=(1, 1.1))
-        bins = np.linspace(0, top, 50)
+    bins = np.linspace(0, top, 51)
+
+    def histogram(axes: Any) -> None:
         for values, colour, name in ((before, FAINT, "before"), (steps[-1], BLUE, "after")):
             share = 100 * float((values < NEAR_ZERO).mean())
             label = f"{name}: {share:.0f} % below {NEAR_ZERO:g}"
             weights = np.full(len(values), 100 / len(values))
-            histogram.hist(np.minimum(values, top), bins, weights=weights, color=colour, alpha=0.65, label=label)
-        histogram.set(xlabel="|gamma|", ylabel="share of channels, %", yscale="log")
-        histogram.set_title("Scales before and after sparse training")
-        histogram.legend()
-        _heat(figure, heat, steps, epochs, bins)
+            axes.hist(np.minimum(values, top), bins, weights=weights, color=colour, alpha=0.65, label=label)
+        axes.set(xlabel="|gamma|", ylabel="share of channels, %", yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_title("Scales before and after sparse training")
+        axes.legend(fontsize=9.5)
+
+    return [histogram, lambda axes: _heat(axes, steps, epochs, bins)]
 
 
 def channels(rows: Sequence[Row], path: Path) -> None:
@@ -96,23 +118,35 @@ def channels(rows: Sequence[Row], path: Path) -> None:
 
 
 def _accuracy(axes: Any, points: Sequence[Row]) -> None:
+    cut = [row.pruned.get("map50_recalibrated", row.pruned.get("map50")) for row in points]
     for key, colour, name in (("map50", BLUE, "mAP50"), ("map50_95", ORANGE, "mAP50-95")):
         deployed = [row.deployed.get(key) for row in points]
         _line(axes, points, [row.number(key) for row in points], f"{name}, PyTorch", colour, hollow=True)
         _line(axes, points, deployed, f"{name}, deployed", colour)
-    cut = [row.pruned.get("map50_recalibrated", row.pruned.get("map50")) for row in points]
-    _line(axes, points, cut, "mAP50, not finetuned", RED, linestyle=":", marker="x")
+        if key == "map50":
+            _line(axes, points, cut, "mAP50, not finetuned", RED, linestyle=":", marker="x")
     axes.set_ylim(0, 1)
     axes.set_title("Accuracy on the test images")
-    axes.legend(fontsize=8.5, loc="lower left")
+    _percent_axis(axes, points)
+    axes.legend(fontsize=8.5, loc="upper center", bbox_to_anchor=(0.45, -0.17), ncols=2, columnspacing=1)
 
 
-def _speed(axes: Any, points: Sequence[Row]) -> None:
-    deployed = [row.deployed.get("fps") for row in points]
-    shown = deployed if any(deployed) else [row.trained.get("fps") for row in points]
-    backends = {row.backend for row in points if row.backend}
-    _line(axes, points, shown, "", INK)
-    axes.set_title(f"Images/s on {', '.join(sorted(backends)) or 'no runtime yet'}")
+def _falling_or_rising(
+    axes: Any, points: Sequence[Row], values: Sequence[float | None], colour: str, form: str
+) -> None:
+    _line(axes, points, values, "", colour)
+    for row, value in zip(points, values, strict=True):
+        if value is not None:
+            place = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(form.format(value), (row.percent, value), fontsize=9.5, **place)
+    axes.set_ylim(0, 1.12 * max((v for v in values if v is not None), default=1.0))
+    _percent_axis(axes, points)
+
+
+def _percent_axis(axes: Any, points: Sequence[Row]) -> None:
+    percents = sorted({row.percent for row in points})
+    percent_ticks(axes, percents)
+    axes.set_xlim(percents[0] - 4, percents[-1] + 4)
 
 
 def _line(
@@ -155,7 +189,7 @@ def _curve(axes: Any, row: Row, column: str, start: int, **style: Any) -> None:
     axes.plot([start + epoch["epoch"] for epoch in known], [epoch[column] for epoch in known], **style)
 
 
-def _heat(figure: Any, axes: Any, steps: Any, epochs: Any, bins: Any) -> None:
+def _heat(axes: Any, steps: Any, epochs: Any, bins: Any) -> None:
     counts = np.stack([np.histogram(np.minimum(step, bins[-1]), bins)[0] / len(step) for step in steps], axis=1)
     edges = np.append(epochs, epochs[-1] + 1) - 0.5
     mesh = axes.pcolormesh(edges, bins, np.sqrt(100 * counts), cmap="viridis", rasterized=True)
@@ -163,8 +197,9 @@ def _heat(figure: Any, axes: Any, steps: Any, epochs: Any, bins: Any) -> None:
         axes.plot(epochs, np.quantile(steps, quantile, axis=1), color="white", linestyle=style, linewidth=1.5)
     axes.set(xlabel="epoch of sparse training", ylabel="|gamma|", ylim=(0, bins[-1]))
     axes.grid(visible=False)
+    whole_numbers(axes)
     axes.set_title("Scales over epochs (white: quartiles)")
-    bar = figure.colorbar(mesh, ax=axes, pad=0.02)
+    bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02)
     ticks = [t for t in (0, 1, 5, 20, 50, 100) if t <= 100 * counts.max()]
     bar.set_ticks([t**0.5 for t in ticks], labels=[f"{t} %" for t in ticks])
     bar.outline.set_visible(False)

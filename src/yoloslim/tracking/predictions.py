@@ -46,8 +46,9 @@ def predictions(rows: Sequence[Row], data: Path, path: Path, *, images: int = 4,
         logger.warning("no test image holds an object: the grid of predictions is left out")
         return
     columns = 1 + len(shown)
-    with picture(path, 2.6 * columns, 2.6 * len(chosen) + 0.5) as figure:
-        grid = figure.subplots(len(chosen), columns, squeeze=False)
+    shapes = [split.annotations[index].height / split.annotations[index].width for index in chosen]
+    with picture(path, 2.6 * columns, 2.6 * sum(shapes) + 0.7) as figure:
+        grid = figure.subplots(len(chosen), columns, squeeze=False, height_ratios=shapes)
         for line, index in zip(grid, chosen, strict=True):
             _draw_line(line, split, index, found, conf_thres)
         for axes, title in zip(grid[0], ["truth", *(row.title for row in shown)], strict=True):

@@ -3,18 +3,21 @@
 import base64
 import json
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from yoloslim.errors import TrackingError
 from yoloslim.files import atomic_folder, write_text
 from yoloslim.tracking import plots
 from yoloslim.tracking.predictions import predictions
 from yoloslim.tracking.records import Row, read_rows
+from yoloslim.tracking.style import Panel, one_each, side_by_side
 from yoloslim.tracking.tables import comparison_grid, pruning_grid, pytorch_grid, recommended, verdict
 
 logger = logging.getLogger(__name__)
@@ -33,7 +36,7 @@ PICTURES = (
     Picture(
         "comparison.png",
         "What pruning costs and saves",
-        "Accuracy, parameters and speed of every model. `Not finetuned` is the model straight after the cut.",
+        "Accuracy, parameters and speed of every model. “Not finetuned” is the model straight after the cut.",
     ),
     Picture(
         "predictions.png",
@@ -105,23 +108,39 @@ def write_report(
     best = recommended(rows)
     verdicts = {row.name: verdict(row, rows) for row in rows if row.kind == "pruned"}
     with atomic_folder(out_dir) as folder:
-        _draw(rows, folder, data or root / "data" / "voc", images, conf_thres)
+        charts = _charts(rows)
+        _draw(rows, charts, folder, data or root / "data" / "voc", images, conf_thres)
         drawn = [picture for picture in PICTURES if (folder / picture.file).is_file()]
         write_text(folder / "report.md", _markdown(rows, best, drawn))
-        write_text(folder / "index.html", _page(rows, best, drawn, folder, params))
+        write_text(folder / "index.html", _page(rows, best, _embed(drawn, charts, folder), params))
     files = [out_dir / name for name in ("index.html", "report.md", *(picture.file for picture in drawn))]
     return Report(tuple(rows), verdicts, best.name if best else "", tuple(files))
 
 
-def _draw(rows: Sequence[Row], folder: Path, data: Path, images: int, conf_thres: float) -> None:
+def _charts(rows: Sequence[Row]) -> dict[str, list[Panel]]:
+    """The pictures that are made of charts side by side, by file name."""
+    charts = {}
     if any(row.kind == "pruned" for row in rows):
-        plots.comparison(rows, folder / "comparison.png")
-        plots.channels(rows, folder / "channels.png")
+        charts["comparison.png"] = plots.comparison(rows)
     if any(row.epochs for row in rows):
-        plots.curves(rows, folder / "curves.png")
+        charts["curves.png"] = plots.curves(rows)
     arrays = next((row.gammas for row in rows if row.gammas), None)
     if arrays:
-        plots.gammas(arrays, folder / "gammas.png")
+        charts["gammas.png"] = plots.gammas(arrays)
+    return charts
+
+
+def _draw(
+    rows: Sequence[Row],
+    charts: Mapping[str, Sequence[Panel]],
+    folder: Path,
+    data: Path,
+    images: int,
+    conf_thres: float,
+) -> None:
+    for file, panels in charts.items():
+        side_by_side(panels, folder / file)
+    plots.channels(rows, folder / "channels.png")
     if (data / "classes.txt").is_file() and any(row.detections for row in rows):
         predictions(rows, data, folder / "predictions.png", images=images, conf_thres=conf_thres)
 
@@ -143,7 +162,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
 
 
 def _markdown(rows: Sequence[Row], best: Row | None, drawn: Sequence[Picture]) -> str:
-    parts = ["# Report", f"**{verdict(best, rows)}**" if best else "Nothing has been pruned yet."]
+    parts = ["# Report", f"**{_headline(rows, best)}**"]
     parts += ["## Models", comparison_grid(rows).markdown(), "\n".join(f"- {note}" for note in _notes(rows))]
     if any(row.pruned for row in rows):
         parts += ["## From cut to deployment", pruning_grid(rows).markdown()]
@@ -153,29 +172,50 @@ def _markdown(rows: Sequence[Row], best: Row | None, drawn: Sequence[Picture]) -
     return "\n\n".join(parts) + "\n"
 
 
+def _embed(
+    drawn: Sequence[Picture], charts: Mapping[str, Sequence[Panel]], folder: Path
+) -> list[tuple[Picture, list[str]]]:
+    """Every picture with its images as data URIs; charts come one by one, so that a phone can stack them."""
+    embedded = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for item in drawn:
+            panels = charts.get(item.file)
+            paths = one_each(panels, Path(scratch), Path(item.file).stem) if panels else [folder / item.file]
+            uris = ["data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() for path in paths]
+            embedded.append((item, uris))
+    return embedded
+
+
 def _page(
-    rows: Sequence[Row], best: Row | None, drawn: Sequence[Picture], folder: Path, params: Mapping[str, Any]
+    rows: Sequence[Row],
+    best: Row | None,
+    pictures: Sequence[tuple[Picture, list[str]]],
+    params: Mapping[str, Any],
 ) -> str:
-    environment = Environment(
-        loader=PackageLoader("yoloslim.tracking"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    embedded = {
-        item.file: "data:image/png;base64," + base64.b64encode((folder / item.file).read_bytes()).decode()
-        for item in drawn
-    }
+    loader = PackageLoader("yoloslim.tracking")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["code"] = _code
     return environment.get_template("report.html.j2").render(
-        headline=verdict(best, rows) if best else "Nothing has been pruned yet.",
+        headline=_headline(rows, best),
         best=best,
         facts=_facts(rows, best),
         comparison=comparison_grid(rows),
         pruning=pruning_grid(rows),
         pytorch=pytorch_grid(rows),
-        rows=rows,
         notes=_notes(rows),
-        pictures=drawn,
-        embedded=embedded,
+        pictures=pictures,
         params=json.dumps(params, indent=2, default=str) if params else "",
     )
+
+
+def _code(text: str) -> Markup:
+    """Escape a sentence, and set what stands in backticks as code."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
+
+
+def _headline(rows: Sequence[Row], best: Row | None) -> str:
+    return verdict(best, rows) if best else "Nothing has been pruned yet."
 
 
 def _facts(rows: Sequence[Row], best: Row | None) -> list[tuple[str, str, str]]:

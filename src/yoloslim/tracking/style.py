@@ -1,19 +1,22 @@
 """One look for every picture: light, sparse, and readable by people who see colours differently."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from yoloslim.files import atomic_path
 
-# Okabe and Ito's palette: told apart under every common kind of colour blindness, and in grey.
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
-CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+# Okabe and Ito's palette, its pink made darker: told apart under every common kind of colour blindness.
+BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#AA4499"
 INK, FAINT, PALE = "#1f2933", "#7b8794", "#d9dee4"
+
+Panel = Callable[[Any], None]
+"""Draws one chart on matplotlib axes."""
 
 RC = {
     "font.family": "DejaVu Sans",
@@ -55,6 +58,28 @@ def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
         yield figure
         with atomic_path(path) as temporary:
             figure.savefig(temporary)
+
+
+def side_by_side(panels: Sequence[Panel], path: Path, *, height: float = 4.1) -> None:
+    """Draw charts in a row of 11 inches, as wide as a README shows pictures."""
+    with picture(path, 11, height) as figure:
+        for panel, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+            panel(axes)
+
+
+def one_each(panels: Sequence[Panel], folder: Path, stem: str) -> list[Path]:
+    """Draw every chart as a picture of its own, for pages that set them side by side only where there is room."""
+    width = 4.4 if len(panels) > 2 else 4.8  # small pictures, so that their text stays readable on a phone
+    paths = [folder / f"{stem}-{i}.png" for i in range(len(panels))]
+    for panel, path in zip(panels, paths, strict=True):
+        with picture(path, width, 3.8) as figure:
+            panel(figure.subplots())
+    return paths
+
+
+def whole_numbers(axes: Any) -> None:
+    """Mark only whole numbers on the x axis."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 def shades(count: int) -> list[Any]:

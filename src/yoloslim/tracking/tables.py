@@ -48,29 +48,31 @@ def pruning_grid(rows: Sequence[Row]) -> Grid:
         return lambda row: share(row.pruned.get(key))
 
     columns: list[Column] = [
-        ("percent", lambda row: str(row.percent)),
-        ("effective %", lambda row: number(row.pruned.get("percent_effective"), 1)),
-        ("mAP50 cut", step("map50_cut")),
+        ("asked %", lambda row: str(row.percent)),
+        ("really cut %", lambda row: number(row.pruned.get("percent_effective"), 1)),
+        ("cut", step("map50_cut")),
         ("folded", step("map50_folded")),
         ("recalibrated", step("map50_recalibrated")),
         ("finetuned", lambda row: share(row.trained.get("map50"))),
         ("deployed", lambda row: share(row.deployed.get("map50"))),
-        ("max diff cut–masked", lambda row: small(row.pruned.get("certificate_max_diff"))),
-        ("max diff ONNX–PyTorch", lambda row: small(row.exported.get("onnx_max_diff"))),
+        ("cut differs", lambda row: small(row.pruned.get("certificate_max_diff"))),
+        ("ONNX differs", lambda row: small(row.exported.get("onnx_max_diff"))),
         ("ATC", lambda row: {"not_available": "not installed"}.get(row.compiled, row.compiled) or MISSING),
     ]
     return _grid(cut, columns, words={9})
 
 
-def comparison_table(rows: Sequence[Row]) -> Table:
-    """The comparison for a terminal."""
+def comparison_table(rows: Sequence[Row], *, full: bool = False) -> Table:
+    """The comparison for a terminal; `full` adds columns that only a wide one has room for."""
+    left_out = set() if full else {"VOC07", "precision", "recall"}
     grid = comparison_grid(rows)
+    shown = [index for index, name in enumerate(grid.header) if name not in left_out]
     table = Table(title="What pruning costs and saves", title_justify="left", header_style="bold")
-    for index, name in enumerate(grid.header):
-        table.add_column(name, justify="left" if index in grid.words else "right", no_wrap=index == 0)
+    for index in shown:
+        table.add_column(grid.header[index], justify="left" if index in grid.words else "right", overflow="fold")
     best = recommended(rows)
     for row, line in zip(rows, grid.rows, strict=True):
-        table.add_row(*line, style="bold green" if row is best else None)
+        table.add_row(*(line[index] for index in shown), style="bold green" if row is best else None)
     return table
 
 
@@ -136,7 +138,7 @@ def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:
         ("params M", column("params_m", 2)),
         ("GFLOPs", column("gflops", 2)),
         ("size MB", column("size_mb", 1)),
-        ("latency ms p50 / p90", lambda row: _pair(value(row, "latency_ms"), value(row, "latency_p90_ms"))),
+        ("ms p50 / p90", lambda row: _pair(value(row, "latency_ms"), value(row, "latency_p90_ms"))),
         ("FPS", column("fps", 0)),
     ]
 

@@ -1,0 +1,43 @@
+"""Which images are shown, and which boxes are called right."""
+
+import numpy as np
+import pytest
+
+from yoloslim.data.voc import Annotation, annotation_from
+from yoloslim.tracking.predictions import choose_images, right_boxes
+
+
+def note(*boxes: tuple[float, float, float, float], labels: tuple[int, ...] = ()) -> Annotation:
+    n = len(boxes)
+    return annotation_from(100, 100, boxes, labels or (0,) * n, [False] * n, [False] * n)
+
+
+BOX = (10.0, 10.0, 50.0, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("objects", "count", "chosen"),
+    [
+        ([3, 0, 3, 3, 9, 3], 2, [0, 5]),  # spread evenly over those with two to six
+        ([1, 0, 9, 3], 2, [0, 3]),  # too few such: any image with objects
+        ([0, 0], 3, []),
+        ([2], 4, [0]),
+    ],
+)
+def test_images_with_a_few_objects_are_shown(objects: list[int], count: int, chosen: list[int]) -> None:
+    assert choose_images([note(*[BOX] * n) for n in objects], count) == chosen
+
+
+def test_a_box_is_right_once_in_its_class_and_place() -> None:
+    found = np.array(
+        [
+            [*BOX, 0.9, 0],
+            [*BOX, 0.8, 0],  # the truth is taken
+            [*BOX, 0.7, 1],  # another class
+            [60, 60, 90, 90, 0.6, 0],  # nothing there
+        ],
+        np.float32,
+    )
+    assert right_boxes(found, note(BOX)).tolist() == [True, False, False, False]
+    assert right_boxes(found, note()).tolist() == [False] * 4
+    assert right_boxes(np.zeros((0, 6), np.float32), note(BOX)).tolist() == []

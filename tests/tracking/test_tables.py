@@ -1,0 +1,86 @@
+"""Tables and sentences."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from yoloslim.tracking.records import Row, read_rows
+from yoloslim.tracking.tables import comparison_grid, comparison_table, pruning_grid, recommended, verdict
+
+
+def model(percent: int, map50: float, params_m: float, fps: float = 100, backend: str = "onnxruntime-cpu") -> Row:
+    return Row(
+        name=f"prune@{percent}" if percent else "baseline",
+        kind="pruned" if percent else "baseline",
+        percent=percent,
+        trained={"map50": map50, "params_m": params_m},
+        deployed={"map50": map50, "fps": fps, "backend": backend},
+    )
+
+
+def test_the_verdict_tells_what_was_gained_and_lost() -> None:
+    rows = [model(0, 0.8, 2.0), model(50, 0.78, 0.82, fps=160)]
+    assert verdict(rows[1], rows) == (
+        "50 % pruned and finetuned: mAP50 0.780 (baseline 0.800), 41 % of the parameters, "
+        "1.6x the FPS (onnxruntime-cpu)."
+    )
+
+
+def test_speeds_of_two_backends_are_not_compared() -> None:
+    rows = [model(0, 0.8, 2.0, backend="pytorch-cpu"), model(50, 0.78, 0.82)]
+    assert "FPS" not in verdict(rows[1], rows)
+
+
+def test_a_model_without_finetuning_is_not_called_finetuned() -> None:
+    row = Row(name="prune@50", kind="pruned", percent=50, pruned={"map50": 0.2, "params_m": 1.0})
+    assert verdict(row, [model(0, 0.8, 2.0), row]).startswith("50 % pruned: mAP50 – (baseline 0.800), 50 % of")
+    assert verdict(row, [row]) == "50 % pruned: mAP50 –."
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "winner"),
+    [({30: 0.79, 50: 0.78, 70: 0.7}, 50), ({30: 0.6, 50: 0.65}, 50), ({30: 0.82, 70: 0.81}, 70)],
+)
+def test_the_smallest_good_model_is_recommended_else_the_most_accurate(
+    accuracies: dict[int, float], winner: int
+) -> None:
+    rows = [model(0, 0.8, 2.0), *(model(p, map50, 2 - p / 50) for p, map50 in accuracies.items())]
+    best = recommended(rows)
+    assert best is not None
+    assert best.percent == winner
+
+
+def test_nothing_is_recommended_without_anything_to_compare() -> None:
+    assert recommended([model(0, 0.8, 2.0)]) is None
+    assert recommended([model(50, 0.8, 2.0)]) is None
+    assert recommended([]) is None
+
+
+def test_every_speed_stands_beside_its_backend(root: Path) -> None:
+    grid = comparison_grid(read_rows(root))
+    assert [(line[0], line[-2], line[-1]) for line in grid.rows] == [
+        ("baseline", "150", "onnxruntime-cpu"),
+        ("sparse", "100", "pytorch-cpu"),
+        ("30 % pruned", "210", "onnxruntime-cpu"),
+        ("50 % pruned", "250", "onnxruntime-cpu"),
+    ]
+    assert grid.markdown().splitlines()[-1] == (
+        "| 50 % pruned | 0.778 | 0.467 | 0.768 | 0.800 | 0.700 | 1.00 | 4.00 | 3.5 | 4.0 / 4.8 | 250 "
+        "| onnxruntime-cpu |"
+    )
+
+
+def test_the_way_from_cut_to_deployment(root: Path) -> None:
+    assert pruning_grid(read_rows(root)).rows[1] == (
+        *("50", "49.6", "0.195", "0.260", "0.390", "0.780", "0.778", "3.0e-07", "1.0e-05"),
+        "not installed",
+    )
+
+
+def test_the_terminal_table_fits_a_narrow_terminal(root: Path) -> None:
+    console = Console(width=100, record=True, file=(root / "out.txt").open("w"))
+    console.print(comparison_table(read_rows(root)))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 100
+    assert "│ 50 % pruned │ 0.778 │    0.467 │     1.00 │   4.00 │     3.5 │    4.0 / 4.8 │ 250 │" in text
