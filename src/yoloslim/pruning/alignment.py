@@ -91,7 +91,9 @@ def aligned_view(constraints: Constraints, call: Call) -> Any:
     written = call.node.args[1:] or (call.node.kwargs["shape"],)
     if len(written) == 1 and isinstance(written[0], list | tuple):
         written = tuple(written[0])
-    if len(written) != out.dim():  # view(dtype), or a shape computed as a whole
+    if len(written) == 1 and isinstance(written[0], fx.Node):  # a shape computed as a whole
+        written = written * out.dim()
+    if len(written) != out.dim():  # view(dtype)
         constraints.protect(x)
         return out
     for sources, targets in _matching_axes(x.shape, out.shape):

@@ -25,8 +25,7 @@ class Certificate:
         cut: cut model against the masked one (scales and shifts of doomed channels zero).
         folded: cut and folded model against the one whose doomed channels are frozen at act(beta), with
             convolutions padding by repetition in both, since a constant ends where zero padding begins.
-        inexact: layers that folding cannot serve exactly, since they are called with several constants; if there
-            are any, `folded` is reported but need not pass.
+        inexact: where folding cannot be exact (see `fold_constants`); if anywhere, `folded` need not pass.
         border: `folded` again with the padding as it is: what folding cannot see at the borders. Not a fault.
         images: random images, then real ones, that were compared.
         tolerance: what `cut` and `folded` stayed under.

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from yoloslim.pruning.graph import AbstractInterpreter, Call, channel_vector, like_output, spread_channels
+from yoloslim.pruning.graph import AbstractInterpreter, Call, channel_vector, like_output, name_of, spread_channels
 from yoloslim.pruning.labels import BoolArray, ChannelLabels
 
 NAN = float("nan")
@@ -27,10 +27,10 @@ def fold_constants(model: nn.Module, labels: ChannelLabels, keep: BoolArray) -> 
         keep: (groups,) true for channel groups that stay.
 
     Returns:
-        Paths of layers that are called several times with different constants: they have one bias for all
-        calls, which gets the mean, so that folding is not exact there.
+        Where folding is not exact: paths of layers called several times with different constants (they have one
+        bias for all calls, which gets the mean) or reading removed channels that are not constant after all
+        (multiplied by something that varies), and operations that pad constants with zeros.
     """
-    inexact = []
     interpreter = _ConstantInterpreter(model, labels, keep)
     with torch.no_grad():
         interpreter.run(torch.full(labels.example, NAN, dtype=torch.float64))
@@ -38,8 +38,8 @@ def fold_constants(model: nn.Module, labels: ChannelLabels, keep: BoolArray) -> 
             constants = torch.stack(calls)
             _absorb(model, labels, path, constants.mean(0))
             if not torch.allclose(constants, constants[:1], rtol=1e-9, atol=1e-12):
-                inexact.append(path)
-    return inexact
+                interpreter.inexact.append(path)
+    return interpreter.inexact
 
 
 def _absorb(model: nn.Module, labels: ChannelLabels, path: str, constant: Tensor) -> None:
@@ -63,19 +63,24 @@ class _ConstantInterpreter(AbstractInterpreter):
         super().__init__(model, labels.graph)
         self.labels, self.keep = labels, keep
         self.contributions: dict[str, list[Tensor]] = {}
+        self.inexact: list[str] = []
 
     def convolution(self, call: Call) -> Tensor:
         module, x = cast(nn.Conv2d, call.module), call.tensor()
         weight = module.weight.cpu().double().sum((2, 3))  # (C_out, C_in / groups)
-        gives = self._contribution(weight, channel_vector(x, call.node), module.groups)
+        gives = self._contribution(call, weight, channel_vector(x, call.node), module.groups)
         return like_output(self._record(call, gives, module.bias), call, x)
 
     def linear(self, call: Call) -> Tensor:
         module, x = cast(nn.Linear, call.module), call.tensor()
-        gives = self._contribution(module.weight.cpu().double(), channel_vector(x.movedim(-1, 1), call.node), 1)
+        gives = self._contribution(call, module.weight.cpu().double(), channel_vector(x.movedim(-1, 1), call.node), 1)
         return self._record(call, gives, module.bias).expand(*x.shape[:-1], -1)
 
-    def _contribution(self, weight: Tensor, constants: Tensor, groups: int) -> Tensor:
+    def _contribution(self, call: Call, weight: Tensor, constants: Tensor, groups: int) -> Tensor:
+        path = str(call.node.target)
+        doomed = torch.from_numpy(~self.keep[self.labels.layers[path].inputs])
+        if constants[doomed].isnan().any():
+            self.inexact.append(path)
         known = torch.nan_to_num(constants).view(groups, -1)
         rows = weight.view(groups, -1, weight.shape[1])
         return torch.einsum("goi,gi->go", rows, known).flatten()
@@ -111,7 +116,10 @@ class _ConstantInterpreter(AbstractInterpreter):
 
     def spatial(self, call: Call) -> Tensor:
         x = call.tensor()
-        return like_output(channel_vector(x, call.node), call, x)
+        vector = channel_vector(x, call.node)
+        if _pads_with_zeros(call) and torch.nan_to_num(vector).any():
+            self.inexact.append(call.node.name)
+        return like_output(vector, call, x)
 
     def reduce(self, call: Call) -> Any:
         return call.native()
@@ -119,3 +127,11 @@ class _ConstantInterpreter(AbstractInterpreter):
     def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
         value = super().get_attr(target, args, kwargs)
         return torch.full(value.shape, NAN, dtype=torch.float64) if isinstance(value, Tensor) else value
+
+
+def _pads_with_zeros(call: Call) -> bool:
+    if call.module is not None:
+        averages = isinstance(call.module, nn.AvgPool2d) and call.module.padding not in (0, (0, 0))
+        return averages or isinstance(call.module, nn.ZeroPad2d)
+    padding = call.argument(3, "padding", 0)
+    return name_of(call.node) == "pad" or (name_of(call.node) == "avg_pool2d" and padding not in (0, (0, 0)))

@@ -66,8 +66,9 @@ NAME_KINDS: dict[str, str] = {
         "spatial": "adaptive_avg_pool2d adaptive_max_pool2d avg_pool2d interpolate max_pool2d pad",
         "reduce": "amax amin mean sum",
         "mix": "softmax log_softmax argmax cumsum roll norm sort topk",
-        "move": "cat concat flatten flip movedim permute stack swapaxes t transpose unsqueeze",
+        "move": "cat concat flatten flip movedim permute swapaxes t transpose unsqueeze",
         "squeeze": "squeeze",
+        "stack": "stack",
         "view": "reshape view",
         "split": "chunk split unbind",
         "getitem": "getitem",
@@ -144,6 +145,12 @@ def describe(node: fx.Node) -> str:
     return f"node '{node.name}' ({node.op} {what}) in module '{scope_of(node) or '<root>'}'"
 
 
+def name_of(node: fx.Node) -> str:
+    """Name of a function or method without the underscores of its in-place form; of a module, its path."""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+    return name.strip("_")
+
+
 def scope_of(node: fx.Node) -> str:
     """Path of the innermost module whose forward made this node; '' is the network itself."""
     stack = node.meta.get("nn_module_stack") or {}
@@ -213,7 +220,7 @@ class AbstractInterpreter(fx.Interpreter):
         """Questions about shapes."""
         return call.native()
 
-    move = squeeze = view = split = getitem = shuffle = reduce = mix = native
+    move = squeeze = stack = view = split = getitem = shuffle = reduce = mix = native
 
 
 def _is_tuple(value: Any) -> bool:

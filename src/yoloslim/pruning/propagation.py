@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from yoloslim.pruning.alignment import aligned_getitem, aligned_split, aligned_view, split_axis, varies
-from yoloslim.pruning.graph import AbstractInterpreter, Call, channel_vector, like_output, spread_channels, tensors_in
+from yoloslim.pruning.graph import (
+    AbstractInterpreter,
+    Call,
+    channel_vector,
+    like_output,
+    name_of,
+    spread_channels,
+    tensors_in,
+)
 
 IntArray = NDArray[np.int64]
 LayerKind = Literal["convolution", "depthwise", "grouped", "batchnorm", "linear", "prelu"]
@@ -168,9 +176,11 @@ class LabelInterpreter(AbstractInterpreter):
         if _is_broadcast(a, b) or _is_broadcast(b, a):
             few, many = (a, b) if _is_broadcast(a, b) else (b, a)
             self.protect(few)
+            if name_of(call.node) not in ("mul", "imul"):  # a silent channel times anything is silent, but no sum is
+                self.protect(many)
             return _broadcast(few, many)[1]
         newly_tied = self.tie(a, b)
-        if _is_sum(call.node):
+        if name_of(call.node) in ("add", "iadd", "sub", "isub"):
             self.residual |= newly_tied
             self.sums.append(call.node)
         return _broadcast(a, b)[0]
@@ -199,6 +209,13 @@ class LabelInterpreter(AbstractInterpreter):
         if call.argument(1, "dim") is None:  # would also drop the channel axis of a single surviving channel
             self.protect(call.tensor())
         return call.native()
+
+    def stack(self, call: Call) -> Tensor:
+        """What is stacked must stay of one size."""
+        first, *others = tensors_in((call.args, call.kwargs))
+        for other in others:
+            self.tie(first, other)
+        return cast(Tensor, call.native())
 
     def view(self, call: Call) -> Any:
         """See `alignment`."""
@@ -245,8 +262,3 @@ def _is_broadcast(a: Tensor, b: Tensor) -> bool:
     a = a.view(*(1,) * (b.dim() - a.dim()), *a.shape)
     axes = range(-min(a.dim(), b.dim()), 0)
     return any(a.shape[i] == 1 and b.shape[i] > 1 and varies(b, i) for i in axes)
-
-
-def _is_sum(node: fx.Node) -> bool:
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return name.strip("_") in ("add", "iadd", "sub", "isub")
