@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from yoloslim.data.voc import Annotation, annotation_from
-from yoloslim.tracking.predictions import choose_images, right_boxes
+from yoloslim.tracking.predictions import choose_images, label_places, right_boxes
 
 
 def note(*boxes: tuple[float, float, float, float], labels: tuple[int, ...] = ()) -> Annotation:
@@ -41,3 +41,19 @@ def test_a_box_is_right_once_in_its_class_and_place() -> None:
     assert right_boxes(found, note(BOX)).tolist() == [True, False, False, False]
     assert right_boxes(found, note()).tolist() == [False] * 4
     assert right_boxes(np.zeros((0, 6), np.float32), note(BOX)).tolist() == []
+
+
+def test_labels_stand_clear_of_each_other_and_inside_the_image() -> None:
+    boxes = np.array([[50, 50, 90, 90], [52, 50, 95, 90], [0, 0, 30, 20], [190, 100, 199, 120]], np.float32)
+    above, moved, at_top, at_right = label_places(boxes, [10, 10, 8, 12], 200, 200)
+    assert above[0] == 50
+    assert above[1] == pytest.approx(50 - 1.5 * 7.5 * 200 / (72 * 2.6))
+    assert moved == (52, 90)  # below, since the first label stands above
+    assert at_top == (0, 20)
+    assert at_right[0] + 12 * 0.62 * 7.5 * 200 / (72 * 2.6) == pytest.approx(200)
+
+
+def test_labels_of_many_equal_boxes_fall_back_to_the_first_place() -> None:
+    places = label_places(np.array([[50, 50, 60, 60]] * 20, np.float32), [5] * 20, 200, 200)
+    assert len(set(places)) == 2  # above and below
+    assert places[-1] == places[0]

@@ -46,6 +46,7 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 """Defaults for variables that the user has not set: training must not wait minutes for a server that is away."""
@@ -92,10 +93,12 @@ def sync(root: Path, params: Mapping[str, Any], uri: str, experiment: str, *, fo
     with _quiet(), _lock(uri, root):
         try:
             created = _Session(uri, experiment, root).bring_in_line(rows, keys, params)
-        except YoloslimError:
+        except OSError as error:  # what requests and files raise
+            raise TrackingError(_failed(uri, error)) from error
+        except Exception as error:
+            if type(error).__module__.startswith(("mlflow.", "sqlalchemy.")):  # not imported before they are needed
+                raise TrackingError(_failed(uri, error)) from error
             raise
-        except Exception as error:  # requests, SQLAlchemy and MLflow each have their own
-            raise TrackingError(_unreachable(uri, error)) from error
     if not uri.startswith("sqlite:"):
         write_json(root / STATE, _state(uri, experiment, keys))
     return SyncResult(tuple(created), tuple(name for name in keys if name not in created), uri)
@@ -278,13 +281,14 @@ def _probe(uri: str) -> None:
     try:
         socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        raise TrackingError(_unreachable(uri, error)) from error
+        raise TrackingError(_failed(uri, error)) from error
 
 
-def _unreachable(uri: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()
-    shown = json.dumps(reason[0][:200])[1:-1] if reason else type(error).__name__
-    return f"MLflow at {uri} cannot be reached ({shown}); nothing is lost, run `make track` later"
+def _failed(uri: str, error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    away = isinstance(error, OSError) or "API request to" in lines[0]
+    state = "cannot be reached" if away else "cannot be used"
+    return f"MLflow at {uri} {state} ({lines[0][:200]}); nothing is lost, run `make track` later"
 
 
 @contextlib.contextmanager

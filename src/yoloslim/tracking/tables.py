@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from yoloslim.tracking.records import Row
@@ -64,12 +65,19 @@ def pruning_grid(rows: Sequence[Row]) -> Grid:
 
 def comparison_table(rows: Sequence[Row], *, full: bool = False) -> Table:
     """The comparison for a terminal; `full` adds columns that only a wide one has room for."""
-    left_out = set() if full else {"VOC07", "precision", "recall"}
+    left_out = set() if full else {"VOC07", "precision", "recall", "GFLOPs", "ms p90"}
     grid = comparison_grid(rows)
     shown = [index for index, name in enumerate(grid.header) if name not in left_out]
-    table = Table(title="What pruning costs and saves", title_justify="left", header_style="bold")
+    table = Table(
+        title="What pruning costs and saves",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for index in shown:
-        table.add_column(grid.header[index], justify="left" if index in grid.words else "right", overflow="fold")
+        table.add_column(grid.header[index], justify="left" if index in grid.words else "right", no_wrap=True)
     best = recommended(rows)
     for row, line in zip(rows, grid.rows, strict=True):
         table.add_row(*(line[index] for index in shown), style="bold green" if row is best else None)
@@ -138,13 +146,10 @@ def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:
         ("params M", column("params_m", 2)),
         ("GFLOPs", column("gflops", 2)),
         ("size MB", column("size_mb", 1)),
-        ("ms p50 / p90", lambda row: _pair(value(row, "latency_ms"), value(row, "latency_p90_ms"))),
+        ("ms p50", column("latency_ms", 1)),
+        ("ms p90", column("latency_p90_ms", 1)),
         ("FPS", column("fps", 0)),
     ]
-
-
-def _pair(p50: float | None, p90: float | None) -> str:
-    return MISSING if p50 is None else f"{p50:.1f} / {number(p90, 1)}"
 
 
 def _backend(row: Row) -> str:
