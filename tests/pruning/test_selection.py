@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.pruning.networks import NETWORKS, RandomNetwork, randomise
+from tests.pruning.networks import NETWORKS, randomise
+from tests.pruning.random_network import RandomNetwork
 from tests.pruning.recipe import COUNTS_AT_50, seed_batchnorms
 from torch import nn
 

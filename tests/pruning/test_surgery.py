@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.pruning.networks import ACTIVATIONS, NETWORKS, SHIFTED, RandomNetwork, randomise
+from tests.pruning.networks import NETWORKS, randomise
+from tests.pruning.random_network import ACTIVATIONS, SHIFTED, RandomNetwork
 from torch import Tensor, nn
 
 from yoloslim.pruning.floors import raise_to_floors

@@ -68,14 +68,8 @@ def prune(
         return measure_ms(cut(model, labels, keep))
 
     with torch.no_grad():
-        selection = select_channels(
-            model,
-            labels,
-            request,
-            scores=scores,
-            layer_costs=layer_costs,
-            measure=measure if measure_ms else None,
-        )
+        timer = measure if measure_ms else None
+        selection = select_channels(model, labels, request, scores=scores, layer_costs=layer_costs, measure=timer)
         certificate = certify(model, labels, selection.keep, images, tolerance=tolerance)
         plain = cut(model, labels, selection.keep)
         final = cut(model, labels, selection.keep, fold=True) if request.fold else plain
