@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from yoloslim.errors import TrackingError
-from yoloslim.tracking.mlflow import absolute_uri, curve_name, is_known, run_params, sync
+from yoloslim.tracking.mlflow import absolute_uri, is_known, sync
 from yoloslim.tracking.records import read_rows
 
-from .conftest import PARAMS, measured, percent, put
+from .conftest import PARAMS, percent
 
 URI = "sqlite:///mlflow.db"
 ALL = ("baseline", "sparse", "prune@30", "prune@50")
@@ -131,29 +131,3 @@ def test_a_server_that_never_answers_is_given_up(root: Path, monkeypatch: pytest
         port = silent.getsockname()[1]
         with pytest.raises(TrackingError, match="cannot be reached"):
             sync(root, PARAMS, f"http://127.0.0.1:{port}", "trial")
-
-
-def test_params_are_those_that_the_row_depends_on(root: Path) -> None:
-    rows = {row.name: run_params(row, PARAMS) for row in read_rows(root)}
-    assert "sparse.rate" not in rows["baseline"]
-    assert rows["sparse"]["sparse.rate"] == "0.01"
-    assert rows["prune@30"] | {"percent": "50"} == rows["prune@50"]
-    assert "data.workers" not in rows["baseline"]
-
-
-@pytest.mark.parametrize(
-    ("column", "name"),
-    [("map50", "val/map50"), ("loss", "train/loss"), ("gamma_p50", "gamma/p50"), ("near_zero", "gamma/near_zero")],
-)
-def test_curves_are_grouped_by_what_they_show(column: str, name: str) -> None:
-    assert curve_name(column) == name
-
-
-def test_the_key_follows_numbers_and_model(root: Path) -> None:
-    def keys() -> dict[str, str]:
-        return {row.name: row.key() for row in read_rows(root)}
-
-    before = keys()
-    assert before == keys()
-    put(root / "metrics/sparse.json", measured(0.7, 2.0, "pytorch-cpu", 100))
-    assert {name for name, key in keys().items() if before[name] != key} == {"sparse"}

@@ -6,7 +6,6 @@ model is left alone, an interrupted one is made again, an older one of the same 
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import platform
@@ -24,6 +23,7 @@ from filelock import FileLock
 
 from yoloslim.errors import TrackingError, YoloslimError
 from yoloslim.files import read_json, write_json
+from yoloslim.tracking.naming import curve_name, run_params
 from yoloslim.tracking.records import Row, read_rows
 
 logger = logging.getLogger(__name__)
@@ -32,14 +32,11 @@ KEY, SLOT, CURRENT, CHECKOUT = "yoloslim.key", "yoloslim.slot", "yoloslim.curren
 STATE = Path(".cache") / "tracking.json"
 """Remembers, below the root, what a server was told last; SQLite stores are asked themselves."""
 
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tells MLflow's page to show runs and their charts, not traces of language models."""
 BATCH = 1000
 """Metrics that one `log_batch` may carry."""
 PARAMS_BATCH = 100
-SHARED = ("seed", "model", "imgsz", "data", "train", "baseline", "evaluation", "export", "ascend", "atc", "ascend_eval")
-SECTIONS = {"baseline": SHARED, "sparse": (*SHARED, "sparse"), "pruned": (*SHARED, "sparse", "prune", "finetune")}
-"""Sections of params.yaml that a row depends on."""
-LOCAL = ("data.download_dir", "data.mirrors", "data.workers", "train.cache_dir")
-"""Params that change no result."""
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -133,7 +130,7 @@ class _Session:
             return str(known.experiment_id)
         database = _database(uri)
         location = (database.parent / "mlartifacts").as_uri() if database else None
-        return str(self.client.create_experiment(name, artifact_location=location))
+        return str(self.client.create_experiment(name, artifact_location=location, tags=KIND))
 
     def bring_in_line(self, rows: Sequence[Row], keys: Mapping[str, str], params: Mapping[str, Any]) -> list[str]:
         """Make the missing runs, mark which are current; returns the names of rows that got a run."""
@@ -205,27 +202,6 @@ class _Session:
             self.client.log_batch(run_id, params=values[start : start + PARAMS_BATCH])
 
 
-def curve_name(column: str) -> str:
-    """The MLflow name of a column of epochs.csv; the part before the slash groups charts."""
-    if column.startswith("gamma_") or column == "near_zero":
-        return f"gamma/{column.removeprefix('gamma_')}"
-    if column in ("map50", "map50_95", "precision", "recall"):
-        return f"val/{column}"
-    return f"train/{column}"
-
-
-def run_params(row: Row, params: Mapping[str, Any]) -> dict[str, str]:
-    """The params that a row depends on, flattened to `section.key`, and its percent."""
-    flat = {"percent": str(row.percent)}
-    for section in SECTIONS[row.kind]:
-        value = params.get(section)
-        if isinstance(value, Mapping):
-            flat |= {f"{section}.{key}": str(v) for key, v in value.items() if f"{section}.{key}" not in LOCAL}
-        elif value is not None:
-            flat[section] = str(value)
-    return flat
-
-
 def draw_row(row: Row, folder: Path) -> None:
     """Draw the pictures that belong to one row alone."""
     from yoloslim.tracking import plots  # matplotlib takes a second
@@ -295,7 +271,7 @@ def _failed(uri: str, error: Exception) -> str:
 def _lock(uri: str, root: Path) -> Iterator[None]:
     """One sync at a time: MLflow's first use of a database is not safe in parallel, nor is look-then-create."""
     database = _database(uri)
-    path = database.with_suffix(".lock") if database else root / STATE.with_suffix(".lock")
+    path = database.parent / "mlartifacts" / ".lock" if database else root / STATE.with_suffix(".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path):

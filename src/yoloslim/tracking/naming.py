@@ -1,0 +1,33 @@
+"""What things are called in MLflow; equal names in every run are what lines up its compare view."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from yoloslim.tracking.records import Row
+
+SHARED = ("seed", "model", "imgsz", "data", "train", "baseline", "evaluation", "export", "ascend", "atc", "ascend_eval")
+SECTIONS = {"baseline": SHARED, "sparse": (*SHARED, "sparse"), "pruned": (*SHARED, "sparse", "prune", "finetune")}
+"""Sections of params.yaml that a row depends on."""
+LOCAL = ("data.download_dir", "data.mirrors", "data.workers", "train.cache_dir")
+"""Params that change no result."""
+
+
+def curve_name(column: str) -> str:
+    """The MLflow name of a column of epochs.csv; the part before the slash groups charts."""
+    if column.startswith("gamma_") or column == "near_zero":
+        return f"gamma/{column.removeprefix('gamma_')}"
+    if column in ("map50", "map50_95", "precision", "recall"):
+        return f"val/{column}"
+    return f"train/{column}"
+
+
+def run_params(row: Row, params: Mapping[str, Any]) -> dict[str, str]:
+    """The params that a row depends on, flattened to `section.key`, and its percent."""
+    flat = {"percent": str(row.percent)}
+    for section in SECTIONS[row.kind]:
+        value = params.get(section)
+        if isinstance(value, Mapping):
+            flat |= {f"{section}.{key}": str(v) for key, v in value.items() if f"{section}.{key}" not in LOCAL}
+        elif value is not None:
+            flat[section] = str(value)
+    return flat
