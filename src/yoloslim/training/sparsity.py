@@ -37,10 +37,10 @@ class SparsityPenalty(Callback):
         beta_factor: float,
         momentum: float,
     ) -> None:
-        self.norms = [_norm(model, path) for path in layers]
         self.layers = tuple(layers)
         self.rate, self.mode, self.beta_factor, self.momentum = rate, mode, beta_factor, momentum
         self.before = self.gammas(model)
+        self.sizes = [len(norm.weight) for norm in self._norms(model)]
         self.by_epoch: list[Tensor] = []
 
     def rate_at(self, state: State) -> float:
@@ -49,12 +49,12 @@ class SparsityPenalty(Callback):
 
     def extra_loss(self, state: State) -> Tensor | None:
         """Penalty whose gradient is the sub-gradient of the sources; None in proximal mode."""
-        betas: list[Tensor] = [n.bias for n in self.norms]
+        norms = self._norms(state.model)
         loss = None
         if self.mode == "subgradient":
-            loss = self.rate_at(state) * torch.cat(self._scales()).abs().sum()
+            loss = self.rate_at(state) * torch.cat([norm.weight for norm in norms]).abs().sum()
         if self.beta_factor > 0:
-            shift = self.beta_factor * self.rate * torch.cat(betas).abs().sum()
+            shift = self.beta_factor * self.rate * torch.cat([norm.bias for norm in norms]).abs().sum()
             loss = shift if loss is None else loss + shift
         return loss
 
@@ -62,7 +62,7 @@ class SparsityPenalty(Callback):
     def after_step(self, state: State) -> None:
         """Soft threshold of the scales, in proximal mode."""
         if self.mode == "proximal":
-            gammas = self._scales()
+            gammas: list[Tensor] = [norm.weight for norm in self._norms(state.model)]
             shrink = state.lr * self.rate_at(state) / (1 - self.momentum)
             signs = torch._foreach_sign(gammas)
             sizes = torch._foreach_abs(gammas)
@@ -71,16 +71,16 @@ class SparsityPenalty(Callback):
             torch._foreach_mul_(sizes, signs)
             torch._foreach_copy_(gammas, sizes)
 
-    def _scales(self) -> list[Tensor]:
-        return [n.weight for n in self.norms]
+    def _norms(self, model: nn.Module) -> list[nn.BatchNorm2d]:
+        return [_norm(model, path) for path in self.layers]
 
     def gammas(self, model: nn.Module) -> Tensor:
         """All penalised scales of a model, (N,) on the CPU."""
-        return torch.cat([_norm(model, p).weight.detach().float().cpu() for p in self.layers])
+        return torch.cat([norm.weight.detach().float().cpu() for norm in self._norms(model)])
 
     def split(self, gammas: Tensor) -> tuple[Tensor, ...]:
         """Cut a vector (N,) of all scales into one a layer."""
-        return torch.split(gammas, [len(n.weight) for n in self.norms])
+        return torch.split(gammas, self.sizes)
 
     def after_epoch(self, state: State) -> dict[str, float]:
         """Quantiles of |gamma| and the share near zero."""
