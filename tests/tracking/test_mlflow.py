@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from yoloslim.errors import TrackingError
-from yoloslim.tracking.mlflow import absolute_uri, is_known, sync
+from yoloslim.tracking.mlflow import is_known, sync
 from yoloslim.tracking.records import read_rows
+from yoloslim.tracking.uris import absolute_uri
 
 from .conftest import PARAMS, percent
 
@@ -131,3 +132,10 @@ def test_a_server_that_never_answers_is_given_up(root: Path, monkeypatch: pytest
         port = silent.getsockname()[1]
         with pytest.raises(TrackingError, match="cannot be reached"):
             sync(root, PARAMS, f"http://127.0.0.1:{port}", "trial")
+
+
+def test_passwords_in_a_uri_are_never_shown(root: Path) -> None:
+    with pytest.raises(TrackingError) as error:
+        sync(root, PARAMS, "http://me:secret@127.0.0.1:9/path", "trial")
+    assert "http://127.0.0.1:9/path" in str(error.value)
+    assert "secret" not in str(error.value)

@@ -10,7 +10,7 @@ from yoloslim.tracking.report import write_report
 
 from .conftest import PARAMS, build, put
 
-HOSTILE = PARAMS | {"data": {"path": "</pre><script>alert(1)</script>"}}
+HOSTILE = PARAMS | {"data": {"path": "</pre><script>alert(1)</script>"}, "tracking": {"uri": "http://me:secret@host"}}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,7 @@ def test_the_page_asks_nothing_of_the_network(page: str) -> None:
 
 def test_text_from_files_cannot_become_markup(page: str) -> None:
     assert "&lt;script&gt;" in page
+    assert "secret" not in page
 
 
 def test_a_baseline_alone_makes_a_report(root: Path) -> None:

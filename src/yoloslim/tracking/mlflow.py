@@ -25,6 +25,7 @@ from yoloslim.errors import TrackingError, YoloslimError
 from yoloslim.files import read_json, write_json
 from yoloslim.tracking.naming import curve_name, run_params
 from yoloslim.tracking.records import Row, read_rows
+from yoloslim.tracking.uris import absolute_uri, database_of, without_password
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class SyncResult:
     Attributes:
         created: rows that got a run now.
         unchanged: rows whose run was there.
-        uri: the tracking URI, absolute.
+        uri: the tracking URI, absolute, without its password.
     """
 
     created: tuple[str, ...]
@@ -85,7 +86,7 @@ def sync(root: Path, params: Mapping[str, Any], uri: str, experiment: str, *, fo
     rows = read_rows(root, params.get("percents"))
     keys = {row.name: row.key() for row in rows}
     if not force and is_known(root, uri, experiment, keys):
-        return SyncResult((), tuple(keys), uri)
+        return SyncResult((), tuple(keys), without_password(uri))
     _probe(uri)
     with _quiet(), _lock(uri, root):
         try:
@@ -98,15 +99,7 @@ def sync(root: Path, params: Mapping[str, Any], uri: str, experiment: str, *, fo
             raise
     if not uri.startswith("sqlite:"):
         write_json(root / STATE, _state(uri, experiment, keys))
-    return SyncResult(tuple(created), tuple(name for name in keys if name not in created), uri)
-
-
-def absolute_uri(uri: str, root: Path) -> str:
-    """A SQLite URI with an absolute path; other URIs as they are."""
-    prefix = "sqlite:///"
-    if not uri.startswith(prefix):
-        return uri
-    return prefix + str(root.resolve() / uri.removeprefix(prefix))
+    return SyncResult(tuple(created), tuple(name for name in keys if name not in created), without_password(uri))
 
 
 class _Session:
@@ -124,11 +117,11 @@ class _Session:
         if known is not None:
             if known.lifecycle_stage != "active":
                 raise TrackingError(
-                    f"MLflow's experiment '{name}' at {uri} was deleted; restore it there "
+                    f"MLflow's experiment '{name}' at {without_password(uri)} was deleted; restore it there "
                     f"(`mlflow experiments restore -x {known.experiment_id}`), or set another tracking.experiment"
                 )
             return str(known.experiment_id)
-        database = _database(uri)
+        database = database_of(uri)
         location = (database.parent / "mlartifacts").as_uri() if database else None
         return str(self.client.create_experiment(name, artifact_location=location, tags=KIND))
 
@@ -217,7 +210,7 @@ def draw_row(row: Row, folder: Path) -> None:
 
 def is_known(root: Path, uri: str, experiment: str, keys: Mapping[str, str]) -> bool:
     """Whether a look at files is enough to see that every row has its run."""
-    database = _database(uri)
+    database = database_of(uri)
     if database is None:
         try:
             return bool(read_json(root / STATE) == _state(uri, experiment, keys))
@@ -241,11 +234,7 @@ def is_known(root: Path, uri: str, experiment: str, keys: Mapping[str, str]) -> 
 
 
 def _state(uri: str, experiment: str, keys: Mapping[str, str]) -> dict[str, Any]:
-    return {"uri": uri, "experiment": experiment, "keys": dict(keys)}
-
-
-def _database(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    return {"uri": without_password(uri), "experiment": experiment, "keys": dict(keys)}
 
 
 def _probe(uri: str) -> None:
@@ -264,13 +253,14 @@ def _failed(uri: str, error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     away = isinstance(error, OSError) or "API request to" in lines[0]
     state = "cannot be reached" if away else "cannot be used"
-    return f"MLflow at {uri} {state} ({lines[0][:200]}); nothing is lost, run `make track` later"
+    reason = lines[0].replace(uri, without_password(uri))[:200]
+    return f"MLflow at {without_password(uri)} {state} ({reason}); nothing is lost, run `make track` later"
 
 
 @contextlib.contextmanager
 def _lock(uri: str, root: Path) -> Iterator[None]:
     """One sync at a time: MLflow's first use of a database is not safe in parallel, nor is look-then-create."""
-    database = _database(uri)
+    database = database_of(uri)
     path = database.parent / "mlartifacts" / ".lock" if database else root / STATE.with_suffix(".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

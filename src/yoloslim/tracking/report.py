@@ -204,7 +204,8 @@ def _page(
         pytorch=pytorch_grid(rows),
         notes=_notes(rows),
         pictures=pictures,
-        params=json.dumps(params, indent=2, default=str) if params else "",
+        # the tracking URI may hold a password, and a report is made to be passed on
+        params=json.dumps({k: v for k, v in params.items() if k != "tracking"}, indent=2, default=str),
     )
 
 
