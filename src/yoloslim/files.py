@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         YoloslimError: the disk refused (full, read-only); whatever stood at `path` before stands there still.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
     except OSError as error:
         raise YoloslimError(f"cannot write {path}: {error.strerror or error}; nothing was replaced") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it may not be there, or the folder may be no folder: both have been said
+            temporary.unlink()
 
 
 @contextmanager
@@ -37,18 +38,29 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         YoloslimError: the disk refused; whatever stood at `path` before stands there still.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    former = temporary.with_suffix(".old")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir()
+        temporary.mkdir(parents=True)
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.replace(path)
+        if path.is_dir():
+            path.replace(former)  # two renames, so that no folder is ever half removed
+        _rename_or_bring_back(temporary, path, former)
     except OSError as error:
         raise YoloslimError(f"cannot write {path}: {error.strerror or error}; nothing was replaced") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _rename_or_bring_back(temporary: Path, path: Path, former: Path) -> None:
+    try:
+        temporary.replace(path)
+    except OSError:
+        if former.exists():
+            former.replace(path)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
