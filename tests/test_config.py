@@ -1,0 +1,165 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from yoloslim.config import Params, load_params, parse_params
+from yoloslim.errors import ConfigError
+
+SHIPPED = Path(__file__).parents[1] / "params.yaml"
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, as YAML has them."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def explain(**raw: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_params(raw, "params.yaml")
+    return str(caught.value)
+
+
+def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
+    return [field.annotation for field in model.model_fields.values() if _is_section(field.annotation)]  # type: ignore
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def test_shipped_params_state_every_default_of_the_schema() -> None:
+    assert yaml.safe_load(SHIPPED.read_text()) == plain(Params().model_dump())
+
+
+def test_shipped_params_load() -> None:
+    assert load_params(SHIPPED) == Params()
+
+
+def test_every_key_of_shipped_params_has_a_comment() -> None:
+    keys = [line for line in SHIPPED.read_text().splitlines() if re.match(r"\s*\w+:", line)]
+    assert len(keys) > 90
+    assert [line for line in keys if not re.search(r"\s# \S", line)] == []
+
+
+def test_every_section_is_frozen_and_closed_to_unknown_keys() -> None:
+    for section in (Params, *sections(Params)):
+        assert section.model_config["frozen"]
+        assert section.model_config["extra"] == "forbid"
+    with pytest.raises(ValidationError, match="frozen"):
+        Params().train.batch = 3  # type: ignore[misc]
+
+
+def test_empty_section_is_all_defaults() -> None:
+    assert parse_params({}) == Params()
+
+
+@pytest.mark.parametrize(
+    ("raw", "where", "nearest"),
+    [
+        ({"percent": [30]}, "percent", "percents"),
+        ({"prune": {"importence": "l1"}}, "prune.importence", "importance"),
+        ({"train": {"label_smooth": 0.1}}, "train.label_smooth", "label_smoothing"),
+    ],
+)
+def test_unknown_key_names_its_nearest_match(raw: dict[str, Any], where: str, nearest: str) -> None:
+    assert f"{where}: unknown key; did you mean '{nearest}'?" in explain(**raw)
+
+
+def test_key_that_resembles_nothing_lists_the_known_ones() -> None:
+    assert "export.zzz: unknown key; known here: opset" in explain(export={"zzz": 1})
+
+
+@pytest.mark.parametrize(
+    ("raw", "where", "limits"),
+    [
+        ({"train": {"batch": 0}}, "train.batch = 0", "(range: >= 1 and <= 4096)"),
+        ({"train": {"mosaic": 1.5}}, "train.mosaic = 1.5", "(range: >= 0 and <= 1)"),
+        ({"train": {"momentum": 1.0}}, "train.momentum = 1.0", "(range: >= 0 and < 1)"),
+        ({"baseline": {"lr0": 0}}, "baseline.lr0 = 0", "(range: > 0 and <= 10)"),
+        ({"sparse": {"epochs": -1}}, "sparse.epochs = -1", "(range: >= 1 and <= 10000)"),
+        ({"prune": {"target_gflops": -2.0}}, "prune.target_gflops = -2.0", "(range: > 0)"),
+        ({"percents": [100]}, "percents.0 = 100", "(range: >= 0 and <= 99)"),
+        ({"percents": [30, -5]}, "percents.1 = -5", "(range: >= 0 and <= 99)"),
+        ({"export": {"opset": 9}}, "export.opset = 9", "(range: >= 11 and <= 18)"),
+    ],
+)
+def test_value_out_of_range_names_its_range(raw: dict[str, Any], where: str, limits: str) -> None:
+    message = explain(**raw)
+    assert where in message
+    assert limits in message
+
+
+def test_word_that_is_no_choice_names_the_choices() -> None:
+    message = explain(prune={"scope": "sorce"})
+    assert "prune.scope = 'sorce'" in message
+    assert "'source', 'slim', 'free' or 'coupled'" in message
+
+
+def test_value_of_another_type_names_the_value() -> None:
+    assert "train.batch = 'many'" in explain(train={"batch": "many"})
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    message = explain(imgsz=100, percents=[100], train={"batchs": 2})
+    assert len(message.splitlines()) == 1 + 3
+
+
+@pytest.mark.parametrize("percent", [0, 95, 99])
+def test_extreme_percents_are_accepted(percent: int) -> None:
+    assert parse_params({"percents": [percent]}).percents == (percent,)
+
+
+def test_fraction_of_a_percent_is_refused() -> None:
+    assert "percents.0 = 30.5" in explain(percents=[30.5])
+
+
+def test_percent_named_twice_is_refused() -> None:
+    assert "lists a percent twice: [30, 50, 30]" in explain(percents=[30, 50, 30])
+
+
+def test_image_size_that_does_not_fit_the_strides_names_the_nearest() -> None:
+    assert "imgsz = 100: must be a multiple of 32; nearest are 96 and 128" in explain(imgsz=100)
+
+
+def test_source_voc_needs_a_path() -> None:
+    assert "data.path must name a folder or tar" in explain(data={"source": "voc"})
+    assert parse_params({"data": {"source": "voc", "path": "x.tar"}}).data.path == "x.tar"
+
+
+def test_shares_must_leave_something_to_train_on() -> None:
+    assert "leave nothing to train on" in explain(data={"val_share": 0.5, "test_share": 0.5})
+
+
+def test_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="run from the project's folder"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"train: [", "not valid YAML"),
+        (b"\xff\xfe\x00", "not valid YAML"),
+        (b"", "must hold sections"),
+        (b"- 1", "must hold sections"),
+    ],
+)
+def test_file_that_holds_no_sections_is_refused(tmp_path: Path, content: bytes, complaint: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=complaint):
+        load_params(path)
+
+
+def test_params_file_with_one_value_changes_only_that(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("prune:\n  round_to: 8\n")
+    params = load_params(path)
+    assert params.prune.round_to == 8
+    assert params.model_copy(update={"prune": Params().prune}) == Params()
