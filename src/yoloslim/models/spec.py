@@ -6,7 +6,7 @@ from importlib import resources
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from yoloslim.errors import ModelError
 
@@ -64,6 +64,15 @@ class ModelSpec(_Frozen):
         if value % 32:
             raise ValueError(f"imgsz {value} is not a multiple of 32; {round_up(value, 32)} is the next one")
         return value
+
+    @model_validator(mode="after")
+    def _levels_agree(self) -> "ModelSpec":
+        counts = [len(level) for level in self.anchors]
+        if len(counts) != len(self.strides) or len(set(counts)) != 1 or not counts[0]:
+            raise ValueError(f"{counts} anchors by level do not fit strides {list(self.strides)}; each needs as many")
+        if not self.layers or self.layers[-1].block != "Detect" or len(self.layers[-1].inputs) != len(counts):
+            raise ValueError(f"the last layer must be a Detect that reads {len(counts)} layers, one a stride")
+        return self
 
 
 def round_up(value: float, multiple: int) -> int:

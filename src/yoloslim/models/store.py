@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -18,7 +17,7 @@ FORMAT = "yoloslim-1"
 
 
 def save_model(model: Detector, path: Path, extra: dict[str, Any] | None = None) -> None:
-    """Write weights and spec to one `*.safetensors` file, atomically.
+    """Write weights and spec to one `*.safetensors` file, atomically; the same model gives the same bytes.
 
     Args:
         model: baseline, sparse, pruned or finetuned: all are the same kind of file.
@@ -32,7 +31,7 @@ def save_model(model: Detector, path: Path, extra: dict[str, Any] | None = None)
         "extra": json.dumps(extra or {}, sort_keys=True),
     }
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(state, metadata))
+        temporary.write_bytes(_with_sorted_metadata(save(state, metadata)))
 
 
 def load_model(path: Path) -> Detector:
@@ -45,7 +44,7 @@ def load_model(path: Path) -> Detector:
     try:
         model = Detector(ModelSpec.model_validate_json(metadata["spec"]))
         model.load_state_dict(state)
-    except (ValidationError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError, ModelError) as error:
         raise ModelError(f"{path}: weights and description disagree: {error}") from error
     return model.eval()
 
@@ -53,6 +52,16 @@ def load_model(path: Path) -> Detector:
 def read_extra(path: Path) -> dict[str, Any]:
     """The `extra` values stored with a model."""
     return json.loads(_read(path)[0].get("extra", "{}"))  # type: ignore[no-any-return]
+
+
+def _with_sorted_metadata(data: bytes) -> bytes:
+    """The same file with its metadata in order: safetensors shuffles them, and DVC would see another model."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
