@@ -1,0 +1,174 @@
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.tiny import shake_norms, tiny_detector
+from yoloslim.errors import ModelError
+from yoloslim.models.detector import Detector
+from yoloslim.models.store import load_model, read_extra, save_model
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    model = tiny_detector()
+    shake_norms(model)
+    save_model(model, tmp_path / "model.safetensors", {"epoch": 3})
+    return tmp_path / "model.safetensors"
+
+
+def pruned() -> Detector:
+    spec = tiny_detector().spec
+    widths = {"model.0.conv": (3, 3), "model.0.bn": (3, 3), "model.1.conv": (3, 8)}
+    model = Detector(spec.model_copy(update={"widths": widths, "removed": ("model.3.m.0",)}))
+    shake_norms(model)
+    return model
+
+
+@pytest.mark.parametrize("make", [tiny_detector, pruned])
+def test_model_comes_back_bit_for_bit(tmp_path: Path, make: type[Detector]) -> None:
+    model = make().eval()
+    shake_norms(model)
+    save_model(model, tmp_path / "m.safetensors")
+    again = load_model(tmp_path / "m.safetensors")
+    assert again.spec == model.spec
+    assert not again.training
+    assert again.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(model(x), again(x), strict=True))
+
+
+def test_a_fresh_process_computes_the_same(tmp_path: Path) -> None:
+    model = pruned().eval()
+    save_model(model, tmp_path / "m.safetensors")
+    x = torch.rand(1, 3, 64, 64)
+    np.save(tmp_path / "x.npy", x.numpy())
+    code = (
+        "import numpy as np, torch; from pathlib import Path; from yoloslim.models.store import load_model\n"
+        "torch.set_num_threads(1)\n"
+        "with torch.no_grad(): heads = load_model(Path('m.safetensors'))(torch.from_numpy(np.load('x.npy')))\n"
+        "np.savez('y.npz', *[h.numpy() for h in heads])"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    with np.load(tmp_path / "y.npz") as found, torch.no_grad():
+        for level, expected in enumerate(model(x)):
+            np.testing.assert_array_equal(found[f"arr_{level}"], expected.numpy())
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
+    model = tiny_detector()
+    written = set()
+    for _ in range(8):
+        save_model(model, tmp_path / "m.safetensors", {"epoch": 1})
+        written.add((tmp_path / "m.safetensors").read_bytes())
+    save_model(model.to(memory_format=torch.channels_last), tmp_path / "m.safetensors", {"epoch": 1})  # type: ignore[call-overload]
+    written.add((tmp_path / "m.safetensors").read_bytes())
+    assert len(written) == 1
+
+
+def test_extra_values_can_be_read_without_building_the_model(stored: Path) -> None:
+    assert read_extra(stored) == {"epoch": 3}
+
+
+def test_missing_file_names_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"model file .*m\.safetensors is missing; run the stage that makes it"):
+        load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_truncated_file_is_refused(stored: Path, share: float) -> None:
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ModelError, match="is not a readable safetensors file"):
+        load_model(stored)
+
+
+class Bomb:
+    """Unpickling this makes a file: what a hostile checkpoint would do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
+    mark, path = tmp_path / "mark", tmp_path / "model.safetensors"
+    path.write_bytes(pickle.dumps(Bomb(mark)))
+    with pytest.raises(ModelError, match="is not a readable safetensors file"):
+        load_model(path)
+    torch.save({"model": Bomb(mark)}, path)
+    with pytest.raises(ModelError, match="is not a readable safetensors file"):
+        load_model(path)
+    assert not mark.exists()
+
+
+def test_file_of_another_program_is_refused(tmp_path: Path) -> None:
+    save_file({"w": torch.zeros(2)}, tmp_path / "m.safetensors")
+    with pytest.raises(ModelError, match=r"is not a yoloslim model \(format None, wanted 'yoloslim-1'\)"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def rewrite(path: Path, state: dict[str, torch.Tensor] | None = None, spec: str | None = None) -> None:
+    """Write the file again with other weights or another description."""
+    model = load_model(path)
+    metadata = {"format": "yoloslim-1", "spec": model.spec.model_dump_json() if spec is None else spec}
+    save_file(load_file(path) if state is None else state, path, metadata)
+
+
+def test_weights_of_another_shape_are_named(stored: Path) -> None:
+    state = load_file(stored)
+    rewrite(stored, state | {"model.0.conv.weight": torch.zeros(5, 3, 3, 3)})
+    with pytest.raises(ModelError, match=r"weights and description disagree[\s\S]*model\.0\.conv\.weight"):
+        load_model(stored)
+
+
+def test_missing_weights_are_named(stored: Path) -> None:
+    state = load_file(stored)
+    del state["model.0.bn.bias"]
+    rewrite(stored, state)
+    with pytest.raises(ModelError, match=r"model\.0\.bn\.bias"):
+        load_model(stored)
+
+
+@pytest.mark.parametrize("spec", ["", "{}", "[1]", '{"name": "x", "code": "import os"}'])
+def test_broken_description_is_refused(stored: Path, spec: str) -> None:
+    rewrite(stored, spec=spec)
+    with pytest.raises(ModelError, match="weights and description disagree"):
+        load_model(stored)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"strides": (8, 16), "anchors": (((4, 4),), ((4, 4),))},
+        {"layers": tiny_detector().spec.layers[:-1]},
+        {"layers": ()},
+        {"widths": {"model.0.act": (3, 3)}},
+    ],
+)
+def test_description_that_cannot_be_built_is_refused_by_name(stored: Path, change: dict[str, object]) -> None:
+    spec = load_model(stored).spec.model_copy(update=change)
+    rewrite(stored, spec=spec.model_dump_json())
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        load_model(stored)
+
+
+def test_interrupted_save_keeps_the_old_model(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    before = stored.read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(Exception, match="No space left on device"):
+        save_model(tiny_detector(seed=1), stored)
+    assert stored.read_bytes() == before
