@@ -45,5 +45,5 @@ def difficulty_at(level: float) -> Difficulty:
     )
 
 
-DIFFICULTY = difficulty_at(0.5)
+DIFFICULTY = difficulty_at(0.2)
 """What `render_scene` uses: measured so that a YOLOv5n trained from scratch is neither lost nor perfect."""

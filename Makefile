@@ -1,0 +1,52 @@
+# `make repro` and `make test` need only git, make and Python 3.11+; all they install goes to .venv
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PREFECT_HOME := $(CURDIR)/.prefect
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+
+help:  ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "yoloslim needs Python 3.11.4 or newer; set PYTHON=/path/to/python3")'
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+setup: $(READY)  ## make .venv with pinned dependencies
+
+repro: $(READY)  ## run the pipeline; only what changed is run
+	@dvc repro --quiet && python -m pipeline.track
+
+test: $(READY) lint  ## lint, types and all tests, the whole pipeline at a tiny scale included
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
+	python -m pytest -m slow
+
+unit: $(READY)  ## the quick tests alone
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
+
+lint: $(READY)  ## ruff and mypy
+	ruff check
+	ruff format --check
+	mypy
+
+flow: $(READY)  ## run the pipeline as a Prefect flow
+	python -m flows.pipeline
+
+track: $(READY)  ## bring MLflow in line with the results, show the table
+	@python -m pipeline.track
+
+ui: $(READY)  ## open MLflow on http://127.0.0.1:5000
+	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+
+bench: $(READY)  ## measure what the README claims
+	python -m benchmarks.pruning
+
+clean:  ## remove results (caches of DVC and MLflow stay)
+	rm -rf data models metrics plots report .cache
+
+.PHONY: help setup repro test unit lint flow track ui bench clean

@@ -1,0 +1,59 @@
+"""After the stages: bring MLflow in line with their files, show the comparison, say what to type next.
+
+No stage of DVC, since a stage that is restored from the cache does not run, and its MLflow run must not be lost.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.common import stage
+from yoloslim.config import Params
+from yoloslim.errors import TrackingError
+from yoloslim.tracking.mlflow import sync
+from yoloslim.tracking.records import read_rows
+from yoloslim.tracking.tables import comparison_table, recommended, verdict
+
+logger = logging.getLogger("yoloslim")
+
+NEXT = """\
+Next:
+  make ui                                  compare the runs in MLflow
+  open report/index.html                   tables, pictures, predictions
+  dvc metrics show                         every number of every stage
+  dvc exp run -S prune.scope=coupled       try another way of pruning
+  edit params.yaml, then make repro        only what changed is run again"""
+
+
+def sync_or_say(params: Params) -> None:
+    """Log runs that MLflow lacks; a server that cannot be reached is said, and costs nothing else."""
+    t = params.tracking
+    if not t.enabled:
+        return
+    try:
+        result = sync(
+            Path(), params.model_dump(mode="json"), os.environ.get("MLFLOW_TRACKING_URI", t.uri), t.experiment
+        )
+    except TrackingError as error:
+        logger.warning("%s", error)
+        return
+    if result.created:
+        logger.info("MLflow: logged %s to %s", ", ".join(result.created), result.uri)
+
+
+def run(params: Params) -> None:
+    """Sync, then print the table and the next commands."""
+    sync_or_say(params)
+    rows = read_rows(Path(), params.percents)
+    console = Console()
+    console.print(comparison_table(rows))
+    best = recommended(rows)
+    if best:
+        console.print(f"Strongest pruning within 0.03 mAP50 of the baseline: {verdict(best, rows)}\n")
+    console.print(NEXT, highlight=False)
+
+
+if __name__ == "__main__":
+    stage(run)

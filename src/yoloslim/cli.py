@@ -1,0 +1,90 @@
+"""The `yoloslim` command: look at a stored model, prune it, without a pipeline around it."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from yoloslim.errors import YoloslimError
+from yoloslim.files import write_json
+from yoloslim.models.detector import count_macs, count_params
+from yoloslim.models.store import load_model, save_model
+from yoloslim.pruning.inspection import inspect_model
+from yoloslim.pruning.prune import prune as prune_model
+from yoloslim.pruning.request import GroupScore, Importance, PruneRequest, Scope
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+Model = Annotated[Path, typer.Argument(help="model file (.safetensors)")]
+
+
+def main() -> None:
+    """Run the command; errors made for people are printed without a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except YoloslimError as error:
+        sys.exit(f"error: {error}")
+
+
+@app.command()
+def inspect(model: Model, layers: Annotated[bool, typer.Option(help="show every layer")] = False) -> None:
+    """Show layers, groups, scales, and how far a model can be pruned."""
+    network = load_model(model)
+    found = inspect_model(network, network.spec.imgsz)
+    console, totals = Console(), found["totals"]
+    console.print(
+        f"{network.spec.name}: {network.spec.nc} classes, {network.spec.imgsz} px, "
+        f"{totals['params_m']:.3f} M parameters, "
+        f"{totals['gflops']:.2f} GFLOPs ({totals['gflops_padded']:.2f} padded to 16 channels)"
+    )
+    scopes = Table("scope", "prunable channels", "every layer keeps one up to", "verdict", title_justify="left")
+    for name, scope in found["scopes"].items():
+        limit = f"{scope['percent_limit']:.1f} %" if "percent_limit" in scope else "–"
+        scopes.add_row(name, str(scope["channels"]), limit, scope["verdict"])
+    console.print(scopes)
+    if layers:
+        table = Table("layer", "channels", "near zero", "|gamma| 5 %", "median", "95 %", "tied by a sum")
+        for row in found["layers"]:
+            quantiles = [f"{row[f'gamma_p{q}']:.4f}" for q in ("05", "50", "95")]
+            tied = "yes" if row["tied"] else ""
+            table.add_row(row["path"], str(row["channels"]), str(row["near_zero"]), *quantiles, tied)
+        console.print(table)
+
+
+@app.command()
+def prune(
+    model: Model,
+    percent: Annotated[float, typer.Option(help="share of prunable channels to remove, 0 to below 100")] = 50,
+    scope: Annotated[Scope, typer.Option(help="which channels may go")] = "coupled",
+    importance: Annotated[Importance, typer.Option(help="what makes a channel worth keeping")] = "gamma",
+    group_score: Annotated[GroupScore, typer.Option(help="score of a residual group from its members")] = "mean",
+    min_channels: Annotated[int, typer.Option(help="channels every layer keeps at least")] = 1,
+    layer_keep: Annotated[float, typer.Option(help="share every layer keeps at least, 0 to 1")] = 0.0,
+    round_to: Annotated[int, typer.Option(help="kept channels are a multiple of this")] = 1,
+    cost_power: Annotated[float, typer.Option(help="divide scores by the channel's FLOPs to this power")] = 0.0,
+    target_params_m: Annotated[float | None, typer.Option(help="instead of percent: millions of parameters")] = None,
+    target_gflops: Annotated[float | None, typer.Option(help="instead of percent: GFLOPs")] = None,
+    residual_units: Annotated[int, typer.Option(help="whole residual units to remove")] = 0,
+    fold: Annotated[bool, typer.Option(help="fold the constants of removed channels")] = True,
+    out: Annotated[Path | None, typer.Option(help="where to; default: beside the model")] = None,
+) -> None:
+    """Cut channels out of a stored model, prove the cut exact, and write model and report."""
+    choices: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("model", "out")}
+    if importance == "taylor":
+        raise YoloslimError("importance taylor needs training images: use the pipeline (prune.importance: taylor)")
+    network = load_model(model)
+    result = prune_model(network, PruneRequest(**choices, imgsz=network.spec.imgsz))
+    target = out or model.with_name(f"{model.stem}-pruned.safetensors")
+    save_model(result.model, target)
+    write_json(target.with_suffix(".json"), result.report)
+    before, after = count_params(network) / 1e6, count_params(result.model) / 1e6
+    macs = count_macs(result.model, network.spec.imgsz) / count_macs(network, network.spec.imgsz)
+    typer.echo(
+        f"{target}: {before:.3f} M -> {after:.3f} M parameters ({100 * after / before:.1f} %), {100 * macs:.1f} % of "
+        f"the FLOPs; {result.report['effective_percent']:.1f} % of prunable channels removed; "
+        f"cut equals mask to {max(result.certificate.cut):.1e}"
+    )
