@@ -1,16 +1,34 @@
 """Stage `sparse`: go on training under a penalty that drives the scales of dispensable channels to zero."""
 
 import dataclasses
+import logging
+import math
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.common import MODELS, Training, eval_set, evaluate_model, save_results, stage, train
+from pipeline.common import MODELS, Training, eval_set, evaluate_model, save_results, split_of, stage, train
 from yoloslim.config import Params
-from yoloslim.files import atomic_path
+from yoloslim.files import atomic_path, read_json
 from yoloslim.models.store import load_model
+from yoloslim.pruning.forecast import NEAR_ZERO, forecast, travel, verdict
 from yoloslim.pruning.selection import penalised_bns
 from yoloslim.training.fit import Task
-from yoloslim.training.sparsity import NEAR_ZERO, SparsityPenalty
+from yoloslim.training.optim import learning_rates
+from yoloslim.training.sparsity import Collapse, SparsityPenalty, decayed
+
+logger = logging.getLogger("yoloslim")
+
+
+def say_forecast(params: Params, gammas: NDArray[np.float32], momentum: float) -> None:
+    """Log what the penalty can reach, before hours are spent on finding out."""
+    p, t = params.sparse, params.train
+    steps = math.ceil(len(split_of("train").ids) / t.batch)
+    lrs = list(learning_rates(p, steps, t.schedule))
+    rates = [decayed(p.rate, i // steps, p.epochs) for i in range(len(lrs))]
+    optimizer = t.optimizer.lower()
+    distance = travel(lrs, rates, optimizer=optimizer, mode=p.mode, momentum=momentum)  # type: ignore[arg-type]
+    logger.info("forecast: %s", forecast(gammas, distance, p.rate, max(params.percents, default=50)).text)
 
 
 def run(params: Params) -> None:
@@ -19,14 +37,18 @@ def run(params: Params) -> None:
     model = load_model(start)
     p = params.sparse
     momentum = params.train.momentum if params.train.optimizer == "SGD" else 0.0
+    history = read_json(start.with_name("history.json"))
+    floor = history["epochs"][history["kept_epoch"] - 1]["map50"] * (1 - p.max_collapse)
     layers = penalised_bns(model, params.prune.scope)
-    penalty = SparsityPenalty(model, layers, p.rate, p.mode, p.beta_factor, momentum)
+    penalty = SparsityPenalty(model, layers, p.rate, p.mode, p.beta_factor, momentum, Collapse(floor))
+    say_forecast(params, penalty.before.numpy(), momentum)
 
     def with_penalty(task: Task) -> Task:
         return dataclasses.replace(task, callbacks=(penalty,), keep="last")
 
     result = train(params, Training("sparse", p, (start,)), with_penalty, model)
     gammas = penalty.gammas(result.model)
+    logger.info("%s", verdict(gammas.numpy()).text)
     with atomic_path(MODELS / "sparse" / "gammas.npz") as temporary:
         np.savez_compressed(
             temporary,

@@ -120,7 +120,7 @@ class SparseParams(PhaseParams):
     rate: float = Field(0.01, ge=0, le=10, description="lambda of the penalty")
     mode: Literal["subgradient", "proximal"] = "proximal"
     beta_factor: float = Field(0.0, ge=0, description="penalty on beta as a multiple of rate; the source has 10")
-    max_collapse: float = Field(0.5, gt=0, le=1, description="stop when val map50 falls by more than this share")
+    max_collapse: float = Field(0.7, gt=0, le=1, description="stop when val map50 stays down by this share")
 
 
 class PruneParams(Section):

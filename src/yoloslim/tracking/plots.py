@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from yoloslim.pruning.forecast import NEAR_ZERO
 from yoloslim.tracking.records import Epoch, Row
 from yoloslim.tracking.style import (
     BLUE,
@@ -22,9 +23,6 @@ from yoloslim.tracking.style import (
     shades,
     whole_numbers,
 )
-
-NEAR_ZERO = 1e-2
-"""A scale below this counts as near zero, as in `training.sparsity`."""
 
 
 def comparison(rows: Sequence[Row]) -> list[Panel]:

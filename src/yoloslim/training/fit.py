@@ -53,7 +53,7 @@ class Callback:
         """Called when the optimizer has stepped."""
 
     def after_epoch(self, state: State) -> Row:
-        """Columns added to the epoch's row of history.
+        """Columns added to the epoch's row, which is the last of `state.history`.
 
         Raises:
             TrainError: to stop the training with advice.
@@ -180,8 +180,11 @@ class _Run:
         logger.info("resuming after epoch %d of %d", self.state.epoch, self.state.epochs)
 
     def out_of_patience(self) -> bool:
-        patience = self.task.train.patience
-        return bool(patience) and self.state.epoch - self.kept["epoch"] >= patience
+        """Only a validated epoch can disappoint; a training that keeps its last epoch waits for no better one."""
+        patience, history = self.task.train.patience, self.state.history
+        if not patience or self.task.keep == "last" or not history or "map50_95" not in history[-1]:
+            return False
+        return bool(self.state.epoch - self.kept["epoch"] >= patience)
 
     def epoch(self) -> None:
         """Train one epoch, validate, note a row, write a checkpoint."""
@@ -198,9 +201,9 @@ class _Run:
         last = state.epoch + 1 == state.epochs
         if last or (state.epoch + 1) % self.task.train.val_every == 0:
             row |= self.task.validate(state.ema)
+        state.history.append(row)
         for callback in self.task.callbacks:
             row |= callback.after_epoch(state)
-        state.history.append(row)
         state.epoch += 1
         better = row.get("map50_95", -1.0) > self.kept["map50_95"]
         if better or (self.task.keep == "last" and last) or not self.kept["weights"]:

@@ -65,13 +65,12 @@ def assign(targets: Tensor, anchors: Tensor, grid: tuple[int, int], anchor_t: fl
 
     xy = centre[box]
     near_low = (xy % 1 < 0.5) & (xy > 1)
-    from_end = size - xy
-    near_high = (from_end % 1 < 0.5) & (from_end > 1)
+    near_high = (xy % 1 > 0.5) & (xy < size - 1)
     here = torch.ones_like(near_low[:, :1])
     steps = torch.tensor([[0, 0], [-1, 0], [0, -1], [1, 0], [0, 1]], device=device)
     step, pick = torch.nonzero(torch.cat([here, near_low, near_high], 1).T, as_tuple=True)
     anchor, box, xy = anchor[pick], box[pick], xy[pick]
-    cell = (xy - steps_offset(steps, step)).long()
+    cell = (xy + steps[step] * 0.5).long()  # the half that the centre is nearer to
     cell = torch.minimum(cell.clamp_min(0), size - 1)
     return Assignment(
         image=targets[box, 0].long(),
@@ -82,11 +81,6 @@ def assign(targets: Tensor, anchors: Tensor, grid: tuple[int, int], anchor_t: fl
         labels=targets[box, 1].long(),
         anchors=anchors[anchor],
     )
-
-
-def steps_offset(steps: Tensor, step: Tensor) -> Tensor:
-    """Half a cell against the direction of each step, so that truncation lands on the neighbour."""
-    return -steps[step] * 0.5
 
 
 def complete_iou(a: Tensor, b: Tensor, eps: float = 1e-7) -> Tensor:

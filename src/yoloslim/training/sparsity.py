@@ -1,19 +1,30 @@
 """The sparsity penalty of Network Slimming (arXiv 1708.06519) on BatchNorm scales, as a callback."""
 
-import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from yoloslim.errors import TrainError
+from yoloslim.pruning.forecast import NEAR_ZERO
 from yoloslim.training.fit import Callback, State
 
-logger = logging.getLogger(__name__)
-
-NEAR_ZERO = 1e-2
-"""A scale below this counts as near zero: its channel is about to be dead."""
 QUANTILES = (5, 25, 50, 75, 95)
+
+
+def decayed(rate: float, epoch: int, epochs: int) -> float:
+    """The penalty's rate in an epoch, counted from 0: it falls linearly towards a tenth, as in the sources."""
+    return rate * (1 - 0.9 * epoch / epochs)
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """When accuracy under the penalty counts as lost: `epochs` validations in a row below this map50."""
+
+    map50: float
+    epochs: int = 3
 
 
 class SparsityPenalty(Callback):
@@ -36,23 +47,23 @@ class SparsityPenalty(Callback):
         mode: Literal["subgradient", "proximal"],
         beta_factor: float,
         momentum: float,
+        collapse: Collapse | None = None,
     ) -> None:
         self.layers = tuple(layers)
         self.rate, self.mode, self.beta_factor, self.momentum = rate, mode, beta_factor, momentum
+        self.collapse = collapse
         self.before = self.gammas(model)
         self.sizes = [len(norm.weight) for norm in self._norms(model)]
         self.by_epoch: list[Tensor] = []
-
-    def rate_at(self, state: State) -> float:
-        """The decayed rate of this epoch."""
-        return self.rate * (1 - 0.9 * state.epoch / state.epochs)
 
     def extra_loss(self, state: State) -> Tensor | None:
         """Penalty whose gradient is the sub-gradient of the sources; None in proximal mode."""
         norms = self._norms(state.model)
         loss = None
         if self.mode == "subgradient":
-            loss = self.rate_at(state) * torch.cat([norm.weight for norm in norms]).abs().sum()
+            loss = (
+                decayed(self.rate, state.epoch, state.epochs) * torch.cat([norm.weight for norm in norms]).abs().sum()
+            )
         if self.beta_factor > 0:
             shift = self.beta_factor * self.rate * torch.cat([norm.bias for norm in norms]).abs().sum()
             loss = shift if loss is None else loss + shift
@@ -63,7 +74,7 @@ class SparsityPenalty(Callback):
         """Soft threshold of the scales, in proximal mode."""
         if self.mode == "proximal":
             gammas: list[Tensor] = [norm.weight for norm in self._norms(state.model)]
-            shrink = state.lr * self.rate_at(state) / (1 - self.momentum)
+            shrink = state.lr * decayed(self.rate, state.epoch, state.epochs) / (1 - self.momentum)
             signs = torch._foreach_sign(gammas)
             sizes = torch._foreach_abs(gammas)
             torch._foreach_sub_(sizes, shrink)
@@ -83,11 +94,27 @@ class SparsityPenalty(Callback):
         return torch.split(gammas, self.sizes)
 
     def after_epoch(self, state: State) -> dict[str, float]:
-        """Quantiles of |gamma| and the share near zero."""
+        """Quantiles of |gamma| and the share near zero.
+
+        Raises:
+            TrainError: accuracy has collapsed.
+        """
+        self._stop_on_collapse(state)
         self.by_epoch.append(self.gammas(state.ema))
         sizes = self.by_epoch[-1].abs()
         row = {f"gamma_p{q:02d}": float(sizes.quantile(q / 100)) for q in QUANTILES}
         return row | {"near_zero": float((sizes < NEAR_ZERO).float().mean())}
+
+    def _stop_on_collapse(self, state: State) -> None:
+        if self.collapse is None:
+            return
+        seen = [row["map50"] for row in state.history if "map50" in row][-self.collapse.epochs :]
+        if len(seen) == self.collapse.epochs and max(seen) < self.collapse.map50:
+            raise TrainError(
+                f"val mAP50 has stayed below {self.collapse.map50:.3f} for {self.collapse.epochs} epochs "
+                f"(now {seen[-1]:.3f}): the penalty is too strong; try sparse.rate={self.rate / 3:.2g} (now {self.rate:g}) with more epochs, "
+                "or raise sparse.max_collapse if accuracy may fall further before it recovers"
+            )
 
     def saved(self) -> dict[str, Tensor]:
         """See Callback."""

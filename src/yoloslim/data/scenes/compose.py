@@ -106,10 +106,14 @@ def render_scene(
     return image, annotate(things, size)
 
 
+LONE = 0.25
+"""Probability that no further object joins those that are there."""
+
+
 def _place_all(rng: Generator, kind: str, backdrop: Backdrop, size: int, hard: Difficulty) -> list[Placed]:
     """Choose and place objects and clutter, in painting order: what stands lower in the image is nearer."""
     placed: list[Placed] = []
-    count = min(1 + int(rng.geometric(0.35) - 1), hard.most_objects)
+    count = min(int(rng.geometric(LONE)), hard.most_objects)
     labels = _choose_classes(rng, kind, count, hard)
     largest = uniform(rng, 0.3, 0.85) / math.sqrt(0.6 + 0.4 * count)
     for label in labels:
