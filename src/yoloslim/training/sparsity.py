@@ -112,8 +112,8 @@ class SparsityPenalty(Callback):
         if len(seen) == self.collapse.epochs and max(seen) < self.collapse.map50:
             raise TrainError(
                 f"val mAP50 has stayed below {self.collapse.map50:.3f} for {self.collapse.epochs} epochs "
-                f"(now {seen[-1]:.3f}): the penalty is too strong; try sparse.rate={self.rate / 3:.2g} (now {self.rate:g}) with more epochs, "
-                "or raise sparse.max_collapse if accuracy may fall further before it recovers"
+                f"(now {seen[-1]:.3f}): the penalty is too strong. Try sparse.rate={self.rate / 3:.2g} "
+                f"(now {self.rate:g}) with more epochs, or raise sparse.max_collapse if it may fall further first"
             )
 
     def saved(self) -> dict[str, Tensor]:
