@@ -1,0 +1,284 @@
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.tiny import tiny_detector, tiny_train_set
+from yoloslim.config import BaselineParams, TrainParams
+from yoloslim.errors import TrainError
+from yoloslim.models.detector import Detector
+from yoloslim.training.fit import Callback, Fit, State, Task, Validate, choose_device, choose_precision, fit
+from yoloslim.training.sparsity import SparsityPenalty
+
+ROOT = Path(__file__).parents[2]
+Scores = Callable[[int], float]
+
+
+def scripted(scores: list[float], seen: list[dict[str, Tensor]] | None = None) -> Validate:
+    """Validation that gives these values of map50_95 in turn, and notes the weights that it was shown."""
+    rest: Iterator[float] = iter(scores)
+
+    def validate(model: Detector) -> dict[str, float]:
+        if seen is not None:
+            seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        score = next(rest)
+        return {"map50": score, "map50_95": score}
+
+    return validate
+
+
+def by_weights(model: Detector) -> dict[str, float]:
+    """A score that depends on the weights alone, as a real one does."""
+    score = float(model.model[0].conv.weight.abs().sum())
+    return {"map50": score, "map50_95": math.sin(100 * score)}
+
+
+def train_params(**values: Any) -> TrainParams:
+    return TrainParams(**({"batch": 3, "precision": "fp32", "device": "cpu", "threads": 1, "ema_tau": 5} | values))
+
+
+def task(epochs: int = 4, validate: Validate = by_weights, train: dict[str, Any] | None = None, **values: Any) -> Task:
+    """Seven images in batches of three: the last batch of each epoch is short."""
+    phase = BaselineParams(epochs=epochs, lr0=0.01, warmup_epochs=1)
+    made = Task(tiny_detector(), tiny_train_set(7), validate, train_params(**(train or {})), phase)
+    return replace(made, **values)
+
+
+def assert_same_weights(a: Detector, b: Detector) -> None:
+    mine, theirs = a.state_dict(), b.state_dict()
+    assert mine.keys() == theirs.keys()
+    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
+
+
+def without_clock(result: Fit) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if k != "images_per_s"} for row in result.history]
+
+
+class Fuse(Callback):
+    """Ends a training by an exception after so many steps, in the middle of an epoch."""
+
+    def __init__(self, steps: int, kill: bool = False) -> None:
+        self.steps, self.kill = steps, kill
+
+    def after_step(self, state: State) -> None:
+        self.steps -= 1
+        if not self.steps and self.kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if not self.steps:
+            raise KeyboardInterrupt
+
+
+class Poison(Callback):
+    """Makes the weights useless from some step on."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_step(self, state: State) -> None:
+        if state.step >= self.step:
+            state.model.model[0].conv.weight.data.fill_(math.nan)
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
+    first, second, other = fit(task()), fit(task()), fit(task(seed=1))
+    assert_same_weights(first.model, second.model)
+    assert without_clock(first) == without_clock(second)
+    with pytest.raises(AssertionError):
+        assert_same_weights(first.model, other.model)
+
+
+def test_training_lowers_the_loss_and_leaves_the_start_as_it_was() -> None:
+    start = tiny_detector()
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    still = {"mosaic": 0, "scale": 0, "translate": 0, "hsv_h": 0, "hsv_s": 0, "hsv_v": 0, "flip": 0}
+    result = fit(task(30, train=still | {"optimizer": "AdamW"}, model=start))
+    assert result.history[-1]["loss"] < 0.8 * result.history[0]["loss"]
+    assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
+    assert start.training
+
+
+def test_history_has_a_row_an_epoch_with_the_names_people_see() -> None:
+    result = fit(task(3))
+    columns = {"epoch", "box_loss", "obj_loss", "cls_loss", "loss", "lr", "images_per_s", "map50", "map50_95"}
+    assert [row["epoch"] for row in result.history] == [1, 2, 3]
+    assert all(row.keys() == columns for row in result.history)
+    for row in result.history:
+        assert row["loss"] == pytest.approx(row["box_loss"] + row["obj_loss"] + row["cls_loss"])
+
+
+def test_result_is_in_eval_mode_and_needs_no_gradients() -> None:
+    model = fit(task(1)).model
+    assert not model.training
+    assert model.model[0].conv.weight.device.type == "cpu"
+
+
+def penalty(model: Detector) -> SparsityPenalty:
+    return SparsityPenalty(model, ["model.0.bn", "model.3.cv1.bn"], 0.05, "proximal", 0.1, 0.9)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "AdamW"])
+@pytest.mark.parametrize("stop", [2, 3, 5, 11], ids=lambda s: f"step{s}")
+def test_resumed_run_equals_uninterrupted_run(tmp_path: Path, optimizer: str, stop: int) -> None:
+    start = tiny_detector()
+    settings = task(train={"optimizer": optimizer, "mixup": 0.5, "close_mosaic": 1}, model=start)
+    whole = fit(replace(settings, callbacks=(penalty(start), Callback())))
+    path = tmp_path / "x.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(replace(settings, checkpoint=path, callbacks=(penalty(start), Fuse(stop))))
+    assert path.exists() == (stop > 3)
+    again = penalty(start)
+    resumed = fit(replace(settings, checkpoint=path, callbacks=(again, Callback())))
+    assert_same_weights(resumed.model, whole.model)
+    assert without_clock(resumed) == without_clock(whole)
+    assert resumed.kept_epoch == whole.kept_epoch
+    assert len(again.by_epoch) == 4
+    assert not path.exists()
+
+
+def test_training_interrupted_many_times_still_ends_in_the_same_weights(tmp_path: Path) -> None:
+    whole = fit(task())
+    for stop in (4, 2, 5, 1):
+        with pytest.raises(KeyboardInterrupt):
+            fit(task(checkpoint=tmp_path / "x.pt", callbacks=(Fuse(stop),)))
+    resumed = fit(task(checkpoint=tmp_path / "x.pt", callbacks=(Callback(),)))
+    assert_same_weights(resumed.model, whole.model)
+
+
+@pytest.mark.slow
+def test_run_killed_by_the_system_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    code = f"""
+import torch; torch.set_num_threads(1)
+from pathlib import Path
+from tests.training.test_fit import Fuse, fit, task
+fit(task(checkpoint=Path({str(path)!r}), callbacks=(Fuse(8, kill=True),)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["x.pt"]
+    resumed = fit(task(checkpoint=path, callbacks=(Callback(),)))
+    whole = fit(task())
+    assert_same_weights(resumed.model, whole.model)
+    assert without_clock(resumed) == without_clock(whole)
+
+
+def test_broken_checkpoint_starts_from_the_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "x.pt").write_bytes(b"PK\x03\x04 half a file")
+    result = fit(task(2, checkpoint=tmp_path / "x.pt"))
+    assert_same_weights(result.model, fit(task(2)).model)
+    assert "training starts from the beginning" in caplog.text
+
+
+def test_resuming_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit(task(checkpoint=tmp_path / "x.pt", callbacks=(Fuse(8),)))
+    with caplog.at_level(logging.INFO):
+        fit(task(checkpoint=tmp_path / "x.pt", callbacks=(Callback(),)))
+    assert "resuming after epoch 2 of 4" in caplog.text
+
+
+def test_loss_that_is_not_finite_stops_with_its_parts(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    message = r"not finite in epoch 2 \(box .*, obj nan, cls .*\) at learning rate .*; lower lr0 \(now 0.01\)"
+    with pytest.raises(TrainError, match=message):
+        fit(task(checkpoint=path, callbacks=(Poison(3),)))
+    resumed = fit(task(checkpoint=path, callbacks=(Callback(),)))
+    assert_same_weights(resumed.model, fit(task()).model)
+
+
+def test_best_epoch_is_kept() -> None:
+    seen: list[dict[str, Tensor]] = []
+    result = fit(task(4, scripted([0.1, 0.3, 0.3, 0.2], seen)))
+    assert result.kept_epoch == 2
+    assert all(torch.equal(value, seen[1][name]) for name, value in result.model.state_dict().items())
+    assert not all(torch.equal(value, seen[3][name]) for name, value in result.model.state_dict().items())
+
+
+def test_last_epoch_is_kept_on_request() -> None:
+    seen: list[dict[str, Tensor]] = []
+    result = fit(task(3, scripted([0.5, 0.3, 0.2], seen), keep="last"))
+    assert result.kept_epoch == 3
+    assert all(torch.equal(value, seen[2][name]) for name, value in result.model.state_dict().items())
+
+
+def test_training_without_any_hit_still_gives_a_model() -> None:
+    assert fit(task(2, scripted([0.0, 0.0]))).kept_epoch == 1
+
+
+def test_patience_ends_a_training_that_does_not_get_better() -> None:
+    result = fit(task(9, scripted([0.1, 0.3, 0.2, 0.2, 0.4]), train={"patience": 2}))
+    assert len(result.history) == 4
+    assert result.kept_epoch == 2
+
+
+def test_patience_counts_from_the_last_better_epoch() -> None:
+    result = fit(task(6, scripted([0.1, 0.1, 0.2, 0.2, 0.3, 0.1]), train={"patience": 2}))
+    assert len(result.history) == 6
+
+
+def test_patience_waits_for_a_validation() -> None:
+    result = fit(task(6, scripted([0.1, 0.4]), train={"patience": 2, "val_every": 3}))
+    assert len(result.history) == 6
+    assert result.kept_epoch == 6
+
+
+def test_training_that_keeps_its_last_epoch_has_no_patience_to_lose() -> None:
+    result = fit(task(4, scripted([0.5, 0.1, 0.1, 0.1]), train={"patience": 1}, keep="last"))
+    assert (len(result.history), result.kept_epoch) == (4, 4)
+
+
+def test_epochs_between_validations_have_no_metrics_and_the_last_always_has() -> None:
+    result = fit(task(5, scripted([0.2, 0.1, 0.3]), train={"val_every": 2}))
+    assert [row.get("map50_95") for row in result.history] == [None, 0.2, None, 0.1, 0.3]
+
+
+def test_callback_adds_columns_and_can_stop() -> None:
+    class Advice(Callback):
+        def after_epoch(self, state: State) -> dict[str, float]:
+            if state.epoch == 1:
+                raise TrainError("turn back")
+            return {"mark": 7.0}
+
+    with pytest.raises(TrainError, match="turn back"):
+        fit(task(callbacks=(Advice(),)))
+    assert fit(task(1, callbacks=(Advice(),))).history[0]["mark"] == 7.0
+
+
+def test_bf16_trains_nearly_as_fp32_and_gives_fp32_weights() -> None:
+    exact, rounded = fit(task(3)), fit(task(3, train={"precision": "bf16"}))
+    assert rounded.history[-1]["loss"] == pytest.approx(exact.history[-1]["loss"], rel=0.05)
+    assert all(p.dtype == torch.float32 for p in rounded.model.parameters())
+
+
+def test_fewer_images_than_a_batch_still_train() -> None:
+    assert len(fit(task(1, train_set=tiny_train_set(1))).history) == 1
+
+
+def test_images_without_boxes_train() -> None:
+    empty = tiny_train_set(3)
+    result = fit(task(2, train_set=replace(empty, labels=torch.full_like(empty.labels, -1))))
+    assert result.history[-1]["box_loss"] == 0
+    assert result.history[-1]["obj_loss"] > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_missing_cuda_is_said() -> None:
+    with pytest.raises(TrainError, match="PyTorch finds no CUDA device; set it to auto or cpu"):
+        choose_device("cuda")
+    assert choose_device("auto").type == "cpu"
+
+
+@pytest.mark.parametrize(("name", "expected"), [("fp32", "32-true"), ("bf16", "bf16-mixed"), ("fp16", "16-mixed")])
+def test_precision_can_be_asked_for(name: str, expected: str) -> None:
+    assert choose_precision(name, torch.device("cpu")) == expected
+    assert choose_precision("auto", torch.device("cpu")) in {"bf16-mixed", "32-true"}

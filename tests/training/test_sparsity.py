@@ -1,0 +1,178 @@
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.tiny import shake_norms, tiny_detector, tiny_train_set
+from yoloslim.config import SparseParams, TrainParams
+from yoloslim.models.detector import Detector
+from yoloslim.training.fit import State, Task, fit
+from yoloslim.training.sparsity import SparsityPenalty
+
+LAYERS = ("model.0.bn", "model.3.cv1.bn")
+Mode = Literal["subgradient", "proximal"]
+
+
+def trained(seed: int = 0) -> Detector:
+    model = tiny_detector()
+    shake_norms(model, seed)
+    return model
+
+
+def penalty(
+    model: Detector, mode: Mode = "subgradient", beta_factor: float = 0.0, rate: float = 0.01
+) -> SparsityPenalty:
+    return SparsityPenalty(model, LAYERS, rate, mode, beta_factor, momentum=0.9)
+
+
+def state(model: Detector, epoch: int = 0, lr: float = 0.1) -> State:
+    return State(model, model, epochs=10, epoch=epoch, lr=lr)
+
+
+def gradients(model: Detector, loss: Tensor) -> dict[str, Tensor]:
+    model.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("epoch", [0, 5, 9])
+def test_subgradient_is_the_decayed_rate_times_the_sign(epoch: int) -> None:
+    model = trained()
+    model.model[0].bn.weight.data[1] = 0.0
+    loss = penalty(model).extra_loss(state(model, epoch))
+    assert loss is not None
+    found = gradients(model, loss)
+    rate = 0.01 * (1 - 0.9 * epoch / 10)
+    assert found.keys() == {f"{path}.weight" for path in LAYERS}
+    for name, gradient in found.items():
+        assert torch.equal(gradient, rate * model.get_parameter(name).sign())
+    assert found["model.0.bn.weight"][1] == 0
+
+
+def test_beta_has_a_penalty_of_its_own_that_does_not_decay() -> None:
+    model = trained()
+    loss = penalty(model, beta_factor=10).extra_loss(state(model, epoch=5))
+    assert loss is not None
+    found = gradients(model, loss)
+    for path in LAYERS:
+        torch.testing.assert_close(found[f"{path}.bias"], 0.1 * model.get_parameter(f"{path}.bias").sign())
+        torch.testing.assert_close(found[f"{path}.weight"], 0.0055 * model.get_parameter(f"{path}.weight").sign())
+
+
+def test_penalty_acts_on_the_model_in_training_not_on_the_one_it_was_made_with() -> None:
+    made_with, in_training = trained(0), trained(1)
+    rider = penalty(made_with)
+    loss = rider.extra_loss(state(in_training))
+    assert loss is not None
+    assert gradients(in_training, loss).keys() == {f"{path}.weight" for path in LAYERS}
+    assert gradients(made_with, made_with(torch.rand(1, 3, 64, 64))[0].sum())["model.0.bn.weight"].abs().max() != 0.01
+    before = made_with.model[0].bn.weight.clone()
+    penalty(made_with, "proximal").after_step(state(in_training))
+    assert torch.equal(made_with.model[0].bn.weight, before)
+
+
+@pytest.mark.parametrize("scale", [2.0**16, 2.0**8])
+def test_subgradient_survives_gradient_scaling_exactly(scale: float) -> None:
+    model = trained()
+    loss = penalty(model, beta_factor=1).extra_loss(state(model))
+    assert loss is not None
+    plain = gradients(model, loss)
+    again = penalty(model, beta_factor=1).extra_loss(state(model))
+    assert again is not None
+    scaled = gradients(model, again * scale)
+    assert all(torch.equal(scaled[name] / scale, plain[name]) for name in plain)
+
+
+def test_subgradient_is_the_same_under_autocast() -> None:
+    model = trained()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = penalty(model).extra_loss(state(model))
+    assert loss is not None
+    assert loss.dtype == torch.float32
+    assert torch.equal(gradients(model, loss)["model.0.bn.weight"], 0.01 * model.model[0].bn.weight.sign())
+
+
+def test_proximal_mode_adds_no_loss_and_subgradient_mode_moves_no_weights() -> None:
+    model = trained()
+    assert penalty(model, "proximal").extra_loss(state(model)) is None
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    penalty(model, "subgradient").after_step(state(model))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_soft_threshold_by_hand() -> None:
+    model = trained()
+    model.model[0].bn.weight.data = torch.tensor([1.0, -1.0, 0.004, -0.0049])
+    untouched = model.model[1].bn.weight.clone()
+    # lr 0.1, rate 0.01 * (1 - 0.9 * 5 / 10) = 0.0055, momentum 0.9: threshold 0.1 * 0.0055 / 0.1
+    penalty(model, "proximal").after_step(state(model, epoch=5))
+    torch.testing.assert_close(model.model[0].bn.weight.data, torch.tensor([0.9945, -0.9945, 0.0, 0.0]))
+    assert (model.model[0].bn.weight == 0).tolist() == [False, False, True, True]
+    assert torch.equal(model.model[1].bn.weight, untouched)
+
+
+def test_threshold_follows_the_learning_rate() -> None:
+    model = trained()
+    before = model.model[0].bn.weight.detach().clone()
+    penalty(model, "proximal").after_step(state(model, lr=0.0))
+    assert torch.equal(model.model[0].bn.weight, before)
+
+
+def test_epoch_row_has_quantiles_and_the_share_near_zero() -> None:
+    model = trained()
+    model.model[0].bn.weight.data = torch.tensor([0.0, -0.005, 0.5, -1.0])
+    model.model[3].cv1.bn.weight.data = torch.tensor([0.009, 0.011, 2.0, 3.0])
+    rider = penalty(model)
+    row = rider.after_epoch(state(model))
+    assert row["near_zero"] == 3 / 8
+    assert row["gamma_p50"] == pytest.approx((0.011 + 0.5) / 2)
+    assert row["gamma_p95"] == pytest.approx(2.65)
+    assert list(row) == ["gamma_p05", "gamma_p25", "gamma_p50", "gamma_p75", "gamma_p95", "near_zero"]
+
+
+def test_scales_are_cut_into_layers_in_order() -> None:
+    model = trained()
+    rider = penalty(model)
+    first, second = rider.split(rider.before)
+    assert torch.equal(first, model.model[0].bn.weight.detach())
+    assert torch.equal(second, model.model[3].cv1.bn.weight.detach())
+
+
+def test_history_of_scales_survives_a_kill() -> None:
+    rider = penalty(trained())
+    rider.after_epoch(state(trained(1)))
+    rider.after_epoch(state(trained(2)))
+    again = penalty(trained())
+    again.restore(rider.saved())
+    assert len(again.by_epoch) == 2
+    assert all(torch.equal(a, b) for a, b in zip(again.by_epoch, rider.by_epoch, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["subgradient", "proximal"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_training_drives_the_penalised_scales_down_and_no_others(mode: Mode, precision: str) -> None:
+    start = tiny_detector()
+    rider = penalty(start, mode, rate=0.2)
+    train = TrainParams(batch=4, precision=precision, device="cpu", threads=1, momentum=0.9, ema_tau=1, ema_decay=0.5)
+    phase = SparseParams(epochs=8, lr0=0.05, warmup_epochs=0)
+    task = Task(
+        start, tiny_train_set(4), lambda _: {"map50": 0, "map50_95": 0}, train, phase, callbacks=(rider,), keep="last"
+    )
+    model = fit(task).model
+    penalised = rider.gammas(model).abs()
+    assert penalised.max() < 0.9
+    assert model.model[1].bn.weight.abs().min() > 0.99
+    assert torch.equal(rider.before, torch.ones(8))
+    assert len(rider.by_epoch) == 8
+
+
+def test_strong_proximal_penalty_gives_exact_zeros() -> None:
+    start = tiny_detector()
+    rider = penalty(start, "proximal", rate=5)
+    train = TrainParams(batch=4, precision="fp32", device="cpu", momentum=0.9, ema_tau=1e-6, ema_decay=0)
+    phase = SparseParams(epochs=3, lr0=0.05, warmup_epochs=0)
+    task = Task(
+        start, tiny_train_set(4), lambda _: {"map50": 0, "map50_95": 0}, train, phase, callbacks=(rider,), keep="last"
+    )
+    assert rider.gammas(fit(task).model).count_nonzero() == 0
