@@ -70,7 +70,7 @@ class Augmenter:
         images = self._warp(self._draw(tiles, origins), linear, target)
         images = self._colour(images, rng)
         boxes, labels = self._boxes(tiles, origins, linear, target)
-        if compose and self.strengths.mixup > 0:
+        if compose and self.strengths.mixup > 0 and n > 1:
             images, boxes, labels = self._mixup(images, boxes, labels, rng)
         image, slot = torch.nonzero(labels >= 0, as_tuple=True)
         xyxy = boxes[image, slot] / size
@@ -92,7 +92,7 @@ class Augmenter:
         sizes = self.train_set.sizes[tiles]
         side = torch.tensor([[1, 1], [0, 1], [1, 0], [0, 0]])  # 1: the image ends at the point, 0: it starts there
         origins = centre.round().long() - side * sizes
-        origins[~mosaic] = size - sizes[~mosaic] // 2
+        origins[~mosaic] = size // 2 + (size - sizes[~mosaic]) // 2  # where evaluation's letterbox puts it
         tiles[~mosaic, 1:] = -1
         return tiles, origins
 

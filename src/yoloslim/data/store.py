@@ -30,7 +30,7 @@ def image_store(split: VocSplit, imgsz: int, cache_dir: Path) -> NDArray[np.uint
         Read-only memory map (N, imgsz, imgsz, 3), RGB, each image at the top left, the rest grey.
 
     Raises:
-        DataError: an image that cannot be decoded.
+        DataError: an image that is missing, cannot be decoded, or is not of the size its annotation states.
         YoloslimError: the disk is full.
     """
     path = cache_dir / f"{_content_key(split, imgsz)}.npy"
@@ -49,8 +49,14 @@ def geometries(split: VocSplit, imgsz: int) -> tuple[Letterbox, ...]:
 
 def _content_key(split: VocSplit, imgsz: int) -> str:
     with ThreadPoolExecutor(8) as pool:
-        digests = list(pool.map(lambda i: sha256_file(split.image_path(i)), range(len(split.ids))))
-    return hashlib.sha256(json.dumps(["top-left-1", imgsz, digests]).encode()).hexdigest()[:24]
+        try:
+            digests = list(pool.map(lambda i: sha256_file(split.image_path(i)), range(len(split.ids))))
+        except OSError as error:
+            raise DataError(
+                f"image {error.filename} cannot be read: {error.strerror}; run the data stage again"
+            ) from error
+    sizes = [(a.width, a.height) for a in split.annotations]  # so that a wrong one is noticed, stored or not
+    return hashlib.sha256(json.dumps(["top-left-1", imgsz, digests, sizes]).encode()).hexdigest()[:24]
 
 
 def _fill(path: Path, split: VocSplit, imgsz: int) -> None:
