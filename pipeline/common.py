@@ -91,11 +91,19 @@ def _rounded(value: float | str) -> float | str:
 
 @dataclass(frozen=True)
 class Training:
-    """One of the three trainings: its section of params.yaml, where it starts, and what it depends on."""
+    """One of the three trainings.
+
+    Attributes:
+        name: `baseline`, `sparse`, `finetune/50` ...
+        phase: its section of params.yaml.
+        inputs: files that it starts from.
+        choices: whatever else it depends on, in words.
+    """
 
     name: str
     phase: PhaseParams
     inputs: tuple[Path, ...]
+    choices: tuple[str, ...] = ()
 
 
 def train(params: Params, training: Training, task: Callable[[Task], Task], model: Detector) -> Fit:
@@ -134,7 +142,8 @@ def train(params: Params, training: Training, task: Callable[[Task], Task], mode
 
 def _key(params: Params, training: Training) -> str:
     parts = [training.name, str(params.seed), params.model, str(params.imgsz)]
-    parts += [params.train.model_dump_json(), training.phase.model_dump_json()]
+    parts += [section.model_dump_json() for section in (params.train, training.phase, params.evaluation)]
+    parts += training.choices
     parts += [sha256_file(path) for path in (DATA / "report.json", *training.inputs)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 

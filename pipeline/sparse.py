@@ -46,7 +46,7 @@ def run(params: Params) -> None:
     def with_penalty(task: Task) -> Task:
         return dataclasses.replace(task, callbacks=(penalty,), keep="last")
 
-    result = train(params, Training("sparse", p, (start,)), with_penalty, model)
+    result = train(params, Training("sparse", p, (start,), tuple(layers)), with_penalty, model)
     gammas = penalty.gammas(result.model)
     logger.info("%s", verdict(gammas.numpy()).text)
     with atomic_path(MODELS / "sparse" / "gammas.npz") as temporary:
