@@ -44,12 +44,19 @@ def by_weights(model: Detector) -> dict[str, float]:
 
 
 def train_params(**values: Any) -> TrainParams:
-    return TrainParams(**({"batch": 3, "precision": "fp32", "device": "cpu", "threads": 1, "ema_tau": 5} | values))
+    """Every choice that the tests rest on, so that other defaults change none of them."""
+    chosen: dict[str, Any] = {
+        **{"batch": 3, "optimizer": "SGD", "momentum": 0.9, "schedule": "cosine", "ema_decay": 0.99, "ema_tau": 5},
+        **{"precision": "fp32", "device": "cpu", "threads": 1, "val_every": 1, "patience": 0},
+        **{"box_gain": 0.05, "obj_gain": 1.0, "cls_gain": 0.5, "mosaic": 1.0, "close_mosaic": 3, "mixup": 0.0},
+        **{"scale": 0.5, "translate": 0.1, "hsv_h": 0.015, "hsv_s": 0.7, "hsv_v": 0.4, "flip": 0.5},
+    }
+    return TrainParams(**(chosen | values))
 
 
 def task(epochs: int = 4, validate: Validate = by_weights, train: dict[str, Any] | None = None, **values: Any) -> Task:
     """Seven images in batches of three: the last batch of each epoch is short."""
-    phase = BaselineParams(epochs=epochs, lr0=0.01, warmup_epochs=1)
+    phase = BaselineParams(epochs=epochs, lr0=0.01, lrf=0.01, warmup_epochs=1)
     made = Task(tiny_detector(), tiny_train_set(7), validate, train_params(**(train or {})), phase)
     return replace(made, **values)
 

@@ -5,10 +5,12 @@ import torch
 from torch import Tensor
 
 from tests.tiny import shake_norms, tiny_detector, tiny_train_set
-from yoloslim.config import SparseParams, TrainParams
+from tests.training.test_fit import train_params
+from yoloslim.config import SparseParams
+from yoloslim.errors import TrainError
 from yoloslim.models.detector import Detector
 from yoloslim.training.fit import State, Task, fit
-from yoloslim.training.sparsity import SparsityPenalty
+from yoloslim.training.sparsity import Collapse, SparsityPenalty, decayed
 
 LAYERS = ("model.0.bn", "model.3.cv1.bn")
 Mode = Literal["subgradient", "proximal"]
@@ -154,8 +156,8 @@ def test_history_of_scales_survives_a_kill() -> None:
 def test_training_drives_the_penalised_scales_down_and_no_others(mode: Mode, precision: str) -> None:
     start = tiny_detector()
     rider = penalty(start, mode, rate=0.2)
-    train = TrainParams(batch=4, precision=precision, device="cpu", threads=1, momentum=0.9, ema_tau=1, ema_decay=0.5)
-    phase = SparseParams(epochs=8, lr0=0.05, warmup_epochs=0)
+    train = train_params(batch=4, precision=precision, ema_tau=1, ema_decay=0.5)
+    phase = SparseParams(epochs=8, lr0=0.05, lrf=0.1, warmup_epochs=0)
     task = Task(
         start, tiny_train_set(4), lambda _: {"map50": 0, "map50_95": 0}, train, phase, callbacks=(rider,), keep="last"
     )
@@ -170,9 +172,35 @@ def test_training_drives_the_penalised_scales_down_and_no_others(mode: Mode, pre
 def test_strong_proximal_penalty_gives_exact_zeros() -> None:
     start = tiny_detector()
     rider = penalty(start, "proximal", rate=5)
-    train = TrainParams(batch=4, precision="fp32", device="cpu", momentum=0.9, ema_tau=1e-6, ema_decay=0)
-    phase = SparseParams(epochs=3, lr0=0.05, warmup_epochs=0)
+    train = train_params(batch=4, ema_tau=1e-6, ema_decay=0)
+    phase = SparseParams(epochs=3, lr0=0.05, lrf=0.1, warmup_epochs=0)
     task = Task(
         start, tiny_train_set(4), lambda _: {"map50": 0, "map50_95": 0}, train, phase, callbacks=(rider,), keep="last"
     )
     assert rider.gammas(fit(task).model).count_nonzero() == 0
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(0, 0.01), (5, 0.0055), (9, 0.0019)])
+def test_rate_falls_towards_a_tenth(epoch: int, expected: float) -> None:
+    assert decayed(0.01, epoch, 10) == pytest.approx(expected)
+
+
+def run_with_scores(scores: list[float | None]) -> None:
+    """Epochs with these validations, a floor of 0.3 and patience for three below it."""
+    model = trained()
+    rider = SparsityPenalty(model, LAYERS, 0.01, "proximal", 0.0, 0.9, Collapse(0.3))
+    now = state(model)
+    for score in scores:
+        now.history.append({} if score is None else {"map50": score})
+        rider.after_epoch(now)
+
+
+def test_lasting_collapse_stops_with_advice() -> None:
+    message = r"below 0\.300 for 3 epochs \(now 0\.250\).* Try sparse\.rate=0\.0033 \(now 0\.01\).*max_collapse"
+    with pytest.raises(TrainError, match=message):
+        run_with_scores([0.5, 0.2, 0.1, None, 0.25])
+
+
+@pytest.mark.parametrize("scores", [[0.2, 0.1, 0.3, 0.2, 0.1], [0.1, 0.2], [None] * 9, [0.3] * 9])
+def test_passing_dip_stops_nothing(scores: list[float | None]) -> None:
+    run_with_scores(scores)

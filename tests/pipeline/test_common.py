@@ -1,0 +1,102 @@
+import logging
+from pathlib import Path
+
+import pytest
+from pipeline.common import Training, _key, stage
+
+from pipeline import common
+from yoloslim.config import Params
+from yoloslim.errors import DataError
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder in which the stage `data` has run, and where tests are."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/voc").mkdir(parents=True)
+    (tmp_path / "data/voc/report.json").write_text("{}")
+    (tmp_path / "start.safetensors").write_bytes(b"weights")
+    return tmp_path
+
+
+def key(params: dict[str, object] | None = None, layers: tuple[str, ...] = ("a",)) -> str:
+    made = Params.model_validate(params or {})
+    return _key(made, Training("sparse", made.sparse, (Path("start.safetensors"),), layers))
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"imgsz": 224},
+        {"sparse": {"rate": 0.5}},
+        {"train": {"batch": 4}},
+        {"evaluation": {"iou_thres": 0.5}},
+    ],
+)
+def test_checkpoint_of_other_params_is_not_resumed(change: dict[str, object]) -> None:
+    assert key() == key()
+    assert key(change) != key()
+
+
+@pytest.mark.usefixtures("project")
+def test_checkpoint_is_resumed_whatever_the_report_shows() -> None:
+    assert key({"report": {"images": 2}}) == key()
+
+
+def test_checkpoint_of_other_data_weights_or_layers_is_not_resumed(project: Path) -> None:
+    before = key()
+    assert key(layers=("a", "b")) != before
+    (project / "start.safetensors").write_bytes(b"other")
+    second = key()
+    (project / "data/voc/report.json").write_text("[]")
+    assert len({before, second, key()}) == 3
+
+
+def test_errors_made_for_people_end_a_stage_without_a_traceback(project: Path) -> None:
+    (project / "params.yaml").write_text("seed: 3\n")
+    seen = []
+
+    def fail(params: Params) -> None:
+        seen.append(params.seed)
+        raise DataError("no such folder")
+
+    with pytest.raises(SystemExit) as ended:
+        stage(fail)
+    assert ended.value.code == "error: no such folder"
+    assert seen == [3]
+
+
+def test_interrupt_says_how_to_go_on(project: Path) -> None:
+    def interrupt(params: Params) -> None:
+        raise KeyboardInterrupt
+
+    (project / "params.yaml").write_text("seed: 0\n")
+    with pytest.raises(SystemExit, match="goes on after its last whole epoch"):
+        stage(interrupt)
+
+
+def test_mistakes_of_the_program_keep_their_traceback(project: Path) -> None:
+    (project / "params.yaml").write_text("seed: 0\n")
+    with pytest.raises(ZeroDivisionError):
+        stage(lambda params: print(1 // 0))
+
+
+@pytest.mark.usefixtures("project")
+def test_wrong_params_end_a_stage(project: Path) -> None:
+    (project / "params.yaml").write_text("imgsz: 100\n")
+    with pytest.raises(SystemExit, match="imgsz = 100: must be a multiple of 32"):
+        stage(lambda params: None)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_fabric() -> object:
+    level = logging.getLogger("lightning_fabric").level
+    yield
+    logging.getLogger("lightning_fabric").setLevel(level)
+
+
+def test_columns_of_epochs_that_lack_some_are_left_empty(tmp_path: Path) -> None:
+    common._write_csv(tmp_path / "a.csv", [{"epoch": 1, "loss": 0.12345678}, {"epoch": 2, "loss": 1, "map50": 0.5}])
+    assert (tmp_path / "a.csv").read_text().splitlines() == ["epoch,loss,map50", "1,0.123457,", "2,1,0.5"]
