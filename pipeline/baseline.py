@@ -26,7 +26,7 @@ def start_model(params: Params) -> Detector:
     images = load_train_set(split_of("train"), params.imgsz, Path(params.train.cache_dir) / "images")
     anchors = build_spec(params.model, classes, params.imgsz).anchors
     if params.train.auto_anchor:
-        anchors = fit_anchors(images.box_sizes(), anchors, params.train.anchor_t, params.seed)
+        anchors = fit_anchors(images.box_sizes(), anchors, params.imgsz, params.train.anchor_t, params.seed)
     torch.manual_seed(params.seed)
     return build_detector(params.model, classes, params.imgsz, anchors)
 

@@ -5,19 +5,27 @@ import copy
 import dataclasses
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.common import MODELS, eval_set, evaluate_model, save_results, stage
+from pipeline.common import MODELS, eval_set, evaluate_model, save_results, split_of, stage
 from yoloslim.config import Params
+from yoloslim.data.augment import Augmentation, Augmenter
+from yoloslim.data.trainset import load_train_set
+from yoloslim.deploy.latency import latency_ms
 from yoloslim.files import write_json
+from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
+from yoloslim.pruning.importance import Scores, taylor_scores
+from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.prune import prune
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.request import PruneRequest
+from yoloslim.training.loss import DetectionLoss, Gains
 
 
 def training_images(params: Params, count: int) -> Iterator[Tensor]:
@@ -27,6 +35,17 @@ def training_images(params: Params, count: int) -> Iterator[Tensor]:
     for start in range(0, len(chosen), params.evaluation.batch):
         batch = images[chosen[start : start + params.evaluation.batch]]
         yield torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
+
+
+def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
+    """First-order Taylor scores on plain training images."""
+    images = load_train_set(split_of("train"), params.imgsz, Path(params.train.cache_dir) / "images")
+    plain = Augmentation(**dict.fromkeys(Augmentation.__dataclass_fields__, 0.0))
+    augmenter, rng = Augmenter(images, plain, torch.device("cpu")), torch.Generator().manual_seed(params.seed)
+    chosen = torch.randperm(len(images), generator=rng)[:count]
+    batches = (augmenter.batch(part, rng, compose=False) for part in torch.split(chosen, params.train.batch))
+    loss = DetectionLoss(model.spec, Gains(), torch.device("cpu"))
+    return taylor_scores(model, label_channels(model), batches, lambda m, b: loss(m(b.images), b.targets)[0])
 
 
 def request_of(params: Params, percent: int) -> PruneRequest:
@@ -41,7 +60,15 @@ def run(params: Params, percent: int) -> None:
     test = eval_set(params, "test")
     sample = torch.cat(list(training_images(params, params.prune.certificate_images)))
     sparse = load_model(MODELS / "sparse" / "model.safetensors")
-    result = prune(sparse, request_of(params, percent), sample, tolerance=params.prune.tolerance)
+    p, threads = params.prune, params.ascend_eval.threads
+    result = prune(
+        sparse,
+        request_of(params, percent),
+        sample,
+        tolerance=p.tolerance,
+        scores=taylor(params, sparse) if p.importance == "taylor" else None,
+        measure_ms=lambda model: latency_ms(cast(Detector, model), p.latency_runtime, threads),
+    )
     recalibrated = copy.deepcopy(result.model)
     recalibrate(recalibrated, training_images(params, params.prune.recalibrate_images))
     evaluation = evaluate_model(params, recalibrated, test)

@@ -29,8 +29,8 @@ class DataParams(Section):
 
     source: Literal["scenes", "voc2007", "voc"] = "scenes"
     path: str = Field("", description="source voc: folder or tar in VOC layout")
-    imgsz: int = Field(192, ge=32, le=4096, description="source scenes: side of the drawn images, px")
-    train_images: int = Field(1000, ge=1, le=1_000_000)
+    imgsz: int = Field(160, ge=32, le=4096, description="source scenes: side of the drawn images, px")
+    train_images: int = Field(1200, ge=1, le=1_000_000)
     val_images: int = Field(100, ge=1, le=1_000_000)
     test_images: int = Field(300, ge=1, le=1_000_000)
     train_set: str = Field("", description="image set to train on; empty: split by shares")
@@ -59,9 +59,9 @@ class DataParams(Section):
 class TrainParams(Section):
     """What all three trainings share."""
 
-    batch: int = Field(16, ge=1, le=4096, description="images a step")
-    optimizer: Optimizer = "SGD"
-    momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum; beta1 of Adam and AdamW")
+    batch: int = Field(32, ge=1, le=4096, description="images a step")
+    optimizer: Optimizer = "AdamW"
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum; beta1 of Adam and AdamW")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on convolution weights only")
     schedule: Literal["linear", "cosine"] = "cosine"
     precision: Precision = "auto"
@@ -70,23 +70,23 @@ class TrainParams(Section):
     ema_decay: float = Field(0.9999, ge=0, lt=1)
     ema_tau: float = Field(200, gt=0, description="updates after which the decay has risen to 63 %")
     box_gain: float = Field(0.05, ge=0)
-    obj_gain: float = Field(1.0, ge=0)
-    cls_gain: float = Field(0.5, ge=0)
+    obj_gain: float = Field(4.0, ge=0)
+    cls_gain: float = Field(1.5, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     anchor_t: float = Field(4.0, gt=1, description="largest ratio between a box side and its anchor's")
     auto_anchor: bool = True
-    mosaic: Unit = 1.0
-    close_mosaic: int = Field(3, ge=0, description="last epochs without mosaic and mixup")
+    mosaic: Unit = 0.0
+    close_mosaic: int = Field(0, ge=0, description="last epochs without mosaic and mixup")
     mixup: Unit = 0.0
-    scale: float = Field(0.5, ge=0, lt=1, description="zoom by 1 - scale to 1 + scale")
+    scale: float = Field(0.3, ge=0, lt=1, description="zoom by 1 - scale to 1 + scale")
     translate: float = Field(0.1, ge=0, le=0.5, description="shift by this share of the image")
     degrees: float = Field(0.0, ge=0, le=180)
     shear: float = Field(0.0, ge=0, lt=45, description="degrees")
     hsv_h: Unit = 0.015
-    hsv_s: Unit = 0.7
-    hsv_v: Unit = 0.4
+    hsv_s: Unit = 0.4
+    hsv_v: Unit = 0.3
     flip: Unit = 0.5
-    val_every: int = Field(1, ge=1, description="epochs between validations; the last is always validated")
+    val_every: int = Field(2, ge=1, description="epochs between validations; the last is always validated")
     patience: int = Field(0, ge=0, description="stop after so many epochs without a better val mAP; 0 never")
     cache_dir: str = Field(".cache", description="decoded images, and what unfinished trainings resume from")
 
@@ -103,21 +103,21 @@ class PhaseParams(Section):
 class BaselineParams(PhaseParams):
     """Training from scratch, or from `weights`."""
 
-    epochs: int = Field(20, ge=1, le=10_000)
-    lr0: float = Field(0.02, gt=0, le=10)
+    epochs: int = Field(24, ge=1, le=10_000)
+    lr0: float = Field(0.004, gt=0, le=10)
     lrf: float = Field(0.01, gt=0, le=1)
-    warmup_epochs: float = Field(1.0, ge=0)
+    warmup_epochs: float = Field(0.5, ge=0)
     weights: str = Field("", description="model file to start from; empty starts from scratch")
 
 
 class SparseParams(PhaseParams):
     """Training under the sparsity penalty (Network Slimming, arXiv 1708.06519)."""
 
-    epochs: int = Field(15, ge=1, le=10_000)
-    lr0: float = Field(0.01, gt=0, le=10)
+    epochs: int = Field(12, ge=1, le=10_000)
+    lr0: float = Field(0.002, gt=0, le=10)
     lrf: float = Field(0.1, gt=0, le=1)
     warmup_epochs: float = Field(0.5, ge=0)
-    rate: float = Field(0.01, ge=0, le=10, description="lambda of the penalty")
+    rate: float = Field(5.0, ge=0, le=1000, description="lambda of the penalty")
     mode: Literal["subgradient", "proximal"] = "proximal"
     beta_factor: float = Field(0.0, ge=0, description="penalty on beta as a multiple of rate; the source has 10")
     max_collapse: float = Field(0.7, gt=0, le=1, description="stop when val map50 stays down by this share")
@@ -136,6 +136,7 @@ class PruneParams(Section):
     target_params_m: float | None = Field(None, gt=0)
     target_gflops: float | None = Field(None, gt=0)
     target_latency_ms: float | None = Field(None, gt=0)
+    latency_runtime: Literal["onnxruntime", "pytorch"] = "onnxruntime"
     residual_units: int = Field(0, ge=0)
     fold: bool = True
     recalibrate_images: int = Field(200, ge=0)
@@ -146,8 +147,8 @@ class PruneParams(Section):
 class FinetuneParams(PhaseParams):
     """Training of a pruned model."""
 
-    epochs: int = Field(10, ge=1, le=10_000)
-    lr0: float = Field(0.01, gt=0, le=10)
+    epochs: int = Field(5, ge=1, le=10_000)
+    lr0: float = Field(0.002, gt=0, le=10)
     lrf: float = Field(0.05, gt=0, le=1)
     warmup_epochs: float = Field(0.5, ge=0)
 
@@ -213,7 +214,7 @@ class Params(Section):
 
     seed: int = Field(0, ge=0)
     model: str = "yolov5n"
-    imgsz: int = Field(192, ge=32, le=4096, description="side of the network's input, px")
+    imgsz: int = Field(160, ge=32, le=4096, description="side of the network's input, px")
     percents: tuple[Percent, ...] = (30, 50, 70)
     data: DataParams = DataParams()
     train: TrainParams = TrainParams()

@@ -1,6 +1,7 @@
 """Anchors that suit a data set: a check of those the model has, and k-means where they fall short."""
 
 import logging
+import warnings
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from yoloslim.models.spec import Anchor
 logger = logging.getLogger(__name__)
 
 Anchors = tuple[tuple[Anchor, ...], ...]
+ANCHOR_IMGSZ = 640
+"""Image side that architectures give their anchors for, px."""
 ENOUGH = 0.98
 """Share of boxes that must have an anchor within `anchor_t`, for anchors to be left alone."""
 
@@ -23,31 +26,49 @@ def possible_recall(sizes: Tensor, anchors: Tensor, anchor_t: float) -> float:
     return float((worst.amin(1) < anchor_t).float().mean())
 
 
-def fit_anchors(sizes: Tensor, anchors: Anchors, anchor_t: float, seed: int = 0) -> Anchors:
-    """Keep anchors that nearly every box can match, else cluster the boxes' sizes anew.
+def mean_fit(sizes: Tensor, anchors: Tensor) -> float:
+    """Mean over boxes of the best anchor's agreement, 1 / the larger side ratio, in (0, 1]."""
+    ratio = sizes[:, None] / anchors[None]
+    return float((1 / torch.maximum(ratio, 1 / ratio).amax(2)).amax(1).mean())
+
+
+def fit_anchors(sizes: Tensor, anchors: Anchors, imgsz: int, anchor_t: float, seed: int = 0) -> Anchors:
+    """Anchors that nearly every box can match: the architecture's, as they are or scaled to the image, or new ones.
 
     Args:
         sizes: (n, 2), width and height of the training boxes on the canvas, px.
-        anchors: what the architecture proposes, px.
+        anchors: what the architecture proposes, in px of a 640 px image.
+        imgsz: side of the network's input, px.
         anchor_t: largest ratio between a box side and its anchor's.
         seed: of k-means.
 
     Returns:
         Anchors in the same arrangement, ordered by area from the finest level on.
     """
-    flat = torch.tensor([a for level in anchors for a in level])
     sizes = sizes[(sizes > 1).all(1)]
-    recall = possible_recall(sizes, flat, anchor_t) if len(sizes) else 1.0
-    if recall >= ENOUGH or len(sizes) < len(flat):
-        logger.info("anchors: %.1f %% of boxes can be matched; kept", 100 * recall)
+    if not len(sizes):
         return anchors
-    logs = np.log(sizes.numpy().astype(np.float64))  # ratios matter, not differences
-    centres, _ = kmeans2(logs, len(flat), iter=30, minit="++", seed=np.random.default_rng(seed))
-    found = torch.tensor(np.exp(centres), dtype=torch.float32)
-    found = found[found.prod(1).argsort()]
-    better = possible_recall(sizes, found, anchor_t)
-    if better <= recall:
-        return anchors
-    logger.info("anchors: %.1f %% of boxes could be matched, k-means makes it %.1f %%", 100 * recall, 100 * better)
-    rounded = iter([(round(w, 1), round(h, 1)) for w, h in found.tolist()])
-    return tuple(tuple(next(rounded) for _ in level) for level in anchors)
+    scaled = _arranged((torch.tensor(_flat(anchors)) * imgsz / ANCHOR_IMGSZ).tolist(), anchors)
+    best = max((anchors, scaled), key=lambda a: mean_fit(sizes, torch.tensor(_flat(a))))
+    recall = possible_recall(sizes, torch.tensor(_flat(best)), anchor_t)
+    if recall < ENOUGH and len(sizes) >= len(_flat(anchors)):
+        logs = np.log(sizes.numpy().astype(np.float64))  # ratios matter, not differences
+        with warnings.catch_warnings():  # where boxes have few sizes, some anchors come out alike, which is fine
+            warnings.simplefilter("ignore")
+            centres, _ = kmeans2(logs, len(_flat(anchors)), iter=30, minit="++", rng=np.random.default_rng(seed))
+        found = torch.tensor(np.exp(centres), dtype=torch.float32)
+        clustered = _arranged(found[found.prod(1).argsort()].tolist(), anchors)
+        better = possible_recall(sizes, torch.tensor(_flat(clustered)), anchor_t)
+        logger.info("anchors: %.1f %% of boxes could be matched, k-means makes it %.1f %%", 100 * recall, 100 * better)
+        return clustered if better > recall else best
+    logger.info("anchors%s: %.1f %% of boxes can be matched", " scaled to the image" * (best is scaled), 100 * recall)
+    return best
+
+
+def _flat(anchors: Anchors) -> list[Anchor]:
+    return [anchor for level in anchors for anchor in level]
+
+
+def _arranged(flat: list[list[float]], like: Anchors) -> Anchors:
+    values = iter([(round(width, 2), round(height, 2)) for width, height in flat])
+    return tuple(tuple(next(values) for _ in level) for level in like)

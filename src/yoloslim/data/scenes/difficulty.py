@@ -45,5 +45,5 @@ def difficulty_at(level: float) -> Difficulty:
     )
 
 
-DIFFICULTY = difficulty_at(0.15)
+DIFFICULTY = difficulty_at(0.1)
 """What `render_scene` uses: measured so that a YOLOv5n trained from scratch is neither lost nor perfect."""
