@@ -1,0 +1,214 @@
+"""The whole pipeline through a real `dvc repro`, at a tiny scale, in a fresh repository."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+TINY: dict[str, dict[str, Any]] = {
+    "data": {"train_images": 24, "val_images": 8, "test_images": 8, "imgsz": 64, "workers": 1},
+    "train": {"batch": 8, "precision": "fp32", "device": "cpu", "threads": 1, "val_every": 1},
+    **{name: {"epochs": 1} for name in ("baseline", "sparse", "finetune")},
+    "prune": {"recalibrate_images": 8, "certificate_images": 2},
+    "ascend_eval": {"threads": 1, "warmup": 1, "repeats": 3},
+    "report": {"images": 1},
+}
+ACCURACY = {"map50", "map50_95", "map50_voc07", "precision", "recall"}
+SPEED = {"latency_ms", "latency_p90_ms", "fps", "backend"}
+VOCABULARY = ACCURACY | SPEED | {"params_m", "gflops", "size_mb"}
+BASELINE_STAGES = {"data", "baseline", "sparse", "export_baseline", "atc_baseline", "ascend_eval_baseline", "report"}
+
+
+def stages_of(percent: int) -> set[str]:
+    return {f"{stage}@{percent}" for stage in ("prune", "finetune", "export", "atc", "ascend_eval")}
+
+
+class Project:
+    """A copy of the project in a folder and repository of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        paths = [str(Path(sys.executable).parent), *os.environ.get("PATH", "").split(os.pathsep)]
+        self.environment = os.environ | {
+            "PATH": os.pathsep.join(paths),
+            "PYTHONPATH": str(root / "src"),
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "1",
+        }
+        for name in ("src/yoloslim", "pipeline"):
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+            shutil.copy(ROOT / name, root / name)
+        params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"imgsz": 64, "percents": [40]}
+        self.write_params({name: TINY.get(name, {}) for name in params}, params)
+        self.run("git", "init", "--quiet")
+        for name, value in (("user.name", "tests"), ("user.email", "tests@example.org"), ("commit.gpgsign", "false")):
+            self.run("git", "config", name, value)
+        self.run("dvc", "init", "--quiet")
+
+    def write_params(self, changes: dict[str, Any], params: dict[str, Any] | None = None) -> None:
+        path = self.root / "params.yaml"
+        params = params or yaml.safe_load(path.read_text())
+        for name, change in changes.items():
+            params[name] = params[name] | change if isinstance(params[name], dict) else change or params[name]
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def attempt(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=self.root, env=self.environment, check=False, capture_output=True, text=True, timeout=300
+        )
+
+    def run(self, *command: str) -> str:
+        done = self.attempt(*command)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def repro(self) -> set[str]:
+        """Reproduce; the stages that ran."""
+        lines = self.run("dvc", "repro").splitlines()
+        return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", "results")
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.root / name).read_text())
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, set[str]]:
+    project = Project(tmp_path_factory.mktemp("project"))
+    ran = project.repro()
+    project.commit()
+    return project, ran
+
+
+@pytest.fixture
+def project(first_run: tuple[Project, set[str]]) -> Project:
+    return first_run[0]
+
+
+def test_every_stage_runs(first_run: tuple[Project, set[str]]) -> None:
+    assert first_run[1] == BASELINE_STAGES | stages_of(40)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "backend"),
+    [
+        ("baseline", VOCABULARY, "pytorch-cpu"),
+        ("sparse", VOCABULARY | {"near_zero"}, "pytorch-cpu"),
+        ("prune/40", VOCABULARY | {"percent_effective", "certificate_max_diff", "map50_cut"}, "pytorch-cpu"),
+        ("finetune/40", VOCABULARY, "pytorch-cpu"),
+        ("ascend_eval/baseline", VOCABULARY, "onnxruntime-cpu"),
+        ("ascend_eval/40", VOCABULARY, "onnxruntime-cpu"),
+    ],
+)
+def test_metrics_speak_one_vocabulary(project: Project, name: str, expected: set[str], backend: str) -> None:
+    found = project.json(f"metrics/{name}.json")
+    assert found.keys() >= expected
+    assert found["backend"] == backend
+    assert all(0 <= found[key] <= 1 for key in ACCURACY)
+    assert all(found[key] > 0 for key in ("latency_ms", "fps", "params_m", "gflops", "size_mb"))
+    assert found["latency_p90_ms"] >= found["latency_ms"]
+
+
+def test_data_stage_reports_what_it_made(project: Project) -> None:
+    found = project.json("metrics/data.json")
+    assert [found[f"{split}_images"] for split in ("train", "val", "test")] == [24, 8, 8]
+    assert found["train_boxes"] > 0
+
+
+def test_cut_is_proved_and_smaller(project: Project) -> None:
+    found, dense = project.json("metrics/prune/40.json"), project.json("metrics/baseline.json")
+    assert found["certificate_max_diff"] < 1e-4
+    assert found["percent_requested"] == 40
+    assert 0 < found["percent_effective"] <= 45
+    assert found["params_m"] < dense["params_m"]
+    assert found["gflops"] < dense["gflops"]
+    assert project.json("metrics/finetune/40.json")["params_m"] == found["params_m"]
+
+
+@pytest.mark.parametrize("which", ["baseline", "40"])
+def test_graph_is_exported_and_the_command_for_ascend_written(project: Project, which: str) -> None:
+    exported = project.json(f"metrics/export/{which}.json")
+    assert exported["onnx_max_diff"] < 1e-3
+    assert exported["opset"] == 11
+    assert (project.root / f"models/export/{which}/model.onnx").stat().st_size > 10_000
+    assert "atc" in (project.root / f"models/atc/{which}/atc.sh").read_text()
+    if shutil.which("atc") is None:
+        assert project.json(f"models/atc/{which}/atc.json")["state"] == "not_available"
+
+
+def test_exported_graph_finds_what_the_model_finds(project: Project) -> None:
+    for trained, exported in (("baseline", "baseline"), ("finetune/40", "40")):
+        torch_map = project.json(f"metrics/{trained}.json")["map50"]
+        assert project.json(f"metrics/ascend_eval/{exported}.json")["map50"] == pytest.approx(torch_map, abs=0.02)
+
+
+def test_report_is_one_page_with_its_pictures(project: Project) -> None:
+    assert "40" in (project.root / "report/report.md").read_text()
+    page = (project.root / "report/index.html").read_text()
+    assert "<html" in page
+    assert 'src="http' not in page
+
+
+def test_every_output_is_whole(project: Project) -> None:
+    assert [path for path in project.root.glob("models/**/.*") if path.is_file()] == []
+    assert list((project.root / ".cache/checkpoints").glob("*")) == []
+
+
+def test_second_run_runs_nothing(project: Project) -> None:
+    assert project.repro() == set()
+
+
+def test_metrics_and_plots_show(project: Project) -> None:
+    shown = project.run("dvc", "metrics", "show")
+    for name in ("baseline.json", "sparse.json", "40.json", "map50_95"):
+        assert name in shown
+    page = Path(project.run("dvc", "plots", "show").strip().removeprefix("file://"))
+    assert page.suffix == ".html"
+    assert "epochs.csv" in page.read_text()
+
+
+def test_missing_checkpoint_names_the_way_out(project: Project) -> None:
+    aside = project.root / "aside"
+    (project.root / "models/sparse").rename(aside)
+    try:
+        done = project.attempt("python", "-m", "pipeline.prune", "--percent", "40")
+    finally:
+        aside.rename(project.root / "models/sparse")
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith("error: model file models/sparse/model.safetensors is missing; run the stage")
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_image_size_names_the_nearest(project: Project) -> None:
+    path = project.root / "params.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("imgsz: 64", "imgsz: 100", 1))
+    try:
+        done = project.attempt("dvc", "repro", "baseline")
+    finally:
+        path.write_text(before)
+    assert done.returncode != 0
+    assert "imgsz = 100: must be a multiple of 32; nearest are 96 and 128" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert project.repro() == set()
+
+
+def test_another_percent_runs_only_its_own_stages(project: Project) -> None:
+    project.write_params({"percents": [40, 60]})
+    assert project.repro() == stages_of(60) | {"report"}
+    assert project.json("metrics/finetune/60.json")["params_m"] < project.json("metrics/finetune/40.json")["params_m"]
+    changes = json.loads(project.run("dvc", "metrics", "diff", "--json"))
+    assert "map50" in changes["metrics/finetune/60.json"]
