@@ -160,6 +160,7 @@ def test_report_is_one_page_with_its_pictures(project: Project) -> None:
     page = (project.root / "report/index.html").read_text()
     assert "<html" in page
     assert 'src="http' not in page
+    assert (project.root / "mlflow.db").stat().st_size > 0
 
 
 def test_every_output_is_whole(project: Project) -> None:
