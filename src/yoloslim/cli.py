@@ -88,3 +88,7 @@ def prune(
         f"the FLOPs; {result.report['effective_percent']:.1f} % of prunable channels removed; "
         f"cut equals mask to {max(result.certificate.cut):.1e}"
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows import pipeline as flows
+
+DVC_YAML = """
+stages:
+  first:
+    cmd: echo computed > out.txt
+    outs:
+      - out.txt
+"""
+
+
+def test_stream_passes_lines_on_in_order() -> None:
+    lines: list[str] = []
+    flows.stream([sys.executable, "-c", "print('one'); print('two')"], lines.append)
+    assert lines == ["one", "two"]
+
+
+def test_stream_names_command_status_and_last_line_of_a_failure() -> None:
+    command = [sys.executable, "-c", "import sys; print('no space left'); sys.exit(3)"]
+    with pytest.raises(RuntimeError, match=r"ended with status 3: no space left"):
+        flows.stream(command, lambda line: None)
+
+
+@pytest.mark.slow
+def test_flow_reproduces_stages_and_then_tracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.testing.utilities import prefect_test_harness
+
+    (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").touch()
+    (tmp_path / "pipeline" / "track.py").write_text("open('tracked.txt', 'w').write(open('out.txt').read())")
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    monkeypatch.setattr(flows, "ROOT", tmp_path)
+    with prefect_test_harness(server_startup_timeout=120):
+        flows.pipeline()
+    assert (tmp_path / "out.txt").read_text() == "computed\n"
+    assert (tmp_path / "tracked.txt").read_text() == "computed\n"
+    assert "first" in (tmp_path / "dvc.lock").read_text()

@@ -1,0 +1,85 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from yoloslim.cli import app
+from yoloslim.errors import ModelError, PruneError
+from yoloslim.models.detector import build_detector, count_params
+from yoloslim.models.store import load_model, save_model
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = build_detector("yolov5n", ("cat", "dog"), imgsz=64)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.001, 1.0)
+    path = tmp_path / "sparse.safetensors"
+    save_model(model, path)
+    return path
+
+
+def test_inspect_shows_size_scopes_and_layers(stored: Path) -> None:
+    result = runner.invoke(app, ["inspect", str(stored), "--layers"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert "yolov5n: 2 classes, 64 px, 1.767 M parameters" in result.output
+    for text in ("source", "slim", "free", "coupled", "model.2.m.0.cv1.bn", "sparse enough for about"):
+        assert text in result.output
+
+
+def test_prune_writes_a_smaller_model_that_loads_and_its_report(stored: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small.safetensors"
+    result = runner.invoke(
+        app, ["prune", str(stored), "--percent", "50", "--scope", "coupled", "--round-to", "8", "--out", str(out)]
+    )
+    assert result.exit_code == 0, result.output
+    small, dense = load_model(out), load_model(stored)
+    assert count_params(small) < 0.6 * count_params(dense)
+    report = json.loads(out.with_suffix(".json").read_text())
+    assert report["requested_percent"] == 50
+    assert report["certificate"]["max_cut"] < 1e-4
+    assert [head.shape for head in small(torch.zeros(1, 3, 64, 64))] == [
+        head.shape for head in dense(torch.zeros(1, 3, 64, 64))
+    ]
+
+
+@pytest.mark.parametrize(("percent", "error"), [("100", PruneError), ("-5", PruneError), ("nan", PruneError)])
+def test_prune_refuses_percents_out_of_range(stored: Path, percent: str, error: type[Exception]) -> None:
+    result = runner.invoke(app, ["prune", str(stored), f"--percent={percent}"])
+    assert isinstance(result.exception, error)
+    assert "percent" in str(result.exception)
+    assert "100" in str(result.exception)
+
+
+def test_prune_95_percent_clips_and_still_runs(stored: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tiny.safetensors"
+    result = runner.invoke(app, ["prune", str(stored), "--percent", "95", "--scope", "source", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert all(torch.isfinite(head).all() for head in load_model(out)(torch.rand(1, 3, 64, 64)))
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["inspect", str(tmp_path / "none.safetensors")])
+    assert isinstance(result.exception, ModelError)
+    assert "none.safetensors is missing" in str(result.exception)
+
+
+def test_errors_reach_the_terminal_without_a_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "yoloslim.cli", "inspect", str(tmp_path / "none.safetensors")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: model file")
+    assert "Traceback" not in done.stderr
