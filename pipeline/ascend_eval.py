@@ -18,7 +18,7 @@ def run(params: Params, which: str) -> None:
         MODELS / "atc" / which,
         eval_set(params, "test"),
         params.ascend.require,
-        a.threads,
+        e.threads,
         a.warmup,
         a.repeats,
         options=NmsOptions(e.conf_thres, e.iou_thres, e.max_det),

@@ -1,11 +1,11 @@
 """Stage `baseline`: train the dense model that all others are compared with."""
 
-import dataclasses
 from pathlib import Path
 
 import torch
 
-from pipeline.common import BASELINE, Training, eval_set, evaluate_model, save_results, split_of, stage, train
+from pipeline.common import BASELINE, split_of, stage
+from pipeline.training import Training, train
 from yoloslim.config import Params
 from yoloslim.data.anchors import fit_anchors
 from yoloslim.data.trainset import load_train_set
@@ -34,9 +34,7 @@ def start_model(params: Params) -> Detector:
 def run(params: Params) -> None:
     """Write models/baseline, metrics/baseline.json and plots/baseline."""
     weights = (Path(params.baseline.weights),) if params.baseline.weights else ()
-    training = Training(BASELINE, params.baseline, weights)
-    result = train(params, training, dataclasses.replace, start_model(params))
-    save_results(params, result.model, BASELINE, evaluate_model(params, result.model, eval_set(params, "test")))
+    train(params, Training(BASELINE, params.baseline, weights), start_model(params))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Stage `finetune`: let a pruned model recover."""
 
 import argparse
-import dataclasses
 from functools import partial
 
-from pipeline.common import MODELS, Training, eval_set, evaluate_model, save_results, stage, train
+from pipeline.common import MODELS, stage
+from pipeline.training import Training, train
 from yoloslim.config import Params
 from yoloslim.models.store import load_model
 
@@ -13,8 +13,7 @@ def run(params: Params, percent: int) -> None:
     """Write models/finetune/<percent>, metrics/finetune/<percent>.json and plots/finetune/<percent>."""
     name = f"finetune/{percent}"
     start = MODELS / "prune" / str(percent) / "model.safetensors"
-    result = train(params, Training(name, params.finetune, (start,)), dataclasses.replace, load_model(start))
-    save_results(params, result.model, name, evaluate_model(params, result.model, eval_set(params, "test")))
+    train(params, Training(name, params.finetune, (start,)), load_model(start))
 
 
 if __name__ == "__main__":

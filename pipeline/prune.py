@@ -3,16 +3,13 @@
 import argparse
 import copy
 import dataclasses
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from pipeline.common import MODELS, eval_set, evaluate_model, save_results, split_of, stage
+from pipeline.common import MODELS, eval_set, evaluate_model, save_results, split_of, stage, training_images
 from yoloslim.config import Params
 from yoloslim.data.augment import Augmentation, Augmenter
 from yoloslim.data.trainset import load_train_set
@@ -26,15 +23,6 @@ from yoloslim.pruning.prune import prune
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.request import PruneRequest
 from yoloslim.training.loss import DetectionLoss, Gains
-
-
-def training_images(params: Params, count: int) -> Iterator[Tensor]:
-    """Batches (B, 3, S, S) in [0, 1] of training images, chosen by the seed."""
-    images = eval_set(params, "train").images
-    chosen = np.random.default_rng(params.seed).permutation(len(images))[:count]
-    for start in range(0, len(chosen), params.evaluation.batch):
-        batch = images[chosen[start : start + params.evaluation.batch]]
-        yield torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
 
 
 def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
@@ -60,7 +48,7 @@ def run(params: Params, percent: int) -> None:
     test = eval_set(params, "test")
     sample = torch.cat(list(training_images(params, params.prune.certificate_images)))
     sparse = load_model(MODELS / "sparse" / "model.safetensors")
-    p, threads = params.prune, params.ascend_eval.threads
+    p, threads = params.prune, params.evaluation.threads
     result = prune(
         sparse,
         request_of(params, percent),

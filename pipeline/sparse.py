@@ -1,19 +1,19 @@
 """Stage `sparse`: go on training under a penalty that drives the scales of dispensable channels to zero."""
 
-import dataclasses
 import logging
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.common import MODELS, Training, eval_set, evaluate_model, save_results, split_of, stage, train
+from pipeline.common import MODELS, split_of, stage
+from pipeline.training import Training, train
 from yoloslim.config import Params
 from yoloslim.files import atomic_path, read_json
 from yoloslim.models.store import load_model
 from yoloslim.pruning.forecast import NEAR_ZERO, forecast, travel, verdict
 from yoloslim.pruning.selection import penalised_bns
-from yoloslim.training.fit import Task
+from yoloslim.training.fit import Fit
 from yoloslim.training.optim import learning_rates
 from yoloslim.training.sparsity import Collapse, SparsityPenalty, decayed
 
@@ -26,8 +26,7 @@ def say_forecast(params: Params, gammas: NDArray[np.float32], momentum: float) -
     steps = math.ceil(len(split_of("train").ids) / t.batch)
     lrs = list(learning_rates(p, steps, t.schedule))
     rates = [decayed(p.rate, i // steps, p.epochs) for i in range(len(lrs))]
-    optimizer = t.optimizer.lower()
-    distance = travel(lrs, rates, optimizer=optimizer, mode=p.mode, momentum=momentum)  # type: ignore[arg-type]
+    distance = travel(lrs, rates, optimizer=p.optimizer.lower(), mode=p.mode, momentum=momentum)  # type: ignore[arg-type]
     logger.info("forecast: %s", forecast(gammas, distance, p.rate, max(params.percents, default=50)).text)
 
 
@@ -36,31 +35,29 @@ def run(params: Params) -> None:
     start = MODELS / "baseline" / "model.safetensors"
     model = load_model(start)
     p = params.sparse
-    momentum = params.train.momentum if params.train.optimizer == "SGD" else 0.0
+    momentum = p.momentum if p.optimizer == "SGD" else 0.0
     history = read_json(start.with_name("history.json"))
     floor = history["epochs"][history["kept_epoch"] - 1]["map50"] * (1 - p.max_collapse)
     layers = penalised_bns(model, params.prune.scope)
     penalty = SparsityPenalty(model, layers, p.rate, p.mode, p.beta_factor, momentum, Collapse(floor))
     say_forecast(params, penalty.before.numpy(), momentum)
 
-    def with_penalty(task: Task) -> Task:
-        return dataclasses.replace(task, callbacks=(penalty,), keep="last")
+    def save_gammas(result: Fit) -> dict[str, float]:
+        gammas = penalty.gammas(result.model)
+        logger.info("%s", verdict(gammas.numpy()).text)
+        with atomic_path(MODELS / "sparse" / "gammas.npz") as temporary:
+            np.savez_compressed(
+                temporary,
+                before=penalty.before.numpy(),
+                epochs=np.arange(1, len(penalty.by_epoch) + 1),
+                gammas=np.stack([g.numpy().astype(np.float16) for g in penalty.by_epoch]),
+                names=np.array(penalty.layers),
+                sizes=np.array([len(g) for g in penalty.split(gammas)]),
+            )
+        return {"near_zero": float((gammas.abs() < NEAR_ZERO).float().mean())}
 
-    result = train(params, Training("sparse", p, (start,), tuple(layers)), with_penalty, model)
-    gammas = penalty.gammas(result.model)
-    logger.info("%s", verdict(gammas.numpy()).text)
-    with atomic_path(MODELS / "sparse" / "gammas.npz") as temporary:
-        np.savez_compressed(
-            temporary,
-            before=penalty.before.numpy(),
-            epochs=np.arange(1, len(penalty.by_epoch) + 1),
-            gammas=np.stack([g.numpy().astype(np.float16) for g in penalty.by_epoch]),
-            names=np.array(penalty.layers),
-            sizes=np.array([len(g) for g in penalty.split(gammas)]),
-        )
-    evaluation = evaluate_model(params, result.model, eval_set(params, "test"))
-    near_zero = float((gammas.abs() < NEAR_ZERO).float().mean())
-    save_results(params, result.model, "sparse", evaluation, {"near_zero": near_zero})
+    training = Training("sparse", p, (start,), tuple(layers), (penalty,), True, p.recalibrate_images)
+    train(params, training, model, save_gammas)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_key_that_resembles_nothing_lists_the_known_ones() -> None:
     [
         ({"train": {"batch": 0}}, "train.batch = 0", "(range: >= 1 and <= 4096)"),
         ({"train": {"mosaic": 1.5}}, "train.mosaic = 1.5", "(range: >= 0 and <= 1)"),
-        ({"train": {"momentum": 1.0}}, "train.momentum = 1.0", "(range: >= 0 and < 1)"),
+        ({"sparse": {"momentum": 1.0}}, "sparse.momentum = 1.0", "(range: >= 0 and < 1)"),
         ({"baseline": {"lr0": 0}}, "baseline.lr0 = 0", "(range: > 0 and <= 10)"),
         ({"sparse": {"epochs": -1}}, "sparse.epochs = -1", "(range: >= 1 and <= 10000)"),
         ({"prune": {"target_gflops": -2.0}}, "prune.target_gflops = -2.0", "(range: > 0)"),

@@ -60,8 +60,6 @@ class TrainParams(Section):
     """What all three trainings share."""
 
     batch: int = Field(32, ge=1, le=4096, description="images a step")
-    optimizer: Optimizer = "AdamW"
-    momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum; beta1 of Adam and AdamW")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on convolution weights only")
     schedule: Literal["linear", "cosine"] = "cosine"
     precision: Precision = "auto"
@@ -92,8 +90,10 @@ class TrainParams(Section):
 
 
 class PhaseParams(Section):
-    """Length and learning rate of one training."""
+    """Length, optimizer and learning rate of one training."""
 
+    optimizer: Optimizer = "AdamW"
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum; beta1 of Adam and AdamW")
     epochs: int = Field(ge=1, le=10_000)
     lr0: float = Field(gt=0, le=10)
     lrf: float = Field(gt=0, le=1, description="last learning rate as a share of lr0")
@@ -113,13 +113,16 @@ class BaselineParams(PhaseParams):
 class SparseParams(PhaseParams):
     """Training under the sparsity penalty (Network Slimming, arXiv 1708.06519)."""
 
+    optimizer: Optimizer = "SGD"
+    momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum; beta1 of Adam and AdamW")
     epochs: int = Field(12, ge=1, le=10_000)
-    lr0: float = Field(0.002, gt=0, le=10)
+    lr0: float = Field(0.01, gt=0, le=10)
     lrf: float = Field(0.1, gt=0, le=1)
     warmup_epochs: float = Field(0.5, ge=0)
-    rate: float = Field(5.0, ge=0, le=1000, description="lambda of the penalty")
+    rate: float = Field(0.05, ge=0, le=100, description="lambda of the penalty")
     mode: Literal["subgradient", "proximal"] = "proximal"
     beta_factor: float = Field(0.0, ge=0, description="penalty on beta as a multiple of rate; the source has 10")
+    recalibrate_images: int = Field(200, ge=0, description="to re-estimate BatchNorm statistics on; 0 leaves them")
     max_collapse: float = Field(0.7, gt=0, le=1, description="stop when val map50 stays down by this share")
 
 
@@ -160,6 +163,7 @@ class EvaluationParams(Section):
     iou_thres: float = Field(0.6, gt=0, lt=1)
     max_det: int = Field(300, ge=1)
     batch: int = Field(32, ge=1)
+    threads: int = Field(2, ge=1, le=512, description="CPU threads that latency is measured with")
 
 
 class ExportParams(Section):
@@ -189,7 +193,6 @@ class AtcParams(Section):
 class AscendEvalParams(Section):
     """Evaluation on the device, or on its CPU stand-in."""
 
-    threads: int = Field(2, ge=1, le=512)
     warmup: int = Field(5, ge=0)
     repeats: int = Field(50, ge=1)
 

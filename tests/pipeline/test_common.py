@@ -2,9 +2,9 @@ import logging
 from pathlib import Path
 
 import pytest
-from pipeline.common import Training, _key, stage
+from pipeline.common import stage
+from pipeline.training import Training, checkpoint_key, write_csv
 
-from pipeline import common
 from yoloslim.config import Params
 from yoloslim.errors import DataError
 
@@ -21,7 +21,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def key(params: dict[str, object] | None = None, layers: tuple[str, ...] = ("a",)) -> str:
     made = Params.model_validate(params or {})
-    return _key(made, Training("sparse", made.sparse, (Path("start.safetensors"),), layers))
+    return checkpoint_key(made, Training("sparse", made.sparse, (Path("start.safetensors"),), layers))
 
 
 @pytest.mark.usefixtures("project")
@@ -98,5 +98,5 @@ def _quiet_fabric() -> object:
 
 
 def test_columns_of_epochs_that_lack_some_are_left_empty(tmp_path: Path) -> None:
-    common._write_csv(tmp_path / "a.csv", [{"epoch": 1, "loss": 0.12345678}, {"epoch": 2, "loss": 1, "map50": 0.5}])
+    write_csv(tmp_path / "a.csv", [{"epoch": 1, "loss": 0.12345678}, {"epoch": 2, "loss": 1, "map50": 0.5}])
     assert (tmp_path / "a.csv").read_text().splitlines() == ["epoch,loss,map50", "1,0.123457,", "2,1,0.5"]

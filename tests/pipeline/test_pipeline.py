@@ -19,7 +19,8 @@ TINY: dict[str, dict[str, Any]] = {
     "train": {"batch": 8, "precision": "fp32", "device": "cpu", "threads": 1, "val_every": 1},
     **{name: {"epochs": 1} for name in ("baseline", "sparse", "finetune")},
     "prune": {"recalibrate_images": 8, "certificate_images": 2},
-    "ascend_eval": {"threads": 1, "warmup": 1, "repeats": 3},
+    "ascend_eval": {"warmup": 1, "repeats": 3},
+    "evaluation": {"threads": 1},
     "report": {"images": 1},
 }
 ACCURACY = {"map50", "map50_95", "map50_voc07", "precision", "recall"}

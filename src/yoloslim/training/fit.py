@@ -88,7 +88,8 @@ class Task:
         train, phase, seed: sections of params.yaml.
         callbacks: see Callback.
         keep: the epoch with the best val mAP, or the last one.
-        checkpoint: where to resume from; None keeps none.
+        checkpoint: where to resume from; None keeps none. It stays when the training is over, for the caller to
+            remove once the results are safe.
     """
 
     model: Detector
@@ -115,8 +116,6 @@ def fit(task: Task) -> Fit:
     run.resume()
     while run.state.epoch < task.phase.epochs and not run.out_of_patience():
         run.epoch()
-    if task.checkpoint:
-        task.checkpoint.unlink(missing_ok=True)
     run.ema.model.load_state_dict(run.kept["weights"])
     return Fit(run.state.ema.cpu(), run.state.history, int(run.kept["epoch"]))
 
@@ -143,7 +142,7 @@ class _Run:
     """The mutable side of `fit`."""
 
     def __init__(self, task: Task) -> None:
-        self.task, t = task, task.train
+        self.task, t, phase = task, task.train, task.phase
         self.device = choose_device(t.device)
         self.fabric = Fabric(
             accelerator=self.device.type,
@@ -154,7 +153,7 @@ class _Run:
             torch.set_num_threads(t.threads)
         torch.manual_seed(task.seed)
         net = copy.deepcopy(task.model).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        optimizer = build_optimizer(net, t.optimizer, task.phase.lr0, t.momentum, t.weight_decay)
+        optimizer = build_optimizer(net, phase.optimizer, phase.lr0, phase.momentum, t.weight_decay)
         self.net, self.optimizer = self.fabric.setup(net, optimizer)
         self.ema = Ema(net, t.ema_decay, t.ema_tau)
         self.loss = DetectionLoss(net.spec, Gains(**_same_fields(Gains, t)), self.device)
@@ -210,7 +209,7 @@ class _Run:
             weights = {k: v.clone() for k, v in self.ema.model.state_dict().items()}
             self.kept = {"epoch": state.epoch, "map50_95": row.get("map50_95", -1.0), "weights": weights}
         logger.info(_line(row, state.epochs, seconds))
-        if self.task.checkpoint and not last:
+        if self.task.checkpoint:
             self._save(self.task.checkpoint)
 
     def _train_epoch(self) -> Row:
@@ -222,7 +221,7 @@ class _Run:
         for i, indices in enumerate(torch.split(order, task.train.batch)):
             state.step = state.epoch * self.steps_per_epoch + i
             state.lr = set_learning_rates(
-                self.optimizer, task.phase, state.step, self.steps_per_epoch, task.train.schedule, task.train.momentum
+                self.optimizer, task.phase, state.step, self.steps_per_epoch, task.train.schedule, task.phase.momentum
             )
             batch = self.augmenter.batch(indices, rng, compose)
             loss, parts = self.loss(self.net(batch.images), batch.targets)

@@ -1,0 +1,102 @@
+"""What the three trainings share: resuming, evaluating, writing what came out."""
+
+import copy
+import csv
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.common import DATA, MODELS, PLOTS, eval_set, evaluate_model, save_results, split_of, training_images
+from yoloslim.config import Params, PhaseParams
+from yoloslim.data.trainset import load_train_set
+from yoloslim.files import atomic_path, sha256_file, write_json
+from yoloslim.models.detector import Detector
+from yoloslim.pruning.recalibrate import recalibrate
+from yoloslim.training.fit import Callback, Fit, Task, fit
+
+
+@dataclass(frozen=True)
+class Training:
+    """One of the three trainings.
+
+    Attributes:
+        name: `baseline`, `sparse`, `finetune/50` ...
+        phase: its section of params.yaml.
+        inputs: files that it starts from.
+        choices: whatever else it depends on, in words.
+        callbacks: what rides on the loop.
+        keep_last: keep the last epoch, not the one with the best val mAP.
+        recalibrate_images: training images to re-estimate BatchNorm statistics on before a model is measured or
+            stored: running averages lag behind scales that shrink every step. 0 keeps the averages.
+    """
+
+    name: str
+    phase: PhaseParams
+    inputs: tuple[Path, ...] = ()
+    choices: tuple[str, ...] = ()
+    callbacks: tuple[Callback, ...] = ()
+    keep_last: bool = False
+    recalibrate_images: int = 0
+
+
+def train(
+    params: Params, training: Training, model: Detector, more: Callable[[Fit], dict[str, float]] | None = None
+) -> None:
+    """Train, resuming an interrupted run of the very same inputs; write models, metrics and plots.
+
+    Args:
+        params: all sections.
+        training: which one.
+        model: where to start.
+        more: writes further files from what came out, and gives further metrics.
+    """
+    val = eval_set(params, "val")
+
+    def settle(model: Detector) -> Detector:
+        settled = copy.deepcopy(model)
+        recalibrate(settled, training_images(params, training.recalibrate_images))
+        return settled
+
+    def validate(ema: Detector) -> dict[str, float]:
+        metrics = evaluate_model(params, settle(ema), val).metrics
+        return {k: metrics[k] for k in ("map50", "map50_95", "precision", "recall")}
+
+    cache = Path(params.train.cache_dir)
+    task = Task(
+        model,
+        load_train_set(split_of("train"), params.imgsz, cache / "images"),
+        validate,
+        params.train,
+        training.phase,
+        params.seed,
+        training.callbacks,
+        "last" if training.keep_last else "best",
+        cache / "checkpoints" / f"{checkpoint_key(params, training)}.pt",
+    )
+    result = fit(task)
+    write_json(MODELS / training.name / "history.json", {"kept_epoch": result.kept_epoch, "epochs": result.history})
+    write_csv(PLOTS / training.name / "epochs.csv", result.history)
+    extra = more(result) if more else None
+    model = settle(result.model)
+    save_results(params, model, training.name, evaluate_model(params, model, eval_set(params, "test")), extra)
+    if task.checkpoint:
+        task.checkpoint.unlink(missing_ok=True)
+
+
+def checkpoint_key(params: Params, training: Training) -> str:
+    """Hash of all that a training depends on: a checkpoint of other inputs is never resumed."""
+    parts = [training.name, str(params.seed), params.model, str(params.imgsz)]
+    parts += [section.model_dump_json() for section in (params.train, training.phase, params.evaluation)]
+    parts += training.choices
+    parts += [sha256_file(path) for path in (*sorted(p for p in DATA.rglob("*") if p.is_file()), *training.inputs)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, float]]) -> None:
+    """Write an epoch a line; what an epoch lacks is left empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows({k: round(v, 6) for k, v in row.items()} for row in rows)
