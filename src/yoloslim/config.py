@@ -30,7 +30,7 @@ class DataParams(Section):
     source: Literal["scenes", "voc2007", "voc"] = "scenes"
     path: str = Field("", description="source voc: folder or tar in VOC layout")
     imgsz: int = Field(160, ge=32, le=4096, description="source scenes: side of the drawn images, px")
-    train_images: int = Field(1200, ge=1, le=1_000_000)
+    train_images: int = Field(1000, ge=1, le=1_000_000)
     val_images: int = Field(100, ge=1, le=1_000_000)
     test_images: int = Field(300, ge=1, le=1_000_000)
     train_set: str = Field("", description="image set to train on; empty: split by shares")
@@ -103,7 +103,7 @@ class PhaseParams(Section):
 class BaselineParams(PhaseParams):
     """Training from scratch, or from `weights`."""
 
-    epochs: int = Field(24, ge=1, le=10_000)
+    epochs: int = Field(18, ge=1, le=10_000)
     lr0: float = Field(0.004, gt=0, le=10)
     lrf: float = Field(0.01, gt=0, le=1)
     warmup_epochs: float = Field(0.5, ge=0)
@@ -115,11 +115,11 @@ class SparseParams(PhaseParams):
 
     optimizer: Optimizer = "SGD"
     momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum; beta1 of Adam and AdamW")
-    epochs: int = Field(12, ge=1, le=10_000)
-    lr0: float = Field(0.01, gt=0, le=10)
-    lrf: float = Field(0.1, gt=0, le=1)
+    epochs: int = Field(14, ge=1, le=10_000)
+    lr0: float = Field(0.02, gt=0, le=10)
+    lrf: float = Field(0.05, gt=0, le=1)
     warmup_epochs: float = Field(0.5, ge=0)
-    rate: float = Field(0.05, ge=0, le=100, description="lambda of the penalty")
+    rate: float = Field(0.02, ge=0, le=100, description="lambda of the penalty")
     mode: Literal["subgradient", "proximal"] = "proximal"
     beta_factor: float = Field(0.0, ge=0, description="penalty on beta as a multiple of rate; the source has 10")
     recalibrate_images: int = Field(200, ge=0, description="to re-estimate BatchNorm statistics on; 0 leaves them")
