@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 setup: $(READY)  ## make .venv with pinned dependencies
 
 repro: $(READY)  ## run the pipeline; only what changed is run
-	@dvc repro --quiet && python -m pipeline.track
+	@dvc repro && python -m pipeline.track
 
 test: $(READY) lint  ## lint, types and all tests, the whole pipeline at a tiny scale included
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
