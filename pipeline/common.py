@@ -94,4 +94,4 @@ def save_results(
 
 
 def _rounded(value: float | str) -> float | str:
-    return round(value, 6) if isinstance(value, float) else value
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -129,12 +129,12 @@ class SparseParams(PhaseParams):
 class PruneParams(Section):
     """Which channels go."""
 
-    scope: Literal["source", "slim", "free", "coupled"] = "source"
+    scope: Literal["source", "slim", "free", "coupled"] = "coupled"
     importance: Literal["gamma", "l1", "l2", "taylor", "random"] = "gamma"
     group_score: Literal["mean", "max", "sum"] = "mean"
     min_channels: int = Field(1, ge=1, description="channels each layer keeps at least")
     layer_keep: Unit = 0.0
-    round_to: int = Field(1, ge=1, le=256, description="kept channels are a multiple of this")
+    round_to: int = Field(8, ge=1, le=256, description="kept channels are a multiple of this")
     cost_power: float = Field(0.0, ge=0, le=4, description="score is divided by the channel's FLOPs to this power")
     target_params_m: float | None = Field(None, gt=0)
     target_gflops: float | None = Field(None, gt=0)
@@ -201,7 +201,7 @@ class ReportParams(Section):
     """Tables and pictures."""
 
     images: int = Field(4, ge=1, le=64)
-    conf_thres: float = Field(0.25, ge=0, lt=1)
+    conf_thres: float = Field(0.4, ge=0, lt=1)
 
 
 class TrackingParams(Section):
