@@ -23,6 +23,7 @@ def run(params: Params, which: str) -> None:
         a.repeats,
         options=NmsOptions(e.conf_thres, e.iou_thres, e.max_det),
         batch=e.batch,
+        reference_dir=MODELS / "export" / BASELINE,
     )
     trained = read_json(METRICS / (f"{BASELINE}.json" if which == BASELINE else f"finetune/{which}.json"))
     metrics |= {name: trained[name] for name in ("params_m", "gflops")}

@@ -51,7 +51,7 @@ def run(params: Params) -> None:
     console.print(comparison_table(rows))
     best = recommended(rows)
     if best:
-        console.print(f"Strongest pruning within 0.03 mAP50 of the baseline: {verdict(best, rows)}\n")
+        console.print(f"Recommended: {verdict(best, rows)}\n")
     console.print(NEXT, highlight=False)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from yoloslim.errors import ConfigError
-from yoloslim.evaluation.speed import measure_latency
+from yoloslim.evaluation.speed import measure_latency, measure_speedup
 
 
 class Sleeper:
@@ -44,6 +44,11 @@ def test_threads_are_set_and_the_process_gets_its_own_back() -> None:
     assert result["latency_threads"] == before + 1
     assert sleeper.threads == before + 1
     assert torch.get_num_threads() == before
+
+
+def test_speedup_is_the_median_of_paired_ratios() -> None:
+    quick, slow = Sleeper(50, 5, 10, 20), Sleeper(1, 20, 40, 40)
+    assert measure_speedup(quick, slow, warmup=1, repeats=3) == pytest.approx(4, rel=0.2)
 
 
 def test_counts_below_one_are_refused() -> None:

@@ -43,7 +43,7 @@ def measured(map50: float, params_m: float, backend: str, fps: float) -> dict[st
 def deployed(map50: float, fps: float, size: float) -> dict[str, Any]:
     values = measured(map50, 0, "onnxruntime-cpu", fps)
     return {**{k: v for k, v in values.items() if k not in ("params_m", "gflops")}, "size_mb": size} | {
-        "preprocessing": "aipp-twin nv12"
+        **{"preprocessing": "aipp-twin nv12", "speedup": fps / 125}
     }
 
 

@@ -19,7 +19,7 @@ def test_rows_join_what_the_stages_of_a_model_wrote(root: Path) -> None:
     assert half.metrics() == {
         **{"map50": 0.78, "map50_95": 0.78 * 0.6, "map50_voc07": 0.77, "precision": 0.8, "recall": 0.7},
         **{"params_m": 1.0, "gflops": 4.0, "size_mb": 4.0},
-        **{"latency_ms": 4.0, "latency_p90_ms": 4.8, "fps": 250},
+        **{"latency_ms": 4.0, "latency_p90_ms": 4.8, "fps": 250, "speedup": 2.0},
         **{"latency_ms_pytorch": 1000 / 150, "latency_p90_ms_pytorch": 8.0, "fps_pytorch": 150},
         **{"map50_deployed": 0.778, "map50_95_deployed": 0.778 * 0.6, "map50_voc07_deployed": 0.768},
         **{"precision_deployed": 0.8, "recall_deployed": 0.7, "size_mb_deployed": 3.5},

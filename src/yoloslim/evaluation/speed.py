@@ -52,6 +52,24 @@ def measure_latency(
     return result if threads is None else {**result, "latency_threads": threads}
 
 
+def measure_speedup(predictor: Predictor, reference: Predictor, warmup: int = 5, repeats: int = 30) -> float:
+    """How many times faster a predictor is than another, image by image in turn.
+
+    Times taken minutes apart on a shared machine differ by more than pruning saves; the median of paired ratios
+    does not.
+
+    Args:
+        predictor: the one in question.
+        reference: what it is compared with, usually the dense model on the same runtime.
+        warmup: turns before the first that counts.
+        repeats: turns that count.
+    """
+    pair = (predictor, reference)
+    images = [np.random.default_rng(0).integers(0, 256, (1, p.imgsz, p.imgsz, 3), dtype=np.uint8) for p in pair]
+    times = np.array([[_timed(p, x) for p, x in zip(pair, images, strict=True)] for _ in range(warmup + repeats)])
+    return float(np.median(times[warmup:, 1] / times[warmup:, 0]))
+
+
 def _timed(predictor: Predictor, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:
     """Milliseconds of one call."""
     start = time.perf_counter()

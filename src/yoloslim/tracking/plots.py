@@ -34,12 +34,9 @@ def comparison(rows: Sequence[Row]) -> list[Panel]:
         axes.set_title("Parameters, million")
 
     def speed(axes: Any) -> None:
-        deployed = [row.deployed.get("fps") for row in points]
-        is_deployed = any(value is not None for value in deployed)
-        shown = deployed if is_deployed else [row.trained.get("fps") for row in points]
-        backends = {str((row.deployed if is_deployed else row.trained).get("backend", "")) for row in points} - {""}
-        _falling_or_rising(axes, points, shown, PURPLE, "{:.0f}")
-        axes.set_title(f"Images/s on {', '.join(sorted(backends)) or 'no runtime yet'}")
+        backends = {str(row.deployed.get("backend", "")) for row in points} - {""}
+        _falling_or_rising(axes, points, [row.deployed.get("speedup") for row in points], PURPLE, "{:.2f}")
+        axes.set_title(f"Speed-up on {', '.join(sorted(backends)) or 'no runtime yet'}")
 
     return [lambda axes: _accuracy(axes, points), size, speed]
 

@@ -86,10 +86,12 @@ class Row:
 
         Plain quality and cost are PyTorch's at fp32. `latency_ms`, `latency_p90_ms` and `fps` are those of the
         deployed model, since two backends under one name would be compared with each other; PyTorch's end in
-        `_pytorch`. Quality and file size of the deployed model end in `_deployed`.
+        `_pytorch`. `speedup` is against the dense model, timed in turn with it.
+        Quality and file size of the deployed model end in `_deployed`.
         """
         found: Metrics = {key: self.number(key) for key in (*QUALITY, *COST, "size_mb", "near_zero")}
         found |= {key: self.deployed.get(key) for key in SPEED}
+        found["speedup"] = self.deployed.get("speedup")
         found |= {f"{key}_pytorch": self.trained.get(key) for key in SPEED}
         found |= {f"{key}_deployed": self.deployed.get(key) for key in (*QUALITY, "size_mb")}
         found |= {key: self.pruned.get(key) for key in PRUNING}

@@ -230,10 +230,10 @@ def _facts(rows: Sequence[Row], best: Row | None) -> list[tuple[str, str, str]]:
         ("million parameters", "params_m", 2),
         ("GFLOPs", "gflops", 2),
         ("MB on disk", "size_mb", 1),
-        (f"FPS, {best.backend}", "fps", 0),
+        (f"speed-up, {best.backend}", "speedup", 2),
     )
     for name, key, digits in wanted:
         mine, theirs = best.best(key), baseline.best(key)
-        if mine is not None and theirs is not None and (key != "fps" or best.backend == baseline.backend):
+        if mine is not None and theirs is not None:
             facts.append((name, f"{mine:.{digits}f}", f"{theirs:.{digits}f}"))
     return facts

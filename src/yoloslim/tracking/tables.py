@@ -65,7 +65,7 @@ def pruning_grid(rows: Sequence[Row]) -> Grid:
 
 def comparison_table(rows: Sequence[Row], *, full: bool = False) -> Table:
     """The comparison for a terminal; `full` adds columns that only a wide one has room for."""
-    left_out = set() if full else {"VOC07", "precision", "recall", "GFLOPs", "ms p90"}
+    left_out = set() if full else {"VOC07", "precision", "recall", "GFLOPs", "size MB", "ms p90"}
     grid = comparison_grid(rows)
     shown = [index for index, name in enumerate(grid.header) if name not in left_out]
     table = Table(
@@ -112,9 +112,9 @@ def verdict(row: Row, rows: Sequence[Row]) -> str:
         mine, theirs = row.number(key), baseline.number(key)
         if mine is not None and theirs:
             text += f", {100 * mine / theirs:.0f} % of the {name}"
-    mine, theirs = row.best("fps"), baseline.best("fps")
-    if mine and theirs and row.backend == baseline.backend:
-        text += f", {mine / theirs:.2g}x the FPS ({row.backend})"
+    speedup = row.best("speedup")
+    if speedup:
+        text += f", {speedup:.2g}x the speed ({row.backend})"
     return text + "."
 
 
@@ -149,6 +149,7 @@ def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:
         ("ms p50", column("latency_ms", 1)),
         ("ms p90", column("latency_p90_ms", 1)),
         ("FPS", column("fps", 0)),
+        ("speed-up", column("speedup", 2)),
     ]
 
 

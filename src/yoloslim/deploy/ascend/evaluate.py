@@ -17,7 +17,7 @@ from yoloslim.errors import DeployError
 from yoloslim.evaluation.evaluate import Evaluation, evaluate
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor import OnnxPredictor
-from yoloslim.evaluation.speed import measure_latency
+from yoloslim.evaluation.speed import measure_latency, measure_speedup
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ def evaluate_exported(
     preprocessing: AippInput | None = None,
     options: NmsOptions | None = None,
     batch: int = 32,
+    reference_dir: Path | None = None,
 ) -> tuple[dict[str, float | str], Evaluation]:
     """Accuracy of the graph that was given to ATC, with the colours the board would see, and its latency here.
 
@@ -47,11 +48,13 @@ def evaluate_exported(
         preprocessing: input that AIPP is emulated for; None takes the one that was compiled for.
         options: suppression; None as trainers validate.
         batch: images a call.
+        reference_dir: an export to compare speed with, timed in turn with this one.
 
     Returns:
         The metrics for a file: map50, map50_95, map50_voc07, precision, recall, latency_ms, latency_p50_ms,
         latency_p90_ms, fps, latency_batch, latency_threads, size_mb (of the ONNX file, 1e6 bytes), backend,
-        preprocessing, latency_preprocessing. Latency excludes emulating AIPP, which costs the board
+        preprocessing, latency_preprocessing, and speedup where there is a
+        reference. Latency excludes emulating AIPP, which costs the board
         nothing. And the Evaluation.
 
     Raises:
@@ -83,6 +86,10 @@ def evaluate_exported(
         "preprocessing": twin.preprocessing,
         "latency_preprocessing": plain.preprocessing,
     }
+    if reference_dir is not None:
+        other = load_manifest(reference_dir)
+        reference = OnnxPredictor(reference_dir / other.onnx, other, threads)
+        metrics["speedup"] = measure_speedup(plain, reference, warmup, repeats)
     return metrics, evaluation
 
 
