@@ -1,4 +1,4 @@
-"""Speed and size of pruned YOLOv5s: `python benchmarks/pruning.py` (about a minute; figures go to standard output).
+"""Speed and size of pruned YOLOv5s: `python -m benchmarks.pruning` (about a minute; figures go to standard output).
 
 Weights are the seeded recipe of the tests, so that anyone gets the same networks. All are exported to ONNX with
 BatchNorm fused and timed in one run, one call each in turn, so that noise of a shared machine hits all alike.

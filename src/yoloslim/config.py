@@ -3,14 +3,14 @@
 Unknown keys and values out of range are errors that say where, what, and what would do.
 """
 
-import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from yoloslim.errors import ConfigError
+from yoloslim.explain import explain
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[int, Field(ge=0, le=99, description="share of prunable channels to remove, %")]
@@ -274,44 +274,5 @@ def parse_params(raw: dict[str, Any], origin: str = "params") -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        problems = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
+        problems = "\n".join(f"  {explain(Params, problem)}" for problem in error.errors())
         raise ConfigError(f"{origin} does not hold up:\n{problems}") from error
-
-
-def _explain(problem: Any) -> str:
-    path = [str(part) for part in problem["loc"]]
-    where = ".".join(path)
-    if problem["type"] == "extra_forbidden":
-        known = _keys_at(path[:-1])
-        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
-        return f"{where}: unknown key; {hint}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where} = {problem['input']!r}: {message}{_range_at(path)}" if where else message
-
-
-def _keys_at(path: list[str]) -> list[str]:
-    section: Any = Params
-    for part in path:
-        section = section.model_fields[part].annotation
-    return list(section.model_fields)
-
-
-def _range_at(path: list[str]) -> str:
-    """The range of a number or the choices of a word, for messages; empty where the message says it all."""
-    section: Any = Params
-    field = None
-    for part in path:
-        if not (isinstance(section, type) and issubclass(section, BaseModel)) or part not in section.model_fields:
-            break
-        field = section.model_fields[part]
-        section = field.annotation
-    if field is None:
-        return ""
-    metadata = list(field.metadata)
-    for inner in get_args(field.annotation):
-        metadata += [m for extra in getattr(inner, "__metadata__", ()) for m in getattr(extra, "metadata", [])]
-    bounds = {k: getattr(m, k) for m in metadata for k in ("ge", "gt", "le", "lt") if getattr(m, k, None) is not None}
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    text = " and ".join(f"{signs[k]} {bounds[k]:g}" for k in ("ge", "gt", "le", "lt") if k in bounds)
-    return f" (range: {text})" if text else ""

@@ -1,11 +1,12 @@
 """The stage `data`: any source in, one prepared folder and its validation report out."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from yoloslim.config import DataParams
 from yoloslim.data import download
 from yoloslim.data.archives import extract_tar
 from yoloslim.data.convert import Source, convert_voc
@@ -13,43 +14,6 @@ from yoloslim.data.scenes.generate import generate_scenes
 from yoloslim.data.voc import VOC_CLASSES
 from yoloslim.errors import DataError
 from yoloslim.files import atomic_folder, write_json
-
-
-class DataParams(Protocol):
-    """What `prepare` reads of the section `data` in params.yaml; see config.py for units and ranges."""
-
-    @property
-    def source(self) -> str: ...  # noqa: D102
-    @property
-    def seed(self) -> int: ...  # noqa: D102
-    @property
-    def imgsz(self) -> int: ...  # noqa: D102
-    @property
-    def train_images(self) -> int: ...  # noqa: D102
-    @property
-    def val_images(self) -> int: ...  # noqa: D102
-    @property
-    def test_images(self) -> int: ...  # noqa: D102
-    @property
-    def path(self) -> str: ...  # noqa: D102
-    @property
-    def train_set(self) -> str: ...  # noqa: D102
-    @property
-    def val_set(self) -> str: ...  # noqa: D102
-    @property
-    def test_set(self) -> str: ...  # noqa: D102
-    @property
-    def val_share(self) -> float: ...  # noqa: D102
-    @property
-    def test_share(self) -> float: ...  # noqa: D102
-    @property
-    def mirrors(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def download_dir(self) -> str: ...  # noqa: D102
-    @property
-    def min_box_px(self) -> float: ...  # noqa: D102
-    @property
-    def workers(self) -> int: ...  # noqa: D102
 
 
 def prepare(params: DataParams, out: Path) -> dict[str, Any]:

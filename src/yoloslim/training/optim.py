@@ -3,27 +3,16 @@
 import copy
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from yoloslim.config import PhaseParams
+
 WARMUP_BIAS_LR = 0.1
 """Learning rate that biases start from: the head must first learn that most cells are empty."""
 WARMUP_MOMENTUM = 0.8
-
-
-class PhaseLike(Protocol):
-    """Length and learning rates of a training."""
-
-    @property
-    def epochs(self) -> int: ...  # noqa: D102
-    @property
-    def lr0(self) -> float: ...  # noqa: D102
-    @property
-    def lrf(self) -> float: ...  # noqa: D102
-    @property
-    def warmup_epochs(self) -> float: ...  # noqa: D102
 
 
 def build_optimizer(
@@ -67,7 +56,7 @@ def lr_factor(progress: float, lrf: float, schedule: str) -> float:
 
 def set_learning_rates(
     optimizer: torch.optim.Optimizer,
-    phase: PhaseLike,
+    phase: PhaseParams,
     step: int,
     steps_per_epoch: int,
     schedule: str,
@@ -90,7 +79,7 @@ def set_learning_rates(
     return lr * warm
 
 
-def learning_rates(phase: PhaseLike, steps_per_epoch: int, schedule: str) -> Iterator[float]:
+def learning_rates(phase: PhaseParams, steps_per_epoch: int, schedule: str) -> Iterator[float]:
     """The rate of convolution weights at every step of a training, for forecasts."""
     warmup = phase.warmup_epochs * steps_per_epoch
     for step in range(steps_per_epoch * phase.epochs):

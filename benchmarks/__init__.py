@@ -1,0 +1,1 @@
+"""What produces the figures that the README and docs claim; run as modules from the project's folder."""
