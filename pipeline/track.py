@@ -23,6 +23,7 @@ Next:
   make ui                                  compare the runs in MLflow
   open report/index.html                   tables, pictures, predictions
   dvc metrics show                         every number of every stage
+  git add dvc.lock metrics plots           once committed, `dvc metrics diff` tells what changed since
   dvc exp run -S prune.scope=source        try another way of pruning
   edit params.yaml, then make repro        only what changed is run again"""
 
