@@ -194,7 +194,7 @@ class AscendEvalParams(Section):
     """Evaluation on the device, or on its CPU stand-in."""
 
     warmup: int = Field(5, ge=0)
-    repeats: int = Field(50, ge=1)
+    repeats: int = Field(100, ge=1)
 
 
 class ReportParams(Section):
