@@ -26,7 +26,7 @@ def explain(**raw: Any) -> str:
 
 
 def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
-    return [field.annotation for field in model.model_fields.values() if _is_section(field.annotation)]  # type: ignore
+    return [field.annotation for field in model.model_fields.values() if _is_section(field.annotation)]  # type: ignore[misc]
 
 
 def _is_section(annotation: object) -> bool:

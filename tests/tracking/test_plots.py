@@ -55,8 +55,8 @@ def test_the_histogram_says_how_many_scales_are_near_zero(tmp_path: Path) -> Non
 @pytest.mark.parametrize("gammas", [np.zeros((1, 5)), np.full((2, 5), 0.3)])
 def test_odd_scales_can_be_drawn(tmp_path: Path, gammas: np.ndarray) -> None:
     np.savez(tmp_path / "g.npz", before=gammas[0], gammas=gammas, epochs=np.arange(1, len(gammas) + 1))
-    for panel in plots.gammas(tmp_path / "g.npz"):
-        drawn(panel)
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in map(drawn, plots.gammas(tmp_path / "g.npz"))]
+    assert titles == ["Scales before and after sparse training", "Scales over epochs (white: quartiles)"]
 
 
 def test_channels_are_left_out_where_nothing_was_cut(root: Path) -> None:

@@ -185,14 +185,15 @@ def test_rate_falls_towards_a_tenth(epoch: int, expected: float) -> None:
     assert decayed(0.01, epoch, 10) == pytest.approx(expected)
 
 
-def run_with_scores(scores: list[float | None]) -> None:
-    """Epochs with these validations, a floor of 0.3 and patience for three below it."""
+def run_with_scores(scores: list[float | None]) -> int:
+    """Epochs with these validations, a floor of 0.3 and patience for three below it; how many were gone through."""
     model = trained()
     rider = SparsityPenalty(model, LAYERS, 0.01, "proximal", 0.0, 0.9, Collapse(0.3))
     now = state(model)
     for score in scores:
         now.history.append({} if score is None else {"map50": score})
         rider.after_epoch(now)
+    return len(rider.by_epoch)
 
 
 def test_lasting_collapse_stops_with_advice() -> None:
@@ -203,4 +204,4 @@ def test_lasting_collapse_stops_with_advice() -> None:
 
 @pytest.mark.parametrize("scores", [[0.2, 0.1, 0.3, 0.2, 0.1], [0.1, 0.2], [None] * 9, [0.3] * 9])
 def test_passing_dip_stops_nothing(scores: list[float | None]) -> None:
-    run_with_scores(scores)
+    assert run_with_scores(scores) == len(scores)
