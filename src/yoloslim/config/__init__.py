@@ -1,0 +1,109 @@
+"""The typed schema of params.yaml: one frozen class a section, with units, ranges and defaults.
+
+Unknown keys and values out of range are errors that say where, what, and what would do.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from yoloslim.config.base import Section
+from yoloslim.config.data import DataParams
+from yoloslim.config.deploy import AscendEvalParams, AscendParams, AtcParams, ExportParams
+from yoloslim.config.prune import PruneParams
+from yoloslim.config.results import EvaluationParams, ReportParams, TrackingParams
+from yoloslim.config.train import BaselineParams, FinetuneParams, Optimizer, PhaseParams, SparseParams, TrainParams
+from yoloslim.errors import ConfigError
+from yoloslim.explain import explain
+
+__all__ = [
+    "AscendEvalParams",
+    "AscendParams",
+    "AtcParams",
+    "BaselineParams",
+    "DataParams",
+    "EvaluationParams",
+    "ExportParams",
+    "FinetuneParams",
+    "Optimizer",
+    "Params",
+    "PhaseParams",
+    "PruneParams",
+    "ReportParams",
+    "Section",
+    "SparseParams",
+    "TrackingParams",
+    "TrainParams",
+    "load_params",
+    "parse_params",
+]
+
+Percent = Annotated[int, Field(ge=0, le=99, description="share of prunable channels to remove, %")]
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: int = Field(0, ge=0)
+    model: str = "yolov5n"
+    imgsz: int = Field(160, ge=32, le=4096, description="side of the network's input, px")
+    percents: tuple[Percent, ...] = (30, 50, 70)
+    data: DataParams = DataParams()
+    train: TrainParams = TrainParams()
+    baseline: BaselineParams = BaselineParams()
+    sparse: SparseParams = SparseParams()
+    prune: PruneParams = PruneParams()
+    finetune: FinetuneParams = FinetuneParams()
+    evaluation: EvaluationParams = EvaluationParams()
+    export: ExportParams = ExportParams()
+    ascend: AscendParams = AscendParams()
+    atc: AtcParams = AtcParams()
+    ascend_eval: AscendEvalParams = AscendEvalParams()
+    report: ReportParams = ReportParams()
+    tracking: TrackingParams = TrackingParams()
+
+    @field_validator("imgsz")
+    @classmethod
+    def _imgsz_fits_strides(cls, value: int) -> int:
+        if value % 32:
+            raise ValueError(f"must be a multiple of 32; nearest are {value // 32 * 32} and {value // 32 * 32 + 32}")
+        return value
+
+    @field_validator("percents")
+    @classmethod
+    def _percents_differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"lists a percent twice: {list(value)}")
+        return value
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        ConfigError: missing file, malformed YAML, unknown key (with its nearest match), value out of range.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; run from the project's folder") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold sections such as `prune:`, not {type(raw).__name__}")
+    return parse_params(raw, str(path))
+
+
+def parse_params(raw: dict[str, Any], origin: str = "params") -> Params:
+    """Check a nested dictionary against the schema.
+
+    Raises:
+        ConfigError: as `load_params`.
+    """
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        problems = "\n".join(f"  {explain(Params, problem)}" for problem in error.errors())
+        raise ConfigError(f"{origin} does not hold up:\n{problems}") from error

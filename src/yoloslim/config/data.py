@@ -1,0 +1,39 @@
+"""Section `data`: where images and boxes come from."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from yoloslim.config.base import Section
+
+
+class DataParams(Section):
+    """Where images and boxes come from."""
+
+    source: Literal["scenes", "voc2007", "voc"] = "scenes"
+    path: str = Field("", description="source voc: folder or tar in VOC layout")
+    imgsz: int = Field(160, ge=32, le=4096, description="source scenes: side of the drawn images, px")
+    train_images: int = Field(1000, ge=1, le=1_000_000)
+    val_images: int = Field(100, ge=1, le=1_000_000)
+    test_images: int = Field(300, ge=1, le=1_000_000)
+    train_set: str = Field("", description="image set to train on; empty: split by shares")
+    val_set: str = ""
+    test_set: str = ""
+    val_share: float = Field(0.1, ge=0, lt=1, description="share of images, when no image sets are named")
+    test_share: float = Field(0.2, ge=0, lt=1, description="share of images, when no image sets are named")
+    min_box_px: float = Field(1.0, ge=0, description="boxes with a side shorter than this are dropped, px")
+    mirrors: tuple[str, ...] = (
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/",
+        "https://pjreddie.com/media/files/",
+    )
+    download_dir: str = "downloads"
+    workers: int = Field(0, ge=0, le=256, description="processes; 0 means one a core")
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _source_is_complete(self) -> "DataParams":
+        if self.source == "voc" and not self.path:
+            raise ValueError("data.source is voc, so data.path must name a folder or tar in VOC layout")
+        if self.val_share + self.test_share >= 1:
+            raise ValueError(f"val_share {self.val_share} + test_share {self.test_share} leave nothing to train on")
+        return self

@@ -1,0 +1,38 @@
+"""Sections of export, compilation and the device."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from yoloslim.config.base import Section
+
+
+class ExportParams(Section):
+    """ONNX export."""
+
+    opset: int = Field(11, ge=11, le=18)
+
+
+class AscendParams(Section):
+    """What both Ascend stages share."""
+
+    require: bool = False
+    aipp_input: Literal["nv12", "rgb"] = "nv12"
+
+
+class AtcParams(Section):
+    """Compilation with Ascend's ATC."""
+
+    soc_version: str = Field("Ascend310", pattern=r"^Ascend[0-9A-Za-z_]+$")
+    precision_mode: Literal[
+        "force_fp16", "allow_fp32_to_fp16", "allow_mix_precision", "must_keep_origin_dtype", "force_fp32"
+    ] = "force_fp16"
+    enable_small_channel: bool = True
+    timeout_s: int = Field(3600, ge=1)
+
+
+class AscendEvalParams(Section):
+    """Evaluation on the device, or on its CPU stand-in."""
+
+    warmup: int = Field(5, ge=0)
+    repeats: int = Field(100, ge=1)

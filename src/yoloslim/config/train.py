@@ -1,0 +1,89 @@
+"""Section `train`, shared by all trainings, and one section for each of them."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from yoloslim.config.base import Section, Unit
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Optimizer = Literal["SGD", "Adam", "AdamW"]
+
+
+class TrainParams(Section):
+    """What all three trainings share."""
+
+    batch: int = Field(32, ge=1, le=4096, description="images a step")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on convolution weights only")
+    schedule: Literal["linear", "cosine"] = "cosine"
+    precision: Precision = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$")
+    threads: int = Field(0, ge=0, le=512, description="CPU threads; 0 leaves torch's choice")
+    ema_decay: float = Field(0.9999, ge=0, lt=1)
+    ema_tau: float = Field(200, gt=0, description="updates after which the decay has risen to 63 %")
+    box_gain: float = Field(0.05, ge=0)
+    obj_gain: float = Field(4.0, ge=0)
+    cls_gain: float = Field(1.5, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    anchor_t: float = Field(4.0, gt=1, description="largest ratio between a box side and its anchor's")
+    auto_anchor: bool = True
+    mosaic: Unit = 0.0
+    close_mosaic: int = Field(0, ge=0, description="last epochs without mosaic and mixup")
+    mixup: Unit = 0.0
+    scale: float = Field(0.3, ge=0, lt=1, description="zoom by 1 - scale to 1 + scale")
+    translate: float = Field(0.1, ge=0, le=0.5, description="shift by this share of the image")
+    degrees: float = Field(0.0, ge=0, le=180)
+    shear: float = Field(0.0, ge=0, lt=45, description="degrees")
+    hsv_h: Unit = 0.015
+    hsv_s: Unit = 0.4
+    hsv_v: Unit = 0.3
+    flip: Unit = 0.5
+    val_every: int = Field(2, ge=1, description="epochs between validations; the last is always validated")
+    patience: int = Field(0, ge=0, description="stop after so many epochs without a better val mAP; 0 never")
+    cache_dir: str = Field(".cache", description="decoded images, and what unfinished trainings resume from")
+
+
+class PhaseParams(Section):
+    """Length, optimizer and learning rate of one training."""
+
+    optimizer: Optimizer = "AdamW"
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum; beta1 of Adam and AdamW")
+    epochs: int = Field(ge=1, le=10_000)
+    lr0: float = Field(gt=0, le=10)
+    lrf: float = Field(gt=0, le=1, description="last learning rate as a share of lr0")
+    warmup_epochs: float = Field(ge=0)
+
+
+class BaselineParams(PhaseParams):
+    """Training from scratch, or from `weights`."""
+
+    epochs: int = Field(18, ge=1, le=10_000)
+    lr0: float = Field(0.004, gt=0, le=10)
+    lrf: float = Field(0.01, gt=0, le=1)
+    warmup_epochs: float = Field(0.5, ge=0)
+    weights: str = Field("", description="model file to start from; empty starts from scratch")
+
+
+class SparseParams(PhaseParams):
+    """Training under the sparsity penalty (Network Slimming, arXiv 1708.06519)."""
+
+    optimizer: Optimizer = "SGD"
+    momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum; beta1 of Adam and AdamW")
+    epochs: int = Field(14, ge=1, le=10_000)
+    lr0: float = Field(0.02, gt=0, le=10)
+    lrf: float = Field(0.05, gt=0, le=1)
+    warmup_epochs: float = Field(0.5, ge=0)
+    rate: float = Field(0.02, ge=0, le=100, description="lambda of the penalty")
+    mode: Literal["subgradient", "proximal"] = "proximal"
+    beta_factor: float = Field(0.0, ge=0, description="penalty on beta as a multiple of rate; the source has 10")
+    recalibrate_images: int = Field(200, ge=0, description="to re-estimate BatchNorm statistics on; 0 leaves them")
+    max_collapse: float = Field(0.7, gt=0, le=1, description="stop when val map50 stays down by this share")
+
+
+class FinetuneParams(PhaseParams):
+    """Training of a pruned model."""
+
+    epochs: int = Field(5, ge=1, le=10_000)
+    lr0: float = Field(0.002, gt=0, le=10)
+    lrf: float = Field(0.05, gt=0, le=1)
+    warmup_epochs: float = Field(0.5, ge=0)
