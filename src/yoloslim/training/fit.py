@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -31,7 +32,20 @@ Validate = Callable[[Detector], Row]
 
 @dataclass
 class State:
-    """What callbacks see: where training is, and its models."""
+    """What callbacks see: where training is, its models, and the step under way.
+
+    Attributes:
+        model: what is trained.
+        ema: its moving average, which is what is measured and kept.
+        epochs: how many there are.
+        epoch: how many are over.
+        step: how many steps are over, of all epochs.
+        lr: learning rate of this step.
+        history: a row an epoch.
+        images: the batch of this step, (B, 3, S, S) in [0, 1], on the training device.
+        heads: what the model made of it, with gradients.
+        autocast: the context in which the model computes, for whoever runs another network beside it.
+    """
 
     model: Detector
     ema: Detector
@@ -40,13 +54,19 @@ class State:
     step: int = 0
     lr: float = 0.0
     history: list[Row] = field(default_factory=list)
+    images: Tensor = field(default_factory=lambda: torch.empty(0))
+    heads: list[Tensor] = field(default_factory=list)
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 class Callback:
     """Rides on the loop; every hook may be left as it is."""
 
+    def start(self, state: State) -> None:
+        """Called once before the first step, after a checkpoint has been restored."""
+
     def extra_loss(self, state: State) -> Tensor | None:
-        """A term added to the loss of this step."""
+        """A term added to the loss of this step, like it summed over the images of the batch."""
         return None
 
     def after_step(self, state: State) -> None:
@@ -114,6 +134,8 @@ def fit(task: Task) -> Fit:
     """
     run = _Run(task)
     run.resume()
+    for callback in task.callbacks:
+        callback.start(run.state)
     while run.state.epoch < task.phase.epochs and not run.out_of_patience():
         run.epoch()
     run.ema.model.load_state_dict(run.kept["weights"])
@@ -159,7 +181,7 @@ class _Run:
         self.loss = DetectionLoss(net.spec, Gains(**_same_fields(Gains, t)), self.device)
         strengths = Augmentation(**_same_fields(Augmentation, t))
         self.augmenter = Augmenter(task.train_set, strengths, self.device)
-        self.state = State(net, cast(Detector, self.ema.model), task.phase.epochs)
+        self.state = State(net, cast(Detector, self.ema.model), task.phase.epochs, autocast=self.fabric.autocast)
         self.steps_per_epoch = math.ceil(len(task.train_set) / t.batch)
         self.kept: dict[str, Any] = {"epoch": 0, "map50_95": -1.0, "weights": {}}
 
@@ -224,7 +246,8 @@ class _Run:
                 self.optimizer, task.phase, state.step, self.steps_per_epoch, task.train.schedule, task.phase.momentum
             )
             batch = self.augmenter.batch(indices, rng, compose)
-            loss, parts = self.loss(self.net(batch.images), batch.targets)
+            state.images, state.heads = batch.images, self.net(batch.images)
+            loss, parts = self.loss(state.heads, batch.targets)
             self._stop_if_not_finite(loss, parts)
             for callback in task.callbacks:
                 extra = callback.extra_loss(state)

@@ -131,7 +131,7 @@ class DetectionLoss:
             goal = torch.zeros(head.shape[:4], device=head.device)
             if len(found.labels):
                 answer = head[found.image, found.anchor, found.row, found.column].float()
-                iou = complete_iou(_decode(answer, found.anchors), found.boxes)
+                iou = complete_iou(boxes_of(answer, found.anchors), found.boxes)
                 box = box + (1 - iou).mean()
                 # where two boxes claim one prediction the better fit counts, whatever the order
                 place = (found.image, found.anchor, found.row, found.column)
@@ -150,7 +150,7 @@ class DetectionLoss:
         return F.binary_cross_entropy_with_logits(logits, goal)
 
 
-def _decode(answer: Tensor, anchors: Tensor) -> Tensor:
+def boxes_of(answer: Tensor, anchors: Tensor) -> Tensor:
     """Boxes (k, 4) of raw answers (k, 5 + nc), in cells, centre relative to the cell's corner."""
     centre = answer[:, :2].sigmoid() * 2 - 0.5
     sides = (answer[:, 2:4].sigmoid() * 2).square() * anchors

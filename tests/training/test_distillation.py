@@ -1,0 +1,181 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.tiny import shake_norms, tiny_detector
+from tests.training.test_fit import Fuse, assert_same_weights, task, without_clock
+from yoloslim.errors import TrainError
+from yoloslim.models.detector import Detector, resize_to
+from yoloslim.training.distillation import Distillation, OutputTerm, bernoulli_kl, feature_term
+from yoloslim.training.fit import Callback, fit
+from yoloslim.training.loss import DetectionLoss, Gains
+
+GAINS = Gains(box_gain=0.05, obj_gain=1.0, cls_gain=0.5)
+CPU = torch.device("cpu")
+
+
+def taught() -> Detector:
+    """A teacher with opinions."""
+    teacher = tiny_detector(seed=5)
+    shake_norms(teacher)
+    for conv in teacher.model[-1].m:
+        nn.init.normal_(conv.weight, 0, 0.5, generator=torch.Generator().manual_seed(1))
+        conv.bias.data.view(2, -1)[:, 4] += 4
+    return teacher
+
+
+def distillation(output: float = 1.0, feature: float = 1.0, temperature: float = 2.0) -> Distillation:
+    return Distillation(taught(), GAINS, output, feature, temperature)
+
+
+def heads(value: float = -20.0) -> list[Tensor]:
+    return [torch.full((1, 2, side, side, 7), value) for side in (8, 4, 2)]
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def divergence(student: float, teacher: float) -> float:
+    p, q = sigmoid(teacher), sigmoid(student)
+    return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+
+
+def output_term(temperature: float = 1.0) -> OutputTerm:
+    return OutputTerm(DetectionLoss(tiny_detector().spec, GAINS, CPU), temperature)
+
+
+def test_divergence_of_bernoulli_distributions() -> None:
+    found = bernoulli_kl(torch.tensor([0.0, 1.0, -3.0]), torch.tensor([2.0, 1.0, 0.5]))
+    expected = [divergence(0, 2), 0.0, divergence(-3, 0.5)]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-5, atol=1e-7)
+
+
+def test_output_term_by_hand() -> None:
+    """One cell of the coarsest level, 2 x 2 cells of 2 anchors, differs in everything; all others agree.
+
+    The teacher's box has the anchor's sides, (40, 40) px at 32 px a cell; the student's is half as wide and shares
+    its centre: IoU 1/2, no distance; the angles of their diagonals are atan(1/2) and atan(1).
+    """
+    student, teacher = heads(), heads()
+    teacher[2][0, 0, 1, 0] = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 3.0, -2.0])
+    half = math.log(math.sqrt(0.5) / (2 - math.sqrt(0.5)))  # (2 s(half))^2 = 1/2
+    student[2][0, 0, 1, 0] = torch.tensor([0.0, 0.0, half, 0.0, -1.0, 0.5, -1.0])
+
+    shape = 4 / math.pi**2 * (math.atan(0.5) - math.atan(1)) ** 2
+    box = 1 - (0.5 - shape * shape / (1 - 0.5 + shape))
+    classes = 4 * (divergence(0.25, 1.5) + divergence(-0.5, -1.0)) / 2  # temperature 2
+    objectness = 0.4 * divergence(-1, 1) / 8
+    expected = 0.05 * box + 0.5 * 2 / 80 * classes + (64 / 640) ** 2 * objectness
+    assert float(output_term(2.0)(student, teacher)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_cells_count_as_far_as_the_teacher_is_sure() -> None:
+    term, costs = output_term(), []
+    for sure in (30.0, 0.0, -30.0):
+        student, teacher = heads(), heads()
+        for level in (student, teacher):
+            level[0][..., :4] = 0.0
+            level[0][0, 0, 0, 0, 4], level[0][0, 0, 0, 1, 4] = 30.0, sure
+        student[0][0, 0, 0, 1, :4] = 2.0  # wrong only where the teacher is `sure`
+        costs.append(float(term(student, teacher)))
+    assert costs[1] == pytest.approx(costs[0] * (0.5 / 1.5) / (1 / 2), rel=1e-5)
+    assert costs[2] == pytest.approx(0, abs=1e-6)
+
+
+def test_equal_networks_cost_nothing() -> None:
+    same = [torch.randn(2, 2, side, side, 7, generator=torch.Generator().manual_seed(side)) for side in (8, 4, 2)]
+    assert float(output_term()(same, same)) == pytest.approx(0, abs=1e-6)
+    assert float(feature_term(same, same)) == 0
+
+
+def test_teacher_that_sees_nothing_teaches_objectness_alone() -> None:
+    student = heads(0.0)
+    total = sum(balance * divergence(0, -20) for balance in (4.0, 1.0, 0.4))
+    assert float(output_term()(student, heads())) == pytest.approx((64 / 640) ** 2 * total, rel=1e-4)
+
+
+def test_feature_term_by_hand() -> None:
+    """Mean squares over channels: (9, 16) and (16, 9); of length 1: (0.49, 0.87) and (0.87, 0.49)."""
+    student = torch.tensor([[[[3.0, 4.0]]]])
+    teacher = torch.tensor([[[[4.0, 3.0]], [[-4.0, 3.0]]]])
+    expected = 2 * ((16 - 9) / math.hypot(9, 16)) ** 2
+    assert float(feature_term([student], [teacher])) == pytest.approx(expected, rel=1e-6)
+    assert float(feature_term([student, student], [teacher, student])) == pytest.approx(expected / 2, rel=1e-6)
+    assert float(feature_term([7 * student], [teacher])) == pytest.approx(expected, rel=1e-6)
+
+
+def test_gradient_reaches_the_student_and_never_the_teacher() -> None:
+    student = tiny_detector()
+    callback = distillation()
+    before = {name: value.clone() for name, value in callback.teacher.state_dict().items()}
+    fit(task(1, model=student, callbacks=(callback,)))
+    assert all(torch.equal(value, before[name]) for name, value in callback.teacher.state_dict().items())
+    assert all(p.grad is None for p in callback.teacher.parameters())
+    with pytest.raises(AssertionError):
+        assert_same_weights(fit(task(1)).model, fit(task(1, callbacks=(distillation(),))).model)
+
+
+@pytest.mark.parametrize(("output", "feature"), [(1.0, 0.0), (0.0, 1.0)])
+def test_student_comes_nearer_to_its_teacher(output: float, feature: float) -> None:
+    only = {"box_gain": 0, "obj_gain": 0, "cls_gain": 0}
+    still = {"mosaic": 0, "scale": 0, "translate": 0, "hsv_h": 0, "hsv_s": 0, "hsv_v": 0, "flip": 0}
+    phase = task().phase.model_copy(update={"optimizer": "AdamW", "epochs": 25})
+    history = fit(task(train=only | still, phase=phase, callbacks=(distillation(output, feature),))).history
+    name = "distill_output_loss" if output else "distill_feature_loss"
+    assert history[-1][name] < 0.6 * history[0][name]
+    assert ("distill_output_loss" in history[0]) == (output > 0)
+    assert ("distill_feature_loss" in history[0]) == (feature > 0)
+
+
+@pytest.mark.parametrize("stop", [2, 3, 5, 11], ids=lambda s: f"step{s}")
+def test_resumed_run_equals_uninterrupted_run(tmp_path: Path, stop: int) -> None:
+    whole = fit(task(callbacks=(distillation(), Callback())))
+    path = tmp_path / "x.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(task(checkpoint=path, callbacks=(distillation(), Fuse(stop))))
+    resumed = fit(task(checkpoint=path, callbacks=(distillation(), Callback())))
+    assert_same_weights(resumed.model, whole.model)
+    assert without_clock(resumed) == without_clock(whole)
+
+
+def test_teacher_is_no_part_of_a_checkpoint(tmp_path: Path) -> None:
+    fit(task(1, checkpoint=tmp_path / "with.pt", callbacks=(distillation(),)))
+    fit(task(1, checkpoint=tmp_path / "without.pt", callbacks=(Callback(),)))
+    with_teacher, without = ((tmp_path / f"{name}.pt").stat().st_size for name in ("with", "without"))
+    assert abs(with_teacher - without) < 3000
+
+
+def test_student_may_be_narrower_than_its_teacher_and_bf16_agrees_with_fp32() -> None:
+    student = tiny_detector()
+    resize_to(student, {"model.0.conv": (3, 2), "model.0.bn": (2, 2), "model.1.conv": (2, 8)})
+    resize_to(student, {"model.3.cv3.conv": (8, 5), "model.3.cv3.bn": (5, 5), "model.4.conv": (5, 8)})
+    resize_to(student, {"model.6.m.0": (5, 14)})
+    rows = [
+        fit(task(2, model=student, train={"precision": precision}, callbacks=(distillation(),))).history[-1]
+        for precision in ("fp32", "bf16")
+    ]
+    for name in ("distill_output_loss", "distill_feature_loss"):
+        assert rows[0][name] > 0
+        assert rows[1][name] == pytest.approx(rows[0][name], rel=0.05)
+
+
+def test_teacher_of_other_classes_is_refused() -> None:
+    callback = Distillation(tiny_detector(("a", "c")), GAINS)
+    with pytest.raises(TrainError, match=r"has classes \['a', 'c'\], the student \['a', 'b'\].*finetune.distill=none"):
+        fit(task(1, callbacks=(callback,)))
+
+
+def test_weights_that_leave_nothing_are_refused() -> None:
+    with pytest.raises(TrainError, match="both weights 0 does nothing"):
+        distillation(0, 0)
+
+
+def test_single_class_has_no_class_part() -> None:
+    loss = DetectionLoss(tiny_detector(("a",)).spec, GAINS, CPU)
+    student, teacher = ([torch.full((1, 2, side, side, 6), 2.0) for side in (8, 4, 2)] for _ in range(2))
+    student = [level.index_fill(4, torch.tensor([5]), -3.0) for level in student]
+    assert float(OutputTerm(loss)(student, teacher)) == pytest.approx(0, abs=1e-6)
