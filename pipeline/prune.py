@@ -13,7 +13,7 @@ from pipeline.common import MODELS, eval_set, evaluate_model, save_results, spli
 from yoloslim.config import Params
 from yoloslim.data.augment import Augmentation, Augmenter
 from yoloslim.data.trainset import load_train_set
-from yoloslim.deploy.latency import latency_ms
+from yoloslim.deploy.latency import latency_ms, layer_latencies_ms
 from yoloslim.files import write_json
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
@@ -55,6 +55,9 @@ def run(params: Params, percent: int) -> None:
         sample,
         tolerance=p.tolerance,
         scores=taylor(params, sparse) if p.importance == "taylor" else None,
+        layer_costs=layer_latencies_ms(sparse, p.latency_runtime, threads)
+        if p.cost_power and p.cost == "latency"
+        else None,
         measure_ms=lambda model: latency_ms(cast(Detector, model), p.latency_runtime, threads),
     )
     recalibrated = copy.deepcopy(result.model)

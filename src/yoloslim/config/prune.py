@@ -16,7 +16,8 @@ class PruneParams(Section):
     min_channels: int = Field(1, ge=1, description="channels each layer keeps at least")
     layer_keep: Unit = 0.0
     round_to: int = Field(8, ge=1, le=256, description="kept channels are a multiple of this")
-    cost_power: float = Field(0.0, ge=0, le=4, description="score is divided by the channel's FLOPs to this power")
+    cost_power: float = Field(0.0, ge=0, le=4, description="score is divided by the channel's cost to this power")
+    cost: Literal["macs", "latency"] = "macs"
     target_params_m: float | None = Field(None, gt=0)
     target_gflops: float | None = Field(None, gt=0)
     target_latency_ms: float | None = Field(None, gt=0)

@@ -1,8 +1,17 @@
-"""Latency of a model on a named runtime, for searches that ask what a cut would really save."""
+"""Latency of a model, and of each of its convolutions, on a named runtime: what a cut would really save."""
 
+import io
 import tempfile
+import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
 
 from yoloslim.deploy.onnx import export_onnx
 from yoloslim.evaluation.predictor import OnnxPredictor, TorchPredictor
@@ -30,3 +39,71 @@ def latency_ms(model: Detector, runtime: Runtime, threads: int, repeats: int = 3
         manifest = export_onnx(model, Path(folder))
         predictor = OnnxPredictor(Path(folder) / manifest.onnx, manifest, threads)
         return measure_latency(predictor, repeats=repeats)["latency_ms"]
+
+
+def layer_latencies_ms(model: Detector, runtime: Runtime, threads: int, repeats: int = 20) -> dict[str, float]:
+    """Milliseconds of each convolution by itself, batch 1, at the sizes it has inside the network.
+
+    Args:
+        model: on the CPU; unchanged.
+        runtime: what runs the convolutions.
+        threads: CPU threads.
+        repeats: rounds over all convolutions; the fastest call of each counts, being the least disturbed.
+
+    Returns:
+        Module path -> milliseconds, for `prune(layer_costs=...)`.
+    """
+    convolutions = {path: module for path, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    inputs = _inputs_of(model, convolutions)
+    open_layer = _open_torch if runtime == "pytorch" else _open_onnx
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        calls = {path: open_layer(module, inputs[path], threads) for path, module in convolutions.items()}
+        best = dict.fromkeys(calls, float("inf"))
+        for _ in range(repeats):
+            for path, call in calls.items():
+                start = time.perf_counter()
+                call()
+                best[path] = min(best[path], (time.perf_counter() - start) * 1000)
+    finally:
+        torch.set_num_threads(before)
+    return best
+
+
+def _inputs_of(model: Detector, layers: dict[str, nn.Conv2d]) -> dict[str, Tensor]:
+    """What each layer reads in a forward pass of one random image."""
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, args, path=path: seen.__setitem__(path, args[0].detach().clone()))
+        for path, layer in layers.items()
+    ]
+    training = model.training
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.rand(1, 3, model.spec.imgsz, model.spec.imgsz))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def _open_torch(layer: nn.Conv2d, x: Tensor, threads: int) -> Callable[[], object]:
+    def call() -> Tensor:
+        with torch.inference_mode():
+            return layer(x)  # type: ignore[no-any-return]
+
+    return call
+
+
+def _open_onnx(layer: nn.Conv2d, x: Tensor, threads: int) -> Callable[[], object]:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # dynamo=False is deprecated; the new exporter is ten times slower
+        torch.onnx.export(layer, (x.clone(),), buffer, dynamo=False, input_names=["x"])  # type: ignore[arg-type]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
+    feed = {"x": np.ascontiguousarray(x.numpy())}
+    return lambda: session.run(None, feed)

@@ -1,0 +1,206 @@
+"""The whole experiment on one data set, in pieces: `python -m benchmarks.experiment ../shared/data/groceries.tar`.
+
+Dense training; for each scope sparse training, pruning at several percents and finetuning; one more point of scope
+`coupled` that is as fast as `source` at the first percent; and, as a control, a narrower network of the same size as
+`coupled` at the first percent, trained from scratch for as long as the other took in all. One table at the end.
+
+Give the same command again to go on: what is finished is kept, an interrupted training resumes. `--minutes 9` stops by
+itself before a limit of ten.
+"""
+
+import argparse
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pipeline.baseline
+import pipeline.data
+import pipeline.finetune
+import pipeline.prune
+import pipeline.sparse
+import torch
+from pipeline.common import METRICS, MODELS
+from pipeline.training import Training, train
+
+from benchmarks.latency import interleaved
+from yoloslim.config import Params, parse_params
+from yoloslim.files import read_json, write_json
+from yoloslim.models.detector import Detector, count_params
+from yoloslim.models.spec import ModelSpec
+from yoloslim.models.store import load_model
+from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.selection import select_channels
+from yoloslim.pruning.surgery import cut
+
+SCOPES = {"source": 1, "coupled": 8}
+"""Scope -> round_to: the published rules know no rounding."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pack", type=Path, help="folder or tar in VOC layout with image sets train, val and test")
+    parser.add_argument("--work", type=Path, default=Path("experiment"), help="folder of what is finished")
+    parser.add_argument("--model", default="yolov5n")
+    parser.add_argument("--imgsz", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--epochs", type=int, nargs=3, default=(30, 10, 8), metavar=("DENSE", "SPARSE", "FINETUNE"))
+    parser.add_argument("--percents", type=int, nargs="+", default=(50, 70))
+    parser.add_argument("--rate", type=float, default=0.01, help="sparsity penalty")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads that latency is measured with")
+    parser.add_argument("--minutes", type=float, default=0, help="stop after so long; 0 runs to the end")
+    arguments = parser.parse_args()
+    arguments.pack = arguments.pack.resolve()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, arguments.minutes * 60)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    try:
+        with contextlib.chdir(arguments.work):
+            run(arguments)
+            print(table(params_of(arguments, "coupled")))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on")
+
+
+def params_of(arguments: argparse.Namespace, scope: str) -> Params:
+    """The pipeline's parameters for one scope."""
+    dense, sparse, finetune = arguments.epochs
+    return parse_params(
+        {
+            "model": arguments.model,
+            "imgsz": arguments.imgsz,
+            "percents": list(arguments.percents),
+            "data": {
+                "source": "voc",
+                "path": str(arguments.pack),
+                "train_set": "train",
+                "val_set": "val",
+                "test_set": "test",
+            },
+            "train": {
+                "batch": arguments.batch,
+                "mosaic": 0.5,
+                "scale": 0.5,
+                "close_mosaic": 2,
+                "val_every": 5,
+                "cache_dir": str(Path.cwd() / ".cache"),
+            },
+            "baseline": {"epochs": dense, "warmup_epochs": 1},
+            "sparse": {"epochs": sparse, "rate": arguments.rate},
+            "prune": {"scope": scope, "round_to": SCOPES[scope]},
+            "finetune": {"epochs": finetune},
+            "evaluation": {"threads": arguments.threads},
+        }
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """All steps that are not finished yet, in order."""
+    params = {scope: params_of(arguments, scope) for scope in SCOPES}
+    first = arguments.percents[0]
+    once(METRICS / "data.json", lambda: pipeline.data.run(params["source"]))
+    once(METRICS / "baseline.json", lambda: pipeline.baseline.run(params["source"]))
+    for scope, chosen in params.items():
+        with in_scope(scope):
+            once(METRICS / "sparse.json", partial(pipeline.sparse.run, chosen))
+            percents = list(arguments.percents)
+            if scope == "coupled":
+                percents.append(as_fast(chosen, load_model(Path(f"../source/models/prune/{first}/model.safetensors"))))
+            for percent in percents:
+                once(METRICS / f"prune/{percent}.json", partial(pipeline.prune.run, chosen, percent))
+                once(METRICS / f"finetune/{percent}.json", partial(pipeline.finetune.run, chosen, percent))
+    once(METRICS / "control.json", lambda: control(params["coupled"], Path(f"coupled/models/prune/{first}")))
+
+
+def once(result: Path, step: Callable[[], None]) -> None:
+    """Run a step unless its result is there."""
+    if not result.is_file():
+        print(f"== {Path.cwd().name}: {result}", flush=True)
+        step()
+
+
+@contextlib.contextmanager
+def in_scope(scope: str) -> Iterator[None]:
+    """A folder for one scope, which shares the data and the dense model."""
+    folder = Path(scope)
+    for shared in (Path("data"), MODELS / "baseline"):
+        link = folder / shared
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(shared.absolute())
+    with contextlib.chdir(folder):
+        yield
+
+
+def as_fast(params: Params, goal: Detector) -> int:
+    """Percent at which the cut model is as fast as another: bisection over latencies paired turn by turn."""
+    note = Path("as_fast.json")
+    if not note.is_file():
+        sparse = load_model(MODELS / "sparse" / "model.safetensors")
+        labels, low, high = label_channels(sparse), 0, 95
+        while high - low > 1:
+            percent = (low + high) // 2
+            keep = select_channels(sparse, labels, pipeline.prune.request_of(params, percent)).keep
+            pair = {"goal": goal, "cut": cut(sparse, labels, keep, fold=True)}
+            faster = interleaved(pair, params.imgsz, 60, params.evaluation.threads)["cut"].speedup
+            print(f"   coupled {percent} %: {faster:.2f} times as fast", flush=True)
+            low, high = (percent, high) if faster < 1 else (low, percent)
+        write_json(note, {"percent": high})
+    return int(read_json(note)["percent"])
+
+
+def control(params: Params, pruned: Path) -> None:
+    """Train the same architecture, narrowed evenly to the size of a pruned model, for as long as that took in all."""
+    spec, goal = pipeline.baseline.start_model(params).spec, count_params(load_model(pruned / "model.safetensors"))
+    candidates = [narrow(spec, step / 200) for step in range(10, 201)]
+    closest = min(candidates, key=lambda s: abs(count_params(Detector(s)) - goal))
+    torch.manual_seed(params.seed)
+    epochs = params.baseline.epochs + params.sparse.epochs + params.finetune.epochs
+    phase = params.baseline.model_copy(update={"epochs": epochs})
+    train(params, Training("control", phase, choices=(closest.model_dump_json(),)), Detector(closest))
+
+
+def narrow(spec: ModelSpec, share: float) -> ModelSpec:
+    """An architecture with this share of its channels in every layer, in multiples of 2."""
+    layers = [
+        layer.model_copy(update={"channels": max(2, round(layer.channels * share / 2) * 2)})
+        if layer.channels
+        else layer
+        for layer in spec.layers
+    ]
+    return spec.model_copy(update={"name": f"{spec.name}-narrow", "layers": tuple(layers)})
+
+
+def table(params: Params) -> str:
+    """What came out, in Markdown, with latencies of all models timed in turn."""
+    rows = {"dense": Path("metrics/baseline.json"), "narrow, from scratch": Path("metrics/control.json")}
+    for scope in SCOPES:
+        rows[f"{scope}, sparse"] = Path(scope) / "metrics/sparse.json"
+        for path in sorted(Path(scope).glob("metrics/finetune/*.json"), key=lambda p: int(p.stem)):
+            rows[f"{scope} {path.stem} %"] = path
+    models = {
+        name: load_model(Path(str(path.with_suffix("")).replace("metrics", "models")) / "model.safetensors")
+        for name, path in rows.items()
+    }
+    times = interleaved(models, params.imgsz, 200, params.evaluation.threads)
+    lines = [
+        "| model | params M | GFLOPs | mAP50 before finetuning | mAP50 | mAP50-95 | ms (p10-p90) | times as fast |",
+        "|:--|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, path in rows.items():
+        m, t = read_json(path), times[name]
+        pruned = Path(str(path).replace("finetune", "prune"))
+        before = f"{read_json(pruned)['map50']:.3f}" if pruned != path else ""
+        lines.append(
+            f"| {name} | {m['params_m']:.3f} | {m['gflops']:.3f} | {before} | {m['map50']:.3f} | {m['map50_95']:.3f} "
+            f"| {t.median_ms:.2f} ({t.p10_ms:.2f}-{t.p90_ms:.2f}) | {t.speedup:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Latency of several networks in ONNX Runtime, timed in turn so that the noise of a shared machine hits all alike."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from yoloslim.models.detector import Detector, fuse
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one network, and how many times faster than the first it is, paired turn by turn."""
+
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    speedup: float
+
+
+def interleaved(networks: dict[str, Detector], imgsz: int, rounds: int, threads: int) -> dict[str, Latency]:
+    """Time networks as ONNX, batch 1, BatchNorm fused, one call each in turn; the first is the reference."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    x = np.random.default_rng(0).random((1, 3, imgsz, imgsz), dtype=np.float32)
+    sessions = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, network in networks.items():
+            path = str(Path(folder) / "m.onnx")
+            torch.onnx.export(
+                fuse(network), (torch.from_numpy(x),), path, dynamo=False, opset_version=13, input_names=["images"]
+            )
+            sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    warmup, times = 5, np.zeros((rounds + 5, len(sessions)))
+    for turn in range(len(times)):
+        for i, session in enumerate(sessions.values()):
+            start = time.perf_counter()
+            session.run(None, {"images": x})
+            times[turn, i] = (time.perf_counter() - start) * 1000
+    times = times[warmup:]
+    median, p10, p90 = (np.percentile(times, q, axis=0) for q in (50, 10, 90))
+    speedup = np.median(times[:, :1] / times, axis=0)
+    return {name: Latency(median[i], p10[i], p90[i], speedup[i]) for i, name in enumerate(sessions)}
