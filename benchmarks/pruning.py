@@ -5,17 +5,12 @@ BatchNorm fused and timed in one run, one call each in turn, so that noise of a 
 """
 
 import argparse
-import json
-import tempfile
 import time
-from pathlib import Path
 
-import numpy as np
-import onnxruntime
-import torch
 from tests.pruning.recipe import seed_batchnorms
 
-from yoloslim.models.detector import Detector, build_detector, count_macs, count_params, fuse
+from benchmarks.latency import interleaved
+from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
 from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.selection import select_channels
@@ -43,47 +38,28 @@ def main() -> None:
     arguments = parser.parse_args()
     dense = build_detector("yolov5s", tuple(str(i) for i in range(20)), imgsz=IMGSZ).eval()
     seed_batchnorms(dense)
-    networks = {"dense": dense} | {name: pruned(dense, request) for name, request in REQUESTS.items()}
-    times = interleaved_ms(networks, arguments.rounds, arguments.threads)
+    networks, seconds = {"dense": dense}, {}
+    for name, request in REQUESTS.items():
+        start = time.perf_counter()
+        networks[name] = pruned(dense, request)
+        seconds[name] = time.perf_counter() - start
+    times = interleaved(networks, IMGSZ, arguments.rounds, arguments.threads)
+    print("| network | parameters | MACs | s to prune | median ms (p10-p90) | times as fast |")
+    print("|:--|--:|--:|--:|--:|--:|")
     for name, network in networks.items():
-        row = {
-            "network": name,
-            "params_percent": round(100 * count_params(network) / count_params(dense), 1),
-            "macs_percent": round(100 * count_macs(network, IMGSZ) / count_macs(dense, IMGSZ), 1),
-            "median_ms": round(float(np.median(times[name])), 2),
-            "p10_ms": round(float(np.percentile(times[name], 10)), 2),
-            "p90_ms": round(float(np.percentile(times[name], 90)), 2),
-            "speedup": round(float(np.median(np.divide(times["dense"], times[name]))), 2),  # paired, turn by turn
-        }
-        print(json.dumps(row))
+        params = 100 * count_params(network) / count_params(dense)
+        macs = 100 * count_macs(network, IMGSZ) / count_macs(dense, IMGSZ)
+        took, ms = f"{seconds[name]:.2f}" if name in seconds else "", times[name]
+        print(
+            f"| {name} | {params:.1f} % | {macs:.1f} % | {took} | {ms.median_ms:.1f} ({ms.p10_ms:.1f}-{ms.p90_ms:.1f}) "
+            f"| {ms.speedup:.2f} |"
+        )
 
 
 def pruned(dense: Detector, request: PruneRequest) -> Detector:
-    start = time.perf_counter()
+    """Traced, selected, cut and folded."""
     labels = label_channels(dense)
-    small = cut(dense, labels, select_channels(dense, labels, request).keep, fold=True)
-    print(json.dumps({"traced, selected, cut and folded in s": round(time.perf_counter() - start, 3)}))
-    return small
-
-
-def interleaved_ms(networks: dict[str, Detector], rounds: int, threads: int) -> dict[str, list[float]]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    x = torch.rand(1, 3, IMGSZ, IMGSZ)
-    sessions = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, network in networks.items():
-            path = str(Path(folder) / "m.onnx")
-            torch.onnx.export(fuse(network), (x,), path, dynamo=False, opset_version=13, input_names=["images"])
-            sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    times: dict[str, list[float]] = {name: [] for name in networks}
-    for turn in range(rounds + 5):
-        for name, session in sessions.items():
-            start = time.perf_counter()
-            session.run(None, {"images": x.numpy()})
-            if turn >= 5:
-                times[name].append((time.perf_counter() - start) * 1000)
-    return times
+    return cut(dense, labels, select_channels(dense, labels, request).keep, fold=True)
 
 
 if __name__ == "__main__":
