@@ -13,8 +13,8 @@ from yoloslim.data.voc import (
     class_index,
     decode_image,
     half_open,
+    read_image_bytes,
 )
-from yoloslim.errors import DataError
 
 Box = tuple[float, float, float, float]
 
@@ -58,10 +58,7 @@ def inspect_image(path: Path) -> ImageFacts:
     Raises:
         DataError: missing, truncated, or no image.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"image {path} cannot be read: {error.strerror or error}") from error
+    data = read_image_bytes(path)
     pixels = decode_image(data, path)
     height, width = pixels.shape[:2]
     pixels_key = hashlib.sha256(pixels.tobytes() + f"{width}x{height}".encode()).hexdigest()

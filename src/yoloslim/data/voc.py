@@ -201,11 +201,19 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: missing, truncated, or no image.
     """
+    return decode_image(read_image_bytes(path), path)
+
+
+def read_image_bytes(path: Path) -> bytes:
+    """The file as it is.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"image {path} cannot be read: {error.strerror or error}") from error
-    return decode_image(data, path)
 
 
 def decode_image(data: bytes, path: Path) -> NDArray[np.uint8]:
