@@ -1,6 +1,6 @@
 """Sections of export, compilation and the device."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,7 @@ class AtcParams(Section):
     precision_mode: Literal[
         "force_fp16", "allow_fp32_to_fp16", "allow_mix_precision", "must_keep_origin_dtype", "force_fp32"
     ] = "force_fp16"
+    batch_gears: tuple[Annotated[int, Field(ge=1)], ...] = ()
     enable_small_channel: bool = True
     timeout_s: int = Field(3600, ge=1)
 

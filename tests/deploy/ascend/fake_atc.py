@@ -5,6 +5,7 @@ one it checks its options, resolves relative paths from the working folder, appe
 lines after the verdict and exits non-zero on failure.
 """
 
+import json
 import os
 import re
 import sys
@@ -51,9 +52,26 @@ def check(options: dict[str, str]) -> None:
         if item.split(":")[0] not in nodes:
             raise Fault(f"E10016: Opname [{item.split(':')[0]}] specified in [--out_nodes] is not found.")
     config = Path(options["insert_op_conf"]).read_text()
-    height, width = dims.split(",")[2:]
+    batch, _, height, width = dims.split(",")
+    gears = options.get("dynamic_batch_size", "")
+    if gears and batch != "-1":
+        raise Fault("E10031: dynamic batch size needs -1 in [--input_shape].")
+    if gears and not 2 <= len(gears.split(",")) <= 100:
+        raise Fault("E10035: the number of gears must be 2 to 100.")
+    if not gears and batch == "-1":
+        raise Fault("E10011: [--input_shape] has a dim that is not positive.")
     if f"src_image_size_w: {width}" not in config or f"src_image_size_h: {height}" not in config:
         raise Fault("E10052: AIPP configuration is invalid. Reason: size.")
+
+
+def fake_om(options: dict[str, str]) -> bytes:
+    """What the fake `acl` of tests/runner/fakes can run: a line of facts, then the graph as it was."""
+    facts = {
+        "soc_version": options["soc_version"],
+        "aipp_input": "nv12" if "YUV420SP_U8" in Path(options["insert_op_conf"]).read_text() else "rgb",
+        "gears": [int(gear) for gear in options.get("dynamic_batch_size", "").split(",") if gear],
+    }
+    return b"FAKE OM " + json.dumps(facts).encode() + b"\n" + Path(options["model"]).read_bytes()
 
 
 def main() -> int:
@@ -74,7 +92,7 @@ def main() -> int:
         print("Segmentation fault")
         return 139
     if fault != "no-file":
-        Path(options["output"] + ".om").write_bytes(b"" if fault == "empty-file" else b"FAKE OM")
+        Path(options["output"] + ".om").write_bytes(b"" if fault == "empty-file" else fake_om(options))
     if fault == "old-file":
         os.utime(options["output"] + ".om", (0, 0))
     if fault != "silent":

@@ -3,9 +3,10 @@ import re
 import numpy as np
 import pytest
 
-from yoloslim.deploy.ascend.aipp import aipp_config, aipp_twin, from_nv12, to_nv12
+from yoloslim.deploy.ascend.aipp import aipp_config, aipp_twin, device_input
 from yoloslim.deploy.manifest import Head, Manifest
 from yoloslim.errors import DeployError
+from yoloslim.runner.nv12 import from_nv12, to_nv12
 
 MANIFEST = Manifest(
     sha256="0" * 64,
@@ -55,8 +56,7 @@ def test_rgb_configuration_converts_no_colours() -> None:
 
 
 def yuv_pixel(y: int, u: int, v: int) -> list[int]:
-    luma = np.full((1, 2, 2), y, np.uint8)
-    return from_nv12(luma, np.array([[[[u, v]]]], np.uint8))[0, 0, 0].tolist()
+    return from_nv12(np.array([[[y, y], [y, y], [u, v]]], np.uint8))[0, 0, 0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -75,27 +75,25 @@ def test_colour_conversion_of_hand_computed_pixels(yuv: tuple[int, int, int], rg
 
 def test_floor_makes_rgb_at_most_one_darker_than_rounded_jfif() -> None:
     rng = np.random.default_rng(0)
-    luma = rng.integers(0, 256, (4, 32, 32), dtype=np.uint8)
-    chroma = rng.integers(0, 256, (4, 16, 16, 2), dtype=np.uint8)
+    pixels = rng.integers(0, 256, (4, 48, 32), dtype=np.uint8)
+    luma, chroma = pixels[:, :32], pixels[:, 32:].reshape(4, 16, 16, 2)
     wide = chroma.repeat(2, 1).repeat(2, 2).astype(float) - 128
     u, v, y = wide[..., 0], wide[..., 1], luma.astype(float)
     exact = np.stack([y + 1.402 * v, y - 0.344136 * u - 0.714136 * v, y + 1.772 * u], -1)
-    difference = from_nv12(luma, chroma).astype(int) - np.clip(np.rint(exact), 0, 255).astype(int)
+    difference = from_nv12(pixels).astype(int) - np.clip(np.rint(exact), 0, 255).astype(int)
     assert set(np.unique(difference)) <= {-1, 0}
 
 
 def test_chroma_is_the_mean_of_four_pixels_and_luma_is_not() -> None:
     image = np.zeros((1, 2, 2, 3), np.uint8)
     image[0, 0, 0] = [255, 0, 0]
-    luma, chroma = to_nv12(image)
-    assert luma[0].tolist() == [[76, 0], [0, 0]]
-    # A quarter of red's Cb -43.03 and Cr +127.5.
-    assert chroma[0, 0, 0].tolist() == [117, 160]
+    # Luma of red, then a quarter of its Cb -43.03 and Cr +127.5.
+    assert to_nv12(image)[0].tolist() == [[76, 0], [0, 0], [117, 160]]
 
 
 def test_odd_sides_are_refused() -> None:
     with pytest.raises(DeployError, match="not 3 x 2"):
-        to_nv12(np.zeros((1, 2, 3, 3), np.uint8))
+        device_input("nv12", np.zeros((1, 2, 3, 3), np.uint8))
 
 
 def test_rgb_twin_is_float16_arithmetic() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.models import tiny_detector
-from yoloslim.deploy.ascend.atc import AtcOptions, atc_arguments, compile_model, find_atc, load_result
+from yoloslim.deploy.ascend.atc import AtcOptions, atc_arguments, compile_model, load_result
+from yoloslim.deploy.ascend.cann import find_cann
 from yoloslim.deploy.ascend.codes import CAUSES, AtcError, parse_codes
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import export_onnx
@@ -69,7 +70,8 @@ def test_without_atc_the_result_says_so_and_holds_the_command(
     assert "atc is not on the PATH" in caplog.text
     assert load_result(tmp_path / "out") == result
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        *("aipp.cfg", "atc.json", "atc.sh", "manifest.json", "model.onnx")
+        *("aipp.cfg", "atc.json", "atc.sh", "bundle.json", "manifest.json", "mindx", "model.onnx"),
+        *("run.sh", "runner.pyz"),
     ]
 
 
@@ -80,22 +82,66 @@ def test_without_atc_and_required_is_an_error(exported: Path, tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
-def test_an_installed_but_unsourced_toolkit_is_pointed_at(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_atc: None
+def test_an_installed_but_unsourced_toolkit_is_found_and_used(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_atc: Path
 ) -> None:
+    home = tmp_path / "Ascend/ascend-toolkit"
+    (home / "latest/x86_64-linux").mkdir(parents=True)
+    (home / "latest/x86_64-linux/ascend_toolkit_install.info").write_text("package_name=x\nversion=5.0.4\n")
+    (home / "set_env.sh").write_text(
+        f'export PATH="{fake_atc.parent}:$PATH"\nexport ASCEND_TOOLKIT_HOME="{home}/latest"\necho "chatter"\n'
+    )
     monkeypatch.setenv("HOME", str(tmp_path))
-    script = tmp_path / "Ascend/ascend-toolkit/set_env.sh"
-    script.parent.mkdir(parents=True)
-    script.touch()
-    with pytest.raises(DeployError, match=r"source \$HOME/Ascend/ascend-toolkit/set_env\.sh"):
-        compile_model(exported, tmp_path / "out", require=True)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    found = find_cann()
+    assert found is not None
+    assert (found.atc, found.set_env, found.version) == (fake_atc, home / "set_env.sh", "5.0.4")
+    result = compile_model(exported, tmp_path / "out", require=True)
+    assert (result.state, result.cann_version) == ("compiled", "5.0.4")
+
+
+def test_a_runtime_that_cannot_compile_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "Ascend/nnrt").mkdir(parents=True)
+    (tmp_path / "Ascend/nnrt/set_env.sh").write_text("export ASCEND_HOME_PATH=/nowhere\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert find_cann() is None
+    assert "the runtime alone cannot compile" in caplog.text
+
+
+def test_batch_gears_need_an_open_batch(exported: Path) -> None:
+    manifest = load_manifest(exported)
+    with pytest.raises(DeployError, match="fixed at 1; export with a dynamic batch"):
+        atc_arguments(manifest, AtcOptions(batch_gears=(1, 4)))
+    opened = manifest.model_copy(update={"input_shape": (-1, 3, 64, 64)})
+    arguments = atc_arguments(opened, AtcOptions(batch_gears=(4, 1)))
+    assert "--dynamic_batch_size=1,4" in arguments
+    assert "--input_shape=images:-1,3,64,64" in arguments
+    assert "--input_shape=images:1,3,64,64" in atc_arguments(opened, AtcOptions())
+    for gears in ((4,), (1, 1), (0, 2), tuple(range(1, 102))):
+        with pytest.raises(DeployError, match="2 to 100 different"):
+            atc_arguments(opened, AtcOptions(batch_gears=gears))
+
+
+def test_operators_that_the_check_report_refuses_are_named(exported: Path, tmp_path: Path, fake_atc: Path) -> None:
+    report = (
+        '{"op": [{"name": "a", "type": "ai.onnx::13::Resize", "result": "failed", '
+        '"cause": [{"code": 16, "message": "mode cubic"}]}, {"name": "b", "type": "Conv", "result": "success"}]}'
+    )
+    fake_atc.write_text(f"#!/bin/sh\necho '{report}' > check_result.json\necho 'ATC run failed'\nexit 1\n")
+    with pytest.raises(AtcError, match=r"Operators it refused: ai.onnx::13::Resize \(mode cubic\)\."):
+        compile_model(exported, tmp_path / "out")
 
 
 def test_with_atc_the_model_is_compiled(exported: Path, tmp_path: Path, fake_atc: Path) -> None:
-    assert find_atc() == fake_atc
+    found = find_cann()
+    assert found is not None
+    assert found.atc == fake_atc
     result = compile_model(exported, tmp_path / "out", require=True)
     assert (result.state, result.om, result.log) == ("compiled", "model.om", "atc.log")
-    assert (tmp_path / "out/model.om").read_bytes() == b"FAKE OM"
+    assert (tmp_path / "out/model.om").read_bytes().startswith(b"FAKE OM ")
     assert [code.code for code in result.codes] == ["W11001"]
     assert "high-priority" in result.codes[0].message
     assert load_result(tmp_path / "out") == result
@@ -167,13 +213,13 @@ def test_the_script_compiles_a_copied_folder_from_anywhere(
     exported: Path, tmp_path: Path, fake_atc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = os.environ["PATH"]
-    monkeypatch.setattr("yoloslim.deploy.ascend.atc.find_atc", lambda: None)
+    monkeypatch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
     compile_model(exported, tmp_path / "out")
     moved = tmp_path / "moved folder"
     (tmp_path / "out").rename(moved)
     done = subprocess.run([moved / "atc.sh"], cwd="/", env={"PATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
-    assert (moved / "model.om").read_bytes() == b"FAKE OM"
+    assert (moved / "model.om").read_bytes().startswith(b"FAKE OM ")
 
 
 def test_the_script_refuses_a_damaged_graph(exported: Path, tmp_path: Path, fake_atc: Path) -> None:

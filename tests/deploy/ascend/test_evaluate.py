@@ -18,7 +18,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("run")
     export_onnx(tiny_detector(), root / "export")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("yoloslim.deploy.ascend.atc.find_atc", lambda: None)
+        patch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
         compile_model(root / "export", root / "atc")
     return root / "export", root / "atc"
 
@@ -76,7 +76,7 @@ def test_images_letterboxed_another_way_are_refused(folders: tuple[Path, Path]) 
 def test_the_compiled_input_is_the_default(
     folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yoloslim.deploy.ascend.atc.find_atc", lambda: None)
+    monkeypatch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
     compile_model(folders[0], tmp_path / "atc", AtcOptions(aipp_input="rgb"))
     metrics, _ = evaluate_exported(folders[0], tmp_path / "atc", make_set(), repeats=1, warmup=0)
     assert metrics["preprocessing"] == "aipp-twin-rgb"

@@ -1,5 +1,6 @@
 """Compile an exported graph for Ascend chips with Huawei's ATC, or say plainly that it is not here."""
 
+import json
 import logging
 import os
 import shlex
@@ -12,20 +13,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from yoloslim.deploy.ascend.aipp import AippInput, aipp_config
+from yoloslim.deploy.ascend.bundle import RUNNER, source_set_env, write_bundle, write_run_script, write_runner
+from yoloslim.deploy.ascend.cann import Cann, find_cann
 from yoloslim.deploy.ascend.codes import AtcCode, AtcError, parse_codes
+from yoloslim.deploy.ascend.mindx import write_mindx
 from yoloslim.deploy.manifest import MANIFEST_NAME, Manifest, load_manifest
 from yoloslim.errors import DeployError
 from yoloslim.files import atomic_path, read_json, sha256_file, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
-SET_ENV = (
-    "/usr/local/Ascend/ascend-toolkit/set_env.sh",
-    "$HOME/Ascend/ascend-toolkit/set_env.sh",
-    "/usr/local/Ascend/cann/set_env.sh",
-)
-"""Where CANN's installers put the script that brings `atc` onto the PATH."""
-
+_HOW_TO_GET_ATC = "It comes with Huawei's CANN toolkit, which is in none of its usual places: source its set_env.sh."
+_CHECK_REPORT = "check_result.json"
 _SUCCESS = "ATC run success"
 _CLOCK_SLACK_S = 2.0  # file systems round the time of a change
 
@@ -38,6 +37,7 @@ class AtcOptions:
         soc_version: the chip, as `npu-smi info` names it with `Ascend` in front; a model loads on that chip only.
         aipp_input: what the device will be fed.
         precision_mode: arithmetic; `force_fp16` is the compiler's own default.
+        batch_gears: batch sizes the model can switch between while it runs; empty compiles for batch 1.
         enable_small_channel: speeds up convolutions on up to 4 input channels, mostly.
         timeout_s: seconds after which a compilation is stopped.
     """
@@ -45,6 +45,7 @@ class AtcOptions:
     soc_version: str = "Ascend310"
     aipp_input: AippInput = "nv12"
     precision_mode: str = "force_fp16"
+    batch_gears: tuple[int, ...] = ()
     enable_small_channel: bool = True
     timeout_s: int = 3600
 
@@ -63,6 +64,7 @@ class AtcResult:
         onnx_sha256: of the graph it was compiled from.
         soc_version: the chip.
         aipp_input: what the device will be fed.
+        cann_version: of the compiler, empty where it did not run or does not say.
     """
 
     state: Literal["compiled", "not_available"]
@@ -74,23 +76,31 @@ class AtcResult:
     onnx_sha256: str
     soc_version: str
     aipp_input: AippInput
-
-
-def find_atc() -> Path | None:
-    """The compiler on the PATH, if any."""
-    found = shutil.which("atc")
-    return Path(found) if found else None
+    cann_version: str = ""
 
 
 def atc_arguments(manifest: Manifest, options: AtcOptions) -> list[str]:
-    """The compiler's full argument list, for a folder that holds the graph and `aipp.cfg`."""
-    shape = ",".join(map(str, manifest.input_shape))
+    """The compiler's full argument list, for a folder that holds the graph and `aipp.cfg`.
+
+    Raises:
+        DeployError: gears for a graph of fixed batch, or fewer than 2 or more than 100 of them, or one twice.
+    """
+    gears = options.batch_gears
+    if gears and not (2 <= len(gears) <= 100 and len(set(gears)) == len(gears) and min(gears) >= 1):
+        raise DeployError(f"atc.batch_gears={list(gears)}: give 2 to 100 different batch sizes, or none")
+    if gears and manifest.input_shape[0] != -1:
+        raise DeployError(
+            f"atc.batch_gears={list(gears)} needs a graph whose batch is open, and this one is fixed at "
+            f"{manifest.input_shape[0]}; export with a dynamic batch"
+        )
+    shape = ",".join(map(str, (-1 if gears else 1, *manifest.input_shape[1:])))
     return [
         f"--model={manifest.onnx}",
         "--framework=5",  # ONNX
         "--output=model",  # atc appends .om
         "--input_format=NCHW",
         f"--input_shape={manifest.input_name}:{shape}",
+        *([f"--dynamic_batch_size={','.join(map(str, sorted(gears)))}"] if gears else []),
         f"--enable_small_channel={int(options.enable_small_channel)}",
         "--insert_op_conf=aipp.cfg",
         f"--precision_mode={options.precision_mode}",
@@ -120,17 +130,17 @@ def compile_model(
     """
     options = options or AtcOptions()
     manifest = load_manifest(export_dir)
-    compiler = find_atc()
+    compiler = find_cann()
     if compiler is None and require:
-        raise DeployError(f"ascend.require is true, but atc is not on the PATH. {_how_to_get_atc()}")
+        raise DeployError(f"ascend.require is true, but atc is not on the PATH. {_HOW_TO_GET_ATC}")
     argv = ["atc", *atc_arguments(manifest, options)]
-    _fill_folder(export_dir, out_dir, manifest, argv, options)
+    files = _fill_folder(export_dir, out_dir, manifest, argv, options)
     if compiler is None:
         logger.warning(
             "atc is not on the PATH, so nothing was compiled for %s. %s The command is in %s: copy the folder to "
             "a machine with CANN and run it there",
             options.soc_version,
-            _how_to_get_atc(),
+            _HOW_TO_GET_ATC,
             out_dir / "atc.sh",
         )
     codes = _run(compiler, argv, out_dir, options.timeout_s) if compiler else ()
@@ -144,7 +154,10 @@ def compile_model(
         onnx_sha256=manifest.sha256,
         soc_version=options.soc_version,
         aipp_input=options.aipp_input,
+        cann_version=compiler.version if compiler else "",
     )
+    packed = [*files, "model.om"] if compiler else files
+    write_bundle(out_dir, manifest, packed, options.aipp_input, options.soc_version, options.batch_gears)
     write_json(out_dir / "atc.json", asdict(result))
     return result
 
@@ -170,19 +183,25 @@ def load_result(folder: Path) -> AtcResult:
     return result
 
 
-def _fill_folder(export_dir: Path, out_dir: Path, manifest: Manifest, argv: list[str], options: AtcOptions) -> None:
-    """Everything that a compilation needs; results of an earlier one are removed."""
+def _fill_folder(
+    export_dir: Path, out_dir: Path, manifest: Manifest, argv: list[str], options: AtcOptions
+) -> list[str]:
+    """Everything that a compilation and a board need, by name; results of an earlier compilation are removed."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    for stale in ("atc.json", "model.om", "atc.log"):
+    for stale in ("atc.json", "bundle.json", "model.om", "atc.log", _CHECK_REPORT):
         (out_dir / stale).unlink(missing_ok=True)
     for name in (manifest.onnx, MANIFEST_NAME):
         with atomic_path(out_dir / name) as temporary:
             shutil.copyfile(export_dir / name, temporary)
     write_text(out_dir / "aipp.cfg", aipp_config(manifest, options.aipp_input))
     _write_script(out_dir / "atc.sh", argv, manifest, options)
+    write_runner(out_dir / RUNNER)
+    write_run_script(out_dir / "run.sh")
+    mindx = write_mindx(out_dir, manifest, options.aipp_input)
+    return [manifest.onnx, MANIFEST_NAME, "aipp.cfg", "atc.sh", RUNNER, "run.sh", *mindx]
 
 
-def _run(compiler: Path, argv: list[str], folder: Path, timeout_s: int) -> tuple[AtcCode, ...]:
+def _run(compiler: Cann, argv: list[str], folder: Path, timeout_s: int) -> tuple[AtcCode, ...]:
     """Run the compiler in `folder`; success is exit code 0, the success text and a new, non-empty model."""
     log, om = folder / "atc.log", folder / "model.om"
     started = time.time()
@@ -191,15 +210,16 @@ def _run(compiler: Path, argv: list[str], folder: Path, timeout_s: int) -> tuple
         try:
             # Its own session, so that a timeout also ends the kernel compilers that atc starts.
             process = subprocess.Popen(
-                [str(compiler.absolute()), *argv[1:]],
+                [str(compiler.atc.absolute()), *argv[1:]],
                 cwd=folder,
+                env={**compiler.environment, "ASCEND_SLOG_PRINT_TO_STDOUT": "1"},  # the detail log, into ours
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         except OSError as error:
-            raise AtcError(f"{compiler} cannot be started: {error.strerror}") from error
+            raise AtcError(f"{compiler.atc} cannot be started: {error.strerror}") from error
         try:
             status = process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -213,7 +233,7 @@ def _run(compiler: Path, argv: list[str], folder: Path, timeout_s: int) -> tuple
     failure = _failure(status, output, om, started)
     if failure:
         om.unlink(missing_ok=True)
-        raise AtcError(f"{failure}.{_explain(codes, output)} Full output: {log}", codes)
+        raise AtcError(f"{failure}.{_explain(codes, output)}{_parse_failures(folder)} Full output: {log}", codes)
     return codes
 
 
@@ -245,25 +265,38 @@ def _explain(codes: tuple[AtcCode, ...], output: str) -> str:
     return "".join(lines)
 
 
-def _how_to_get_atc() -> str:
-    present = [path for path in SET_ENV if Path(os.path.expandvars(path)).is_file()]
-    if present:
-        return f"CANN seems to be installed: run `source {present[0]}` first."
-    return "It comes with Huawei's CANN toolkit, whose set_env.sh must be sourced."
+def _parse_failures(folder: Path) -> str:
+    """What the compiler's check report says of operators that it could not parse, if it wrote one."""
+    try:
+        report = json.loads((folder / _CHECK_REPORT).read_text(encoding="utf-8"))
+        failed = {
+            str(item["type"]): item for item in _dicts(report) if item.get("result") == "failed" and "type" in item
+        }
+    except (OSError, ValueError):
+        return ""
+    causes = (
+        f"{kind} ({'; '.join(str(cause.get('message', cause)) for cause in _dicts(item.get('cause', [])))})"
+        for kind, item in failed.items()
+    )
+    return f" Operators it refused: {', '.join(causes)}." if failed else ""
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    """All objects anywhere in a JSON value: the report's outer layout differs between versions."""
+    if isinstance(value, dict):
+        return [value, *(found for inner in value.values() for found in _dicts(inner))]
+    return [found for inner in value for found in _dicts(inner)] if isinstance(value, list) else []
 
 
 def _write_script(path: Path, argv: list[str], manifest: Manifest, options: AtcOptions) -> None:
     command = " \\\n    ".join(map(shlex.quote, argv))
-    candidates = " ".join(f'"{candidate}"' for candidate in SET_ENV)
     text = f"""#!/usr/bin/env bash
 # Compiles {manifest.onnx} for {options.soc_version}. Copy this folder to a machine with Huawei's CANN toolkit and run
 # this script there; it writes model.om beside itself.
 set -eo pipefail  # no -u: CANN's set_env.sh reads unset variables
 cd "$(dirname "${{BASH_SOURCE[0]}}")"
 if ! command -v atc >/dev/null; then
-    for env in {candidates}; do
-        if [ -f "$env" ]; then source "$env"; break; fi
-    done
+{source_set_env("    ")}
 fi
 if ! command -v atc >/dev/null; then
     echo "atc not found: install the CANN toolkit, or source its set_env.sh" >&2

@@ -10,6 +10,8 @@ _LINE = re.compile(r"^(E[0-9A-Z]\d{4}|EZ\d{4}|W\d{5}):? (.*)$", re.MULTILINE)
 
 _ENVIRONMENT = "the Python that CANN uses lacks packages or is too new; source set_env.sh and use Python 3.7 to 3.10"
 _OPSET = "the opset is too new for this CANN; export with export.opset=11"
+_FILE = "a file cannot be opened, read, written or parsed; check the disk and that the folder was copied whole"
+_GEARS = "atc.batch_gears must list 2 to 100 different batch sizes"
 _TYPO = "a compiler option has a value of the wrong kind"
 
 CAUSES = {
@@ -28,10 +30,17 @@ CAUSES = {
     "E10016": "a name in --out_nodes or --input_shape is not in the graph; take model and manifest from one export",
     "E10031": "dynamic batch gears without -1 in --input_shape",
     "E10034": "an input with AIPP cannot be fp16; drop --input_fp16_nodes",
-    "E10035": "the number of dynamic gears must be 2 to 100",
+    "E10035": _GEARS,
+    "E10036": _GEARS,
+    "E10037": _GEARS,
+    "E10038": _GEARS,
     "E10052": "the AIPP configuration is invalid; generate it again from the manifest",
     "E13000": "a path is empty",
-    "E13001": "a file cannot be opened; check that the folder was copied whole",
+    "E13001": _FILE,
+    "E13003": _FILE,
+    "E13004": _FILE,
+    "E13005": _FILE,
+    "E13006": _FILE,
     "E10501": "an operator is not registered: unsupported, or ASCEND_OPP_PATH is not set (source set_env.sh)",
     "E16001": "the ONNX file is broken or lacks a node",
     "E16002": _OPSET,

@@ -1,0 +1,93 @@
+"""The folder that goes to a board: model, facts, runner, `run.sh`, MindX files; `bundle.json` holds all checksums."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from yoloslim import runner
+from yoloslim.deploy.ascend.aipp import AippInput
+from yoloslim.deploy.manifest import Manifest
+from yoloslim.files import atomic_path, sha256_file, write_json
+
+RUNNER = "runner.pyz"
+BUNDLE = "bundle.json"
+
+SET_ENV = (
+    "/usr/local/Ascend/ascend-toolkit/set_env.sh",
+    "$HOME/Ascend/ascend-toolkit/set_env.sh",
+    "/usr/local/Ascend/nnrt/set_env.sh",
+    "$HOME/Ascend/nnrt/set_env.sh",
+    "/usr/local/Ascend/cann/set_env.sh",
+)
+"""Where CANN's installers put the script that sets the environment; a board has the runtime (nnrt) only."""
+
+_MAIN = "import sys\n\nfrom yoloslim_runner.__main__ import main\n\nsys.exit(main())\n"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip knows: the same sources give the same bytes
+
+
+def write_runner(path: Path) -> None:
+    """Pack `yoloslim.runner` into one executable archive for `python3 runner.pyz`."""
+    sources = sorted(Path(runner.__file__).parent.glob("*.py"))
+    members = {f"yoloslim_runner/{source.name}": source.read_text(encoding="utf-8") for source in sources}
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in {"__main__.py": _MAIN, **members}.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), text, zipfile.ZIP_DEFLATED)
+
+
+def write_run_script(path: Path) -> None:
+    """Write `run.sh`: the tasks of the bundle, with the environment of CANN."""
+    text = f"""#!/usr/bin/env bash
+# On the board:
+#   bash run.sh detect IMAGE_SET IMAGE_DIR   images with boxes, to image_result/
+#   bash run.sh speed IMAGE_SET IMAGE_DIR    latency of every stage, throughput, memory; writes nothing
+#   bash run.sh eval DATASET                 VOC result files to txt_result/, mAP by VOC2007 and COCO rules
+# IMAGE_SET is a text file with one image name a line, without suffix; DATASET is a folder in VOC layout (VOCdevkit/).
+# BACKEND=onnxruntime runs the graph on the CPU instead; PYTHON names another interpreter.
+set -eo pipefail  # no -u: CANN's set_env.sh reads unset variables
+YOLOSLIM_BUNDLE="$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)"
+export YOLOSLIM_BUNDLE
+export ASCEND_GLOBAL_LOG_LEVEL="${{ASCEND_GLOBAL_LOG_LEVEL:-3}}"  # errors only
+PYTHON="${{PYTHON:-python3}}"
+if ! "$PYTHON" -c 'import acl' 2>/dev/null; then
+{source_set_env("    ")}
+fi
+exec "$PYTHON" "$YOLOSLIM_BUNDLE/{RUNNER}" "$@"
+"""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(0o755)
+
+
+def source_set_env(indent: str = "") -> str:
+    """Shell lines that source the first of `SET_ENV` that is there."""
+    candidates = " ".join(f'"{candidate}"' for candidate in SET_ENV)
+    lines = (f"for env in {candidates}; do", '    if [ -f "$env" ]; then source "$env"; break; fi', "done")
+    return "\n".join(indent + line for line in lines)
+
+
+def write_bundle(
+    folder: Path,
+    manifest: Manifest,
+    files: Sequence[str],
+    aipp_input: AippInput,
+    soc_version: str,
+    gears: Sequence[int],
+) -> None:
+    """Write `bundle.json`: all that the runner must know, and the checksums of `files`, which are in `folder`."""
+    facts = {
+        "version": 1,
+        "graph": manifest.onnx,
+        "input_name": manifest.input_name,
+        "heads": list(manifest.head_names),
+        "imgsz": manifest.imgsz,
+        "classes": list(manifest.classes),
+        "anchors": manifest.anchors,
+        "strides": list(manifest.strides),
+        "letterbox_align": manifest.letterbox_align,
+        "letterbox_fill": manifest.letterbox_fill,
+        "aipp_input": aipp_input,
+        "soc_version": soc_version,
+        "gears": list(gears),
+        "files": {name: sha256_file(folder / name) for name in files},
+    }
+    write_json(folder / BUNDLE, facts)

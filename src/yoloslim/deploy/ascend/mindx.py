@@ -1,0 +1,161 @@
+"""Files for Huawei's MindX SDK (mxVision), generated from the manifest: pipelines, post-processing, class names.
+
+The SDK's post-processor `libyolov3postprocess.so` decodes YOLOv5 under one combination of settings only, wants raw
+logits of rank 5 and assumes that the image lies at the top left of its canvas; `check_mindx` holds files to that.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from yoloslim.deploy.ascend.aipp import AippInput
+from yoloslim.deploy.manifest import Manifest
+from yoloslim.errors import DeployError
+from yoloslim.files import write_text
+
+FOLDER = "mindx"
+TASKS = {"detect": (0.25, 0.25, 0.45), "eval": (0.001, 0.001, 0.6)}
+"""Score, objectness and overlap thresholds by task."""
+
+_LIBRARY = "libyolov3postprocess.so"
+_NAMES = f"{FOLDER}/classes.names"
+_FIXED = {"ANCHOR_DIM": "3", "YOLO_VERSION": "5", "MODEL_TYPE": "2", "FRAMEWORK": "PyTorch"}
+"""The only combination for YOLOv5 that the library accepts; MODEL_TYPE 2 is NCHWC."""
+
+
+def write_mindx(folder: Path, manifest: Manifest, source: AippInput) -> list[str]:
+    """Write `mindx/` for a bundle and check it; paths in it hold when the SDK is started in the bundle's folder.
+
+    Returns:
+        The files, relative to `folder`.
+
+    Raises:
+        DeployError: the model is not what the post-processor decodes.
+    """
+    texts = {_NAMES: "".join(f"{name}\n" for name in manifest.classes)}
+    for task in TASKS:
+        texts[f"{FOLDER}/yolov5_{task}.cfg"] = postprocess_config(manifest, task)
+        texts[f"{FOLDER}/{task}.pipeline"] = json.dumps(pipeline(manifest, task, source), indent=4) + "\n"
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    check_mindx(folder, manifest)
+    return list(texts)
+
+
+def postprocess_config(manifest: Manifest, task: str) -> str:
+    """The post-processor's settings for `detect` or `eval`."""
+    score, objectness, overlap = TASKS[task]
+    biases = [f"{value:g}" for level in manifest.anchors for anchor in level for value in anchor]
+    values = {
+        "CLASS_NUM": len(manifest.classes),
+        "BIASES_NUM": len(biases),
+        "BIASES": ",".join(biases),
+        "SCORE_THRESH": score,
+        "OBJECTNESS_THRESH": objectness,
+        "IOU_THRESH": overlap,
+        "YOLO_TYPE": len(manifest.heads),
+        **_FIXED,
+    }
+    return "".join(f"{key}={value}\n" for key, value in values.items())
+
+
+def pipeline(manifest: Manifest, task: str, source: AippInput) -> dict[str, Any]:
+    """The stream of a task: decode, resize to the top left, infer, post-process, serialise.
+
+    `nv12` decodes and resizes in the chip's own units, `rgb` in OpenCV on its CPU.
+    """
+    on_cpu = {"cvProcessor": "opencv"}
+    decode = {**on_cpu, "outputDataFormat": "RGB"} if source == "rgb" else {}
+    size = str(manifest.imgsz)
+    resize = {"resizeType": "Resizer_KeepAspectRatio_Fit", "resizeHeight": size, "resizeWidth": size}
+    if source == "rgb":
+        fill = str(manifest.letterbox_fill)
+        resize |= {**on_cpu, "paddingColorB": fill, "paddingColorG": fill, "paddingColorR": fill}
+    elements: list[tuple[str, dict[str, str]]] = [
+        ("appsrc", {"blocksize": "409600"}),
+        ("mxpi_imagedecoder", decode),
+        ("mxpi_imageresize", {"dataSource": "mxpi_imagedecoder0", **resize}),
+        ("mxpi_tensorinfer", {"dataSource": "mxpi_imageresize0", "modelPath": "./model.om"}),
+        (
+            "mxpi_objectpostprocessor",
+            {
+                "dataSource": "mxpi_tensorinfer0",
+                "postProcessConfigPath": f"./{FOLDER}/yolov5_{task}.cfg",
+                "labelPath": f"./{_NAMES}",
+                "postProcessLibPath": _LIBRARY,
+            },
+        ),
+        ("mxpi_dataserialize", {"outputDataKeys": "mxpi_objectpostprocessor0"}),
+        ("appsink", {"blocksize": "4096000"}),
+    ]
+    stream: dict[str, Any] = {"stream_config": {"deviceId": "0"}}
+    for i, (factory, props) in enumerate(elements):
+        element: dict[str, Any] = {"factory": factory}
+        if props:
+            element["props"] = props
+        if i + 1 < len(elements):
+            element["next"] = f"{elements[i + 1][0]}0"
+        stream[f"{factory}0"] = element
+    return {task: stream}
+
+
+def check_mindx(folder: Path, manifest: Manifest) -> None:
+    """Hold the MindX files of a bundle, generated or edited, to the rules of the SDK.
+
+    Raises:
+        DeployError: a rule is broken; names the file and the rule.
+    """
+    channels = 5 + len(manifest.classes)
+    for head in manifest.heads:
+        if len(head.shape) != 5 or head.shape[1] * head.shape[4] != 3 * channels:
+            raise DeployError(
+                f"head {head.name} has shape {list(head.shape)}; MindX needs raw logits (1, 3, H, W, {channels}), "
+                f"rank 5, of exactly 3 anchors: export with raw heads"
+            )
+    names = [line for line in (folder / _NAMES).read_text(encoding="utf-8").splitlines() if line]
+    if names != list(manifest.classes) or any(name.startswith("#") for name in names):
+        raise DeployError(
+            f"{folder / _NAMES} must hold the model's {len(manifest.classes)} classes, one a line, in order"
+        )
+    for task in TASKS:
+        _check_config(folder / FOLDER / f"yolov5_{task}.cfg", manifest)
+        _check_pipeline(folder / FOLDER / f"{task}.pipeline", manifest, task)
+
+
+def _check_config(path: Path, manifest: Manifest) -> None:
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    wanted = {**_FIXED, "CLASS_NUM": str(len(manifest.classes)), "YOLO_TYPE": str(len(manifest.heads))}
+    for key, value in wanted.items():
+        if values.get(key) != value:
+            raise DeployError(f"{path}: {key} must be {value}, not {values.get(key, 'missing')}, for this model")
+    biases = [float(value) for value in values.get("BIASES", "").split(",") if value]
+    anchors = [value for level in manifest.anchors for anchor in level for value in anchor]
+    # The library holds them as text; six digits are what is written.
+    same = len(biases) == len(anchors) and all(
+        abs(b - a) <= 1e-5 * abs(a) for b, a in zip(biases, anchors, strict=True)
+    )
+    if not same or values.get("BIASES_NUM") != str(len(biases)):
+        raise DeployError(
+            f"{path}: BIASES must be the model's {len(anchors)} anchor sides, and BIASES_NUM their number"
+        )
+    for key in ("SCORE_THRESH", "OBJECTNESS_THRESH", "IOU_THRESH"):
+        if not 0 <= float(values.get(key, "nan")) <= 1:
+            raise DeployError(f"{path}: {key} must be a number from 0 to 1, not {values.get(key, 'missing')}")
+
+
+def _check_pipeline(path: Path, manifest: Manifest, task: str) -> None:
+    stream = json.loads(path.read_text(encoding="utf-8"))[task]
+    resize = stream["mxpi_imageresize0"]["props"]
+    if resize.get("resizeType") != "Resizer_KeepAspectRatio_Fit" or resize.get("paddingType") is not None:
+        raise DeployError(
+            f"{path}: images must lie at the top left (resizeType Resizer_KeepAspectRatio_Fit, no paddingType): the "
+            "post-processor never subtracts an offset, so centred images give shifted boxes"
+        )
+    if (resize["resizeWidth"], resize["resizeHeight"]) != (str(manifest.imgsz), str(manifest.imgsz)):
+        raise DeployError(f"{path}: resizeWidth and resizeHeight must be {manifest.imgsz}, the model's input")
+    if stream["mxpi_objectpostprocessor0"]["props"]["postProcessLibPath"].rsplit("/", 1)[-1] != _LIBRARY:
+        raise DeployError(f"{path}: postProcessLibPath must name {_LIBRARY}")
+    loose = [k for name, e in stream.items() for k, v in e.get("props", {}).items() if not isinstance(v, str)]
+    if loose:
+        raise DeployError(f"{path}: the SDK takes strings only; {', '.join(loose)} is none")

@@ -1,0 +1,131 @@
+"""Command line of the runner: `detect`, `speed` and `eval` for people, `job` and `probe` for the desk."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import RunnerError
+from .job import run_job, say
+from .model import LABELS, BoardPipeline
+from .pictures import draw_boxes, write_picture
+from .scores import mean_average_precision
+from .tasks import detections, measure, speed_lines
+from .voc import find_dataset, image_set_of, read_image_set, read_truth, write_results
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; the exit status is 0 only if it did what it says."""
+    options = _parser().parse_args(argv)
+    try:
+        options.run(options)
+    except RunnerError as error:
+        if options.command == "job":
+            say(error={"kind": error.kind, "message": str(error)})
+        else:
+            sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def detect(options: Any) -> None:
+    """Write the images with boxes to image_result/."""
+    pipeline = _pipeline(options, {"conf_thres": options.conf, "iou_thres": options.iou, "multi_label": False})
+    count = 0
+    for path, image, rows in detections(pipeline, read_image_set(options.image_set, options.image_dir)):
+        write_picture(Path("image_result") / path.name, draw_boxes(image, rows, pipeline.classes))
+        count += 1
+    print(f"{count} images with boxes in image_result/, found on {pipeline.backend}")
+
+
+def speed(options: Any) -> None:
+    """Print how long every stage takes."""
+    paths = read_image_set(options.image_set, options.image_dir)
+    print("\n".join(speed_lines(measure(_pipeline(options, {}), paths))))
+
+
+def evaluate(options: Any) -> None:
+    """Write result files to txt_result/ and print the mean average precision."""
+    dataset = find_dataset(options.dataset)
+    paths = read_image_set(image_set_of(dataset, options.image_set), dataset / "JPEGImages")
+    pipeline = _pipeline(options, {})
+    truth = [read_truth(dataset / "Annotations" / (path.stem + ".xml"), pipeline.classes) for path in paths]
+    found = [rows for _, _, rows in detections(pipeline, paths)]
+    write_results(Path("txt_result"), options.image_set, pipeline.classes, [path.stem for path in paths], found)
+    for name, value in mean_average_precision(truth, found, len(pipeline.classes)).items():
+        print(f"{name:12} {value:.4f}")
+    print(f"{len(paths)} images on {pipeline.backend}; result files in txt_result/")
+
+
+def probe(_: Any) -> None:
+    """Say what this machine has, as one line of JSON."""
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+    }
+    facts["free_bytes"] = shutil.disk_usage(".").free
+    facts["acl"], facts["devices"] = _acl_devices()
+    facts["cann"] = os.environ.get("ASCEND_TOOLKIT_HOME", os.environ.get("ASCEND_HOME_PATH", ""))
+    facts["chip"] = _chip()
+    say(probe=facts)
+
+
+def _acl_devices() -> tuple[str, int]:
+    try:
+        import acl
+
+        count, code = acl.rt.get_device_count()
+    except Exception as error:  # a broken installation may raise anything; it is what we want to know
+        return str(error) or type(error).__name__, 0
+    return ("ok" if code == 0 else f"acl.rt.get_device_count returned {code}"), count
+
+
+def _chip() -> str:
+    """The chip's name as `atc --soc_version` wants it, from the table that npu-smi prints; empty if unknown."""
+    try:
+        done = subprocess.run(["npu-smi", "info"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    words = done.stdout.decode("utf-8", "replace").replace("|", " ").split()
+    return next(("Ascend" + word for word in words if word.startswith("310")), "")
+
+
+def _pipeline(options: Any, changes: dict[str, Any]) -> BoardPipeline:
+    return BoardPipeline(Path(os.environ.get("YOLOSLIM_BUNDLE", ".")), options.backend, changes)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="run.sh", description=__doc__)
+    parser.add_argument("--backend", choices=sorted(LABELS), default=os.environ.get("BACKEND", "acl"))
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.required = True
+    for name, function in (("detect", detect), ("speed", speed)):
+        command = commands.add_parser(name, help=function.__doc__)
+        command.add_argument("image_set", type=Path, help="text file: one image name a line, without suffix")
+        command.add_argument("image_dir", type=Path, help="where these images are")
+        command.set_defaults(run=function)
+        if name == "detect":
+            command.add_argument("--conf", type=float, default=0.25, help="lowest score that is drawn")
+            command.add_argument("--iou", type=float, default=0.45, help="overlap above which the worse box goes")
+    command = commands.add_parser("eval", help=evaluate.__doc__)
+    command.add_argument("dataset", type=Path, help="data set in VOC layout, such as VOCdevkit/")
+    command.add_argument("--image-set", default="test", help="name of a file in ImageSets/Main")
+    command.set_defaults(run=evaluate)
+    command = commands.add_parser("job", help="evaluate the pixels that were sent, and go on where it was stopped")
+    command.add_argument("folder", type=Path)
+    command.set_defaults(run=lambda options: run_job(options.folder))
+    commands.add_parser("probe", help=probe.__doc__).set_defaults(run=probe)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""A deployed model in the folder of its bundle: the compiled one on an Ascend chip, or its graph in ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import heads as decoding
+from . import nv12
+from .acl_session import AclSession
+from .errors import RunnerError
+from .pictures import letterbox, read_picture
+from .tasks import Pipeline
+
+LABELS = {"acl": "ascend-acl", "onnxruntime": "onnxruntime-cpu"}
+"""Backends, and what their results are labelled with: nothing that ran on a CPU is called Ascend."""
+
+
+class OnnxSession:
+    """The graph behind an emulated AIPP, in ONNX Runtime; takes the same bytes as the compiled model."""
+
+    def __init__(self, path: str, bundle: dict[str, Any], threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise RunnerError(
+                "device", f"Python cannot import onnxruntime ({error}): pip3 install onnxruntime"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
+            raise RunnerError("model", f"ONNX Runtime cannot load {path}: {error}") from error
+        self._input, self._heads = bundle["input_name"], bundle["heads"]
+        self._size, self._source = bundle["imgsz"], bundle["aipp_input"]
+
+    def infer(self, images: np.ndarray) -> list[np.ndarray]:
+        """Heads of one image a row, in the layout that AIPP would be fed."""
+        size = self._size
+        if self._source == "nv12":
+            images = nv12.from_nv12(images.reshape(-1, size * 3 // 2, size))
+        pixels = nv12.scale(images.reshape(-1, size, size, 3))
+        return list(self._session.run(self._heads, {self._input: pixels}))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def open_session(folder: Path, bundle: dict[str, Any], backend: str, threads: int = 0) -> Any:
+    """The model of a bundle, ready to run.
+
+    Args:
+        folder: where it lies.
+        bundle: what `load_bundle` read there.
+        backend: one of `LABELS`.
+        threads: CPU threads of ONNX Runtime; 0 takes all cores.
+
+    Raises:
+        RunnerError: the model or the runtime is missing.
+        AclError: the device refused.
+    """
+    name = "model.om" if backend == "acl" else bundle["graph"]
+    path = folder / name
+    if not path.is_file():
+        way = "compile the model first (atc.sh in the same folder)" if backend == "acl" else "copy the bundle again"
+        raise RunnerError("model", f"{path} is missing: {way}")
+    if backend == "acl":
+        return AclSession(str(path), gears=tuple(bundle["gears"]))
+    return OnnxSession(str(path), bundle, threads or os.cpu_count() or 1)
+
+
+def load_bundle(folder: Path) -> dict[str, Any]:
+    """What a bundle says about its model: `bundle.json`, with no file of it changed.
+
+    Raises:
+        RunnerError: it cannot be read, or a file is missing or not the one that was packed.
+    """
+    path = folder / "bundle.json"
+    try:
+        bundle = json.loads(path.read_text(encoding="utf-8"))
+        if bundle["version"] != 1:
+            raise RunnerError("model", "{} has version {}, this runner reads 1".format(path, bundle["version"]))
+        files = dict(bundle["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunnerError("model", f"{path} cannot be read ({error}): copy the bundle again") from error
+    check_files(folder, files)
+    return bundle  # type: ignore[no-any-return]
+
+
+def check_files(folder: Path, files: dict[str, str]) -> None:
+    """Make sure that every file has the sha256 that it should have.
+
+    Raises:
+        RunnerError: one has not; `kind` is `changed`.
+    """
+    for name, wanted in files.items():
+        digest = hashlib.sha256()
+        try:
+            with (folder / name).open("rb") as stream:
+                for block in iter(lambda: stream.read(1 << 20), b""):
+                    digest.update(block)
+        except OSError as error:
+            raise RunnerError("changed", f"{name} of the bundle is missing: {error.strerror}") from error
+        if digest.hexdigest() != wanted:
+            message = "%s of the bundle is not the file that was packed: it changed on its way; copy the bundle again"
+            raise RunnerError("changed", message % name)
+
+
+class BoardPipeline(Pipeline):
+    """The four steps with what a bundle holds."""
+
+    def __init__(self, folder: Path, backend: str, options: dict[str, Any]) -> None:
+        self._bundle = load_bundle(folder)
+        self._options = dict(decoding.DEFAULTS, **options)
+        self.backend, self.classes = LABELS[backend], self._bundle["classes"]
+        self._session = open_session(folder, self._bundle, backend)
+
+    def read(self, path: Path) -> np.ndarray:
+        """See `Pipeline.read`."""
+        return read_picture(path)
+
+    def prepare(self, image: np.ndarray) -> tuple[np.ndarray, Any]:
+        """See `Pipeline.prepare`; the canvas is already in the layout that AIPP is fed."""
+        b = self._bundle
+        canvas, place = letterbox(image, b["imgsz"], b["letterbox_align"], b["letterbox_fill"])
+        return nv12.to_nv12(canvas[None])[0] if b["aipp_input"] == "nv12" else canvas, place
+
+    def infer(self, canvas: np.ndarray) -> list[np.ndarray]:
+        """See `Pipeline.infer`."""
+        return self._session.infer(canvas[None])  # type: ignore[no-any-return]
+
+    def find(self, heads: Sequence[np.ndarray], place: Any) -> np.ndarray:
+        """See `Pipeline.find`."""
+        rows = decoding.find(heads, self._bundle["anchors"], self._bundle["strides"], self._options)
+        return place.to_image(rows)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Give the device back."""
+        self._session.close()

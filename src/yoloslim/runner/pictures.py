@@ -1,0 +1,166 @@
+"""Reading, letterboxing, drawing and writing pictures with OpenCV or, without it, Pillow.
+
+Grey, palette, CMYK, alpha and 16-bit pictures are read as 8-bit RGB. An EXIF orientation is ignored: boxes belong to
+the pixels as stored, as in VOC's own tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import RunnerError
+
+cv2: Any
+try:
+    import cv2
+except ImportError:  # the board's Python may have Pillow only, or neither
+    cv2 = None
+
+FILL = 114
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+_COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))
+"""RGB, told apart by colour-blind people too (Okabe and Ito)."""
+
+
+class Placement:
+    """Where an image lies on its square canvas: `scale` canvas pixels per image pixel, padding `left` and `top`."""
+
+    def __init__(self, width: int, height: int, imgsz: int, align: str) -> None:
+        self.width, self.height = width, height
+        self.scale = imgsz / max(width, height)
+        self.inner = max(1, round(width * self.scale)), max(1, round(height * self.scale))
+        centred = align == "center"
+        self.left = (imgsz - self.inner[0]) // 2 if centred else 0
+        self.top = (imgsz - self.inner[1]) // 2 if centred else 0
+
+    def to_image(self, rows: np.ndarray) -> np.ndarray:
+        """Detections (n, 6) from canvas to image pixels, clipped; those that lie wholly in the padding are left out."""
+        offset = np.array([self.left, self.top] * 2, np.float32)
+        limit = np.array([self.width, self.height] * 2, np.float32)
+        boxes = np.clip((rows[:, :4] - offset) / np.float32(self.scale), 0, limit)
+        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        found: np.ndarray = np.concatenate([boxes, rows[:, 4:]], axis=1).astype(np.float32)[inside]
+        return found
+
+
+def letterbox(image: np.ndarray, imgsz: int, align: str, fill: int = FILL) -> tuple[np.ndarray, Placement]:
+    """Resize an image (H, W, 3) to fit a square canvas and pad the rest with `fill`."""
+    place = Placement(image.shape[1], image.shape[0], imgsz, align)
+    if place.inner != (place.width, place.height):
+        image = _resize(image, place.inner, shrinks=place.scale < 1)
+    canvas = np.full((imgsz, imgsz, 3), fill, np.uint8)
+    canvas[place.top : place.top + place.inner[1], place.left : place.left + place.inner[0]] = image
+    return canvas, place
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Decode a file to RGB (H, W, 3).
+
+    Raises:
+        RunnerError: missing, truncated, no picture, or there is nothing to decode it with.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RunnerError("image", f"image {path} cannot be read: {error.strerror or error}") from error
+    if data[:3] == b"\xff\xd8\xff" and b"\xff\xd9" not in data[-65536:]:
+        raise RunnerError("image", f"image {path} is a truncated JPEG ({len(data)} bytes, no end marker)")
+    image = _decode(data)
+    if image is None:
+        raise RunnerError("image", f"image {path} ({len(data)} bytes) is no picture that can be decoded")
+    return image
+
+
+def write_picture(path: Path, image: np.ndarray) -> None:
+    """Write RGB (H, W, 3) as the file name's suffix says.
+
+    Raises:
+        RunnerError: the disk refused.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if cv2 is not None:
+            done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            assert done
+            path.write_bytes(data.tobytes())
+        else:
+            _pillow().fromarray(image).save(str(path))
+    except OSError as error:
+        raise RunnerError("disk", f"cannot write {path}: {error.strerror or error}") from error
+
+
+def draw_boxes(image: np.ndarray, rows: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """A copy of an RGB image with detections (n, 6) and their names drawn in."""
+    image = np.ascontiguousarray(image).copy()
+    line = max(1, round(max(image.shape[:2]) / 400))
+    for row in rows[::-1]:  # the best on top
+        x0, y0, x1, y1 = (round(float(v)) for v in row[:4])
+        label = int(row[5])
+        colour = _COLOURS[label % len(_COLOURS)]
+        for area in (
+            (slice(y0, y0 + line), slice(x0, x1)),
+            (slice(max(y1 - line, 0), y1), slice(x0, x1)),
+            (slice(y0, y1), slice(x0, x0 + line)),
+            (slice(y0, y1), slice(max(x1 - line, 0), x1)),
+        ):
+            image[area] = colour
+        image = _write_text(image, f"{classes[label]} {row[4]:.2f}", x0, y0, colour)
+    return image
+
+
+def _write_text(image: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int, int]) -> np.ndarray:
+    """White text on a coloured plate above (x, y), moved into the image where it would stick out."""
+    height, width = image.shape[:2]
+    if cv2 is not None:
+        size = max(0.35, max(height, width) / 1400)
+        (wide, tall), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    else:
+        draw = _pillow("ImageDraw")
+        wide, tall, below = 6 * len(text), 9, 3
+    x, y = max(0, min(x, width - wide)), max(tall + below, y)
+    image[y - tall - below : y, x : x + wide] = colour
+    if cv2 is not None:
+        cv2.putText(image, text, (x, y - below), cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 1, cv2.LINE_AA)
+        return image
+    picture = _pillow().fromarray(image)
+    draw.Draw(picture).text((x, y - tall - below), text.encode("latin-1", "replace").decode("latin-1"), (255,) * 3)
+    return np.array(picture)
+
+
+def _resize(image: np.ndarray, size: tuple[int, int], shrinks: bool) -> np.ndarray:
+    if cv2 is not None:
+        resized: np.ndarray = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        return resized
+    pillow = _pillow()
+    return np.array(pillow.fromarray(image).resize(size, pillow.BOX if shrinks else pillow.BILINEAR))
+
+
+def _decode(data: bytes) -> np.ndarray | None:
+    if cv2 is not None:
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    from io import BytesIO
+
+    try:
+        return np.array(_pillow().open(BytesIO(data)).convert("RGB"))
+    except (OSError, ValueError, SyntaxError):  # Pillow's ways to say that it cannot
+        return None
+
+
+def _pillow(module: str = "Image") -> Any:
+    try:
+        import importlib
+
+        return importlib.import_module("PIL." + module)
+    except ImportError as error:
+        raise RunnerError(
+            "device",
+            "this Python has neither cv2 nor PIL to handle pictures; install one (`apt-get install python3-opencv` "
+            "or `pip3 install pillow`), or evaluate over SSH, which sends ready-made pixels",
+        ) from error

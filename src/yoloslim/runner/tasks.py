@@ -1,0 +1,136 @@
+"""What `detect`, `speed` and `eval` do, on a board and on a desk alike, over any pipeline from file to detections."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STAGES = ("decode", "resize", "inference", "postprocess", "end_to_end")
+QUANTILES = (50, 90, 99)
+_AHEAD = 8
+"""Images decoded ahead of the one that is being run."""
+
+
+class Pipeline:
+    """From an image file to its detections, in four steps; what a runtime must bring to run the tasks.
+
+    Attributes:
+        backend: runtime and device that every number is labelled with.
+        classes: names, by label.
+    """
+
+    backend: str
+    classes: Sequence[str]
+
+    def read(self, path: Path) -> np.ndarray:
+        """The file as RGB (H, W, 3)."""
+        raise NotImplementedError
+
+    def prepare(self, image: np.ndarray) -> tuple[np.ndarray, Any]:
+        """The letterboxed canvas (S, S, 3), and where the image lies on it."""
+        raise NotImplementedError
+
+    def infer(self, canvas: np.ndarray) -> list[np.ndarray]:
+        """Raw heads (1, anchors, H, W, 5 + classes) of one canvas."""
+        raise NotImplementedError
+
+    def find(self, heads: list[np.ndarray], place: Any) -> np.ndarray:
+        """Detections (n, 6) in pixels of the image: `xyxy`, score, class; best first."""
+        raise NotImplementedError
+
+
+def detections(pipeline: Pipeline, paths: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
+    """Every file with its image and its detections (n, 6), in order; files are decoded ahead in threads."""
+
+    def load(path: Path) -> tuple[np.ndarray, np.ndarray, Any]:
+        image = pipeline.read(path)
+        return (image, *pipeline.prepare(image))
+
+    with ThreadPoolExecutor(2) as pool:
+        for path, (image, canvas, place) in _ahead(pool, load, paths):
+            yield path, image, pipeline.find(pipeline.infer(canvas), place)
+
+
+def measure(pipeline: Pipeline, paths: Sequence[Path], warmup: int = 5) -> dict[str, Any]:
+    """Time every stage, image by image, one after the other; nothing is written.
+
+    Args:
+        pipeline: what to time.
+        paths: image files, at least one.
+        warmup: whole passes over the first image before the clock starts.
+
+    Returns:
+        `images`; `stages`: stage -> {p50, p90, p99} in milliseconds; latency_ms and latency_p90_ms of the inference;
+        `fps`, images a second end to end; `fps_inference`; `peak_memory_mb` of the process, 1e6 bytes; `backend`.
+    """
+    for _ in range(warmup):
+        _timed(pipeline, paths[0])
+    times = np.array([_timed(pipeline, path) for path in paths])
+    stages = {name: {f"p{q}": float(np.percentile(times[:, i], q)) for q in QUANTILES} for i, name in enumerate(STAGES)}
+    totals = times.sum(axis=0)
+    return {
+        "backend": pipeline.backend,
+        "images": len(paths),
+        "stages": stages,
+        "latency_ms": stages["inference"]["p50"],
+        "latency_p90_ms": stages["inference"]["p90"],
+        "fps": 1e3 * len(paths) / float(totals[-1]),
+        "fps_inference": 1e3 * len(paths) / float(totals[STAGES.index("inference")]),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def speed_lines(result: dict[str, Any]) -> list[str]:
+    """What `measure` returned, as lines for a terminal."""
+    lines = [f"{result['images']} images, one at a time, on {result['backend']}"]
+    lines.append(f"{'ms':12}" + "".join(f"{f'p{q}':>9}" for q in QUANTILES))
+    for name in STAGES:
+        stage = result["stages"][name]
+        lines.append(f"{name.replace('_', '-'):12}" + "".join(f"{stage[f'p{q}']:9.2f}" for q in QUANTILES))
+    lines.append(
+        "throughput: {:.1f} images/s end to end, {:.1f} inference alone".format(result["fps"], result["fps_inference"])
+    )
+    lines.append("peak memory: {:.0f} MB".format(result["peak_memory_mb"]))
+    return lines
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has held, 1e6 bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _timed(pipeline: Pipeline, path: Path) -> list[float]:
+    """Milliseconds of every stage of one image."""
+    clock = [time.perf_counter()]
+    image = pipeline.read(path)
+    clock.append(time.perf_counter())
+    canvas, place = pipeline.prepare(image)
+    clock.append(time.perf_counter())
+    heads = pipeline.infer(canvas)
+    clock.append(time.perf_counter())
+    pipeline.find(heads, place)
+    clock.append(time.perf_counter())
+    return [1e3 * (b - a) for a, b in zip(clock, clock[1:])] + [1e3 * (clock[-1] - clock[0])]
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Path], Any], items: Iterable[Path]
+) -> Iterator[tuple[Path, Any]]:
+    """`function` of every item, in order, with a bounded number of them computed ahead."""
+    waiting: deque[tuple[Path, Any]] = deque()
+    for item in items:
+        waiting.append((item, pool.submit(function, item)))
+        if len(waiting) > _AHEAD:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    for first, future in waiting:
+        yield first, future.result()

@@ -1,0 +1,142 @@
+"""Pascal VOC files on both sides: image sets, annotations, and result files as VOC's own tools read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from .errors import RunnerError
+from .pictures import SUFFIXES
+
+
+def read_image_set(image_set: Path, image_dir: Path | None = None) -> list[Path]:
+    """The images that a list names, one a line: names without suffix as in VOC, or paths.
+
+    A second column, as in VOC's per-class lists, is ignored. Relative names are looked up in `image_dir`; without it,
+    beside the list.
+
+    Raises:
+        RunnerError: the list cannot be read or is empty, or an image is missing.
+    """
+    try:
+        lines = image_set.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunnerError("data", f"image set {image_set} cannot be read: {error}") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise RunnerError("data", f"image set {image_set} names no image")
+    folder = image_set.parent if image_dir is None else image_dir
+    return [_find_image(folder, name, image_set) for name in names]
+
+
+def find_dataset(path: Path) -> Path:
+    """The folder that holds JPEGImages: `path` itself, or the only one below it that does (VOCdevkit/VOC2007).
+
+    Raises:
+        RunnerError: none, or several.
+    """
+    if (path / "JPEGImages").is_dir():
+        return path
+    below = sorted(p.parent for p in path.glob("*/JPEGImages")) if path.is_dir() else []
+    if len(below) != 1:
+        found = ", ".join(p.name for p in below) or "no folder with JPEGImages"
+        raise RunnerError("data", f"{path} is no single data set in VOC layout: it holds {found}")
+    return below[0]
+
+
+def image_set_of(dataset: Path, name: str) -> Path:
+    """The file of an image set.
+
+    Raises:
+        RunnerError: there is none of that name.
+    """
+    path = dataset / "ImageSets" / "Main" / (name + ".txt")
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
+        raise RunnerError("data", f"{path} is missing; image sets there: {there}")
+    return path
+
+
+class Truth:
+    """The objects of one image: `boxes` (n, 4) `xyxy`, 0-based and half-open, `labels` (n,), `difficult` (n,)."""
+
+    def __init__(self, boxes: np.ndarray, labels: np.ndarray, difficult: np.ndarray) -> None:
+        self.boxes = boxes.reshape(-1, 4).astype(np.float64)
+        self.labels, self.difficult = labels.astype(np.int64), difficult.astype(np.bool_)
+
+
+def read_truth(path: Path, classes: Sequence[str]) -> Truth:
+    """Read an annotation.
+
+    Raises:
+        RunnerError: missing, malformed, or a class that the model does not know.
+    """
+    try:
+        data = path.read_bytes()
+        if b"<!ENTITY" in data:
+            raise RunnerError("data", f"{path} defines XML entities, which no annotation needs")
+        boxes, labels, difficult = [], [], []
+        for item in ElementTree.fromstring(data).findall("object"):
+            name = (item.findtext("name") or "").strip()
+            if name not in classes:
+                raise RunnerError("data", f"{path} names the class {name!r}, which the model does not know")
+            xmin, ymin, xmax, ymax = (
+                float(item.findtext("bndbox/" + k) or "") for k in ("xmin", "ymin", "xmax", "ymax")
+            )
+            boxes.append((xmin - 1, ymin - 1, xmax, ymax))
+            labels.append(list(classes).index(name))
+            difficult.append((item.findtext("difficult") or "").strip() == "1")
+    except (OSError, ElementTree.ParseError, ValueError) as error:
+        raise RunnerError("data", f"annotation {path} cannot be read: {error}") from error
+    return Truth(np.array(boxes), np.array(labels), np.array(difficult))
+
+
+def write_results(
+    folder: Path, image_set: str, classes: Sequence[str], ids: Sequence[str], detections: Iterable[np.ndarray]
+) -> list[Path]:
+    """Write one file a class, `comp4_det_<image set>_<class>.txt`, as VOC's development kit names and reads them.
+
+    A line is `<image> <score> <xmin> <ymin> <xmax> <ymax>`, pixels counted from 1 and inclusive. Files of classes
+    without detections are there and empty; result files of an earlier run are replaced.
+
+    Args:
+        folder: made if missing.
+        image_set: its name.
+        classes: names, by label.
+        ids: image names without suffix.
+        detections: (n, 6) of every image: `xyxy` in image pixels, 0-based and half-open, score, class.
+
+    Raises:
+        RunnerError: the disk refused.
+    """
+    lines: list[list[str]] = [[] for _ in classes]
+    for name, rows in zip(ids, detections):
+        for x0, y0, x1, y1, score, label in rows.tolist():
+            lines[int(label)].append(f"{name} {score:.6f} {x0 + 1:.3f} {y0 + 1:.3f} {x1:.3f} {y1:.3f}\n")
+    paths = [folder / (f"comp4_det_{image_set}_{name}.txt") for name in classes]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, of_class in zip(paths, lines):
+            temporary = path.with_name("." + path.name + ".tmp")
+            temporary.write_text("".join(of_class), encoding="utf-8")
+            temporary.replace(path)
+    except OSError as error:
+        raise RunnerError("disk", f"cannot write {folder}: {error.strerror or error}") from error
+    return paths
+
+
+def _find_image(folder: Path, name: str, image_set: Path) -> Path:
+    for stem in dict.fromkeys((name, name.split()[0])):  # a path may hold spaces, a list a second column
+        exact = folder / stem
+        if exact.suffix.lower() in SUFFIXES and exact.is_file():
+            return exact
+        for suffix in SUFFIXES:
+            path = folder / (stem + suffix)
+            if path.is_file():
+                return path
+    raise RunnerError(
+        "data", "image {} of {} is not in {} (looked for {})".format(name, image_set, folder, ", ".join(SUFFIXES))
+    )
