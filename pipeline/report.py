@@ -14,9 +14,7 @@ REPORT = Path("report")
 def run(params: Params) -> None:
     """Write report/ and bring MLflow in line."""
     r = params.report
-    result = write_report(
-        Path(), REPORT, params.model_dump(mode="json"), images=r.images, conf_thres=r.conf_thres, data=DATA
-    )
+    result = write_report(Path(), REPORT, params.model_dump(mode="json"), **r.model_dump(), data=DATA)
     write_json(REPORT / "summary.json", result.summary())
     sync_or_say(params)
 

@@ -14,6 +14,7 @@ from yoloslim.files import atomic_path, sha256_file, write_json
 from yoloslim.models.detector import Detector
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.training.fit import Callback, Fit, Task, fit
+from yoloslim.training.preview import Preview
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def train(
         metrics = evaluate_model(params, settle(ema), val).metrics
         return {k: metrics[k] for k in ("map50", "map50_95", "precision", "recall")}
 
-    cache = Path(params.train.cache_dir)
+    cache, preview = Path(params.train.cache_dir), Preview()
     task = Task(
         model,
         load_train_set(split_of("train"), params.imgsz, cache / "images"),
@@ -70,13 +71,14 @@ def train(
         params.train,
         training.phase,
         params.seed,
-        training.callbacks,
+        (*training.callbacks, preview),
         "last" if training.keep_last else "best",
         cache / "checkpoints" / f"{checkpoint_key(params, training)}.pt",
     )
     result = fit(task)
     write_json(MODELS / training.name / "history.json", {"kept_epoch": result.kept_epoch, "epochs": result.history})
     write_csv(PLOTS / training.name / "epochs.csv", result.history)
+    preview.write(MODELS / training.name / "batches.npz")
     extra = more(result) if more else None
     model = settle(result.model)
     save_results(params, model, training.name, evaluate_model(params, model, eval_set(params, "test")), extra)

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from yoloslim.data.voc import read_image
 from yoloslim.errors import YoloslimError
 from yoloslim.files import write_json
 from yoloslim.models.detector import count_macs, count_params
@@ -88,6 +89,20 @@ def prune(
         f"the FLOPs; {result.report['effective_percent']:.1f} % of prunable channels removed; "
         f"cut equals mask to {max(result.certificate.cut):.1e}"
     )
+
+
+@app.command()
+def features(
+    model: Model,
+    image: Annotated[list[Path], typer.Argument(help="JPEG or PNG files")],
+    out: Annotated[Path, typer.Option(help="the picture")] = Path("features.png"),
+) -> None:
+    """Draw where a model looks: the strength of its features over images, as heat maps."""
+    from yoloslim.tracking.features import features as draw  # matplotlib takes a second
+
+    network = load_model(model)
+    draw([(network.spec.name, network)], [read_image(path) for path in image], out)
+    typer.echo(f"{out}: {len(image)} image{'s' * (len(image) > 1)}, a line each")
 
 
 if __name__ == "__main__":

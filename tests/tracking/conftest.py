@@ -101,13 +101,20 @@ def boxes(path: Path) -> None:
     put(path, {"ids": ["a", "b"], "detections": found})
 
 
+def batches(path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), dtype=np.uint8)
+    boxes = np.array([[0, 1, 0.5, 0.5, 0.2, 0.4], [2, 0, 0.3, 0.6, 0.5, 0.5]], np.float32)
+    np.savez(path, images=images, batch=np.array([0, 0, 1]), boxes=boxes)
+
+
 def data(root: Path) -> None:
     import cv2
 
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
     (root / "classes.txt").write_text("cat\ndog\n")
-    (root / "ImageSets/Main/test.txt").write_text("a\nb\n")
+    for split in ("train", "val", "test"):
+        (root / f"ImageSets/Main/{split}.txt").write_text("a\nb\n")
     rng = np.random.default_rng(0)
     for name, rows in (("a", [[8, 8, 30, 40], [35, 20, 60, 50]]), ("b", [])):
         cv2.imwrite(str(root / f"JPEGImages/{name}.jpg"), rng.integers(0, 255, (48, 64, 3), dtype=np.uint8))
@@ -135,6 +142,7 @@ def build(folder: Path) -> Path:
     (folder / "models/baseline/gammas.npz").unlink()
     model(folder / "models/export/baseline/model.onnx", TINY)
     boxes(folder / "models/baseline/detections.json")
+    batches(folder / "models/baseline/batches.npz")
     percent(folder, 30, 0.79)
     percent(folder, 50, 0.78)
     data(folder / "data/voc")

@@ -63,7 +63,8 @@ def _curves_and_files(root: Path, run: Any) -> None:
     assert [(point.step, round(point.value, 3)) for point in curve] == [(1, 0.26), (2, 0.52), (3, 0.78)]
     assert [p.step for p in client.get_metric_history(run.info.run_id, "val/map50_95")] == [2, 3]
     files = [item.path for folder in ("model", "plots") for item in client.list_artifacts(run.info.run_id, folder)]
-    assert files == ["model/model.onnx", "model/model.safetensors", "plots/channels.png", "plots/curves.png"]
+    pictures = [f"plots/{name}.png" for name in ("channels", "confusion", "curves", "quality")]
+    assert files == ["model/model.onnx", "model/model.safetensors", *pictures]
     stored = root / "mlartifacts" / run.info.run_id / "artifacts/model/model.safetensors"
     assert stored.read_bytes() == (root / "models/finetune/50/model.safetensors").read_bytes()
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from yoloslim.data.voc import Annotation, annotation_from
-from yoloslim.tracking.predictions import choose_images, label_places, right_boxes
+from yoloslim.tracking.boxes import label_places
+from yoloslim.tracking.predictions import choose_images, right_boxes
 
 
 def note(*boxes: tuple[float, float, float, float], labels: tuple[int, ...] = ()) -> Annotation:

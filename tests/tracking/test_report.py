@@ -23,7 +23,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_report_holds_tables_pictures_and_a_page(root: Path) -> None:
     report = write_report(root, root / "report", PARAMS)
     names = {path.name for path in (root / "report").iterdir()}
-    pictures = {"comparison.png", "predictions.png", "channels.png", "gammas.png", "curves.png"}
+    pictures = {"comparison.png", "predictions.png", "quality.png", "confusion.png", "channels.png", "gammas.png"}
+    pictures |= {"curves.png", "labels.png", "batches.png"}
     assert names == pictures | {"index.html", "report.md"}
     assert {path.name for path in report.files} == names
     assert all((root / "report" / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
@@ -57,7 +58,10 @@ def test_a_baseline_alone_makes_a_report(root: Path) -> None:
             file.unlink()
     (root / "metrics/sparse.json").unlink()
     report = write_report(root, root / "report", PARAMS)
-    assert [path.name for path in report.files] == ["index.html", "report.md", "predictions.png", "curves.png"]
+    assert [path.name for path in report.files] == [
+        *("index.html", "report.md", "predictions.png", "quality.png", "confusion.png", "curves.png", "labels.png"),
+        "batches.png",
+    ]
     assert "Nothing has been pruned yet." in (root / "report/index.html").read_text()
 
 

@@ -20,6 +20,7 @@ class ReportParams(Section):
 
     images: int = Field(4, ge=1, le=64)
     conf_thres: float = Field(0.4, ge=0, lt=1)
+    feature_maps: bool = False
 
 
 class TrackingParams(Section):

@@ -110,6 +110,7 @@ class _Session:
 
         self.client = MlflowClient(tracking_uri=uri)
         self.experiment = self._experiment(experiment, uri)
+        self.data = root / "data" / "voc"
         self.checkout = hashlib.sha256(f"{platform.node()}:{root}".encode()).hexdigest()[:16]
 
     def _experiment(self, name: str, uri: str) -> str:
@@ -175,8 +176,10 @@ class _Session:
         for file in (row.model, row.onnx):
             if file:
                 self.client.log_artifact(run_id, str(file), "model")
+        from yoloslim.tracking.pictures import draw_row  # matplotlib takes a second
+
         with tempfile.TemporaryDirectory() as folder:
-            draw_row(row, Path(folder))
+            draw_row(row, self.data, Path(folder))
             self.client.log_artifacts(run_id, folder, "plots")
         self.client.set_terminated(run_id, "FINISHED")  # last: a run without it counts as interrupted
 
@@ -193,19 +196,6 @@ class _Session:
         values = [Param(name, value) for name, value in run_params(row, params).items()]
         for start in range(0, len(values), PARAMS_BATCH):
             self.client.log_batch(run_id, params=values[start : start + PARAMS_BATCH])
-
-
-def draw_row(row: Row, folder: Path) -> None:
-    """Draw the pictures that belong to one row alone."""
-    from yoloslim.tracking import plots  # matplotlib takes a second
-    from yoloslim.tracking.style import side_by_side
-
-    if row.epochs:
-        side_by_side(plots.curves([row]), folder / "curves.png")
-    if row.gammas:
-        side_by_side(plots.gammas(row.gammas), folder / "gammas.png")
-    if row.report:
-        plots.channels([row], folder / "channels.png")
 
 
 def is_known(root: Path, uri: str, experiment: str, keys: Mapping[str, str]) -> bool:

@@ -12,7 +12,6 @@ from yoloslim.tracking.style import (
     BLUE,
     FAINT,
     GREEN,
-    INK,
     ORANGE,
     PALE,
     PURPLE,
@@ -20,6 +19,7 @@ from yoloslim.tracking.style import (
     Panel,
     percent_ticks,
     picture,
+    row_colours,
     shades,
     whole_numbers,
 )
@@ -44,9 +44,9 @@ def comparison(rows: Sequence[Row]) -> list[Panel]:
 def curves(rows: Sequence[Row]) -> list[Panel]:
     """Loss and val mAP along the epochs; the finetunings of all percents start where sparse training ends."""
     trained = [row for row in rows if row.epochs]
-    starts, colours = _starts(trained), _row_colours(trained)
+    starts, colours = _starts(trained), row_colours(trained)
 
-    def panel(columns: dict[str, str], title: str) -> Panel:
+    def panel(columns: dict[str, str], title: str, corner: str) -> Panel:
         def draw(axes: Any) -> None:
             for row, colour in zip(trained, colours, strict=True):
                 for column, linestyle in columns.items():
@@ -55,12 +55,16 @@ def curves(rows: Sequence[Row]) -> list[Panel]:
             axes.set(xlabel="epoch", title=title)
             axes.set_ylim(bottom=0)
             whole_numbers(axes)
-            axes.legend(fontsize=9.5)
+            axes.legend(fontsize=9.5, loc=corner)
 
         return draw
 
-    quality = panel({"map50": "-", "map50_95": ":"}, "Validation mAP50, dotted mAP50-95")
-    return [panel({"loss": "-"}, "Training loss"), quality]
+    quality = panel(
+        {"map50": "-", "map50_95": ":"},
+        "Validation mAP50, dotted mAP50-95",
+        "lower right" if len(trained) == 1 else "lower center",
+    )
+    return [panel({"loss": "-"}, "Training loss", "upper right"), quality]
 
 
 def gammas(arrays: Path) -> list[Panel]:
@@ -171,12 +175,6 @@ def _starts(rows: Sequence[Row]) -> dict[str, int]:
     before = {"baseline": 0, "sparse": lengths.get("baseline", 0)}
     before["pruned"] = before["sparse"] + lengths.get("sparse", 0)
     return {row.name: before[row.kind] for row in rows}
-
-
-def _row_colours(rows: Sequence[Row]) -> list[Any]:
-    percents = iter(shades(sum(row.kind == "pruned" for row in rows)))
-    fixed = {"baseline": INK, "sparse": RED}
-    return [fixed.get(row.kind) or next(percents) for row in rows]
 
 
 def _curve(axes: Any, row: Row, column: str, start: int, **style: Any) -> None:

@@ -54,6 +54,7 @@ class Row:
         onnx: the exported graph, likewise.
         gammas: arrays of the sparse training, likewise.
         detections: boxes found on the test images, likewise.
+        batches: the first images of the training, likewise.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Row:
     onnx: Path | None = None
     gammas: Path | None = None
     detections: Path | None = None
+    batches: Path | None = None
 
     @property
     def title(self) -> str:
@@ -144,7 +146,8 @@ def _stage_row(root: Path, kind: Literal["baseline", "sparse"]) -> Row:
         model=_first(models / kind / "model.safetensors"),
         onnx=_first(models / "export" / kind / "model.onnx"),
         gammas=_first(models / kind / "gammas.npz"),
-        detections=_first(models / kind / "detections.json", models / "ascend_eval" / kind / "detections.json"),
+        detections=_first(models / kind / "detections.json"),
+        batches=_first(models / kind / "batches.npz"),
     )
 
 
@@ -163,9 +166,8 @@ def _percent_row(root: Path, percent: int) -> Row:
         epochs=_epochs(root / "plots" / "finetune" / name / "epochs.csv"),
         model=_first(models / "finetune" / name / "model.safetensors", models / "prune" / name / "model.safetensors"),
         onnx=_first(models / "export" / name / "model.onnx"),
-        detections=_first(
-            models / "finetune" / name / "detections.json", models / "ascend_eval" / name / "detections.json"
-        ),
+        detections=_first(models / "finetune" / name / "detections.json"),
+        batches=_first(models / "finetune" / name / "batches.npz"),
     )
 
 

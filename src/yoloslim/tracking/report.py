@@ -2,63 +2,27 @@
 
 import base64
 import json
-import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from yoloslim.errors import TrackingError
 from yoloslim.files import atomic_folder, write_text
-from yoloslim.tracking import plots
-from yoloslim.tracking.predictions import predictions
+from yoloslim.tracking.pictures import PICTURES, Picture, draw_report
 from yoloslim.tracking.records import Row, read_rows
-from yoloslim.tracking.style import Panel, one_each, side_by_side
+from yoloslim.tracking.style import Panel, one_each
 from yoloslim.tracking.tables import comparison_grid, pruning_grid, pytorch_grid, recommended, verdict
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture of the report: its file name, what it is called, and what to look for in it."""
-
-    file: str
-    title: str
-    text: str
-
-
-PICTURES = (
-    Picture(
-        "comparison.png",
-        "What pruning costs and saves",
-        "Accuracy, parameters and speed of every model. “Not finetuned” is the model straight after the cut.",
-    ),
-    Picture(
-        "predictions.png",
-        "The same images through every model",
-        "Blue boxes agree with the truth (same class, IoU 0.5 or more); dashed red boxes do not.",
-    ),
-    Picture(
-        "channels.png",
-        "Channels kept, layer by layer",
-        "Grey is the dense model. Layers that carry little are cut to the bone; the others are left alone.",
-    ),
-    Picture(
-        "gammas.png",
-        "What sparse training did to the BatchNorm scales",
-        "The penalty drives the scales of channels that matter little to zero; these are the ones that go.",
-    ),
-    Picture(
-        "curves.png",
-        "Training curves",
-        "Baseline, sparse training and the finetuning of each percent, in the order in which they ran.",
-    ),
-)
+PHOTOGRAPH_BYTES = 500_000
+"""A PNG larger than this shows photographs."""
+PAGE_SCALE = 1.42
+"""Pixels of a picture in one of a page, so that 11 inches fill its width."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +51,7 @@ def write_report(
     images: int = 4,
     conf_thres: float = 0.25,
     data: Path | None = None,
+    feature_maps: bool = False,
 ) -> Report:
     """Read what the stages wrote under `root`, and write report.md, index.html and PNGs to `out_dir`.
 
@@ -96,7 +61,8 @@ def write_report(
         params: params.yaml as a nested dictionary; its `percents` say which percents count.
         images: test images in the grid of predictions.
         conf_thres: boxes with a lower score are not drawn, in [0, 1).
-        data: prepared folder with the test images; by default `root/data/voc`.
+        data: prepared folder with the images; by default `root/data/voc`.
+        feature_maps: also show where the baseline and the recommended model look.
 
     Raises:
         TrackingError: there is nothing to report on yet, or a file is not what its stage writes.
@@ -108,41 +74,14 @@ def write_report(
     best = recommended(rows)
     verdicts = {row.name: verdict(row, rows) for row in rows if row.kind == "pruned"}
     with atomic_folder(out_dir) as folder:
-        charts = _charts(rows)
-        _draw(rows, charts, folder, data or root / "data" / "voc", images, conf_thres)
+        charts = draw_report(
+            rows, best, data or root / "data" / "voc", folder, images=images, conf_thres=conf_thres, maps=feature_maps
+        )
         drawn = [picture for picture in PICTURES if (folder / picture.file).is_file()]
         write_text(folder / "report.md", _markdown(rows, best, drawn))
         write_text(folder / "index.html", _page(rows, best, _embed(drawn, charts, folder), params))
     files = [out_dir / name for name in ("index.html", "report.md", *(picture.file for picture in drawn))]
     return Report(tuple(rows), verdicts, best.name if best else "", tuple(files))
-
-
-def _charts(rows: Sequence[Row]) -> dict[str, list[Panel]]:
-    """The pictures that are made of charts side by side, by file name."""
-    charts = {}
-    if any(row.kind == "pruned" for row in rows):
-        charts["comparison.png"] = plots.comparison(rows)
-    if any(row.epochs for row in rows):
-        charts["curves.png"] = plots.curves(rows)
-    arrays = next((row.gammas for row in rows if row.gammas), None)
-    if arrays:
-        charts["gammas.png"] = plots.gammas(arrays)
-    return charts
-
-
-def _draw(
-    rows: Sequence[Row],
-    charts: Mapping[str, Sequence[Panel]],
-    folder: Path,
-    data: Path,
-    images: int,
-    conf_thres: float,
-) -> None:
-    for file, panels in charts.items():
-        side_by_side(panels, folder / file)
-    plots.channels(rows, folder / "channels.png")
-    if (data / "classes.txt").is_file() and any(row.detections for row in rows):
-        predictions(rows, data, folder / "predictions.png", images=images, conf_thres=conf_thres)
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
@@ -174,22 +113,30 @@ def _markdown(rows: Sequence[Row], best: Row | None, drawn: Sequence[Picture]) -
 
 def _embed(
     drawn: Sequence[Picture], charts: Mapping[str, Sequence[Panel]], folder: Path
-) -> list[tuple[Picture, list[str]]]:
-    """Every picture with its images as data URIs; charts come one by one, so that a phone can stack them."""
+) -> list[tuple[Picture, list[tuple[str, int]]]]:
+    """Every picture with its images, see `_embedded`; charts come one by one, so that a phone can stack them."""
     embedded = []
     with tempfile.TemporaryDirectory() as scratch:
         for item in drawn:
             panels = charts.get(item.file)
             paths = one_each(panels, Path(scratch), Path(item.file).stem) if panels else [folder / item.file]
-            uris = ["data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() for path in paths]
-            embedded.append((item, uris))
+            embedded.append((item, [_embedded(path) for path in paths]))
     return embedded
+
+
+def _embedded(path: Path) -> tuple[str, int]:
+    """A picture as a data URI, photographs as WebP, which needs a tenth of the room; and its width on a page, px."""
+    kind, content = "png", path.read_bytes()
+    pixels: Any = cv2.imread(str(path))
+    if len(content) > PHOTOGRAPH_BYTES:
+        kind, content = "webp", cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, 88])[1].tobytes()
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}", round(pixels.shape[1] / PAGE_SCALE)
 
 
 def _page(
     rows: Sequence[Row],
     best: Row | None,
-    pictures: Sequence[tuple[Picture, list[str]]],
+    pictures: Sequence[tuple[Picture, list[tuple[str, int]]]],
     params: Mapping[str, Any],
 ) -> str:
     loader = PackageLoader("yoloslim.tracking")

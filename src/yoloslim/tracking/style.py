@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from yoloslim.files import atomic_path
+from yoloslim.tracking.records import Row
 
 # Okabe and Ito's palette, its pink made darker: told apart under every common kind of colour blindness.
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#AA4499"
@@ -62,15 +63,16 @@ def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
 
 
 def side_by_side(panels: Sequence[Panel], path: Path, *, height: float = 4.1) -> None:
-    """Draw charts in a row of 11 inches, as wide as a README shows pictures."""
-    with picture(path, 11, height) as figure:
-        for panel, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+    """Draw charts in a row of 11 inches, as wide as a README shows pictures; four of them in two rows."""
+    lines = 2 if len(panels) == 4 else 1
+    with picture(path, 11, height * lines) as figure:
+        for panel, axes in zip(panels, figure.subplots(lines, len(panels) // lines, squeeze=False).flat, strict=True):
             panel(axes)
 
 
 def one_each(panels: Sequence[Panel], folder: Path, stem: str) -> list[Path]:
     """Draw every chart as a picture of its own, for pages that set them side by side only where there is room."""
-    width = 4.4 if len(panels) > 2 else 4.8  # small pictures, so that their text stays readable on a phone
+    width = 4.4 if len(panels) == 3 else 4.8  # small pictures, so that their text stays readable on a phone
     paths = [folder / f"{stem}-{i}.png" for i in range(len(panels))]
     for panel, path in zip(panels, paths, strict=True):
         with picture(path, width, 3.8) as figure:
@@ -87,6 +89,13 @@ def shades(count: int) -> list[Any]:
     """`count` colours from light to dark of one hue, for things that have an order, such as percents."""
     scale = matplotlib.colormaps["viridis_r"]
     return [scale(0.25 + 0.65 * (i / max(count - 1, 1))) for i in range(count)]
+
+
+def row_colours(rows: Sequence[Row]) -> list[Any]:
+    """A colour for each model, the same in every picture: ink for the baseline, red for the sparse one."""
+    percents = iter(shades(sum(row.kind == "pruned" for row in rows)))
+    fixed = {"baseline": INK, "sparse": RED}
+    return [fixed.get(row.kind) or next(percents) for row in rows]
 
 
 def percent_ticks(axes: Any, percents: Sequence[int]) -> None:

@@ -43,6 +43,7 @@ class State:
         lr: learning rate of this step.
         history: a row an epoch.
         images: the batch of this step, (B, 3, S, S) in [0, 1], on the training device.
+        targets: its boxes, as in `data.augment.Batch`.
         heads: what the model made of it, with gradients.
         autocast: the context in which the model computes, for whoever runs another network beside it.
     """
@@ -55,6 +56,7 @@ class State:
     lr: float = 0.0
     history: list[Row] = field(default_factory=list)
     images: Tensor = field(default_factory=lambda: torch.empty(0))
+    targets: Tensor = field(default_factory=lambda: torch.empty(0, 6))
     heads: list[Tensor] = field(default_factory=list)
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
@@ -246,7 +248,7 @@ class _Run:
                 self.optimizer, task.phase, state.step, self.steps_per_epoch, task.train.schedule, task.phase.momentum
             )
             batch = self.augmenter.batch(indices, rng, compose)
-            state.images, state.heads = batch.images, self.net(batch.images)
+            state.images, state.targets, state.heads = batch.images, batch.targets, self.net(batch.images)
             loss, parts = self.loss(state.heads, batch.targets)
             self._stop_if_not_finite(loss, parts)
             for callback in task.callbacks:
