@@ -5,7 +5,8 @@ from functools import partial
 
 from pipeline.common import BASELINE, METRICS, MODELS, stage
 from yoloslim.config import Params
-from yoloslim.deploy.onnx import export_onnx
+from yoloslim.deploy.export import export_model
+from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.files import write_json
 from yoloslim.models.store import load_model
 
@@ -14,8 +15,8 @@ def run(params: Params, which: str) -> None:
     """Write models/export/<which> and metrics/export/<which>.json."""
     source = MODELS / (BASELINE if which == BASELINE else f"finetune/{which}") / "model.safetensors"
     out = MODELS / "export" / which
-    manifest = export_onnx(load_model(source), out, params.export.opset)
-    size_mb = (out / manifest.onnx).stat().st_size / 1e6
+    manifest = export_model(load_model(source), out, ExportOptions(opset=params.export.opset))
+    size_mb = (out / manifest.file).stat().st_size / 1e6
     metrics = {"onnx_max_diff": manifest.max_abs_diff, "size_mb": size_mb, "opset": manifest.opset}
     write_json(METRICS / "export" / f"{which}.json", metrics)
 

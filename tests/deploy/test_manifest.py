@@ -11,7 +11,7 @@ from yoloslim.files import read_json, sha256_file, write_json
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "model.onnx").write_bytes(b"graph")
     manifest = Manifest(
-        sha256=sha256_file(tmp_path / "model.onnx"),
+        files={"model.onnx": sha256_file(tmp_path / "model.onnx")},
         model="yolov5n",
         input_name="images",
         input_shape=(1, 3, 96, 96),
@@ -56,7 +56,14 @@ def test_a_missing_graph_or_manifest_is_named(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("sha256", "abc"), ("onnx", "../model.onnx"), ("classes", []), ("surprise", 1), ("letterbox_fill", 300)],
+    [
+        ("files", {"model.onnx": "abc"}),
+        ("files", {"../model.onnx": "0" * 64}),
+        ("files", {}),
+        ("classes", []),
+        ("surprise", 1),
+        ("letterbox_fill", 300),
+    ],
 )
 def test_a_bad_value_is_named(folder: Path, key: str, value: object) -> None:
     content = read_json(folder / "manifest.json")

@@ -9,15 +9,16 @@ import torch
 
 from tests.deploy.models import tiny_detector
 from yoloslim.deploy import onnx as module
+from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import load_manifest
-from yoloslim.deploy.onnx import export_onnx
+from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.errors import DeployError
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export")
-    export_onnx(tiny_detector(), path)
+    export_model(tiny_detector(), path)
     return path
 
 
@@ -56,14 +57,14 @@ def test_metadata_travels_inside_the_file(folder: Path) -> None:
 
 
 def test_the_same_model_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    export_onnx(tiny_detector(), tmp_path)
+    export_model(tiny_detector(), tmp_path)
     assert (tmp_path / "model.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
 
 
 def test_exporting_changes_nothing_in_the_model(tmp_path: Path) -> None:
     model = tiny_detector().train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    export_onnx(model, tmp_path)
+    export_model(model, tmp_path)
     assert model.training
     for key, value in model.state_dict().items():
         torch.testing.assert_close(value, before[key], rtol=0, atol=0)
@@ -72,7 +73,7 @@ def test_exporting_changes_nothing_in_the_model(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("opset", [12, 13, 17, 18])
 def test_other_opsets_are_really_written(opset: int, tmp_path: Path) -> None:
-    export_onnx(tiny_detector(), tmp_path, opset)
+    export_model(tiny_detector(), tmp_path, ExportOptions(opset=opset))
     assert onnx.load(tmp_path / "model.onnx").opset_import[0].version == opset
 
 
@@ -86,8 +87,8 @@ def test_an_exporter_that_writes_another_opset_is_caught(folder: Path) -> None:
 def test_a_graph_that_computes_something_else_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "fuse", lambda model: tiny_detector(seed=1))
     with pytest.raises(DeployError, match=r"differ by .* more than 0\.001; nothing was written"):
-        export_onnx(tiny_detector(), tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+        export_model(tiny_detector(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_weights_that_are_not_finite_fail_the_export(tmp_path: Path) -> None:
@@ -95,4 +96,4 @@ def test_weights_that_are_not_finite_fail_the_export(tmp_path: Path) -> None:
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     with pytest.raises(DeployError, match="Non-finite"):
-        export_onnx(model, tmp_path / "out")
+        export_model(model, tmp_path / "out")

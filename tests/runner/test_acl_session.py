@@ -12,7 +12,7 @@ import pytest
 
 from tests.deploy.models import tiny_detector
 from yoloslim.deploy.ascend.aipp import device_input
-from yoloslim.deploy.onnx import export_onnx
+from yoloslim.deploy.export import export_model
 from yoloslim.runner import nv12
 from yoloslim.runner.acl_session import AclError, AclSession
 from yoloslim.runner.errors import RunnerError
@@ -23,7 +23,7 @@ FAKE = Path(__file__).parent / "fakes" / "acl.py"
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
-    export_onnx(tiny_detector(), folder)
+    export_model(tiny_detector(), folder)
     return folder / "model.onnx"
 
 

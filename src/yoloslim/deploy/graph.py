@@ -1,14 +1,14 @@
 """Find the heads of an exported YOLO graph by its structure and give them names that stay.
 
 Node names depend on exporter and version (`Transpose_260`, `/model.24/Transpose`, `node_permute`), the structure
-does not: a head is a Transpose with perm (0, 1, 3, 4, 2) behind a Reshape whose output is (1, anchors, H, W,
+does not: a head is a Transpose with perm (0, 1, 3, 4, 2) behind a Reshape whose output is (B, anchors, H, W,
 5 + classes).
 """
 
 from collections.abc import Sequence
 
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from yoloslim.errors import DeployError
 
@@ -35,16 +35,40 @@ def name_heads(model: ModelProto, classes: int, strides: Sequence[int]) -> dict[
     by_size = sorted(found, key=lambda item: -item[1][2])
     heads: dict[str, tuple[int, ...]] = {}
     for (node, shape), stride in zip(by_size, sorted(strides), strict=True):
-        name = f"head_p{stride.bit_length() - 1}"
+        name = head_name(stride)
         _rename_tensor(model, node.output[0], name)
         node.name = name
         heads[name] = shape
-    heads = {name: heads[name] for name in (f"head_p{s.bit_length() - 1}" for s in strides)}
+    heads = {name: heads[name] for name in map(head_name, strides)}
     del model.graph.output[:]
     for name, shape in heads.items():
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     _drop_unused(model, set(heads))
     return heads
+
+
+def head_name(stride: int) -> str:
+    """The name of a level, as the literature has it: 8 pixels a cell is level 3."""
+    return f"head_p{stride.bit_length() - 1}"
+
+
+def open_batch(model: ModelProto) -> None:
+    """Let a graph that was traced with one image take any number, in place.
+
+    Only reshapes hold the batch as a constant in a convolutional detector; there 1 becomes -1, "what is left".
+    """
+    constants = {weight.name: weight for weight in model.graph.initializer}
+    constants |= {node.output[0]: node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"}
+    for node in model.graph.node:
+        if node.op_type == "Reshape":
+            constant = constants[node.input[1]]
+            shape = numpy_helper.to_array(constant).copy()
+            if shape[0] == 1 and -1 not in shape:
+                shape[0] = -1
+                constant.CopyFrom(numpy_helper.from_array(shape, constant.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del model.graph.value_info[:]  # shapes of the inside, which name one image
 
 
 def _find_heads(model: ModelProto, classes: int) -> list[tuple[NodeProto, tuple[int, ...]]]:
@@ -80,7 +104,7 @@ def _no_heads_message(
     transposes = sum(node.op_type == "Transpose" for node in model.graph.node)
     return (
         f"found {len(found)} heads in the graph where {len(strides)} are needed (strides {list(strides)}); "
-        f"looked for Transpose nodes with perm {HEAD_PERM} behind a Reshape, giving (1, anchors, H, W, "
+        f"looked for Transpose nodes with perm {HEAD_PERM} behind a Reshape, giving (B, anchors, H, W, "
         f"{classes + 5}) for {classes} classes. The graph has {transposes} Transpose nodes and outputs: "
         f"{outputs or 'none'}. Export it with raw heads, static shapes and the same classes"
     )

@@ -13,7 +13,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from yoloslim.deploy.onnx import export_onnx
+from yoloslim.deploy.export import export_model
 from yoloslim.evaluation.predictor import OnnxPredictor, TorchPredictor
 from yoloslim.evaluation.speed import measure_latency
 from yoloslim.models.detector import Detector
@@ -36,8 +36,8 @@ def latency_ms(model: Detector, runtime: Runtime, threads: int, repeats: int = 3
     if runtime == "pytorch":
         return measure_latency(TorchPredictor(model), repeats=repeats, threads=threads)["latency_ms"]
     with tempfile.TemporaryDirectory() as folder:
-        manifest = export_onnx(model, Path(folder))
-        predictor = OnnxPredictor(Path(folder) / manifest.onnx, manifest, threads)
+        manifest = export_model(model, Path(folder))
+        predictor = OnnxPredictor(Path(folder) / manifest.file, manifest, threads)
         return measure_latency(predictor, repeats=repeats)["latency_ms"]
 
 

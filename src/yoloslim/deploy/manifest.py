@@ -4,7 +4,7 @@ AIPP configuration, compiler arguments and decoding are generated from it, never
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,9 +14,15 @@ from yoloslim.files import read_json, sha256_file, write_text
 
 MANIFEST_NAME = "manifest.json"
 
+Format = Literal["onnx", "openvino", "ncnn"]
+Outputs = Literal["raw", "decoded", "nms"]
+"""What a graph gives: logits by level; boxes and scores; or detections."""
+_FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
 
 class Head(BaseModel):
-    """One output: raw logits of a level, shape (1, anchors, H, W, 5 + classes).
+    """One output: raw logits of a level, shape (B, anchors, H, W, 5 + classes), B as in the manifest's input.
 
     The graph output and the node that makes it have the same name, so that tools which ask for either agree.
     """
@@ -31,32 +37,36 @@ class Manifest(BaseModel):
     """What an exported graph is.
 
     Attributes:
-        format: version of this file's layout.
-        onnx: file name, in the manifest's own folder.
-        sha256: of that file.
+        version: of this file's layout.
+        format: what reads the graph.
+        precision: of its weights and activations.
+        files: file name -> SHA-256, in the manifest's own folder; the first is the one that runtimes open.
         model: architecture, such as `yolov5n`.
         input_name: of the graph's only input.
-        input_shape: (1, 3, S, S), RGB in [0, 1].
-        heads: outputs, finest level first.
+        input_shape: (B, 3, S, S), RGB in [0, 1]; B is -1 where any number of images may come.
+        outputs: what the graph gives; predictors and compilers need `raw`.
+        heads: raw outputs, finest level first; empty for the others.
         classes: names in the order of the outputs.
         anchors: width and height in pixels, by level and anchor.
         strides: image pixels per cell, by level.
         letterbox_align: where images lie on the square canvas.
         letterbox_fill: grey level of the padding, 0-255.
-        opset: ONNX operator set really written.
+        opset: ONNX operator set really written (for other formats: of the graph they were made from).
         torch_version: exporter.
-        max_abs_diff: largest difference of any logit between PyTorch and ONNX Runtime at export.
+        max_abs_diff: largest difference of any logit between PyTorch and this graph at export.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["yoloslim-onnx-1"] = "yoloslim-onnx-1"
-    onnx: str = Field("model.onnx", pattern=r"^[^/\\]+$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    version: Literal[2] = 2
+    format: Format = "onnx"
+    precision: Literal["fp32", "int8"] = "fp32"
+    files: dict[_FileName, _Sha256] = Field(min_length=1)
     model: str
     input_name: str
     input_shape: tuple[int, int, int, int]
-    heads: tuple[Head, ...] = Field(min_length=1)
+    outputs: Outputs = "raw"
+    heads: tuple[Head, ...]
     classes: tuple[str, ...] = Field(min_length=1)
     anchors: tuple[tuple[tuple[float, float], ...], ...]
     strides: tuple[int, ...]
@@ -65,6 +75,16 @@ class Manifest(BaseModel):
     opset: int
     torch_version: str
     max_abs_diff: float
+
+    @property
+    def file(self) -> str:
+        """Name of the file that runtimes open."""
+        return next(iter(self.files))
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of that file."""
+        return self.files[self.file]
 
     @property
     def imgsz(self) -> int:
@@ -83,10 +103,10 @@ def save_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """Read a folder's manifest and make sure that it belongs to the graph beside it.
+    """Read a folder's manifest and make sure that it belongs to the files beside it.
 
     Raises:
-        DeployError: the manifest is not valid, or the ONNX file is missing or not the one it describes.
+        DeployError: the manifest is not valid, or a file is missing or not the one it describes.
         YoloslimError: the manifest is missing or no JSON.
     """
     path = folder / MANIFEST_NAME
@@ -96,13 +116,14 @@ def load_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise DeployError(f"{path} is not a valid manifest: {where}: {first['msg']}; export again") from error
-    onnx = folder / manifest.onnx
-    if not onnx.is_file():
-        raise DeployError(f"{onnx} is missing though {path} describes it; export again")
-    actual = sha256_file(onnx)
-    if actual != manifest.sha256:
-        raise DeployError(
-            f"{onnx} is not the file that {path} describes (sha256 {actual[:12]}..., expected "
-            f"{manifest.sha256[:12]}...): changed or damaged on its way; export or copy it again"
-        )
+    for name, expected in manifest.files.items():
+        file = folder / name
+        if not file.is_file():
+            raise DeployError(f"{file} is missing though {path} describes it; export again")
+        actual = sha256_file(file)
+        if actual != expected:
+            raise DeployError(
+                f"{file} is not the file that {path} describes (sha256 {actual[:12]}..., expected "
+                f"{expected[:12]}...): changed or damaged on its way; export or copy it again"
+            )
     return manifest

@@ -1,106 +1,89 @@
-"""Export a Detector to ONNX as Ascend's compiler wants it: opset 11, static shape, raw heads, stable names."""
+"""A Detector as an ONNX graph: stable names, metadata inside.
+
+The defaults are what Ascend's compiler wants: opset 11, one image, raw heads.
+"""
 
 import io
 import json
-import logging
 import warnings
-from pathlib import Path
+from dataclasses import dataclass, field
 
-import numpy as np
 import onnx
 import torch
+from torch import nn
 
 from yoloslim.boxes import FILL, Align
-from yoloslim.deploy.graph import name_heads
-from yoloslim.deploy.manifest import Head, Manifest, save_manifest
+from yoloslim.deploy.decoded import BOXES_AND_SCORES, DecodedDetector, append_nms
+from yoloslim.deploy.graph import name_heads, open_batch
+from yoloslim.deploy.manifest import Outputs
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.predictor import OnnxPredictor
-from yoloslim.files import atomic_path, sha256_file
+from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.models.detector import Detector, fuse
 from yoloslim.models.spec import ModelSpec
 
-logger = logging.getLogger(__name__)
-
 INPUT_NAME = "images"
-ONNX_NAME = "model.onnx"
-TOLERANCE = 1e-3
-"""Largest difference allowed between any logit of PyTorch and of ONNX Runtime."""
+OPSETS = range(11, 19)
+"""What the exporter writes and ONNX Runtime reads; compilers from 2021 read 11 only."""
 
 
-def export_onnx(model: Detector, out_dir: Path, opset: int = 11, align: Align = "center", fill: int = FILL) -> Manifest:
-    """Write `model.onnx` and `manifest.json`, BatchNorm folded, and prove that the graph computes the same.
+@dataclass(frozen=True)
+class ExportOptions:
+    """What kind of graph to write.
 
-    The same model gives the same bytes. The manifest is written last: a folder without a matching one is not
-    a result.
-
-    Args:
-        model: any Detector, pruned or not; it is not changed.
-        out_dir: made if missing.
-        opset: ONNX operator set, 11 to 18; compilers from 2021 on read 11 only.
+    Attributes:
+        opset: ONNX operator set, 11 to 18.
+        batch: images a call; 0 leaves it open.
+        outputs: `raw` logits by level; `decoded` boxes (B, n, 4), `xyxy` in canvas pixels, and scores
+            (B, n, classes); or `nms`, detections (m, 7): image, `xyxy`, score, class.
+        nms: for `nms`: thresholds, and `max_det` as a limit a class; by default those for showing detections.
         align: where images were placed on the canvas in training and evaluation.
         fill: grey level of the padding, 0-255.
+    """
+
+    opset: int = 11
+    batch: int = 1
+    outputs: Outputs = "raw"
+    nms: NmsOptions = field(default_factory=lambda: NmsOptions(conf_thres=0.25, iou_thres=0.45))
+    align: Align = "center"
+    fill: int = FILL
+
+    def __post_init__(self) -> None:
+        if self.opset not in OPSETS:
+            raise DeployError(f"opset {self.opset} cannot be written; choose {min(OPSETS)} to {max(OPSETS)}")
+        if self.batch < 0:
+            raise DeployError(f"batch {self.batch} makes no sense; give the images a call, or 0 to leave it open")
+
+
+def onnx_graph(model: Detector, options: ExportOptions) -> onnx.ModelProto:
+    """The graph of a model; the same model gives the same bytes.
 
     Raises:
-        DeployError: the exporter failed, wrote another opset, the heads cannot be found, or ONNX Runtime and
-            PyTorch differ by more than `TOLERANCE`.
+        DeployError: the exporter failed or wrote another opset, or the heads cannot be found.
     """
-    graph = _trace(fuse(model), model.spec, opset)
-    _check_opset(graph, opset)
-    heads = name_heads(graph, model.spec.nc, model.spec.strides)
-    _embed_metadata(graph, model.spec, align, fill)
+    fused, spec = fuse(model), model.spec
+    if options.outputs == "raw":
+        graph = _trace(fused, spec, options)
+        name_heads(graph, spec.nc, spec.strides)
+    else:
+        graph = _trace(DecodedDetector(fused), spec, options, BOXES_AND_SCORES)
+    _check_opset(graph, options.opset)
+    if options.batch == 0:
+        open_batch(graph)
+    if options.outputs == "nms":
+        append_nms(graph, options.nms)
+    _embed_metadata(graph, spec, options)
     try:
         onnx.checker.check_model(graph, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise DeployError(f"the exported graph is not valid ONNX: {error}") from error
-    with atomic_path(out_dir / ONNX_NAME) as temporary:
-        temporary.write_bytes(graph.SerializeToString(deterministic=True))
-        manifest = Manifest(
-            sha256=sha256_file(temporary),
-            model=model.spec.name,
-            input_name=INPUT_NAME,
-            input_shape=(1, 3, model.spec.imgsz, model.spec.imgsz),
-            heads=tuple(Head(name=name, shape=shape) for name, shape in heads.items()),
-            classes=model.spec.classes,
-            anchors=model.spec.anchors,
-            strides=model.spec.strides,
-            letterbox_align=align,
-            letterbox_fill=fill,
-            opset=opset,
-            torch_version=torch.__version__,
-            max_abs_diff=0.0,
-        )
-        difference = compare(model, OnnxPredictor(temporary, manifest))
-        if not difference <= TOLERANCE:  # also when it is NaN
-            raise DeployError(
-                f"ONNX Runtime and PyTorch differ by {difference:.2g} in a raw logit, more than {TOLERANCE}; "
-                f"nothing was written to {out_dir}. Non-finite or huge weights are the usual cause"
-            )
-    manifest = manifest.model_copy(update={"max_abs_diff": difference})
-    save_manifest(manifest, out_dir)
-    logger.info("exported %s: opset %d, largest difference %.1e", out_dir / ONNX_NAME, opset, difference)
-    return manifest
+    return graph
 
 
-def compare(model: Detector, predictor: OnnxPredictor, images: int = 3) -> float:
-    """Largest absolute difference of any logit between a model and its export, on seeded random images."""
-    size = model.spec.imgsz
-    pixels = np.random.default_rng(0).integers(0, 256, (images, size, size, 3), dtype=np.uint8)
-    training = model.training
-    device = next(model.parameters()).device
-    model.eval()
-    try:
-        with torch.inference_mode():
-            expected = model(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255)
-    finally:
-        model.train(training)
-    actual = predictor.predict(pixels)
-    pairs = zip(actual, expected, strict=True)
-    return max(float(np.abs(a - e.cpu().numpy()).max()) for a, e in pairs)
-
-
-def _trace(model: Detector, spec: ModelSpec, opset: int) -> onnx.ModelProto:
+def _trace(
+    model: nn.Module, spec: ModelSpec, options: ExportOptions, outputs: list[str] | None = None
+) -> onnx.ModelProto:
     buffer = io.BytesIO()
-    example = torch.zeros(1, 3, spec.imgsz, spec.imgsz)
+    example = torch.zeros(options.batch or 1, 3, spec.imgsz, spec.imgsz)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dynamo=False is deprecated, but the new exporter cannot write opset 11
         try:
@@ -109,11 +92,12 @@ def _trace(model: Detector, spec: ModelSpec, opset: int) -> onnx.ModelProto:
                 (example,),
                 buffer,  # type: ignore[arg-type]  # annotated for paths, written for streams too
                 dynamo=False,
-                opset_version=opset,
+                opset_version=options.opset,
                 input_names=[INPUT_NAME],
+                output_names=outputs,
             )
         except Exception as error:  # the exporter raises whatever its tracing meets
-            raise DeployError(f"PyTorch cannot export {spec.name} at opset {opset}: {error}") from error
+            raise DeployError(f"PyTorch cannot export {spec.name} at opset {options.opset}: {error}") from error
     return onnx.load_model_from_string(buffer.getvalue())
 
 
@@ -123,13 +107,14 @@ def _check_opset(graph: onnx.ModelProto, opset: int) -> None:
         raise DeployError(f"asked the exporter for opset {opset}, it wrote {written}; Ascend's ATC would refuse it")
 
 
-def _embed_metadata(graph: onnx.ModelProto, spec: ModelSpec, align: Align, fill: int) -> None:
+def _embed_metadata(graph: onnx.ModelProto, spec: ModelSpec, options: ExportOptions) -> None:
     values = {
         "anchors": spec.anchors,
         "classes": spec.classes,
         "imgsz": spec.imgsz,
-        "letterbox": {"align": align, "fill": fill},
+        "letterbox": {"align": options.align, "fill": options.fill},
         "model": spec.name,
+        "outputs": options.outputs,
         "strides": spec.strides,
     }
     for key, value in values.items():

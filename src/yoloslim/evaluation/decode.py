@@ -6,12 +6,14 @@ class probability = s(t_class).
 """
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 Floats = NDArray[np.float32]
+Values = TypeVar("Values", NDArray[Any], Tensor)
 Anchors = Sequence[Sequence[Sequence[float]]]
 """Width and height in canvas pixels, by level and anchor."""
 
@@ -67,11 +69,27 @@ def _decode_cells(
     anchor, position = np.divmod(cells, shape[2] * shape[3])
     row, column = np.divmod(position, shape[3])
     corner = np.stack([column, row], axis=1).astype(np.float32)
-    centre = (rows[:, :2] * 2 - np.float32(0.5) + corner) * np.float32(stride)
-    half = (rows[:, 2:4] * 2) ** 2 * (np.asarray(sizes, np.float32)[anchor] / 2)
-    rows[:, :2] = centre - half
-    rows[:, 2:4] = centre + half
+    anchors = np.asarray(sizes, np.float32)[anchor]
+    rows[:, :2], rows[:, 2:4] = box_corners(rows[:, :2], rows[:, 2:4], corner, anchors, stride)
     return rows
+
+
+def box_corners(xy: Values, wh: Values, cell: Values, anchors: Values, stride: int) -> tuple[Values, Values]:
+    """The formula, for arrays and tensors alike: corners of boxes from logistic values.
+
+    Args:
+        xy: s(t_xy), (..., 2).
+        wh: s(t_wh), (..., 2).
+        cell: column and row of the cell, (..., 2).
+        anchors: width and height in canvas pixels, (..., 2).
+        stride: canvas pixels per cell.
+
+    Returns:
+        Top-left and bottom-right corners in canvas pixels, (..., 2) each.
+    """
+    centre = (xy * 2 - 0.5 + cell) * stride
+    half = (wh * 2) ** 2 * (anchors / 2)
+    return centre - half, centre + half
 
 
 def _logistic(x: Floats) -> Floats:

@@ -9,7 +9,7 @@ from yoloslim.errors import DeployError
 from yoloslim.runner.nv12 import from_nv12, to_nv12
 
 MANIFEST = Manifest(
-    sha256="0" * 64,
+    files={"model.onnx": "0" * 64},
     model="m",
     input_name="images",
     input_shape=(1, 3, 320, 512),

@@ -11,8 +11,9 @@ from tests.deploy.models import tiny_detector
 from yoloslim.deploy.ascend.atc import AtcOptions, atc_arguments, compile_model, load_result
 from yoloslim.deploy.ascend.cann import find_cann
 from yoloslim.deploy.ascend.codes import CAUSES, AtcError, parse_codes
+from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import load_manifest
-from yoloslim.deploy.onnx import export_onnx
+from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.errors import DeployError, YoloslimError
 
 FAKE = Path(__file__).with_name("fake_atc.py")
@@ -21,7 +22,7 @@ FAKE = Path(__file__).with_name("fake_atc.py")
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
-    export_onnx(tiny_detector(), folder)
+    export_model(tiny_detector(), folder)
     return folder
 
 
@@ -179,7 +180,7 @@ def test_codes_of_a_failure_come_with_their_cause(exported: Path, tmp_path: Path
 
 
 def test_a_newer_opset_is_refused_with_the_way_out(tmp_path: Path, fake_atc: Path) -> None:
-    export_onnx(tiny_detector(), tmp_path / "export", opset=13)
+    export_model(tiny_detector(), tmp_path / "export", ExportOptions(opset=13))
     with pytest.raises(AtcError, match=r"E16002.*export\.opset=11"):
         compile_model(tmp_path / "export", tmp_path / "out")
 

@@ -9,14 +9,14 @@ from yoloslim.data.evalset import EvalSet
 from yoloslim.data.voc import annotation_from
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
 from yoloslim.deploy.ascend.evaluate import evaluate_exported
-from yoloslim.deploy.onnx import export_onnx
+from yoloslim.deploy.export import export_model
 from yoloslim.errors import DeployError
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("run")
-    export_onnx(tiny_detector(), root / "export")
+    export_model(tiny_detector(), root / "export")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
         compile_model(root / "export", root / "atc")
@@ -63,7 +63,7 @@ def test_require_without_a_device_says_what_is_missing(folders: tuple[Path, Path
 
 
 def test_graph_and_compilation_must_belong_together(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    export_onnx(tiny_detector(seed=1), tmp_path / "other")
+    export_model(tiny_detector(seed=1), tmp_path / "other")
     with pytest.raises(DeployError, match="made from another graph"):
         evaluate_exported(tmp_path / "other", folders[1], make_set())
 

@@ -5,15 +5,15 @@ import pytest
 
 from tests.deploy.models import tiny_detector
 from yoloslim.deploy.ascend.mindx import check_mindx, pipeline, postprocess_config, write_mindx
+from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import Head, Manifest, load_manifest
-from yoloslim.deploy.onnx import export_onnx
 from yoloslim.errors import DeployError
 
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     folder = tmp_path_factory.mktemp("export")
-    export_onnx(tiny_detector(), folder)
+    export_model(tiny_detector(), folder)
     return load_manifest(folder)
 
 

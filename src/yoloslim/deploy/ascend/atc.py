@@ -95,7 +95,7 @@ def atc_arguments(manifest: Manifest, options: AtcOptions) -> list[str]:
         )
     shape = ",".join(map(str, (-1 if gears else 1, *manifest.input_shape[1:])))
     return [
-        f"--model={manifest.onnx}",
+        f"--model={manifest.file}",
         "--framework=5",  # ONNX
         "--output=model",  # atc appends .om
         "--input_format=NCHW",
@@ -119,7 +119,7 @@ def compile_model(
     machine with CANN, `./atc.sh` compiles it.
 
     Args:
-        export_dir: what `export_onnx` wrote.
+        export_dir: what `export_model` wrote.
         out_dir: made if missing.
         options: chip, input and precision.
         require: a missing compiler is an error.
@@ -190,7 +190,7 @@ def _fill_folder(
     out_dir.mkdir(parents=True, exist_ok=True)
     for stale in ("atc.json", "bundle.json", "model.om", "atc.log", _CHECK_REPORT):
         (out_dir / stale).unlink(missing_ok=True)
-    for name in (manifest.onnx, MANIFEST_NAME):
+    for name in (manifest.file, MANIFEST_NAME):
         with atomic_path(out_dir / name) as temporary:
             shutil.copyfile(export_dir / name, temporary)
     write_text(out_dir / "aipp.cfg", aipp_config(manifest, options.aipp_input))
@@ -198,7 +198,7 @@ def _fill_folder(
     write_runner(out_dir / RUNNER)
     write_run_script(out_dir / "run.sh")
     mindx = write_mindx(out_dir, manifest, options.aipp_input)
-    return [manifest.onnx, MANIFEST_NAME, "aipp.cfg", "atc.sh", RUNNER, "run.sh", *mindx]
+    return [manifest.file, MANIFEST_NAME, "aipp.cfg", "atc.sh", RUNNER, "run.sh", *mindx]
 
 
 def _run(compiler: Cann, argv: list[str], folder: Path, timeout_s: int) -> tuple[AtcCode, ...]:
@@ -291,7 +291,7 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 def _write_script(path: Path, argv: list[str], manifest: Manifest, options: AtcOptions) -> None:
     command = " \\\n    ".join(map(shlex.quote, argv))
     text = f"""#!/usr/bin/env bash
-# Compiles {manifest.onnx} for {options.soc_version}. Copy this folder to a machine with Huawei's CANN toolkit and run
+# Compiles {manifest.file} for {options.soc_version}. Copy this folder to a machine with Huawei's CANN toolkit and run
 # this script there; it writes model.om beside itself.
 set -eo pipefail  # no -u: CANN's set_env.sh reads unset variables
 cd "$(dirname "${{BASH_SOURCE[0]}}")"
@@ -302,7 +302,7 @@ if ! command -v atc >/dev/null; then
     echo "atc not found: install the CANN toolkit, or source its set_env.sh" >&2
     exit 127
 fi
-echo "{manifest.sha256}  {manifest.onnx}" | sha256sum --check --quiet
+echo "{manifest.sha256}  {manifest.file}" | sha256sum --check --quiet
 rm -f model.om
 {command}
 test -s model.om

@@ -76,7 +76,7 @@ def write_bundle(
     """Write `bundle.json`: all that the runner must know, and the checksums of `files`, which are in `folder`."""
     facts = {
         "version": 1,
-        "graph": manifest.onnx,
+        "graph": manifest.file,
         "input_name": manifest.input_name,
         "heads": list(manifest.head_names),
         "imgsz": manifest.imgsz,

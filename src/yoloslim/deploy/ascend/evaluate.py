@@ -38,7 +38,7 @@ def evaluate_exported(
     """Accuracy of the graph that was given to ATC, with the colours the board would see, and its latency here.
 
     Args:
-        export_dir: what `export_onnx` wrote.
+        export_dir: what `export_model` wrote.
         atc_dir: what `compile_model` wrote from it.
         eval_set: images letterboxed as the manifest says.
         require: measuring anywhere but on a device is an error.
@@ -73,7 +73,7 @@ def evaluate_exported(
         )
     _check_letterbox(manifest, eval_set)
     source = preprocessing or compiled.aipp_input
-    path = export_dir / manifest.onnx
+    path = export_dir / manifest.file
     twin = OnnxPredictor(path, manifest, threads, aipp_twin(source), f"aipp-twin-{source}")
     logger.info("evaluating %s on %s with %s; no Ascend device takes part", path, twin.backend, twin.preprocessing)
     evaluation = evaluate(twin, eval_set, batch=batch, options=options)
@@ -88,7 +88,7 @@ def evaluate_exported(
     }
     if reference_dir is not None:
         other = load_manifest(reference_dir)
-        reference = OnnxPredictor(reference_dir / other.onnx, other, threads)
+        reference = OnnxPredictor(reference_dir / other.file, other, threads)
         same = other.sha256 == manifest.sha256
         metrics["speedup"] = 1.0 if same else measure_speedup(plain, reference, warmup, repeats)
     return metrics, evaluation

@@ -1,0 +1,75 @@
+"""Decoding and suppression inside the graph, for users of plain ONNX Runtime who want boxes, not logits."""
+
+import numpy as np
+import torch
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from yoloslim.evaluation.decode import box_corners
+from yoloslim.evaluation.nms import NmsOptions
+from yoloslim.models.detector import Detector
+
+BOXES_AND_SCORES = ["boxes", "scores"]
+DETECTIONS = "detections"
+
+
+class DecodedDetector(nn.Module):
+    """A Detector that gives boxes (B, n, 4), `xyxy` in canvas pixels, and scores (B, n, classes), as `decode` does."""
+
+    def __init__(self, model: Detector) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode every cell of images (B, 3, S, S) in [0, 1]."""
+        spec = self.model.spec
+        boxes, scores = [], []
+        for head, sizes, stride in zip(self.model(images), spec.anchors, spec.strides, strict=True):
+            height, width = spec.imgsz // stride, spec.imgsz // stride  # known numbers become constants of the graph
+            row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+            cell = torch.stack([column, row], dim=2).float()
+            anchors = torch.tensor(sizes).view(-1, 1, 1, 2)
+            values = head.sigmoid()
+            corners = torch.cat(box_corners(values[..., :2], values[..., 2:4], cell, anchors, stride), dim=4)
+            count = len(sizes) * height * width
+            boxes.append(corners.reshape(len(head), count, 4))
+            scores.append((values[..., 4:5] * values[..., 5:]).reshape(len(head), count, spec.nc))
+        return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
+
+
+def append_nms(graph: ModelProto, options: NmsOptions) -> None:
+    """Put ONNX's NonMaxSuppression behind boxes and scores, in place.
+
+    The only output is then `detections` (m, 7): number of the image, `xyxy` in canvas pixels, score, class; by
+    image, then class, then falling score. `max_det` limits a class of an image, the only limit that ONNX has.
+    """
+    constants = {
+        "nms_limit": np.array([options.max_det or np.iinfo(np.int32).max], np.int64),
+        "nms_iou": np.array([options.iou_thres], np.float32),
+        "nms_score": np.array([options.conf_thres], np.float32),
+        "nms_box": np.array([0, 2], np.int64),
+        "nms_label": np.array([1], np.int64),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Transpose", ["scores"], ["nms_by_class"], "nms_by_class", perm=[0, 2, 1]),
+        node(
+            "NonMaxSuppression",  # corners may come as (x, y) or (y, x): overlap is the same
+            ["boxes", "nms_by_class", "nms_limit", "nms_iou", "nms_score"],
+            ["nms_chosen"],
+            "nms",
+        ),
+        node("Gather", ["nms_chosen", "nms_box"], ["nms_where_box"], "nms_where_box", axis=1),
+        node("GatherND", ["boxes", "nms_where_box"], ["nms_boxes"], "nms_boxes"),
+        node("GatherND", ["nms_by_class", "nms_chosen"], ["nms_scores"], "nms_scores"),
+        node("Cast", ["nms_chosen"], ["nms_numbers"], "nms_numbers", to=TensorProto.FLOAT),
+        node("Gather", ["nms_numbers", "nms_first"], ["nms_image"], "nms_image", axis=1),
+        node("Gather", ["nms_numbers", "nms_label"], ["nms_class"], "nms_class", axis=1),
+        node("Reshape", ["nms_scores", "nms_column"], ["nms_score_column"], "nms_score_column"),
+        node("Concat", ["nms_image", "nms_boxes", "nms_score_column", "nms_class"], [DETECTIONS], DETECTIONS, axis=1),
+    ]
+    constants |= {"nms_first": np.array([0], np.int64), "nms_column": np.array([-1, 1], np.int64)}
+    graph.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    graph.graph.node.extend(nodes)
+    del graph.graph.output[:]
+    graph.graph.output.append(helper.make_tensor_value_info(DETECTIONS, TensorProto.FLOAT, ("detections", 7)))

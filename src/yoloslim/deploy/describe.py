@@ -1,0 +1,81 @@
+"""What an ONNX file says about itself, and how a file of another tool becomes one that does."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from yoloslim.errors import DeployError
+from yoloslim.evaluation.decode import Anchors
+
+KEYS = ("anchors", "classes", "imgsz", "letterbox", "model", "outputs", "strides")
+"""Metadata that `export_model` puts into the file."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A `GraphDescription` read from an ONNX file alone."""
+
+    input_name: str
+    head_names: tuple[str, ...]
+    anchors: Anchors
+    strides: tuple[int, ...]
+    classes: tuple[str, ...]
+    imgsz: int
+    precision: str = "fp32"
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """Load an ONNX file.
+
+    Raises:
+        DeployError: it is missing or no ONNX.
+    """
+    try:
+        return onnx.load(path)
+    except OSError as error:
+        raise DeployError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # protobuf's error is not part of onnx's interface
+        raise DeployError(f"{path} is not an ONNX file, or was cut short: {error}") from error
+
+
+def describe_onnx(path: Path) -> Description:
+    """Read the metadata that `export_model` left inside the file, for a file that lost its manifest.
+
+    Raises:
+        DeployError: there is none; the message tells how to adopt a file of another tool.
+    """
+    if path.suffix != ".onnx":
+        raise DeployError(f"{path.parent / 'manifest.json'} is missing, and {path.name} does not describe itself")
+    graph = read_onnx(path)
+    values = _metadata(graph)
+    missing = [key for key in KEYS if key not in values]
+    if missing:
+        raise DeployError(
+            f"{path} is an ONNX file of another tool: neither a manifest.json beside it nor its own metadata tell "
+            f"{', '.join(missing)}. `yoloslim export {path} --like MODEL` takes them from a model with the same "
+            "classes and anchors"
+        )
+    heads = tuple(output.name for output in graph.graph.output) if values["outputs"] == "raw" else ()
+    precision = values.get("precision", "fp32")
+    return Description(
+        graph.graph.input[0].name,
+        heads,
+        values["anchors"],
+        tuple(values["strides"]),
+        tuple(values["classes"]),
+        values["imgsz"],
+        precision,
+    )
+
+
+def _metadata(graph: onnx.ModelProto) -> dict[str, Any]:
+    values = {}
+    for item in graph.metadata_props:
+        try:
+            values[item.key] = json.loads(item.value)
+        except ValueError:
+            continue  # another tool's text
+    return values

@@ -1,0 +1,86 @@
+"""Export a model for a runtime: ONNX, OpenVINO IR or ncnn, each compared with PyTorch before it is kept."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import torch
+
+from yoloslim.deploy.manifest import Format, Head, Manifest
+from yoloslim.deploy.ncnn import write_ncnn
+from yoloslim.deploy.onnx import ExportOptions, onnx_graph
+from yoloslim.deploy.openvino import write_ir
+from yoloslim.deploy.publish import publish
+from yoloslim.errors import DeployError
+from yoloslim.files import sha256_file
+from yoloslim.models.detector import Detector
+
+
+def write_onnx(graph: onnx.ModelProto, folder: Path) -> list[str]:
+    """Write `model.onnx`; the same graph gives the same bytes."""
+    (folder / "model.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+    return ["model.onnx"]
+
+
+_WRITERS: dict[Format, Callable[[onnx.ModelProto, Path], list[str]]] = {
+    "onnx": write_onnx,
+    "openvino": write_ir,
+    "ncnn": write_ncnn,
+}
+"""Each writes a graph into a folder and names its files, the one that runtimes open first."""
+
+
+def export_model(
+    model: Detector, out_dir: Path, options: ExportOptions | None = None, file_format: Format = "onnx"
+) -> Manifest:
+    """Write the files of a format and `manifest.json`, BatchNorm folded, and prove that they compute the same.
+
+    The manifest is written last: a folder without a matching one is not a result.
+
+    Args:
+        model: any Detector, pruned or not; it is not changed.
+        out_dir: made if missing.
+        options: what kind of graph.
+        file_format: what will read it.
+
+    Raises:
+        DeployError: the exporter failed, its package is not installed, the format has no such outputs or batch, or
+            the result differs from PyTorch by more than `publish.TOLERANCE`.
+    """
+    options = options or ExportOptions()
+    if file_format == "ncnn" and options.batch != 1:
+        raise DeployError(f"ncnn takes one image a call, so batch {options.batch} cannot be exported; use batch 1")
+    if file_format != "onnx" and options.outputs != "raw":
+        raise DeployError(f"outputs {options.outputs!r} exist for onnx only; export {file_format} with raw outputs")
+    graph = onnx_graph(model, options)
+    with tempfile.TemporaryDirectory() as temporary:
+        names = _WRITERS[file_format](graph, Path(temporary))
+        files = {name: sha256_file(Path(temporary) / name) for name in names}
+        return publish(model, Path(temporary), manifest_of(model, graph, options, file_format, files), out_dir)
+
+
+def manifest_of(
+    model: Detector, graph: onnx.ModelProto, options: ExportOptions, file_format: Format, files: dict[str, str]
+) -> Manifest:
+    """The description of a graph, not yet compared with anything."""
+    spec, batch = model.spec, options.batch or -1
+    shapes = {o.name: tuple(side.dim_value for side in o.type.tensor_type.shape.dim) for o in graph.graph.output}
+    heads = [Head(name=name, shape=(batch, *shape[1:])) for name, shape in shapes.items()]
+    return Manifest(
+        format=file_format,
+        files=files,
+        model=spec.name,
+        input_name=graph.graph.input[0].name,
+        input_shape=(batch, 3, spec.imgsz, spec.imgsz),
+        outputs=options.outputs,
+        heads=tuple(heads) if options.outputs == "raw" else (),
+        classes=spec.classes,
+        anchors=spec.anchors,
+        strides=spec.strides,
+        letterbox_align=options.align,
+        letterbox_fill=options.fill,
+        opset=options.opset,
+        torch_version=torch.__version__,
+        max_abs_diff=0.0,
+    )

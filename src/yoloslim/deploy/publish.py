@@ -1,0 +1,96 @@
+"""The last step of every export: compare with PyTorch, and only then put the files where they were asked for."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from yoloslim.deploy.decoded import BOXES_AND_SCORES
+from yoloslim.deploy.manifest import Manifest, save_manifest
+from yoloslim.deploy.runtimes import open_graph
+from yoloslim.errors import DeployError
+from yoloslim.evaluation.decode import Floats, decode
+from yoloslim.evaluation.predictor import Images, divide_by_255
+from yoloslim.files import atomic_path
+from yoloslim.models.detector import Detector
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 1e-3
+"""Largest difference allowed between any output of PyTorch and of an fp32 export; of boxes, by image side."""
+
+
+def publish(model: Detector, folder: Path, manifest: Manifest, out_dir: Path) -> Manifest:
+    """Compare a graph with the model it was made from, then move its files to `out_dir`, the manifest last.
+
+    Args:
+        model: the truth.
+        folder: holds the files that the manifest names.
+        manifest: what they are.
+        out_dir: made if missing; nothing is written there unless the graph holds up.
+
+    Returns:
+        The manifest with `max_abs_diff` filled in.
+
+    Raises:
+        DeployError: the two differ by more than `TOLERANCE`, or one of them is not finite.
+    """
+    difference = difference_of(model, folder, manifest)
+    if manifest.precision == "fp32" and not difference <= TOLERANCE:  # also when it is NaN
+        raise DeployError(
+            f"{manifest.format} and PyTorch differ by {difference:.2g} in a raw logit, more than {TOLERANCE}; "
+            f"nothing was written to {out_dir}. Non-finite or huge weights are the usual cause"
+        )
+    for name in manifest.files:
+        with atomic_path(out_dir / name) as temporary:
+            shutil.copyfile(folder / name, temporary)
+    manifest = manifest.model_copy(update={"max_abs_diff": difference})
+    save_manifest(manifest, out_dir)
+    logger.info("exported %s: largest difference %.1e", out_dir / manifest.file, difference)
+    return manifest
+
+
+def difference_of(model: Detector, folder: Path, manifest: Manifest) -> float:
+    """Largest absolute difference of any output between a model and its export, on seeded random images.
+
+    Boxes count in image sides. Detections after NMS are not compared, since one bit may keep or drop a box; the
+    boxes and scores that they are chosen from are.
+    """
+    size, batch = model.spec.imgsz, manifest.input_shape[0]
+    count = batch if batch > 0 and manifest.outputs != "raw" else 3
+    pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    expected = _reference(model, pixels)
+    if manifest.outputs == "raw":
+        actual: Sequence[Floats] = open_graph(folder / manifest.file, manifest).predict(pixels)
+    else:
+        rows = decode(expected, manifest.anchors, manifest.strides)
+        expected = [rows[..., :4] / np.float32(size), rows[..., 4:5] * rows[..., 5:]]
+        actual = _decoded(folder / manifest.file, pixels, manifest)
+    return max(float(np.abs(a - e).max()) for a, e in zip(actual, expected, strict=True))
+
+
+def _reference(model: Detector, pixels: Images) -> list[Floats]:
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    try:
+        with torch.inference_mode():
+            heads = model(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255)
+    finally:
+        model.train(training)
+    return [head.cpu().numpy() for head in heads]
+
+
+def _decoded(path: Path, pixels: Images, manifest: Manifest) -> list[Floats]:
+    """Boxes and scores, which a graph with NMS computes inside under the same names."""
+    graph = onnx.load(path)
+    there = {output.name for output in graph.graph.output}
+    inside = [name for name in BOXES_AND_SCORES if name not in there]
+    graph.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in inside)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    boxes, scores = session.run(BOXES_AND_SCORES, {manifest.input_name: divide_by_255(pixels)})
+    return [boxes / np.float32(manifest.imgsz), scores]

@@ -1,0 +1,106 @@
+"""The registry of runtimes: from a file, or an export's folder, to the predictor that runs it."""
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from yoloslim.deploy.describe import describe_onnx
+from yoloslim.deploy.manifest import MANIFEST_NAME, Manifest, load_manifest
+from yoloslim.errors import DeployError
+from yoloslim.evaluation.predictor import (
+    GraphDescription,
+    GraphPredictor,
+    NcnnPredictor,
+    OnnxPredictor,
+    OpenVinoPredictor,
+    Precision,
+    Predictor,
+    TorchPredictor,
+)
+from yoloslim.files import read_json
+from yoloslim.models.store import load_model
+
+Runtime = Literal["pytorch", "onnxruntime", "openvino", "ncnn"]
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+
+READERS: dict[str, tuple[Runtime, ...]] = {
+    ".safetensors": ("pytorch",),
+    ".onnx": ("onnxruntime", "openvino"),
+    ".xml": ("openvino",),
+    ".param": ("ncnn",),
+}
+"""File type -> runtimes that read it, the usual one first."""
+
+_GRAPHS: dict[Runtime, type[GraphPredictor]] = {
+    "onnxruntime": OnnxPredictor,
+    "openvino": OpenVinoPredictor,
+    "ncnn": NcnnPredictor,
+}
+
+
+def open_predictor(
+    path: Path, runtime: Runtime | None = None, threads: int | None = None, precision: Precision = "fp32"
+) -> Predictor:
+    """Open a model file, an exported file, or the folder of an export.
+
+    Args:
+        path: `.safetensors`, `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), or a folder with `manifest.json`.
+        runtime: what runs it; None takes the usual one for the file.
+        threads: CPU threads; None leaves the runtime's choice.
+        precision: `bf16` is for PyTorch and OpenVINO.
+
+    Raises:
+        DeployError: no runtime reads the file, nothing describes it, or it does not match its description.
+        ModelError: a model file that cannot be read.
+        YoloslimError: the file is missing.
+    """
+    manifest = _manifest_of(path)
+    file = path / manifest.file if path.is_dir() and manifest else path
+    chosen = _choose(file, runtime)
+    if precision != "fp32" and chosen not in ("pytorch", "openvino"):
+        raise DeployError(f"{chosen} computes in the precision of the file; {precision} is for pytorch and openvino")
+    if chosen == "pytorch":
+        torch_predictor = TorchPredictor(load_model(file), precision=precision)
+        if threads:
+            torch_predictor.set_threads(threads)
+        return torch_predictor
+    return open_graph(file, manifest or describe_onnx(file), chosen, threads, precision)
+
+
+def open_graph(
+    file: Path,
+    description: GraphDescription,
+    runtime: Runtime | None = None,
+    threads: int | None = None,
+    precision: Precision = "fp32",
+) -> GraphPredictor:
+    """Open an exported file whose description is known already; see `open_predictor`."""
+    if not description.head_names:
+        raise DeployError(
+            f"{file} gives boxes, not raw heads: it is for users of plain ONNX Runtime; "
+            "export the model with raw outputs to evaluate or compile it"
+        )
+    chosen = _choose(file, runtime)
+    extra: dict[str, Any] = {"precision": precision} if chosen == "openvino" else {}
+    return _GRAPHS[chosen](file, description, threads, **extra)
+
+
+def _choose(file: Path, runtime: Runtime | None) -> Runtime:
+    readers = READERS.get(file.suffix, ())
+    if not readers:
+        raise DeployError(
+            f"{file} is no model that yoloslim runs; give a file that ends in {', '.join(READERS)}, or the folder of "
+            "an export"
+        )
+    if runtime is not None and runtime not in readers:
+        raise DeployError(f"{runtime} does not read {file.name}, {' and '.join(readers)} do; export the model for it")
+    return runtime or readers[0]
+
+
+def _manifest_of(path: Path) -> Manifest | None:
+    """The manifest that describes a file or folder, None where there is none."""
+    if path.is_dir():
+        return load_manifest(path)
+    beside = path.parent / MANIFEST_NAME
+    if path.suffix == ".safetensors" or not beside.is_file():
+        return None
+    return load_manifest(path.parent) if path.name in read_json(beside).get("files", {}) else None

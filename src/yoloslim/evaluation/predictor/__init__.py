@@ -1,0 +1,31 @@
+"""Predictors: anything that maps uint8 images to raw head outputs. Decoding and metrics do not care which.
+
+`deploy.runtimes.open_predictor` finds the right one for a file.
+"""
+
+from yoloslim.evaluation.predictor.base import (
+    GraphDescription,
+    GraphPredictor,
+    Images,
+    Predictor,
+    Preprocess,
+    divide_by_255,
+)
+from yoloslim.evaluation.predictor.ncnn import NcnnPredictor
+from yoloslim.evaluation.predictor.onnxruntime import OnnxPredictor
+from yoloslim.evaluation.predictor.openvino import OpenVinoPredictor
+from yoloslim.evaluation.predictor.pytorch import Precision, TorchPredictor
+
+__all__ = [
+    "GraphDescription",
+    "GraphPredictor",
+    "Images",
+    "NcnnPredictor",
+    "OnnxPredictor",
+    "OpenVinoPredictor",
+    "Precision",
+    "Predictor",
+    "Preprocess",
+    "TorchPredictor",
+    "divide_by_255",
+]

@@ -1,0 +1,191 @@
+"""What evaluation needs of a runtime, and what all runtimes of exported graphs share."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloslim.errors import DeployError
+from yoloslim.evaluation.decode import Anchors, Floats
+
+Images = NDArray[np.uint8]
+Preprocess = Callable[[Images], NDArray[Any]]
+"""Maps images (B, S, S, 3) to what the network takes, usually float32 (B, 3, S, S)."""
+
+
+class Predictor(Protocol):
+    """What evaluation and speed measurement need of a runtime.
+
+    Attributes:
+        backend: runtime, device and precision that every number is labelled with, such as `onnxruntime-cpu`.
+        preprocessing: how bytes become network input, such as `float/255`.
+        anchors: (level, anchor, 2) in canvas pixels.
+        strides: canvas pixels per cell, by level.
+        classes: names in the order of the outputs.
+        imgsz: side of the images in pixels.
+    """
+
+    @property
+    def backend(self) -> str: ...  # noqa: D102
+    @property
+    def preprocessing(self) -> str: ...  # noqa: D102
+    @property
+    def anchors(self) -> Anchors: ...  # noqa: D102
+    @property
+    def strides(self) -> Sequence[int]: ...  # noqa: D102
+    @property
+    def classes(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def imgsz(self) -> int: ...  # noqa: D102
+
+    def predict(self, images: Images) -> list[Floats]:
+        """Raw logits (B, anchors, H, W, 5 + classes) by level, of RGB images uint8 (B, S, S, 3).
+
+        Raises:
+            DeployError: the images have another type or size than the model takes.
+        """
+        ...
+
+    def set_threads(self, threads: int) -> None:
+        """Use this many CPU threads from now on."""
+        ...
+
+
+class GraphDescription(Protocol):
+    """What must be known of an exported graph to run it; `deploy.manifest.Manifest` is one."""
+
+    @property
+    def input_name(self) -> str: ...  # noqa: D102
+    @property
+    def head_names(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def precision(self) -> str: ...  # noqa: D102
+    @property
+    def anchors(self) -> Anchors: ...  # noqa: D102
+    @property
+    def strides(self) -> Sequence[int]: ...  # noqa: D102
+    @property
+    def classes(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def imgsz(self) -> int: ...  # noqa: D102
+
+
+def divide_by_255(images: Images) -> Floats:
+    """Images (B, S, S, 3) as contiguous float32 (B, 3, S, S) in [0, 1]."""
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return np.divide(planes, np.float32(255), dtype=np.float32)
+
+
+def check_images(images: Images, imgsz: int, backend: str) -> None:
+    """Refuse images that a model would misread.
+
+    Raises:
+        DeployError: not uint8 (B, imgsz, imgsz, 3) with B at least 1.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (imgsz, imgsz, 3) or not len(images):
+        raise DeployError(
+            f"the {backend} model takes uint8 images (batch, {imgsz}, {imgsz}, 3), not {images.dtype} "
+            f"{images.shape}; letterbox them to {imgsz} px, or export the model for their size"
+        )
+
+
+class GraphPredictor(ABC):
+    """An exported graph in some runtime: loading, checks and batches are alike, only running differs.
+
+    A runtime sets `batch` when it loads: how many images the graph takes at once, None for any number.
+    """
+
+    runtime: str
+    batch: int | None = 1
+
+    def __init__(
+        self,
+        path: Path,
+        graph: GraphDescription,
+        threads: int | None = None,
+        preprocess: Preprocess = divide_by_255,
+        preprocessing: str = "float/255",
+    ) -> None:
+        """Load the graph.
+
+        Args:
+            path: its file.
+            graph: names and geometry, usually its manifest.
+            threads: CPU threads; None uses all cores.
+            preprocess: what stands between bytes and network.
+            preprocessing: its name, for the results.
+
+        Raises:
+            DeployError: the runtime is not installed, cannot read the file, or the file does not match its
+                description.
+        """
+        self.path, self.graph = path, graph
+        self.preprocess, self.preprocessing = preprocess, preprocessing
+        self.backend = self.runtime + ("" if graph.precision == "fp32" else f"-{graph.precision}")
+        self.anchors, self.strides = graph.anchors, graph.strides
+        self.classes, self.imgsz = graph.classes, graph.imgsz
+        self.threads = threads or os.cpu_count() or 1
+        if not path.is_file():
+            raise self.cannot_load("there is no such file; export the model again (`yoloslim export`)")
+        self.load()
+
+    def predict(self, images: Images) -> list[Floats]:
+        """See `Predictor.predict`. Where the graph's batch is fixed, images go in portions, the last one padded."""
+        check_images(images, self.imgsz, self.backend)
+        size = self.batch or len(images)
+        portions = [self._portion(images[start : start + size], size) for start in range(0, len(images), size)]
+        return portions[0] if len(portions) == 1 else [np.concatenate(level) for level in zip(*portions, strict=True)]
+
+    def set_threads(self, threads: int) -> None:
+        """See `Predictor.set_threads`; runtimes fix it when they load a graph, so this loads it again."""
+        if threads != self.threads:
+            self.threads = threads
+            self.load()
+
+    @abstractmethod
+    def load(self) -> None:
+        """Read the graph for `threads` threads."""
+
+    @abstractmethod
+    def run(self, batch: NDArray[Any]) -> list[Floats]:
+        """Heads of preprocessed images, in the order of `graph.head_names`."""
+
+    def _portion(self, images: Images, size: int) -> list[Floats]:
+        count = len(images)
+        if count < size:
+            images = np.concatenate([images, np.zeros((size - count, *images.shape[1:]), np.uint8)])
+        return [head[:count] for head in self.run(self.preprocess(images))]
+
+    def cannot_load(self, reason: object) -> DeployError:
+        """The error for a file that the runtime refuses."""
+        return DeployError(f"{self.runtime} cannot load {self.path}: {reason}")
+
+    def check_graph(self, inputs: Mapping[str, Sequence[int | None]], outputs: set[str]) -> None:
+        """Make sure that a loaded graph is the one described, and note its batch.
+
+        Args:
+            inputs: name -> shape, None where a side is open.
+            outputs: their names.
+
+        Raises:
+            DeployError: a name is missing, or the input has another size than described.
+        """
+        name = self.graph.input_name
+        missing = ({name} - set(inputs)) | (set(self.graph.head_names) - outputs)
+        if missing:
+            raise DeployError(
+                f"{self.path} lacks {', '.join(sorted(missing))}; it has inputs {sorted(inputs)} and outputs "
+                f"{sorted(outputs)}: does the manifest belong to this file?"
+            )
+        batch, *sides = inputs[name]
+        wanted = (3, self.imgsz, self.imgsz)
+        if len(sides) != 3 or any(side not in (want, None) for side, want in zip(sides, wanted, strict=True)):
+            raise DeployError(
+                f"{self.path} takes images {[batch, *sides]}, its manifest says {wanted}; export it again at "
+                f"{self.imgsz} px, or use the manifest that was written with it"
+            )
+        self.batch = batch

@@ -1,0 +1,34 @@
+"""ONNX Runtime on the CPU."""
+
+from typing import Any
+
+import onnxruntime
+from numpy.typing import NDArray
+
+from yoloslim.evaluation.decode import Floats, to_numpy
+from yoloslim.evaluation.predictor.base import GraphPredictor
+
+
+class OnnxPredictor(GraphPredictor):
+    """Runs an ONNX file in ONNX Runtime."""
+
+    runtime = "onnxruntime-cpu"
+
+    def load(self) -> None:
+        """See `GraphPredictor.load`."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
+            raise self.cannot_load(error) from error
+        shapes = {
+            node.name: [side if isinstance(side, int) else None for side in node.shape]
+            for node in self._session.get_inputs()
+        }
+        self.check_graph(shapes, {node.name for node in self._session.get_outputs()})
+
+    def run(self, batch: NDArray[Any]) -> list[Floats]:
+        """See `GraphPredictor.run`."""
+        return [to_numpy(head) for head in self._session.run(self.graph.head_names, {self.graph.input_name: batch})]

@@ -1,0 +1,41 @@
+"""PyTorch: the reference that every other runtime is compared with."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from yoloslim.evaluation.decode import Floats, to_numpy
+from yoloslim.evaluation.predictor.base import Images, check_images
+from yoloslim.models.detector import Detector, fuse
+
+Precision = Literal["fp32", "bf16"]
+
+
+class TorchPredictor:
+    """Runs a Detector in PyTorch, BatchNorm folded, channels last."""
+
+    preprocessing = "float/255"
+
+    def __init__(self, model: Detector, device: str = "cpu", precision: Precision = "fp32") -> None:
+        self._device = torch.device(device)
+        self._model = fuse(model).to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._precision = precision
+        self.backend = f"pytorch-{self._device.type}" + ("-bf16" if precision == "bf16" else "")
+        self.anchors = model.spec.anchors
+        self.strides = model.spec.strides
+        self.classes = model.spec.classes
+        self.imgsz = model.spec.imgsz
+
+    def predict(self, images: Images) -> list[Floats]:
+        """See `Predictor.predict`."""
+        check_images(images, self.imgsz, self.backend)
+        # A NHWC array seen as NCHW already lies in memory as channels_last wants it: nothing is copied.
+        batch = torch.from_numpy(np.array(images)).to(self._device).permute(0, 3, 1, 2)
+        bf16 = self._precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+            return [to_numpy(head) for head in self._model(batch.float() / 255)]
+
+    def set_threads(self, threads: int) -> None:
+        """See `Predictor.set_threads`; PyTorch keeps this number per process."""
+        torch.set_num_threads(threads)

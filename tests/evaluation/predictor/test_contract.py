@@ -1,0 +1,180 @@
+"""One contract for every runtime; all of them run for real here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.deploy.models import tiny_detector
+from yoloslim.deploy.export import export_model
+from yoloslim.deploy.manifest import load_manifest
+from yoloslim.deploy.onnx import ExportOptions
+from yoloslim.deploy.runtimes import open_graph, open_predictor
+from yoloslim.errors import DeployError
+from yoloslim.evaluation.predictor import Predictor, TorchPredictor, divide_by_255
+from yoloslim.models.detector import Detector
+from yoloslim.models.store import save_model
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to run the model: what to open, how, and the error that is allowed as a share of the largest logit."""
+
+    folder: str
+    options: dict[str, str]
+    backend: str
+    tolerance: float = 1e-5
+
+
+KINDS = {
+    "pytorch": Kind("model.safetensors", {}, "pytorch-cpu"),
+    "pytorch-bf16": Kind("model.safetensors", {"precision": "bf16"}, "pytorch-cpu-bf16", 0.05),
+    "onnx": Kind("onnx", {}, "onnxruntime-cpu"),
+    "onnx of open batch": Kind("open", {}, "onnxruntime-cpu"),
+    "onnx of batch 2": Kind("two", {}, "onnxruntime-cpu"),
+    "openvino": Kind("openvino", {}, "openvino-cpu"),
+    "openvino reading onnx": Kind("onnx", {"runtime": "openvino"}, "openvino-cpu"),
+    "openvino of open batch": Kind("open", {"runtime": "openvino"}, "openvino-cpu"),
+    "openvino-bf16": Kind("openvino", {"precision": "bf16"}, "openvino-cpu-bf16", 0.05),
+    "ncnn": Kind("ncnn", {}, "ncnn-cpu"),
+}
+
+
+@dataclass
+class Exports:
+    model: Detector
+    root: Path
+    opened: dict[str, Predictor] = field(default_factory=dict)
+
+    def open(self, name: str) -> Predictor:
+        """Each is loaded once: OpenVINO takes half a second to compile a graph."""
+        if name not in self.opened:
+            kind = KINDS[name]
+            self.opened[name] = open_predictor(self.root / kind.folder, threads=1, **kind.options)  # type: ignore[arg-type]
+        return self.opened[name]
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    root, model = tmp_path_factory.mktemp("exports"), tiny_detector()
+    save_model(model, root / "model.safetensors")
+    export_model(model, root / "onnx")
+    export_model(model, root / "open", ExportOptions(batch=0))
+    export_model(model, root / "two", ExportOptions(batch=2))
+    export_model(model, root / "openvino", file_format="openvino")
+    export_model(model, root / "ncnn", file_format="ncnn")
+    return Exports(model, root)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_predictor_gives_the_models_logits(kind: str, count: int, exports: Exports) -> None:
+    with torch.no_grad():
+        batch = torch.from_numpy(IMAGES[:count]).permute(0, 3, 1, 2).float() / 255
+        expected = exports.model(batch)
+    actual = exports.open(kind).predict(IMAGES[:count])
+    assert [a.shape for a in actual] == [(count, 3, s, s, 8) for s in (8, 4, 2)]
+    scale = max(float(e.abs().max()) for e in expected)
+    for a, e in zip(actual, expected, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, e.numpy(), rtol=0, atol=KINDS[kind].tolerance * scale)
+
+
+def test_openvino_computes_in_bf16_only_when_asked(exports: Exports) -> None:
+    exact = exports.open("onnx").predict(IMAGES)[0]
+    fp32, bf16 = (np.abs(exports.open(k).predict(IMAGES)[0] - exact).max() for k in ("openvino", "openvino-bf16"))
+    assert fp32 < 1e-4
+    if "avx512_bf16" in Path("/proc/cpuinfo").read_text():
+        assert bf16 > 20 * fp32
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_predictor_says_what_it_is(kind: str, exports: Exports) -> None:
+    predictor = exports.open(kind)
+    assert predictor.backend == KINDS[kind].backend
+    assert predictor.preprocessing == "float/255"
+    assert (predictor.imgsz, tuple(predictor.classes), tuple(predictor.strides)) == (64, ("a", "b", "c"), (8, 16, 32))
+    assert predictor.anchors == exports.model.spec.anchors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_read_only_and_strided_images_are_accepted_and_not_changed(kind: str, exports: Exports) -> None:
+    locked = IMAGES.copy()
+    locked.setflags(write=False)
+    predictor = exports.open(kind)
+    plain = predictor.predict(IMAGES[::2])
+    for a, b in zip(predictor.predict(locked[::2]), plain, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    np.testing.assert_array_equal(locked, IMAGES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_of_another_size_or_type_are_refused(kind: str, exports: Exports) -> None:
+    message = rf"{KINDS[kind].backend} model takes uint8 images \(batch, 64, 64, 3\), not"
+    for images in (IMAGES[:, :32], IMAGES[0], IMAGES[:0], IMAGES[..., :1], IMAGES.astype(np.float32) / 255):
+        with pytest.raises(DeployError, match=message):
+            exports.open(kind).predict(images)
+
+
+@pytest.mark.parametrize("kind", ["pytorch", "onnx", "openvino", "ncnn"])
+def test_changing_threads_keeps_the_result(kind: str, exports: Exports) -> None:
+    predictor = exports.open(kind)
+    before = predictor.predict(IMAGES)
+    predictor.set_threads(2)
+    after = predictor.predict(IMAGES)
+    predictor.set_threads(1)  # PyTorch keeps it for the process
+    for a, b in zip(after, before, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_results_of_a_call_outlive_the_next(kind: str, exports: Exports) -> None:
+    predictor = exports.open(kind)
+    first = predictor.predict(IMAGES[:1])
+    copies = [head.copy() for head in first]
+    predictor.predict(IMAGES[1:2])
+    for head, copy in zip(first, copies, strict=True):
+        np.testing.assert_array_equal(head, copy)
+
+
+def test_the_torch_predictor_leaves_the_model_alone() -> None:
+    model = tiny_detector().train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    TorchPredictor(model).predict(IMAGES)
+    assert model.training
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_division_by_255_is_exact_at_both_ends() -> None:
+    out = divide_by_255(np.array([[[[0, 128, 255]]]], np.uint8))
+    assert out.shape == (1, 3, 1, 1)
+    assert out.dtype == np.float32
+    assert out.ravel().tolist() == [0.0, np.float32(128 / 255), 1.0]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "ncnn"])
+def test_a_manifest_of_another_graph_is_refused(runtime: str, exports: Exports) -> None:
+    folder = exports.root / (runtime if runtime != "onnxruntime" else "onnx")
+    manifest = load_manifest(folder)
+    with pytest.raises(DeployError, match=r"lacks pictures; it has inputs \['images'\]"):
+        open_graph(folder / manifest.file, manifest.model_copy(update={"input_name": "pictures"}))
+    with pytest.raises(DeployError, match=r"takes images \[1, 3, 64, 64\], its manifest says \(3, 96, 96\)"):
+        open_graph(folder / manifest.file, manifest.model_copy(update={"input_shape": (1, 3, 96, 96)}))
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "ncnn"])
+def test_a_file_that_is_no_graph_is_refused(runtime: str, exports: Exports, tmp_path: Path) -> None:
+    folder = exports.root / (runtime if runtime != "onnxruntime" else "onnx")
+    manifest = load_manifest(folder)
+    for name in manifest.files:
+        (tmp_path / name).write_bytes((folder / name).read_bytes()[:1000])
+    with pytest.raises(DeployError, match=f"{runtime}-cpu cannot load .*{manifest.file}"):
+        open_graph(tmp_path / manifest.file, manifest)
+    (tmp_path / manifest.file).unlink()
+    with pytest.raises(DeployError, match="there is no such file"):
+        open_graph(tmp_path / manifest.file, manifest)
