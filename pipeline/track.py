@@ -12,7 +12,9 @@ from rich.console import Console
 from pipeline.common import stage
 from yoloslim.config import Params
 from yoloslim.errors import TrackingError
+from yoloslim.tracking.live import LiveCurves, Target
 from yoloslim.tracking.mlflow import sync
+from yoloslim.tracking.naming import training_params
 from yoloslim.tracking.records import read_rows
 from yoloslim.tracking.tables import comparison_table, recommended, verdict
 
@@ -28,15 +30,30 @@ Next:
   edit params.yaml, then make repro        only what changed is run again"""
 
 
+def follow(params: Params, name: str, key: str) -> LiveCurves:
+    """Live curves of the training `name` (`baseline`, `finetune/50` ...), whose inputs have the hash `key`."""
+    t = params.tracking
+    if not (t.enabled and t.live):
+        return LiveCurves(None)
+    phase, _, percent = name.partition("/")
+    tags = {"stage": "pruned" if percent else phase, "percent": percent or "0"}
+    shown = training_params(phase, params.model_dump(mode="json"))
+    slot = f"prune@{percent}" if percent else phase
+    return LiveCurves(Target(Path(), tracking_uri(params), t.experiment, slot, key, shown, tags))
+
+
+def tracking_uri(params: Params) -> str:
+    """Where MLflow is: what the environment says, else params.yaml."""
+    return os.environ.get("MLFLOW_TRACKING_URI", params.tracking.uri)
+
+
 def sync_or_say(params: Params) -> None:
     """Log runs that MLflow lacks; a server that cannot be reached is said, and costs nothing else."""
     t = params.tracking
     if not t.enabled:
         return
     try:
-        result = sync(
-            Path(), params.model_dump(mode="json"), os.environ.get("MLFLOW_TRACKING_URI", t.uri), t.experiment
-        )
+        result = sync(Path(), params.model_dump(mode="json"), tracking_uri(params), t.experiment)
     except TrackingError as error:
         logger.warning("%s", error)
         return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.common import DATA, MODELS, PLOTS, eval_set, evaluate_model, save_results, split_of, training_images
+from pipeline.track import follow
 from yoloslim.config import Params, PhaseParams
 from yoloslim.data.trainset import load_train_set
 from yoloslim.files import atomic_path, sha256_file, write_json
@@ -63,7 +64,8 @@ def train(
         metrics = evaluate_model(params, settle(ema), val).metrics
         return {k: metrics[k] for k in ("map50", "map50_95", "precision", "recall")}
 
-    cache, preview = Path(params.train.cache_dir), Preview()
+    cache, preview, key = Path(params.train.cache_dir), Preview(), checkpoint_key(params, training)
+    live = follow(params, training.name, key)
     task = Task(
         model,
         load_train_set(split_of("train"), params.imgsz, cache / "images"),
@@ -71,12 +73,14 @@ def train(
         params.train,
         training.phase,
         params.seed,
-        (*training.callbacks, preview),
+        (*training.callbacks, preview, live),
         "last" if training.keep_last else "best",
-        cache / "checkpoints" / f"{checkpoint_key(params, training)}.pt",
+        cache / "checkpoints" / f"{key}.pt",
     )
-    result = fit(task)
-    write_json(MODELS / training.name / "history.json", {"kept_epoch": result.kept_epoch, "epochs": result.history})
+    with live:
+        result = fit(task)
+    history = {"kept_epoch": result.kept_epoch, "training": key, "epochs": result.history}
+    write_json(MODELS / training.name / "history.json", history)
     write_csv(PLOTS / training.name / "epochs.csv", result.history)
     preview.write(MODELS / training.name / "batches.npz")
     extra = more(result) if more else None

@@ -27,5 +27,6 @@ class TrackingParams(Section):
     """MLflow."""
 
     enabled: bool = True
+    live: bool = True
     uri: str = "sqlite:///mlflow.db"
     experiment: str = Field("yoloslim", min_length=1)

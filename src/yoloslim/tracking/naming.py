@@ -1,6 +1,6 @@
 """What things are called in MLflow; equal names in every run are what lines up its compare view."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yoloslim.tracking.records import Row
@@ -21,10 +21,25 @@ def curve_name(column: str) -> str:
     return f"train/{column}"
 
 
+def curves_of(epochs: Sequence[Mapping[str, float]]) -> list[tuple[int, str, float]]:
+    """Epoch, MLflow name and value of every point of a training's curves."""
+    return [(int(row["epoch"]), curve_name(k), v) for row in epochs for k, v in row.items() if k != "epoch"]
+
+
 def run_params(row: Row, params: Mapping[str, Any]) -> dict[str, str]:
     """The params that a row depends on, flattened to `section.key`, and its percent."""
-    flat = {"percent": str(row.percent)}
-    for section in SECTIONS[row.kind]:
+    return {"percent": str(row.percent)} | flat(params, SECTIONS[row.kind])
+
+
+def training_params(phase: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """The params that make up a training's key, so that none of them can change while its run is open."""
+    return flat(params, ("seed", "model", "imgsz", "train", phase, "evaluation"))
+
+
+def flat(params: Mapping[str, Any], sections: Sequence[str]) -> dict[str, str]:
+    """Some sections of params.yaml as `section.key`, without what changes no result."""
+    flat: dict[str, str] = {}
+    for section in sections:
         value = params.get(section)
         if isinstance(value, Mapping):
             flat |= {f"{section}.{key}": str(v) for key, v in value.items() if f"{section}.{key}" not in LOCAL}

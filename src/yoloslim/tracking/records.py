@@ -55,6 +55,7 @@ class Row:
         gammas: arrays of the sparse training, likewise.
         detections: boxes found on the test images, likewise.
         batches: the first images of the training, likewise.
+        training: key of the training, by which the run that followed it live is found.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Row:
     gammas: Path | None = None
     detections: Path | None = None
     batches: Path | None = None
+    training: str = ""
 
     @property
     def title(self) -> str:
@@ -148,6 +150,7 @@ def _stage_row(root: Path, kind: Literal["baseline", "sparse"]) -> Row:
         gammas=_first(models / kind / "gammas.npz"),
         detections=_first(models / kind / "detections.json"),
         batches=_first(models / kind / "batches.npz"),
+        training=_training_key(models / kind),
     )
 
 
@@ -168,6 +171,7 @@ def _percent_row(root: Path, percent: int) -> Row:
         onnx=_first(models / "export" / name / "model.onnx"),
         detections=_first(models / "finetune" / name / "detections.json"),
         batches=_first(models / "finetune" / name / "batches.npz"),
+        training=_training_key(models / "finetune" / name),
     )
 
 
@@ -183,6 +187,10 @@ def _metrics(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TrackingError(f"{path} holds a {type(value).__name__} where its stage writes an object; run it again")
     return value
+
+
+def _training_key(folder: Path) -> str:
+    return str(_metrics(folder / "history.json").get("training", ""))
 
 
 def _atc_state(path: Path) -> str:

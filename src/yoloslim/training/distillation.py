@@ -87,7 +87,7 @@ def _attention(features: Tensor) -> Tensor:
 class Distillation(Callback):
     """Adds to the loss what separates the model from its teacher, which sees the same augmented images.
 
-    The teacher is fixed and no part of a checkpoint: it comes from its file again.
+    The teacher is fixed and no part of a checkpoint.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Distillation(Callback):
         self._term = OutputTerm(DetectionLoss(self.teacher.spec, self.gains, device), self.temperature)
         if self.feature:
             self._mine, self._theirs = _Tap(state.model), _Tap(self._fixed)
-        self._sums = torch.zeros(2, device=device)
+        self._sums = self._sums.to(device)
 
     def extra_loss(self, state: State) -> Tensor:
         """Both terms, weighted, summed over the images of the batch."""
@@ -145,6 +145,14 @@ class Distillation(Callback):
         self._images = 0
         row = {"distill_output_loss": output} if self.output else {}
         return row | ({"distill_feature_loss": feature} if self.feature else {})
+
+    def saved(self) -> dict[str, Tensor]:
+        """The sums of an unfinished epoch; the teacher comes from its file again."""
+        return {"sums": self._sums.cpu(), "images": torch.tensor(self._images)}
+
+    def restore(self, saved: dict[str, Tensor]) -> None:
+        """See Callback."""
+        self._sums, self._images = saved["sums"].clone(), int(saved["images"])
 
 
 class _Tap:

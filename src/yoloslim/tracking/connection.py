@@ -1,0 +1,154 @@
+"""The way to MLflow: one at a time, quietly, and without waiting for a server that is away."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import platform
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from yoloslim.errors import TrackingError
+from yoloslim.tracking.uris import database_of, without_password
+
+SLOT, CHECKOUT, TRAINING, KEY = "yoloslim.slot", "yoloslim.checkout", "yoloslim.training", "yoloslim.key"
+"""Tags of a run: the row it is for, where it was made, the key of the training that it followed live, and, once it is
+complete, that of the results."""
+
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tells MLflow's page to show runs and their charts, not traces of language models."""
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+"""Defaults for variables that the user has not set: training must not wait minutes for a server that is away."""
+CONNECT_TIMEOUT_S = 3.0
+
+
+class Connection:
+    """An experiment on a server or in a database, made where it is missing.
+
+    Attributes:
+        client: MLflow's.
+        experiment: its id.
+        checkout: stands for this folder on this machine.
+    """
+
+    def __init__(self, uri: str, experiment: str, root: Path) -> None:
+        from mlflow import MlflowClient  # 1.3 to 3 s, and only needed when something changed
+
+        self.client = MlflowClient(tracking_uri=uri)
+        self.experiment = self._find_or_make(experiment, uri)
+        self.checkout = hashlib.sha256(f"{platform.node()}:{root}".encode()).hexdigest()[:16]
+
+    def runs(self, tag: str, value: str = "") -> list[Any]:
+        """Runs that have a tag, of a value if one is given, the oldest first."""
+        found: list[Any] = []
+        token = None
+        query = f"tags.`{tag}` = '{value}'" if value else ""
+        order = ["attributes.start_time ASC"]
+        while True:
+            page = self.client.search_runs([self.experiment], query, page_token=token, order_by=order)
+            found += [run for run in page if tag in run.data.tags]
+            token = page.token
+            if not token:
+                return found
+
+    def last_step(self, run_id: str) -> int:
+        """The last epoch that a run has a loss of; 0 before the first."""
+        points = self.client.get_metric_history(run_id, "train/loss")
+        return max((int(point.step) for point in points), default=0)
+
+    def _find_or_make(self, name: str, uri: str) -> str:
+        known = self.client.get_experiment_by_name(name)
+        if known is not None:
+            if known.lifecycle_stage != "active":
+                raise TrackingError(
+                    f"MLflow's experiment '{name}' at {without_password(uri)} was deleted; restore it there "
+                    f"(`mlflow experiments restore -x {known.experiment_id}`), or set another tracking.experiment"
+                )
+            return str(known.experiment_id)
+        database = database_of(uri)
+        location = (database.parent / "mlartifacts").as_uri() if database else None
+        return str(self.client.create_experiment(name, artifact_location=location, tags=KIND))
+
+
+@contextlib.contextmanager
+def reaching(uri: str, root: Path) -> Iterator[None]:
+    """Hold the store alone, and turn whatever it fails with into one error for people.
+
+    MLflow's first use of a database is not safe in parallel, nor is look-then-create.
+
+    Raises:
+        TrackingError: the store cannot be reached, or refuses; nothing is lost, call again later.
+    """
+    _probe(uri)
+    with quiet(), _lock(uri, root):
+        try:
+            yield
+        except OSError as error:  # what requests and files raise
+            raise TrackingError(_failed(uri, error)) from error
+        except Exception as error:
+            if type(error).__module__.startswith(("mlflow.", "sqlalchemy.")):  # not imported before they are needed
+                raise TrackingError(_failed(uri, error)) from error
+            raise
+
+
+def _probe(uri: str) -> None:
+    """Fail within seconds where nobody listens; MLflow's own client would retry for minutes."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise TrackingError(_failed(uri, error)) from error
+
+
+def _failed(uri: str, error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    away = isinstance(error, OSError) or "API request to" in lines[0]
+    state = "cannot be reached" if away else "cannot be used"
+    reason = lines[0].replace(uri, without_password(uri))[:200]
+    return f"MLflow at {without_password(uri)} {state} ({reason}); nothing is lost, run `make track` later"
+
+
+@contextlib.contextmanager
+def _lock(uri: str, root: Path) -> Iterator[None]:
+    database = database_of(uri)
+    path = database.parent / "mlartifacts" / ".lock" if database else root / ".cache" / "tracking.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path):
+            yield
+    except OSError as error:
+        raise TrackingError(f"cannot lock {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Defaults for MLflow's environment, and silence where it only says what is normal."""
+    added = [name for name in SETTINGS if name not in os.environ]
+    os.environ.update({name: SETTINGS[name] for name in added})
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "urllib3")]
+    levels = [item.level for item in loggers]
+    for item in loggers:
+        item.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+        for item, level in zip(loggers, levels, strict=True):
+            item.setLevel(level)
