@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="decoded images; default: train.cache_dir below the root")
     parser.add_argument("--percent", type=int, default=70)
     parser.add_argument("--epochs", type=int, help="default: finetune.epochs")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--teachers", nargs="+", default=["sparse"], choices=["baseline", "sparse"])
     parser.add_argument("--output", type=float, nargs="+", help="weights to try; default: finetune.distill_output")
     parser.add_argument("--feature", type=float, nargs="+", help="weights to try; default: finetune.distill_feature")
@@ -58,7 +58,7 @@ def variants(teachers: list[str], outputs: list[float], features: list[float]) -
     return found
 
 
-def table(params: Params, root: Path, cache: Path, percent: int, seeds: int, chosen: list[Variant]) -> str:
+def table(params: Params, root: Path, cache: Path, percent: int, seeds: list[int], chosen: list[Variant]) -> str:
     models = root / "models"
     start = load_model(models / f"prune/{percent}/model.safetensors")
     teachers = {v[1]: load_model(models / v[1] / "model.safetensors") for v in chosen if v[0] != "off"}
@@ -71,7 +71,7 @@ def table(params: Params, root: Path, cache: Path, percent: int, seeds: int, cho
         return evaluate(TorchPredictor(model), split, e.conf_thres, e.iou_thres, e.max_det, e.batch).metrics
 
     found: dict[Variant, list[tuple[float, float, float]]] = {variant: [] for variant in chosen}
-    for seed in range(seeds):
+    for seed in seeds:
         for variant in chosen:  # interleaved, so that a busy hour hits all alike
             begin = time.perf_counter()
             model = finetune(params, start, images, lambda model: measure(model, val), teachers, variant, seed)
@@ -86,7 +86,7 @@ def table(params: Params, root: Path, cache: Path, percent: int, seeds: int, cho
         cells += [f"{x.mean():.3f} ± {x.std(ddof=1) if len(x) > 1 else 0:.3f}" for x in (a, b)]
         lines.append("| " + " | ".join([*cells, f"{np.median(seconds) / usual:.2f}"]) + " |")
     f = params.finetune
-    title = f"{percent} % pruned, {f.epochs} epochs, {len(images)} images, {params.imgsz} px, {seeds} seeds"
+    title = f"{percent} % pruned, {f.epochs} epochs, {len(images)} images, {params.imgsz} px, seeds {seeds}"
     return "\n".join([title, "", *lines])
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from yoloslim.config.presets import apply_preset, load_preset, load_presets
 from yoloslim.data.voc import read_image
 from yoloslim.errors import YoloslimError
 from yoloslim.files import write_json
@@ -103,6 +104,29 @@ def features(
     network = load_model(model)
     draw([(network.spec.name, network)], [read_image(path) for path in image], out)
     typer.echo(f"{out}: {len(image)} image{'s' * (len(image) > 1)}, a line each")
+
+
+@app.command()
+def preset(
+    name: Annotated[str, typer.Argument(help="which; none lists them")] = "",
+    params: Annotated[Path, typer.Option(help="the file to change")] = Path("params.yaml"),
+    dry_run: Annotated[bool, typer.Option(help="only show what would change")] = False,
+) -> None:
+    """Write a published training recipe into params.yaml; comments and all other values stay."""
+    console = Console()
+    if not name:
+        table = Table("preset", "for", box=None, pad_edge=False)
+        for each in load_presets().values():
+            table.add_row(each.name, each.about)
+        console.print(table)
+        return
+    changes = apply_preset(params, load_preset(name), write=not dry_run)
+    table = Table("value", "before", "after", box=None, pad_edge=False)
+    for key, (before, after) in changes.items():
+        table.add_row(key, str(before), str(after))
+    console.print(table if changes else f"{params} holds the values of {name} already")
+    if changes:
+        typer.echo(f"{params}: {'would change' if dry_run else 'changed'} {len(changes)} values")
 
 
 if __name__ == "__main__":

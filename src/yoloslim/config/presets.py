@@ -1,0 +1,97 @@
+"""Published recipes as small sets of values, written into params.yaml, where everybody sees them.
+
+A preset is no layer of hidden defaults: once written, its values are like any others, DVC tracks them, and whatever is
+edited afterwards counts.
+"""
+
+import difflib
+import io
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from yoloslim.config import load_params, parse_params
+from yoloslim.errors import ConfigError
+from yoloslim.files import write_text
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe: its name, when to take it, and section -> key -> value."""
+
+    name: str
+    about: str
+    values: dict[str, dict[str, Any]]
+
+
+def load_presets() -> dict[str, Preset]:
+    """All there are, by name."""
+    text = (resources.files("yoloslim.config") / "presets.yaml").read_text(encoding="utf-8")
+    return {name: Preset(name, values.pop("about"), values) for name, values in yaml.safe_load(text).items()}
+
+
+def load_preset(name: str) -> Preset:
+    """One of them.
+
+    Raises:
+        ConfigError: there is none of that name; the message has the nearest, or all.
+    """
+    presets = load_presets()
+    if name not in presets:
+        near = difflib.get_close_matches(name, presets, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(presets)}"
+        raise ConfigError(f"no preset '{name}'; {hint}")
+    return presets[name]
+
+
+def apply_preset(path: Path, preset: Preset, *, write: bool = True) -> dict[str, tuple[Any, Any]]:
+    """Write a preset's values into params.yaml; comments, and all other values, stay as they are.
+
+    Args:
+        path: of params.yaml.
+        preset: what to write.
+        write: False only tells what would change.
+
+    Returns:
+        `section.key` -> value before and after, of those that change.
+
+    Raises:
+        ConfigError: params.yaml cannot be read, or does not hold up before or after the change.
+    """
+    before = load_params(path).model_dump()
+    parser = _parser()
+    document = parser.load(path.read_text(encoding="utf-8")) or {}
+    changes = {}
+    for section, values in preset.values.items():
+        for key, value in values.items():
+            if before[section][key] != value:
+                changes[f"{section}.{key}"] = (before[section][key], value)
+                document.setdefault(section, {})[key] = value
+    stream = io.StringIO()
+    parser.dump(document, stream)
+    parse_params(yaml.safe_load(stream.getvalue()), f"{path} with preset {preset.name}")
+    if write and changes:
+        write_text(path, stream.getvalue())
+    return changes
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes `null` as such, not as nothing."""
+
+
+_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+def _parser() -> YAML:
+    """Reads and writes YAML as params.yaml is laid out, keeping comments in their columns."""
+    parser = YAML()
+    parser.Representer = _Representer
+    parser.preserve_quotes = True
+    parser.width = 4096
+    parser.indent(mapping=2, sequence=4, offset=2)
+    return parser
