@@ -22,7 +22,7 @@ from yoloslim.data.voc import load_split
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.predictor import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
-from yoloslim.models.spec import build_spec
+from yoloslim.models.zoo import build_spec
 from yoloslim.training.fit import Task, fit
 
 IMGSZ, EPOCHS = 320, 30

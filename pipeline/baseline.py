@@ -11,8 +11,8 @@ from yoloslim.data.anchors import fit_anchors
 from yoloslim.data.trainset import load_train_set
 from yoloslim.errors import ModelError
 from yoloslim.models.detector import Detector, build_detector
-from yoloslim.models.spec import build_spec
 from yoloslim.models.store import load_model
+from yoloslim.models.zoo import build_spec
 
 
 def start_model(params: Params) -> Detector:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from yoloslim.data.anchors import fit_anchors, mean_fit, possible_recall
-from yoloslim.models.spec import build_spec
+from yoloslim.models.zoo import build_spec
 
 PROPOSED = build_spec("yolov5n", ("a",)).anchors
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from yoloslim.evaluation.decode import decode, decode_above
+from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
 
 ANCHORS = [[[10, 13], [16, 30]], [[116, 90], [156, 198]]]
 STRIDES = [8, 32]
@@ -23,9 +24,13 @@ def test_zero_logits_give_the_anchor_in_the_middle_of_its_cell() -> None:
     np.testing.assert_allclose(box[4:], 0.5)
 
 
-def test_every_cell_equals_the_formula_written_out() -> None:
+DARKNET = BoxDecoding(kind="darknet", scale_x_y=(1.2, 1.05))
+
+
+@pytest.mark.parametrize("decoding", [YOLOV5_BOXES, DARKNET])
+def test_every_cell_equals_the_formula_written_out(decoding: BoxDecoding) -> None:
     levels = heads()
-    out, position = decode(levels, ANCHORS, STRIDES), 0
+    out, position = decode(levels, ANCHORS, STRIDES, decoding), 0
 
     def s(t: float) -> float:
         return 1 / (1 + np.exp(-float(t)))
@@ -35,6 +40,10 @@ def test_every_cell_equals_the_formula_written_out() -> None:
             t = head[1, a, y, x]
             cx, cy = (2 * s(t[0]) - 0.5 + x) * STRIDES[level], (2 * s(t[1]) - 0.5 + y) * STRIDES[level]
             w, h = (2 * s(t[2])) ** 2 * ANCHORS[level][a][0], (2 * s(t[3])) ** 2 * ANCHORS[level][a][1]
+            if decoding is DARKNET:
+                k = (1.2, 1.05)[level]
+                cx, cy = ((k * s(t[i]) - (k - 1) / 2 + at) * STRIDES[level] for i, at in ((0, x), (1, y)))
+                w, h = np.exp(t[2]) * ANCHORS[level][a][0], np.exp(t[3]) * ANCHORS[level][a][1]
             expected = [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2, *map(s, t[4:])]
             np.testing.assert_allclose(out[1, position], expected, rtol=1e-4, atol=1e-4)
             position += 1
@@ -49,10 +58,17 @@ def test_tensors_of_any_precision_decode_as_arrays_do() -> None:
     assert half.dtype == np.float32
 
 
+def test_boxes_of_darknet_heads_stay_finite() -> None:
+    out = decode([np.full((1, 1, 1, 1, 6), 1e4, np.float32)], [[[10, 10]]], [8], BoxDecoding(kind="darknet"))
+    assert np.isfinite(out).all()
+    assert out[0, 0, 2] - out[0, 0, 0] > 1e5
+
+
+@pytest.mark.parametrize("decoding", [YOLOV5_BOXES, DARKNET])
 @pytest.mark.parametrize("threshold", [0.0, 0.001, 0.25, 0.9])
-def test_decoding_above_a_threshold_leaves_out_only_cells_below_it(threshold: float) -> None:
-    every = decode(heads(), ANCHORS, STRIDES)
-    above = decode_above(heads(), ANCHORS, STRIDES, threshold)
+def test_decoding_above_a_threshold_leaves_out_only_cells_below_it(threshold: float, decoding: BoxDecoding) -> None:
+    every = decode(heads(), ANCHORS, STRIDES, decoding)
+    above = decode_above(heads(), ANCHORS, STRIDES, threshold, decoding)
     for image in range(2):
         np.testing.assert_array_equal(above[image], every[image][every[image][:, 4] > threshold])
 

@@ -6,13 +6,14 @@ import torch
 
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation.speed import measure_latency, measure_speedup
+from yoloslim.models.spec import YOLOV5_BOXES
 
 
 class Sleeper:
     """A predictor that takes the given milliseconds, one after the other."""
 
     backend, preprocessing = "sleeper", "none"
-    anchors, strides, classes, imgsz = (), (), ("a",), 32
+    anchors, strides, decoding, classes, imgsz = (), (), YOLOV5_BOXES, ("a",), 32
 
     def __init__(self, *milliseconds: float) -> None:
         self.milliseconds, self.shapes, self.threads = list(milliseconds), [], 0

@@ -2,27 +2,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.tiny import tiny_spec
-from yoloslim.errors import ModelError
-from yoloslim.models.spec import ModelSpec, build_spec, model_names, round_up
-
-
-def test_all_five_sizes_have_a_name() -> None:
-    assert model_names() == ["yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x"]
-
-
-@pytest.mark.parametrize("name", ["yolov5q", "yolov8n", "", "n", "yolov5"])
-def test_unknown_model_lists_those_that_exist(name: str) -> None:
-    with pytest.raises(ModelError, match=f"model '{name}' is not known; choose one of yolov5n, .*, yolov5x"):
-        build_spec(name, ("a",))
-
-
-def test_sizes_scale_channels_and_repeats() -> None:
-    def of(name: str) -> list[tuple[int | None, int | None]]:
-        return [(layer.channels, layer.repeats) for layer in build_spec(name, ("a",)).layers if layer.block == "C3"]
-
-    assert of("yolov5n")[:4] == [(32, 1), (64, 2), (128, 3), (256, 1)]
-    assert of("yolov5m")[:4] == [(96, 2), (192, 4), (384, 6), (768, 2)]
-    assert of("yolov5x")[:4] == [(160, 4), (320, 8), (640, 12), (1280, 4)]
+from yoloslim.models.spec import BoxDecoding, LayerSpec, ModelSpec, round_up
+from yoloslim.models.zoo import build_spec
 
 
 def test_spec_survives_json() -> None:
@@ -43,7 +24,11 @@ def test_spec_is_frozen_and_closed() -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"imgsz": 100}, "imgsz 100 is not a multiple of 32; 128 is the next one"),
+        ({"imgsz": 100}, "imgsz 100 is not a multiple of 32, which tiny needs; 128 is the next one"),
+        ({"strides": (8, 16, 64), "imgsz": 96}, "imgsz 96 is not a multiple of 64, which tiny needs; 128"),
+        ({"decoding": {"kind": "darknet", "scale_x_y": (1.1, 1)}}, r"scale_x_y \[1.1, 1.0\] does not fit strides"),
+        ({"decoding": {"kind": "darknet", "scale_x_y": (1, 1, 3)}}, "less than or equal to 2"),
+        ({"decoding": {"kind": "yolov8"}}, "'yolov5' or 'darknet'"),
         ({"classes": ()}, "at least 1 item"),
         ({"anchors": (((0, 4),),) * 3}, "greater than 0"),
         ({"anchors": (((4, 4),),) * 2}, "do not fit strides"),
@@ -56,6 +41,29 @@ def test_spec_is_frozen_and_closed() -> None:
 def test_spec_that_cannot_be_built_is_refused(change: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         ModelSpec.model_validate(tiny_spec().model_dump() | change)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "complaint"),
+    [
+        ((1,), r"layer 1 \(Conv\) reads layer 1, which is not before it: a cycle"),
+        ((2,), r"layer 1 \(Conv\) reads layer 2, which is not before it: a cycle"),
+        ((-1, 3), r"layer 1 \(Conv\) reads layer 3, which does not exist; use -1 for the one before, or 0 to 0"),
+        ((-2,), r"layer 1 \(Conv\) reads layer -2, which does not exist"),
+        ((), r"layer 1 \(Conv\) reads nothing"),
+    ],
+)
+def test_layers_may_only_read_earlier_ones(inputs: tuple[int, ...], complaint: str) -> None:
+    conv, last = LayerSpec(block="Conv", channels=4), LayerSpec(block="Detect", inputs=(0, 1, 1))
+    layers = (conv, conv.model_copy(update={"inputs": inputs}), last)
+    with pytest.raises(ValidationError, match=complaint):
+        ModelSpec.model_validate(tiny_spec().model_dump() | {"layers": layers})
+
+
+def test_scales_of_a_decoding_default_to_its_kind() -> None:
+    assert BoxDecoding().scales(2) == (2, 2)
+    assert BoxDecoding(kind="darknet").scales(3) == (1, 1, 1)
+    assert BoxDecoding(kind="darknet", scale_x_y=(1.2, 1.05)).scales(2) == (1.2, 1.05)
 
 
 @pytest.mark.parametrize(("value", "multiple", "expected"), [(1, 8, 8), (8, 8, 8), (8.01, 8, 16), (0, 8, 0)])

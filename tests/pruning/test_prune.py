@@ -15,7 +15,6 @@ from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
-from yoloslim.models.spec import model_names
 from yoloslim.models.store import load_model, save_model
 from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.prune import PruneResult, prune
@@ -60,7 +59,7 @@ def test_cut_detectors_equal_masked_ones_in_single_precision(scope: Scope) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("name", [n for n in model_names() if n != "yolov5n"])
+@pytest.mark.parametrize("name", ["yolov5s", "yolov5m", "yolov5l", "yolov5x"])
 def test_every_architecture_passes_its_certificate(name: str, scope: Scope) -> None:
     model = detector(name)
     result = prune(model, PruneRequest(scope=scope, percent=60, round_to=8))

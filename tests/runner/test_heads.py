@@ -5,12 +5,17 @@ from tests.evaluation.oracles import random_case
 from yoloslim.boxes import letterbox
 from yoloslim.evaluation.evaluate import score
 from yoloslim.evaluation.nms import NmsOptions, detect
+from yoloslim.models.spec import BoxDecoding
 from yoloslim.runner import pictures, scores
 from yoloslim.runner.heads import DEFAULTS, find
 from yoloslim.runner.voc import Truth
 
 ANCHORS = (((10, 13), (16, 30), (33, 23)), ((30, 61), (62, 45), (59, 119)), ((116, 90), (156, 198), (373, 326)))
 STRIDES = (8, 16, 32)
+DECODINGS = {
+    "yolov5": BoxDecoding(),
+    "darknet": BoxDecoding(kind="darknet", scale_x_y=(1.2, 1.1, 1.05)),
+}
 
 
 def random_heads(seed: int) -> list[np.ndarray]:
@@ -21,19 +26,29 @@ def random_heads(seed: int) -> list[np.ndarray]:
     return heads
 
 
+def plain(decoding: BoxDecoding) -> dict[str, object]:
+    """As bundle.json has it."""
+    return {"kind": decoding.kind, "scale_x_y": list(decoding.scales(3))}
+
+
+@pytest.mark.parametrize("kind", DECODINGS)
 @pytest.mark.parametrize("multi_label", [True, False])
 @pytest.mark.parametrize("max_det", [None, 20])
-def test_detections_equal_the_librarys(multi_label: bool, max_det: int | None) -> None:
+def test_detections_equal_the_librarys(multi_label: bool, max_det: int | None, kind: str) -> None:
     options = {**DEFAULTS, "conf_thres": 0.05, "multi_label": multi_label, "max_det": max_det, "objectness_thres": 0.1}
     heads = random_heads(0)
-    mine = find(heads[::-1], ANCHORS, STRIDES, options)  # compilers may reorder outputs
-    library = detect(heads, ANCHORS, STRIDES, NmsOptions(0.05, 0.6, max_det, multi_label, 0.1))[0]
+    decoding = DECODINGS[kind]
+    mine = find(heads[::-1], ANCHORS, STRIDES, plain(decoding), options)  # compilers may reorder outputs
+    library = detect(heads, ANCHORS, STRIDES, NmsOptions(0.05, 0.6, max_det, multi_label, 0.1), decoding)[0]
     assert len(mine) > 15
     np.testing.assert_allclose(mine, library, rtol=1e-5, atol=1e-4)
 
 
 def test_nothing_above_the_threshold_gives_no_rows() -> None:
-    assert find(random_heads(0), ANCHORS, STRIDES, {**DEFAULTS, "conf_thres": 0.999}).shape == (0, 6)
+    assert find(random_heads(0), ANCHORS, STRIDES, plain(BoxDecoding()), {**DEFAULTS, "conf_thres": 0.999}).shape == (
+        0,
+        6,
+    )
 
 
 @pytest.mark.parametrize("align", ["center", "topleft"])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.tiny import ANCHORS, tiny_spec
+from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
 from yoloslim.training.loss import DetectionLoss, Gains, assign, complete_iou
 
 CPU = torch.device("cpu")
@@ -17,7 +18,7 @@ Match = tuple[int, int, int, int, tuple[float, float, float, float], int]
 
 
 def reference_matches(
-    targets: Tensor, anchors: list[tuple[float, float]], grid: tuple[int, int], t: float
+    targets: Tensor, anchors: list[tuple[float, float]], grid: tuple[int, int], t: float, reach: float = 0.5
 ) -> list[Match]:
     rows, columns = grid
     found: list[Match] = []
@@ -25,13 +26,13 @@ def reference_matches(
         x, y, w, h = x * columns, y * rows, w * columns, h * rows
         home = (min(int(x), columns - 1), min(int(y), rows - 1))
         cells = [home]
-        if x % 1 < 0.5 and x > 1:
+        if x % 1 < reach and x > 1:
             cells.append((int(x) - 1, home[1]))
-        if x % 1 > 0.5 and x < columns - 1:
+        if x % 1 > 1 - reach and x < columns - 1:
             cells.append((int(x) + 1, home[1]))
-        if y % 1 < 0.5 and y > 1:
+        if y % 1 < reach and y > 1:
             cells.append((home[0], int(y) - 1))
-        if y % 1 > 0.5 and y < rows - 1:
+        if y % 1 > 1 - reach and y < rows - 1:
             cells.append((home[0], int(y) + 1))
         for number, (aw, ah) in enumerate(anchors):
             if w > 0 and h > 0 and max(w / aw, aw / w, h / ah, ah / h) < t:
@@ -58,20 +59,27 @@ def bce(logit: Tensor, goal: float) -> Tensor:
     return -(goal * torch.log(p) + (1 - goal) * torch.log(1 - p))
 
 
-def reference_loss(heads: list[Tensor], targets: Tensor, gains: Gains, imgsz: int) -> tuple[Tensor, list[Tensor]]:
+def reference_loss(
+    heads: list[Tensor], targets: Tensor, gains: Gains, imgsz: int, decoding: BoxDecoding = YOLOV5_BOXES
+) -> tuple[Tensor, list[Tensor]]:
     """Sum over levels; heads are float64."""
     nc = heads[0].shape[-1] - 5
     box = obj = cls = torch.zeros((), dtype=torch.float64)
-    for head, pixels, stride, balance in zip(heads, ANCHORS, STRIDES, (4.0, 1.0, 0.4), strict=True):
+    scales = decoding.scale_x_y or (2, 2, 2)
+    for head, pixels, stride, balance, spread in zip(heads, ANCHORS, STRIDES, (4.0, 1.0, 0.4), scales, strict=True):
         anchors = [(w / stride, h / stride) for w, h in pixels]
-        matches = reference_matches(targets, anchors, (head.shape[2], head.shape[3]), gains.anchor_t)
+        matches = reference_matches(targets, anchors, (head.shape[2], head.shape[3]), gains.anchor_t, (spread - 1) / 2)
         goals: dict[tuple[int, ...], float] = {}
         costs, class_costs = [], []
         for image, anchor, row, column, target, label in matches:
             place = (image, anchor, row, column)
             answer = head[place]
             s = torch.sigmoid(answer[:4])
-            centre, sides = 2 * s[:2] - 0.5, (2 * s[2:]) ** 2 * torch.tensor(anchors[anchor], dtype=torch.float64)
+            factor = (2 * s[2:]) ** 2 if decoding.kind == "yolov5" else torch.exp(answer[2:4])
+            centre, sides = (
+                spread * s[:2] - (spread - 1) / 2,
+                factor * torch.tensor(anchors[anchor], dtype=torch.float64),
+            )
             iou = reference_ciou([*centre, *sides], target)
             costs.append(1 - iou)
             goals[place] = max(goals.get(place, 0.0), iou.item())
@@ -124,16 +132,24 @@ TARGETS = {
 }
 
 
+DECODINGS = {
+    "yolov5": YOLOV5_BOXES,
+    "yolov3": BoxDecoding(kind="darknet", scale_x_y=(1, 1, 1)),
+    "yolov4": BoxDecoding(kind="darknet", scale_x_y=(1.2, 1.1, 1.05)),
+}
+
+
+@pytest.mark.parametrize("kind", DECODINGS)
 @pytest.mark.parametrize("nc", [3, 1])
 @pytest.mark.parametrize("name", TARGETS)
-def test_loss_and_gradients_equal_the_reference(name: str, nc: int) -> None:
+def test_loss_and_gradients_equal_the_reference(name: str, nc: int, kind: str) -> None:
     targets = TARGETS[name].clone()
     targets[:, 1].clamp_(max=nc - 1)
     gains = Gains(label_smoothing=0.1 if name == "random" else 0.0)
-    spec = tiny_spec(tuple("abc"[:nc]))
+    spec = tiny_spec(tuple("abc"[:nc])).model_copy(update={"decoding": DECODINGS[kind]})
     heads = random_heads(2, nc, seed=len(name))
     doubles = [h.detach().double().requires_grad_() for h in heads]
-    expected, expected_parts = reference_loss(doubles, targets, gains, spec.imgsz)
+    expected, expected_parts = reference_loss(doubles, targets, gains, spec.imgsz, spec.decoding)
     actual, parts = DetectionLoss(spec, gains, CPU)(heads, targets)
     torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(parts.double(), torch.stack(expected_parts).detach(), rtol=1e-5, atol=1e-6)
@@ -166,6 +182,18 @@ def test_assignment_by_hand() -> None:
     found = assign(targets, torch.tensor([[1.0, 1.0], [5.0, 1.0]]), (4, 4), 4.0)
     assert sorted(zip(found.column.tolist(), found.row.tolist(), strict=True)) == [(1, 1), (2, 1), (2, 2)]
     assert found.anchor.tolist() == [0, 0, 0]
+
+
+def test_only_cells_that_can_reach_a_centre_answer_for_it() -> None:
+    targets = torch.tensor([[0, 1, 2.03 / 4, 1.8 / 4, 0.25, 0.25]])  # centre (2.03, 1.8) in cells
+
+    def cells(reach: float) -> list[tuple[int, int]]:
+        found = assign(targets, torch.tensor([[1.0, 1.0]]), (4, 4), 4.0, reach)
+        return sorted(zip(found.column.tolist(), found.row.tolist(), strict=True))
+
+    assert cells(0.0) == [(2, 1)]
+    assert cells(0.1) == [(1, 1), (2, 1)]
+    assert cells(0.5) == [(1, 1), (2, 1), (2, 2)]
 
 
 def test_of_two_boxes_on_one_prediction_the_better_fit_sets_the_goal_whatever_the_order() -> None:

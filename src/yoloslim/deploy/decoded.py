@@ -24,13 +24,16 @@ class DecodedDetector(nn.Module):
         """Decode every cell of images (B, 3, S, S) in [0, 1]."""
         spec = self.model.spec
         boxes, scores = [], []
-        for head, sizes, stride in zip(self.model(images), spec.anchors, spec.strides, strict=True):
+        scales = spec.decoding.scales(len(spec.strides))
+        for head, sizes, stride, scale in zip(self.model(images), spec.anchors, spec.strides, scales, strict=True):
             height, width = spec.imgsz // stride, spec.imgsz // stride  # known numbers become constants of the graph
             row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
             cell = torch.stack([column, row], dim=2).float()
             anchors = torch.tensor(sizes).view(-1, 1, 1, 2)
             values = head.sigmoid()
-            corners = torch.cat(box_corners(values[..., :2], values[..., 2:4], cell, anchors, stride), dim=4)
+            kind = spec.decoding.kind
+            sides = box_corners(head[..., :4], values[..., :4], cell, anchors, stride, kind, scale)
+            corners = torch.cat(sides, dim=4)
             count = len(sizes) * height * width
             boxes.append(corners.reshape(len(head), count, 4))
             scores.append((values[..., 4:5] * values[..., 5:]).reshape(len(head), count, spec.nc))

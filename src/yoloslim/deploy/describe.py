@@ -9,6 +9,7 @@ import onnx
 
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.decode import Anchors
+from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
 
 KEYS = ("anchors", "classes", "imgsz", "letterbox", "model", "outputs", "strides")
 """Metadata that `export_model` puts into the file."""
@@ -25,6 +26,7 @@ class Description:
     classes: tuple[str, ...]
     imgsz: int
     precision: str = "fp32"
+    decoding: BoxDecoding = YOLOV5_BOXES
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
@@ -68,6 +70,7 @@ def describe_onnx(path: Path) -> Description:
         tuple(values["classes"]),
         values["imgsz"],
         precision,
+        BoxDecoding.model_validate(values.get("decoding", {})),
     )
 
 

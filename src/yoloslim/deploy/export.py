@@ -78,6 +78,7 @@ def manifest_of(
         classes=spec.classes,
         anchors=spec.anchors,
         strides=spec.strides,
+        decoding=spec.decoding,
         letterbox_align=options.align,
         letterbox_fill=options.fill,
         opset=options.opset,

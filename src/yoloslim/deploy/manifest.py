@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yoloslim.boxes import Align
 from yoloslim.errors import DeployError
 from yoloslim.files import read_json, sha256_file, write_text
+from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
 
 MANIFEST_NAME = "manifest.json"
 
@@ -49,6 +50,7 @@ class Manifest(BaseModel):
         classes: names in the order of the outputs.
         anchors: width and height in pixels, by level and anchor.
         strides: image pixels per cell, by level.
+        decoding: how logits become boxes.
         letterbox_align: where images lie on the square canvas.
         letterbox_fill: grey level of the padding, 0-255.
         opset: ONNX operator set really written (for other formats: of the graph they were made from).
@@ -70,6 +72,7 @@ class Manifest(BaseModel):
     classes: tuple[str, ...] = Field(min_length=1)
     anchors: tuple[tuple[tuple[float, float], ...], ...]
     strides: tuple[int, ...]
+    decoding: BoxDecoding = YOLOV5_BOXES
     letterbox_align: Align
     letterbox_fill: int = Field(ge=0, le=255)
     opset: int

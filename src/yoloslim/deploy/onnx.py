@@ -111,6 +111,7 @@ def _embed_metadata(graph: onnx.ModelProto, spec: ModelSpec, options: ExportOpti
     values = {
         "anchors": spec.anchors,
         "classes": spec.classes,
+        "decoding": spec.decoding.model_dump(),
         "imgsz": spec.imgsz,
         "letterbox": {"align": options.align, "fill": options.fill},
         "model": spec.name,

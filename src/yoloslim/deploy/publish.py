@@ -68,7 +68,7 @@ def difference_of(model: Detector, folder: Path, manifest: Manifest) -> float:
     if manifest.outputs == "raw":
         actual: Sequence[Floats] = open_graph(folder / manifest.file, manifest).predict(pixels)
     else:
-        rows = decode(expected, manifest.anchors, manifest.strides)
+        rows = decode(expected, manifest.anchors, manifest.strides, manifest.decoding)
         expected = [rows[..., :4] / np.float32(size), rows[..., 4:5] * rows[..., 5:]]
         actual = _decoded(folder / manifest.file, pixels, manifest)
     return max(float(np.abs(a - e).max()) for a, e in zip(actual, expected, strict=True))

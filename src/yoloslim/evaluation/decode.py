@@ -1,16 +1,16 @@
-"""Raw head outputs to boxes and scores, by the YOLOv5 (v4 and later) parametrisation.
+"""Raw head outputs to boxes and scores: boxes as `models.spec.BoxDecoding` says.
 
-For a cell (column, row) of a level with the given stride, an anchor (w, h) and logits t, with s the logistic
-function: centre = (2 s(t_xy) - 0.5 + cell) * stride, size = (2 s(t_wh))^2 * anchor, objectness = s(t_obj),
-class probability = s(t_class).
+Objectness and class probabilities are the logistic function of their logits.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from yoloslim.models.spec import EXP_LIMIT, YOLOV5_BOXES, BoxDecoding
 
 Floats = NDArray[np.float32]
 Values = TypeVar("Values", NDArray[Any], Tensor)
@@ -18,13 +18,19 @@ Anchors = Sequence[Sequence[Sequence[float]]]
 """Width and height in canvas pixels, by level and anchor."""
 
 
-def decode(heads: Sequence[Floats | Tensor], anchors: Anchors, strides: Sequence[int]) -> Floats:
+def decode(
+    heads: Sequence[Floats | Tensor],
+    anchors: Anchors,
+    strides: Sequence[int],
+    decoding: BoxDecoding = YOLOV5_BOXES,
+) -> Floats:
     """Decode every cell of every level.
 
     Args:
         heads: raw logits, one (B, anchors, H, W, 5 + classes) a level.
         anchors: (level, anchor, 2) in canvas pixels.
         strides: canvas pixels per cell, one a level.
+        decoding: the model's.
 
     Returns:
         (B, n, 5 + classes): `xyxy` in canvas pixels, objectness and class probabilities in [0, 1]; n runs over
@@ -32,63 +38,91 @@ def decode(heads: Sequence[Floats | Tensor], anchors: Anchors, strides: Sequence
     """
     images = len(heads[0])
     levels = []
-    for head, sizes, stride in zip(map(to_numpy, heads), anchors, strides, strict=True):
+    scales = decoding.scales(len(strides))
+    for head, sizes, stride, scale in zip(map(to_numpy, heads), anchors, strides, scales, strict=True):
+        level = _Level(head.shape, np.asarray(sizes, np.float32), stride, decoding.kind, scale)
         cells = np.tile(np.arange(np.prod(head.shape[1:4])), images)
-        rows = _decode_cells(head.reshape(-1, head.shape[4]), cells, head.shape, sizes, stride)
+        rows = _decode_cells(head.reshape(-1, head.shape[4]), cells, level)
         levels.append(rows.reshape(images, -1, head.shape[4]))
     return np.concatenate(levels, axis=1)
 
 
 def decode_above(
-    heads: Sequence[Floats | Tensor], anchors: Anchors, strides: Sequence[int], objectness: float
+    heads: Sequence[Floats | Tensor],
+    anchors: Anchors,
+    strides: Sequence[int],
+    objectness: float,
+    decoding: BoxDecoding = YOLOV5_BOXES,
 ) -> list[Floats]:
     """Decode only the cells whose objectness exceeds a threshold in [0, 1), as (n, 5 + classes) per image.
 
     A score is the product of objectness and a probability, so no cell below the score threshold can detect
     anything; at the usual thresholds this leaves out most of the work. The order is that of `decode`.
     """
-    levels = [to_numpy(head) for head in heads]
+    arrays = [to_numpy(head) for head in heads]
+    scales = decoding.scales(len(strides))
+    levels = [
+        _Level(head.shape, np.asarray(sizes, np.float32), stride, decoding.kind, scale)
+        for head, sizes, stride, scale in zip(arrays, anchors, strides, scales, strict=True)
+    ]
     threshold = _logit(objectness)
     images = []
-    for image in range(len(levels[0])):
+    for image in range(len(arrays[0])):
         parts = []
-        for head, sizes, stride in zip(levels, anchors, strides, strict=True):
+        for head, level in zip(arrays, levels, strict=True):
             logits = head[image].reshape(-1, head.shape[4])
             cells = np.flatnonzero(logits[:, 4] > threshold)
-            parts.append(_decode_cells(logits.take(cells, axis=0), cells, head.shape, sizes, stride))
+            parts.append(_decode_cells(logits.take(cells, axis=0), cells, level))
         rows = np.concatenate(parts)
         images.append(rows[rows[:, 4] > objectness])
     return images
 
 
-def _decode_cells(
-    logits: Floats, cells: NDArray[np.intp], shape: tuple[int, ...], sizes: Sequence[Sequence[float]], stride: int
-) -> Floats:
+class _Level(NamedTuple):
+    """One level: shape of its head, anchors (a, 2) in px, px per cell, and how its boxes are meant."""
+
+    shape: tuple[int, ...]
+    anchors: Floats
+    stride: int
+    kind: str
+    scale: float
+
+
+def _decode_cells(logits: Floats, cells: NDArray[np.intp], level: _Level) -> Floats:
     """Decode (n, 5 + classes) logits that stand at the flat positions `cells` (n,) of one image of a level."""
     rows = _logistic(logits)
-    anchor, position = np.divmod(cells, shape[2] * shape[3])
-    row, column = np.divmod(position, shape[3])
+    anchor, position = np.divmod(cells, level.shape[2] * level.shape[3])
+    row, column = np.divmod(position, level.shape[3])
     corner = np.stack([column, row], axis=1).astype(np.float32)
-    anchors = np.asarray(sizes, np.float32)[anchor]
-    rows[:, :2], rows[:, 2:4] = box_corners(rows[:, :2], rows[:, 2:4], corner, anchors, stride)
+    rows[:, :2], rows[:, 2:4] = box_corners(
+        logits[:, :4], rows[:, :4], corner, level.anchors[anchor], level.stride, level.kind, level.scale
+    )
     return rows
 
 
-def box_corners(xy: Values, wh: Values, cell: Values, anchors: Values, stride: int) -> tuple[Values, Values]:
-    """The formula, for arrays and tensors alike: corners of boxes from logistic values.
+def box_corners(
+    logits: Values, values: Values, cell: Values, anchors: Values, stride: int, kind: str, scale: float
+) -> tuple[Values, Values]:
+    """The formula of `BoxDecoding`, for arrays and tensors alike: corners of boxes.
 
     Args:
-        xy: s(t_xy), (..., 2).
-        wh: s(t_wh), (..., 2).
+        logits: t_x, t_y, t_w, t_h, (..., 4).
+        values: their logistic function.
         cell: column and row of the cell, (..., 2).
         anchors: width and height in canvas pixels, (..., 2).
         stride: canvas pixels per cell.
+        kind: of the decoding.
+        scale: `scale_x_y` of the level.
 
     Returns:
         Top-left and bottom-right corners in canvas pixels, (..., 2) each.
     """
-    centre = (xy * 2 - 0.5 + cell) * stride
-    half = (wh * 2) ** 2 * (anchors / 2)
+    centre = (values[..., :2] * scale - (scale - 1) / 2 + cell) * stride
+    if kind == "yolov5":
+        half = (values[..., 2:] * 2) ** 2 * (anchors / 2)
+    else:
+        limited = logits[..., 2:].clip(max=EXP_LIMIT)
+        half = (limited.exp() if isinstance(limited, Tensor) else np.exp(limited)) * (anchors / 2)
     return centre - half, centre + half
 
 

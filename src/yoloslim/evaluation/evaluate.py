@@ -123,7 +123,8 @@ def detect_all(
     """
     for start in range(0, len(eval_set), batch):
         heads = predictor.predict(eval_set.images[start : start + batch])
-        for offset, rows in enumerate(detect(heads, predictor.anchors, predictor.strides, options)):
+        found = detect(heads, predictor.anchors, predictor.strides, options, predictor.decoding)
+        for offset, rows in enumerate(found):
             index = start + offset
             image = eval_set.annotations[index]
             boxes = eval_set.letterboxes[index].to_image(rows[:, :4], image.width, image.height)

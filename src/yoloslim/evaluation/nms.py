@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation.decode import Anchors, Floats, decode_above
+from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
 
 _FIRST_PREFIX = 512
 _PREFIX_GROWTH = 4
@@ -54,12 +55,16 @@ def mindx_options(score: float = 0.001, objectness: float = 0.001, iou: float = 
 
 
 def detect(
-    heads: Sequence[Floats], anchors: Anchors, strides: Sequence[int], options: NmsOptions | None = None
+    heads: Sequence[Floats],
+    anchors: Anchors,
+    strides: Sequence[int],
+    options: NmsOptions | None = None,
+    decoding: BoxDecoding = YOLOV5_BOXES,
 ) -> list[Floats]:
     """Raw heads (B, anchors, H, W, 5 + classes) a level to detections, as `nms` of `decode` but faster."""
     options = options or NmsOptions()
     objectness = max(options.conf_thres, options.objectness_thres)
-    return [_suppress(rows, options) for rows in decode_above(heads, anchors, strides, objectness)]
+    return [_suppress(rows, options) for rows in decode_above(heads, anchors, strides, objectness, decoding)]
 
 
 def nms(decoded: Floats, options: NmsOptions | None = None) -> list[Floats]:

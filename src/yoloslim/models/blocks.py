@@ -1,15 +1,25 @@
-"""The blocks that architectures are made of; attribute names are those of the public checkpoints."""
+"""Blocks that several families share; attribute names are those of the public YOLOv5 checkpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-BN_EPS, BN_MOMENTUM = 1e-3, 0.03
+from yoloslim.models.spec import Activation
+
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+    "silu": lambda: nn.SiLU(inplace=True),
+    "leaky": lambda: nn.LeakyReLU(0.1, inplace=True),
+    "mish": lambda: nn.Mish(inplace=True),
+    "relu": lambda: nn.ReLU(inplace=True),
+    "hardswish": lambda: nn.Hardswish(inplace=True),
+    "linear": nn.Identity,
+}
 
 
 class Conv(nn.Module):
-    """Convolution without bias, batch normalisation, SiLU."""
+    """Convolution without bias, batch normalisation, activation."""
 
     def __init__(
         self,
@@ -18,13 +28,13 @@ class Conv(nn.Module):
         kernel: int = 1,
         stride: int = 1,
         padding: int | None = None,
-        groups: int = 1,
+        activation: Activation = "silu",
     ) -> None:
         super().__init__()
         padding = kernel // 2 if padding is None else padding
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=False)
-        self.bn: nn.Module = nn.BatchNorm2d(c_out, eps=BN_EPS, momentum=BN_MOMENTUM)
-        self.act = nn.SiLU(inplace=True)
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False)
+        self.bn: nn.Module = nn.BatchNorm2d(c_out)
+        self.act = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, c_in, H, W) to (B, c_out, H/stride, W/stride)."""
@@ -32,12 +42,15 @@ class Conv(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 and 3x3 convolution, added to the input when `shortcut`."""
+    """1x1 and 3x3 convolution, added to the input when `shortcut`: a residual unit."""
 
-    def __init__(self, channels: int, shortcut: bool) -> None:
+    def __init__(
+        self, channels: int, shortcut: bool = True, hidden: int | None = None, activation: Activation = "silu"
+    ) -> None:
         super().__init__()
-        self.cv1 = Conv(channels, channels, 1)
-        self.cv2 = Conv(channels, channels, 3)
+        hidden = hidden or channels
+        self.cv1 = Conv(channels, hidden, 1, activation=activation)
+        self.cv2 = Conv(hidden, channels, 3, activation=activation)
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,6 +75,35 @@ class C3(nn.Module):
         return self.cv3(torch.cat((self.m(self.cv1(x)), self.cv2(x)), 1))  # type: ignore[no-any-return]
 
 
+class Focus(nn.Module):
+    """Every second pixel in each direction becomes four times the channels, then a convolution."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int = 1) -> None:
+        super().__init__()
+        self.conv = Conv(4 * c_in, c_out, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, c_in, H, W), H and W even, to (B, c_out, H/2, W/2)."""
+        corners = x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]
+        return self.conv(torch.cat(corners, 1))  # type: ignore[no-any-return]
+
+
+class SPP(nn.Module):
+    """Spatial pyramid pooling: parallel max-pools of several sizes, side by side."""
+
+    def __init__(self, c_in: int, c_out: int, kernels: Sequence[int] = (5, 9, 13)) -> None:
+        super().__init__()
+        hidden = c_in // 2
+        self.cv1 = Conv(c_in, hidden, 1)
+        self.cv2 = Conv(hidden * (len(kernels) + 1), c_out, 1)
+        self.m = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in kernels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, c_in, H, W) to (B, c_out, H, W)."""
+        x = self.cv1(x)
+        return self.cv2(torch.cat([x, *(pool(x) for pool in self.m)], 1))  # type: ignore[no-any-return]
+
+
 class SPPF(nn.Module):
     """Spatial pyramid pooling by three stacked max-pools; equals parallel pools of 5, 9 and 13."""
 
@@ -80,12 +122,48 @@ class SPPF(nn.Module):
         return self.cv2(torch.cat((x, y1, y2, self.m(y2)), 1))  # type: ignore[no-any-return]
 
 
+class MaxPool(nn.Module):
+    """Max-pooling that keeps ceil(size / stride) as Darknet does: an even window at stride 1 reaches right and down."""
+
+    def __init__(self, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H/stride, W/stride)."""
+        if self.kernel == self.stride:
+            return F.max_pool2d(x, self.kernel)
+        y = F.max_pool2d(x, self.kernel, self.stride, self.kernel // 2)
+        # PyTorch pads both sides alike; the row and column too many are cut, which every runtime can do
+        return y if self.kernel % 2 else y[:, :, 1:, 1:]
+
+
+class Slice(nn.Module):
+    """The last of equal parts of the channels: Darknet's grouped route."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C/groups, H, W)."""
+        return x.chunk(self.groups, 1)[self.groups - 1]
+
+
 class Concat(nn.Module):
     """Concatenate along channels."""
 
     def forward(self, xs: Sequence[Tensor]) -> Tensor:
         """Map tensors (B, c_i, H, W) to (B, sum of c_i, H, W)."""
         return torch.cat(list(xs), 1)
+
+
+class Add(nn.Module):
+    """Add two tensors of one shape."""
+
+    def forward(self, xs: Sequence[Tensor]) -> Tensor:
+        """Map two tensors (B, C, H, W) to their sum."""
+        return xs[0] + xs[1]
 
 
 class Detect(nn.Module):

@@ -9,8 +9,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from yoloslim.errors import ModelError
-from yoloslim.models.blocks import C3, SPPF, Concat, Conv, Detect
-from yoloslim.models.spec import Anchor, LayerSpec, ModelSpec, build_spec
+from yoloslim.models.blocks import Detect
+from yoloslim.models.build import build_layers
+from yoloslim.models.lite_blocks import RepConv
+from yoloslim.models.spec import Anchor, ModelSpec
+from yoloslim.models.zoo import build_spec
+
+BN_MOMENTUM = 0.03
 
 
 class Detector(nn.Module):
@@ -19,14 +24,22 @@ class Detector(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.model = nn.ModuleList(_build_layers(spec))
+        self.model = nn.ModuleList(build_layers(spec))
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps, module.momentum = spec.bn_eps, BN_MOMENTUM
         for path in spec.removed:
             remove_unit(self, path)
         resize_to(self, spec.widths)
+        for path in spec.biased:
+            add_bias(self, path)
         _init_head_bias(cast(Detect, self.model[-1]), spec)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Map images (B, 3, H, W), H and W multiples of 32, to logits (B, anchors, h, w, 5 + nc) by level."""
+        """Map images (B, 3, H, W) to logits (B, anchors, h, w, 5 + nc) by level.
+
+        H and W are multiples of the largest stride.
+        """
         outputs: list[Tensor] = []
         for layer, module in zip(self.spec.layers, self.model, strict=True):
             sources = [x if i == -1 else outputs[i] for i in layer.inputs]
@@ -47,42 +60,6 @@ def build_detector(
         ModelError: no such model.
     """
     return Detector(build_spec(name, classes, imgsz, anchors))
-
-
-def _build_layers(spec: ModelSpec) -> list[nn.Module]:
-    modules: list[nn.Module] = []
-    widths: list[int] = []
-    for index, layer in enumerate(spec.layers):
-        try:
-            c_in = [widths[index - 1 if i == -1 else i] if index else 3 for i in layer.inputs]
-        except IndexError as error:
-            raise ModelError(
-                f"layer {index} ({layer.block}) reads layer {layer.inputs}, which is not before it"
-            ) from error
-        module, c_out = _build_layer(layer, c_in, spec)
-        modules.append(module)
-        widths.append(c_out)
-    return modules
-
-
-def _build_layer(layer: LayerSpec, c_in: list[int], spec: ModelSpec) -> tuple[nn.Module, int]:
-    c_out = layer.channels or sum(c_in)
-    match layer.block:
-        case "Conv":
-            module: nn.Module = Conv(c_in[0], c_out, layer.kernel or 1, layer.stride or 1, layer.padding)
-        case "C3":
-            module = C3(c_in[0], c_out, layer.repeats or 1, layer.shortcut is not False)
-        case "SPPF":
-            module = SPPF(c_in[0], c_out, layer.kernel or 5)
-        case "Upsample":
-            module = nn.Upsample(scale_factor=2, mode="nearest")
-        case "Concat":
-            module = Concat()
-        case "Detect":
-            module = Detect(c_in, len(spec.anchors[0]), spec.nc)
-        case other:
-            raise ModelError(f"block '{other}' is not known; known: Conv, C3, SPPF, Upsample, Concat, Detect")
-    return module, c_out
 
 
 def _init_head_bias(head: Detect, spec: ModelSpec) -> None:
@@ -109,6 +86,22 @@ def remove_unit(model: nn.Module, path: str) -> None:
     except AttributeError as error:
         raise ModelError(f"cannot remove unit '{path}': the model has no such module") from error
     setattr(parent, name, nn.Identity())
+
+
+def add_bias(model: nn.Module, path: str) -> None:
+    """Give a convolution a bias of zeros, if it has none.
+
+    Raises:
+        ModelError: the model has no convolution at that path.
+    """
+    try:
+        module = model.get_submodule(path)
+    except AttributeError as error:
+        raise ModelError(f"cannot give '{path}' a bias: the model has no such module") from error
+    if not isinstance(module, nn.Conv2d):
+        raise ModelError(f"cannot give '{path}' a bias: it is a {type(module).__name__}, not a convolution")
+    if module.bias is None:
+        module.bias = nn.Parameter(torch.zeros_like(module.weight[:, 0, 0, 0]))
 
 
 def resize_to(model: nn.Module, widths: dict[str, tuple[int, int]]) -> None:
@@ -151,10 +144,16 @@ def _resized(old: nn.Module, path: str, c_in: int, c_out: int) -> nn.Module:
 def fuse(model: Detector) -> Detector:
     """Copy of the model in eval mode with every BatchNorm folded into the convolution before it."""
     fused = copy.deepcopy(model).eval()
+    for parent in list(fused.modules()):
+        before: tuple[str, nn.Module] | None = None
+        for name, child in list(parent.named_children()):  # in all blocks a BatchNorm stands behind its convolution
+            if before is not None and isinstance(before[1], nn.Conv2d) and isinstance(child, nn.BatchNorm2d):
+                setattr(parent, before[0], fuse_conv_bn_eval(before[1], child))
+                setattr(parent, name, nn.Identity())
+            before = name, child
     for module in fused.modules():
-        if isinstance(module, Conv) and isinstance(module.bn, nn.BatchNorm2d):
-            module.conv = fuse_conv_bn_eval(module.conv, module.bn)
-            module.bn = nn.Identity()
+        if isinstance(module, RepConv):
+            module.merge()
     return fused
 
 

@@ -1,47 +1,95 @@
 """What a model is, apart from its weights: written into every model file, read back to build it."""
 
 import math
-from functools import cache
-from importlib import resources
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-
-from yoloslim.errors import ModelError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Anchor = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+Activation = Literal["silu", "leaky", "mish", "relu", "hardswish", "linear"]
+Scale = Annotated[float, Field(ge=1, le=2)]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """A record that cannot change and knows all its fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LayerSpec(_Frozen):
-    """One layer: block name, the layers it reads (-1 is the one before) and the block's own numbers."""
+class BoxDecoding(Frozen):
+    """How raw logits t become boxes; s is the logistic function, k the level's `scale_x_y`.
+
+    The centre is (k s(t_xy) - (k - 1) / 2 + cell) * stride in both kinds, so that it can lie (k - 1) / 2 cells
+    outside its own cell. The size is (2 s(t_wh))^2 * anchor for `yolov5`, exp(t_wh) * anchor for `darknet`.
+
+    Attributes:
+        kind: see above.
+        scale_x_y: k by level; empty stands for 2 (`yolov5`) or 1 (`darknet`) everywhere.
+    """
+
+    kind: Literal["yolov5", "darknet"] = "yolov5"
+    scale_x_y: tuple[Scale, ...] = ()
+
+    def scales(self, levels: int) -> tuple[float, ...]:
+        """`scale_x_y` of each of so many levels."""
+        return self.scale_x_y or ((2.0 if self.kind == "yolov5" else 1.0),) * levels
+
+
+YOLOV5_BOXES = BoxDecoding()
+EXP_LIMIT = 10.0
+"""Largest logit that is given to exp: 22,026 times the anchor is more than any image, and still finite."""
+
+
+class LayerSpec(Frozen):
+    """One layer: block name, the layers it reads (-1 is the one before) and the block's own numbers.
+
+    Attributes:
+        block: a name in `models.build.BLOCKS`.
+        inputs: numbers of earlier layers; -1 is the one before (the image for layer 0).
+        channels: of the output.
+        hidden: channels inside residual units; None for as many as outside.
+        kernel: side of the convolution or pooling window, px.
+        kernels: sides of several pooling windows.
+        stride: of the convolution or pooling.
+        padding: on each side; None keeps the size at stride 1.
+        groups: parts that a Slice cuts its input into, to give the last.
+        repeats: of what the block repeats.
+        shortcut: whether inner units add their input.
+        attention: whether the block weighs its channels (squeeze and excitation).
+        activation: None is silu.
+    """
 
     block: str
     inputs: tuple[int, ...] = (-1,)
     channels: int | None = Field(None, ge=1)
+    hidden: int | None = Field(None, ge=1)
     kernel: int | None = Field(None, ge=1)
+    kernels: tuple[Annotated[int, Field(ge=1)], ...] | None = None
     stride: int | None = Field(None, ge=1)
     padding: int | None = Field(None, ge=0)
+    groups: int | None = Field(None, ge=1)
     repeats: int | None = Field(None, ge=1)
     shortcut: bool | None = None
+    attention: bool | None = None
+    activation: Activation | None = None
 
 
-class ModelSpec(_Frozen):
+class ModelSpec(Frozen):
     """Architecture, classes and geometry of one model.
 
     Attributes:
         name: such as `yolov5n`.
         classes: class names in the order of the head's outputs.
         anchors: width and height in pixels, by level and anchor.
-        strides: image pixels per cell, by level.
+        strides: image pixels per cell, by level, finest first.
         imgsz: side in pixels of the square images it was trained on.
         layers: the network before pruning.
+        decoding: how logits become boxes.
+        bn_eps: what every BatchNorm adds to the variance.
         widths: for pruned models, module path -> (in, out) channels of each convolution and BatchNorm.
         removed: module paths of residual units that were cut whole (the identity stands there).
+        biased: module paths of convolutions that pruning gave a bias, to fold constants into.
     """
 
     name: str
@@ -50,79 +98,60 @@ class ModelSpec(_Frozen):
     strides: tuple[int, ...]
     imgsz: int = Field(ge=32)
     layers: tuple[LayerSpec, ...]
+    decoding: BoxDecoding = YOLOV5_BOXES
+    bn_eps: float = Field(1e-3, gt=0)
     widths: dict[str, tuple[int, int]] = {}
     removed: tuple[str, ...] = ()
+    biased: tuple[str, ...] = ()
 
     @property
     def nc(self) -> int:
         """Number of classes."""
         return len(self.classes)
 
-    @field_validator("imgsz")
-    @classmethod
-    def _imgsz_fits_strides(cls, value: int) -> int:
-        if value % 32:
-            raise ValueError(f"imgsz {value} is not a multiple of 32; {round_up(value, 32)} is the next one")
-        return value
+    @model_validator(mode="after")
+    def _layers_follow(self) -> "ModelSpec":
+        check_order(self.layers)
+        return self
 
     @model_validator(mode="after")
     def _levels_agree(self) -> "ModelSpec":
         counts = [len(level) for level in self.anchors]
         if len(counts) != len(self.strides) or len(set(counts)) != 1 or not counts[0]:
             raise ValueError(f"{counts} anchors by level do not fit strides {list(self.strides)}; each needs as many")
+        if len(self.decoding.scales(len(counts))) != len(counts):
+            raise ValueError(
+                f"scale_x_y {list(self.decoding.scale_x_y)} does not fit strides {list(self.strides)}; give one a level"
+            )
         if not self.layers or self.layers[-1].block != "Detect" or len(self.layers[-1].inputs) != len(counts):
             raise ValueError(f"the last layer must be a Detect that reads {len(counts)} layers, one a stride")
+        step = max(self.strides)
+        if self.imgsz % step:
+            raise ValueError(
+                f"imgsz {self.imgsz} is not a multiple of {step}, which {self.name} needs; "
+                f"{round_up(self.imgsz, step)} is the next one"
+            )
         return self
+
+
+def check_order(layers: Sequence[LayerSpec]) -> None:
+    """Make sure that layers read only what is computed before them.
+
+    Raises:
+        ValueError: naming the first layer that reads itself, a later one (a cycle), or one that does not exist.
+    """
+    for index, layer in enumerate(layers):
+        for source in layer.inputs:
+            if source == -1 or 0 <= source < index:
+                continue
+            here = f"layer {index} ({layer.block}) reads layer {source}"
+            if index <= source < len(layers):
+                raise ValueError(f"{here}, which is not before it: a cycle; layers may only read earlier ones")
+            raise ValueError(f"{here}, which does not exist; use -1 for the one before, or 0 to {index - 1}")
+        if not layer.inputs:
+            raise ValueError(f"layer {index} ({layer.block}) reads nothing; -1 is the layer before")
 
 
 def round_up(value: float, multiple: int) -> int:
     """Smallest multiple of `multiple` that is at least `value`."""
     return math.ceil(value / multiple) * multiple
-
-
-@cache
-def _family(name: str) -> dict[str, Any]:
-    text = resources.files(__package__).joinpath("architectures", f"{name}.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)  # type: ignore[no-any-return]
-
-
-def model_names() -> list[str]:
-    """Names that `model:` in params.yaml accepts."""
-    folder = resources.files(__package__).joinpath("architectures")
-    families = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
-    return [f + size for f in families for size in _family(f)["sizes"]]
-
-
-def build_spec(
-    name: str,
-    classes: tuple[str, ...],
-    imgsz: int = 640,
-    anchors: tuple[tuple[Anchor, ...], ...] | None = None,
-) -> ModelSpec:
-    """Resolve an architecture by name, with its channels and repeats scaled to its size.
-
-    Raises:
-        ModelError: no such model; the message lists those that exist.
-    """
-    if name not in model_names():
-        raise ModelError(f"model '{name}' is not known; choose one of {', '.join(model_names())}")
-    family = _family(name[:-1])
-    depth, width = family["sizes"][name[-1]]["depth"], family["sizes"][name[-1]]["width"]
-    layers = []
-    for raw in family["layers"]:
-        layer = dict(raw)
-        inputs = layer.pop("from", -1)
-        layer["inputs"] = tuple(inputs) if isinstance(inputs, list) else (inputs,)
-        if "channels" in layer:
-            layer["channels"] = round_up(layer["channels"] * width, 8)
-        if layer.get("repeats", 1) > 1:
-            layer["repeats"] = max(round(layer["repeats"] * depth), 1)
-        layers.append(LayerSpec(**layer))
-    return ModelSpec(
-        name=name,
-        classes=tuple(classes),
-        anchors=anchors or family["anchors"],
-        strides=tuple(family["strides"]),
-        imgsz=imgsz,
-        layers=tuple(layers),
-    )

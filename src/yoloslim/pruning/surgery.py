@@ -41,7 +41,9 @@ def cut(model: M, labels: ChannelLabels, keep: BoolArray, *, fold: bool = False)
     for layer in labels.layers.values():
         _resize(small.get_submodule(layer.path), layer, keep)
     if isinstance(small, Detector):
-        small.spec = small.spec.model_copy(update={"widths": _widths(small)})
+        gained = (path for path in labels.layers if _has_bias(small, path) and not _has_bias(model, path))
+        update = {"widths": _widths(small), "biased": (*small.spec.biased, *gained)}
+        small.spec = small.spec.model_copy(update=update)
     return small
 
 
@@ -114,6 +116,10 @@ def _select(module: nn.Module, name: str, index: NDArray[np.int64], axis: int = 
     if isinstance(value, nn.Parameter):
         chosen = nn.Parameter(chosen, requires_grad=value.requires_grad)
     setattr(module, name, chosen)
+
+
+def _has_bias(model: nn.Module, path: str) -> bool:
+    return getattr(model.get_submodule(path), "bias", None) is not None
 
 
 def _widths(model: nn.Module) -> dict[str, tuple[int, int]]:

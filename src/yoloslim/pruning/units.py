@@ -48,6 +48,7 @@ def remove_units(model: M, count: int) -> tuple[M, list[str]]:
     if isinstance(smaller, Detector) and paths:
         inside = tuple(f"{path}." for path in paths)
         widths = {path: width for path, width in smaller.spec.widths.items() if not path.startswith(inside)}
+        biased = tuple(path for path in smaller.spec.biased if not path.startswith(inside))
         removed = (*smaller.spec.removed, *paths)
-        smaller.spec = smaller.spec.model_copy(update={"widths": widths, "removed": removed})
+        smaller.spec = smaller.spec.model_copy(update={"widths": widths, "removed": removed, "biased": biased})
     return smaller, paths

@@ -1,7 +1,8 @@
 """Raw heads to detections in plain numpy: the same rules as the library's, for where there is no OpenCV.
 
-For a cell (column, row) of a level with its stride, an anchor (w, h) and logits t, with s the logistic function:
-centre = (2 s(t_xy) - 0.5 + cell) * stride, size = (2 s(t_wh))^2 * anchor, score = s(t_obj) * s(t_class).
+For a cell (column, row) of a level with its stride and scale k, an anchor (w, h) and logits t, with s the logistic
+function: centre = (k s(t_xy) - (k - 1) / 2 + cell) * stride, size = (2 s(t_wh))^2 * anchor (kind yolov5) or
+exp(t_wh) * anchor (kind darknet), score = s(t_obj) * s(t_class).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def find(
     heads: Sequence[np.ndarray],
     anchors: Sequence[Sequence[Sequence[float]]],
     strides: Sequence[int],
+    decoding: dict[str, Any],
     options: dict[str, Any],
 ) -> np.ndarray:
     """Detections (n, 6) of the heads of one image: `xyxy` in canvas pixels, score, class; best first.
@@ -32,11 +34,18 @@ def find(
         heads: one (1, anchors, H, W, 5 + classes) a level, in any order.
         anchors: (level, anchor, 2) in canvas pixels, finest level first.
         strides: canvas pixels per cell, by level.
+        decoding: `kind` of boxes and `scale_x_y` by level.
         options: see `DEFAULTS`.
     """
     objectness = max(options["conf_thres"], options["objectness_thres"])
-    levels = zip(by_level(heads), anchors, strides)
-    rows = np.concatenate([_decode(head[0], np.array(sizes, np.float32), s, objectness) for head, sizes, s in levels])
+    levels = zip(by_level(heads), anchors, strides, decoding["scale_x_y"])
+    kind = decoding["kind"]
+    rows = np.concatenate(
+        [
+            _decode(head[0], np.array(sizes, np.float32), stride, kind, scale, objectness)
+            for head, sizes, stride, scale in levels
+        ]
+    )
     scores = rows[:, 5:] * rows[:, 4:5]
     if options["multi_label"]:
         cells, labels = np.nonzero(scores > options["conf_thres"])
@@ -52,7 +61,9 @@ def find(
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
-def _decode(head: np.ndarray, anchors: np.ndarray, stride: int, objectness: float) -> np.ndarray:
+def _decode(
+    head: np.ndarray, anchors: np.ndarray, stride: int, kind: str, scale: float, objectness: float
+) -> np.ndarray:
     """Rows (n, 5 + classes) of the cells whose objectness exceeds a threshold."""
     _, height, width, channels = head.shape
     logits = head.reshape(-1, channels)
@@ -61,8 +72,11 @@ def _decode(head: np.ndarray, anchors: np.ndarray, stride: int, objectness: floa
         rows = 1 / (1 + np.exp(-logits[cells]))
     anchor, position = np.divmod(cells, height * width)
     row, column = np.divmod(position, width)
-    centre = (rows[:, :2] * 2 - np.float32(0.5) + np.stack([column, row], 1).astype(np.float32)) * np.float32(stride)
-    half = (rows[:, 2:4] * 2) ** 2 * (anchors[anchor] / 2)
+    corner = np.stack([column, row], 1).astype(np.float32) - np.float32((scale - 1) / 2)
+    centre = (rows[:, :2] * np.float32(scale) + corner) * np.float32(stride)
+    limited = np.minimum(logits[cells, 2:4], np.float32(10))  # exp(10) anchors are more than any image
+    factor = (rows[:, 2:4] * 2) ** 2 if kind == "yolov5" else np.exp(limited)
+    half = factor * (anchors[anchor] / 2)
     return np.concatenate([centre - half, centre + half, rows[:, 4:]], axis=1)
 
 

@@ -95,7 +95,7 @@ def _run(folder: Path, job: dict[str, Any], todo: set[str], done: int) -> None:
                 start = time.perf_counter()
                 heads = session.infer(pixels)
                 middle = time.perf_counter()
-                rows = decoding.find(heads, bundle["anchors"], bundle["strides"], job["options"])
+                rows = decoding.find(heads, bundle["anchors"], bundle["strides"], bundle["decoding"], job["options"])
                 end = time.perf_counter()
                 ms = [round(1e3 * (middle - start), 4), round(1e3 * (end - middle), 4)]
                 values = [[float(f"{v:.7g}") for v in row] for row in rows.tolist()]

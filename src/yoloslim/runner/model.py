@@ -138,7 +138,9 @@ class BoardPipeline(Pipeline):
 
     def find(self, heads: Sequence[np.ndarray], place: Any) -> np.ndarray:
         """See `Pipeline.find`."""
-        rows = decoding.find(heads, self._bundle["anchors"], self._bundle["strides"], self._options)
+        rows = decoding.find(
+            heads, self._bundle["anchors"], self._bundle["strides"], self._bundle["decoding"], self._options
+        )
         return place.to_image(rows)  # type: ignore[no-any-return]
 
     def close(self) -> None:

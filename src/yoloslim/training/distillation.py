@@ -32,20 +32,22 @@ class OutputTerm:
         """The term, a scalar, mean over images, of raw logits (B, anchors, h, w, 5 + classes) by level."""
         loss = self.loss
         total = student[0].new_zeros((), dtype=torch.float32)
-        for mine, theirs, anchors, balance in zip(student, teacher, loss.anchors, loss.balance, strict=True):
+        levels = zip(student, teacher, loss.anchors, loss.balance, loss.scales, strict=True)
+        for mine, theirs, anchors, balance, scale in levels:
             mine, theirs = mine.float(), theirs.float()
             total = total + loss.obj_weight * balance * bernoulli_kl(mine[..., 4], theirs[..., 4]).mean()
             sure = theirs[..., 4].sigmoid()
             cells = torch.nonzero(sure > SURE, as_tuple=True)
             if len(cells[0]):
                 weight = sure[cells] / sure[cells].sum()
-                box, classes = self._answers(mine[cells], theirs[cells], anchors[cells[1]])
+                box, classes = self._answers(mine[cells], theirs[cells], anchors[cells[1]], scale)
                 total = total + (weight * (loss.box_weight * box + loss.cls_weight * classes)).sum()
         return total
 
-    def _answers(self, mine: Tensor, theirs: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+    def _answers(self, mine: Tensor, theirs: Tensor, anchors: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         """Costs of boxes and of classes, (k,) each, of raw answers (k, 5 + classes)."""
-        box = 1 - complete_iou(boxes_of(mine, anchors), boxes_of(theirs, anchors))
+        kind = self.loss.kind
+        box = 1 - complete_iou(boxes_of(mine, anchors, kind, scale), boxes_of(theirs, anchors, kind, scale))
         if self.loss.nc == 1:  # the class of an only class is not trained
             return box, torch.zeros_like(box)
         t = self.temperature
@@ -172,7 +174,7 @@ class _Tap:
 
 
 def _check(student: Detector, teacher: Detector) -> None:
-    for name in ("classes", "anchors", "strides"):
+    for name in ("classes", "anchors", "strides", "decoding"):
         mine, theirs = getattr(student.spec, name), getattr(teacher.spec, name)
         if tuple(mine) != tuple(theirs):
             raise TrainError(

@@ -1,4 +1,9 @@
-"""The YOLOv5 loss: which cells and anchors answer for a box, and what a wrong answer costs."""
+"""The YOLOv5 loss: which cells and anchors answer for a box, and what a wrong answer costs.
+
+It trains heads of every `BoxDecoding`. Two things follow from the decoding: boxes are compared after it, and a
+neighbouring cell answers for a box only if it can put a centre there. So heads that cannot leave their cell
+(YOLOv3) learn from the cell of the centre alone, as Darknet trains them, and none is asked for the impossible.
+"""
 
 from dataclasses import dataclass
 
@@ -6,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from yoloslim.models.spec import ModelSpec
+from yoloslim.models.spec import EXP_LIMIT, ModelSpec
 
-LEVEL_BALANCE = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}
+LEVEL_BALANCE = {2: (4.0, 1.0), 3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}
 """Weight of each level's objectness, fine to coarse: fine levels have many more empty cells."""
 
 
@@ -43,17 +48,19 @@ class Assignment:
     anchors: Tensor
 
 
-def assign(targets: Tensor, anchors: Tensor, grid: tuple[int, int], anchor_t: float) -> Assignment:
+def assign(targets: Tensor, anchors: Tensor, grid: tuple[int, int], anchor_t: float, reach: float = 0.5) -> Assignment:
     """Choose the predictions of one level that answer for each box.
 
     An anchor answers when neither side of the box is over `anchor_t` times, or under 1 / `anchor_t` of, its own.
-    The cell that holds the box's centre answers, and so do its two neighbours nearest to that centre.
+    The cell that holds the box's centre answers, and so do the neighbours beside and above or below it whose border
+    is nearer to that centre than `reach`: two with the reach of YOLOv5.
 
     Args:
         targets: (n, 6), image, class, centre x, y, width, height as shares of the image.
         anchors: (a, 2), in cells.
         grid: rows and columns of the level.
         anchor_t: see above.
+        reach: cells that a centre can lie outside its own cell, 0 to 0.5; (scale_x_y - 1) / 2.
     """
     rows, columns = grid
     device = targets.device
@@ -64,8 +71,8 @@ def assign(targets: Tensor, anchors: Tensor, grid: tuple[int, int], anchor_t: fl
     anchor, box = torch.nonzero(fits, as_tuple=True)
 
     xy = centre[box]
-    near_low = (xy % 1 < 0.5) & (xy > 1)
-    near_high = (xy % 1 > 0.5) & (xy < size - 1)
+    near_low = (xy % 1 < reach) & (xy > 1)
+    near_high = (xy % 1 > 1 - reach) & (xy < size - 1)
     here = torch.ones_like(near_low[:, :1])
     steps = torch.tensor([[0, 0], [-1, 0], [0, -1], [1, 0], [0, 1]], device=device)
     step, pick = torch.nonzero(torch.cat([here, near_low, near_high], 1).T, as_tuple=True)
@@ -108,6 +115,7 @@ class DetectionLoss:
         self.gains = gains
         self.nc = spec.nc
         self.anchors = [torch.tensor(a, device=device) / s for a, s in zip(spec.anchors, spec.strides, strict=True)]
+        self.kind, self.scales = spec.decoding.kind, spec.decoding.scales(levels)
         self.balance = LEVEL_BALANCE[levels]
         # the gains were tuned for 3 levels, 80 classes and 640 px
         self.box_weight = gains.box_gain * 3 / levels
@@ -126,12 +134,12 @@ class DetectionLoss:
         """
         box = heads[0].new_zeros((), dtype=torch.float32)
         obj, cls = box.clone(), box.clone()
-        for head, anchors, balance in zip(heads, self.anchors, self.balance, strict=True):
-            found = assign(targets, anchors, (head.shape[2], head.shape[3]), self.gains.anchor_t)
+        for head, anchors, balance, scale in zip(heads, self.anchors, self.balance, self.scales, strict=True):
+            found = assign(targets, anchors, (head.shape[2], head.shape[3]), self.gains.anchor_t, (scale - 1) / 2)
             goal = torch.zeros(head.shape[:4], device=head.device)
             if len(found.labels):
                 answer = head[found.image, found.anchor, found.row, found.column].float()
-                iou = complete_iou(boxes_of(answer, found.anchors), found.boxes)
+                iou = complete_iou(boxes_of(answer, found.anchors, self.kind, scale), found.boxes)
                 box = box + (1 - iou).mean()
                 # where two boxes claim one prediction the better fit counts, whatever the order
                 place = (found.image, found.anchor, found.row, found.column)
@@ -150,11 +158,12 @@ class DetectionLoss:
         return F.binary_cross_entropy_with_logits(logits, goal)
 
 
-def boxes_of(answer: Tensor, anchors: Tensor) -> Tensor:
-    """Boxes (k, 4) of raw answers (k, 5 + nc), in cells, centre relative to the cell's corner."""
-    centre = answer[:, :2].sigmoid() * 2 - 0.5
-    sides = (answer[:, 2:4].sigmoid() * 2).square() * anchors
-    return torch.cat([centre, sides], 1)
+def boxes_of(answer: Tensor, anchors: Tensor, kind: str, scale: float) -> Tensor:
+    """Boxes (k, 4) of raw answers (k, 5 + nc), in cells, centre relative to the cell's corner; see `BoxDecoding`."""
+    centre = answer[:, :2].sigmoid() * scale - (scale - 1) / 2
+    sides = answer[:, 2:4]
+    factor = (sides.sigmoid() * 2).square() if kind == "yolov5" else sides.clamp_max(EXP_LIMIT).exp()
+    return torch.cat([centre, factor * anchors], 1)
 
 
 def _flat_index(place: tuple[Tensor, ...], shape: torch.Size) -> Tensor:

@@ -98,6 +98,7 @@ def test_every_predictor_says_what_it_is(kind: str, exports: Exports) -> None:
     assert predictor.backend == KINDS[kind].backend
     assert predictor.preprocessing == "float/255"
     assert (predictor.imgsz, tuple(predictor.classes), tuple(predictor.strides)) == (64, ("a", "b", "c"), (8, 16, 32))
+    assert predictor.decoding.kind == "yolov5"
     assert predictor.anchors == exports.model.spec.anchors
 
 

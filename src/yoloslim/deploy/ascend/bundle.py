@@ -83,6 +83,10 @@ def write_bundle(
         "classes": list(manifest.classes),
         "anchors": manifest.anchors,
         "strides": list(manifest.strides),
+        "decoding": {
+            "kind": manifest.decoding.kind,
+            "scale_x_y": list(manifest.decoding.scales(len(manifest.strides))),
+        },
         "letterbox_align": manifest.letterbox_align,
         "letterbox_fill": manifest.letterbox_fill,
         "aipp_input": aipp_input,

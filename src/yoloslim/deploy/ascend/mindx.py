@@ -5,6 +5,7 @@ logits of rank 5 and assumes that the image lies at the top left of its canvas; 
 """
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from yoloslim.deploy.ascend.aipp import AippInput
 from yoloslim.deploy.manifest import Manifest
 from yoloslim.errors import DeployError
 from yoloslim.files import write_text
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "mindx"
 TASKS = {"detect": (0.25, 0.25, 0.45), "eval": (0.001, 0.001, 0.6)}
@@ -27,11 +30,16 @@ def write_mindx(folder: Path, manifest: Manifest, source: AippInput) -> list[str
     """Write `mindx/` for a bundle and check it; paths in it hold when the SDK is started in the bundle's folder.
 
     Returns:
-        The files, relative to `folder`.
+        The files, relative to `folder`; none for a model with Darknet's boxes.
 
     Raises:
         DeployError: the model is not what the post-processor decodes.
     """
+    if manifest.decoding.kind != "yolov5":
+        logger.warning(
+            "%s has Darknet's boxes: no MindX files are written, they are for YOLOv5's; use the runner", manifest.model
+        )
+        return []
     texts = {_NAMES: "".join(f"{name}\n" for name in manifest.classes)}
     for task in TASKS:
         texts[f"{FOLDER}/yolov5_{task}.cfg"] = postprocess_config(manifest, task)

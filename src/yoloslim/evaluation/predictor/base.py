@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.decode import Anchors, Floats
+from yoloslim.models.spec import BoxDecoding
 
 Images = NDArray[np.uint8]
 Preprocess = Callable[[Images], NDArray[Any]]
@@ -25,6 +26,7 @@ class Predictor(Protocol):
         preprocessing: how bytes become network input, such as `float/255`.
         anchors: (level, anchor, 2) in canvas pixels.
         strides: canvas pixels per cell, by level.
+        decoding: how logits become boxes.
         classes: names in the order of the outputs.
         imgsz: side of the images in pixels.
     """
@@ -37,6 +39,8 @@ class Predictor(Protocol):
     def anchors(self) -> Anchors: ...  # noqa: D102
     @property
     def strides(self) -> Sequence[int]: ...  # noqa: D102
+    @property
+    def decoding(self) -> BoxDecoding: ...  # noqa: D102
     @property
     def classes(self) -> Sequence[str]: ...  # noqa: D102
     @property
@@ -68,6 +72,8 @@ class GraphDescription(Protocol):
     def anchors(self) -> Anchors: ...  # noqa: D102
     @property
     def strides(self) -> Sequence[int]: ...  # noqa: D102
+    @property
+    def decoding(self) -> BoxDecoding: ...  # noqa: D102
     @property
     def classes(self) -> Sequence[str]: ...  # noqa: D102
     @property
@@ -126,7 +132,7 @@ class GraphPredictor(ABC):
         self.path, self.graph = path, graph
         self.preprocess, self.preprocessing = preprocess, preprocessing
         self.backend = self.runtime + ("" if graph.precision == "fp32" else f"-{graph.precision}")
-        self.anchors, self.strides = graph.anchors, graph.strides
+        self.anchors, self.strides, self.decoding = graph.anchors, graph.strides, graph.decoding
         self.classes, self.imgsz = graph.classes, graph.imgsz
         self.threads = threads or os.cpu_count() or 1
         if not path.is_file():

@@ -24,6 +24,7 @@ class TorchPredictor:
         self.backend = f"pytorch-{self._device.type}" + ("-bf16" if precision == "bf16" else "")
         self.anchors = model.spec.anchors
         self.strides = model.spec.strides
+        self.decoding = model.spec.decoding
         self.classes = model.spec.classes
         self.imgsz = model.spec.imgsz
 

@@ -1,0 +1,163 @@
+"""The architectures that can be built: one YAML file a family, one name a model."""
+
+import difflib
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from yoloslim.errors import ModelError
+from yoloslim.models.spec import (
+    YOLOV5_BOXES,
+    Activation,
+    Anchor,
+    BoxDecoding,
+    Frozen,
+    LayerSpec,
+    ModelSpec,
+    round_up,
+)
+
+CHANNEL_MULTIPLE = 8
+"""Scaled channel counts are rounded up to a multiple of this."""
+
+
+class Multiples(Frozen):
+    """What makes one model of a family: factors on repeats and channels."""
+
+    depth: float = Field(1.0, gt=0)
+    width: float = Field(1.0, gt=0)
+
+
+class Family(Frozen):
+    """Contents of an architecture file.
+
+    Attributes:
+        source: where it comes from, for people.
+        models: name -> its factors.
+        strides: image pixels per cell, by level, finest first.
+        anchors: width and height in pixels, by level.
+        layers: as `LayerSpec`, with `from` for `inputs`, at factor 1.
+        activation: of the layers that have channels, where they name none.
+        decoding: how logits become boxes.
+        bn_eps: what every BatchNorm adds to the variance.
+    """
+
+    source: str
+    models: dict[str, Multiples] = Field(min_length=1)
+    strides: tuple[int, ...]
+    anchors: tuple[tuple[Anchor, ...], ...]
+    layers: tuple[dict[str, Any], ...]
+    activation: Activation | None = None
+    decoding: BoxDecoding = YOLOV5_BOXES
+    bn_eps: float = 1e-3
+
+    def spec(
+        self, name: str, classes: tuple[str, ...], imgsz: int, anchors: tuple[tuple[Anchor, ...], ...] | None
+    ) -> ModelSpec:
+        """Description of one of its models."""
+        return ModelSpec(
+            name=name,
+            classes=tuple(classes),
+            anchors=anchors or self.anchors,
+            strides=self.strides,
+            imgsz=imgsz,
+            layers=tuple(self._layer(index, self.models[name]) for index in range(len(self.layers))),
+            decoding=self.decoding,
+            bn_eps=self.bn_eps,
+        )
+
+    def _layer(self, index: int, scale: Multiples) -> LayerSpec:
+        layer = dict(self.layers[index])
+        inputs = layer.pop("from", -1)
+        layer["inputs"] = tuple(inputs) if isinstance(inputs, list) else (inputs,)
+        for key in ("channels", "hidden"):
+            if key in layer:
+                layer[key] = round_up(layer[key] * scale.width, CHANNEL_MULTIPLE)
+        if layer.get("repeats", 1) > 1:
+            layer["repeats"] = max(round(layer["repeats"] * scale.depth), 1)
+        if self.activation and "channels" in layer:
+            layer.setdefault("activation", self.activation)
+        try:
+            return LayerSpec(**layer)
+        except ValidationError as error:
+            raise ModelError(f"layer {index}: {_first(error)}") from error
+
+
+def read_family(text: str, where: str) -> Family:
+    """Check and read an architecture file.
+
+    Args:
+        text: YAML.
+        where: its name, for messages.
+
+    Raises:
+        ModelError: no YAML, an unknown or missing field, a value out of range, or layers that cannot follow one
+            another; names the place.
+    """
+    try:
+        family = Family.model_validate(yaml.safe_load(text))
+        for name in family.models:
+            family.spec(name, ("object",), round_up(640, max(family.strides)), None)
+        return family
+    except yaml.YAMLError as error:
+        raise ModelError(f"architecture {where} is not YAML: {error}") from error
+    except ValidationError as error:
+        raise ModelError(f"architecture {where}: {_first(error)}") from error
+    except ModelError as error:
+        raise ModelError(f"architecture {where}: {error}") from error
+
+
+def model_names() -> list[str]:
+    """Names that `model:` in params.yaml accepts."""
+    return list(_catalogue())
+
+
+def family_of(name: str) -> Family:
+    """The family that a model belongs to.
+
+    Raises:
+        ModelError: no such model; the message names the nearest that exist.
+    """
+    known = _catalogue()
+    if name in known:
+        return known[name]
+    lower = {each.lower(): each for each in known}
+    near = [lower[each] for each in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(known)};"
+    raise ModelError(f"model '{name}' is not known; {hint} `yoloslim models` lists all")
+
+
+def build_spec(
+    name: str,
+    classes: tuple[str, ...],
+    imgsz: int = 640,
+    anchors: tuple[tuple[Anchor, ...], ...] | None = None,
+) -> ModelSpec:
+    """Resolve an architecture by name, with its channels and repeats scaled to its size.
+
+    Raises:
+        ModelError: no such model, which lists near ones; or one that cannot have these classes, anchors or size.
+    """
+    family = family_of(name)
+    try:
+        return family.spec(name, classes, imgsz, anchors)
+    except ValidationError as error:
+        raise ModelError(f"model '{name}': {_first(error)}") from error
+
+
+@cache
+def _catalogue() -> dict[str, Family]:
+    folder = resources.files(__package__).joinpath("architectures")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    families = [read_family(file.read_text(encoding="utf-8"), file.name) for file in files]
+    return {name: family for family in families for name in family.models}
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
