@@ -7,34 +7,39 @@ import torch
 from pipeline.common import BASELINE, split_of, stage
 from pipeline.training import Training, train
 from yoloslim.config import Params
-from yoloslim.data.anchors import fit_anchors
+from yoloslim.data.anchors import Anchors, fit_anchors
 from yoloslim.data.trainset import load_train_set
-from yoloslim.errors import ModelError
 from yoloslim.models.detector import Detector, build_detector
-from yoloslim.models.store import load_model
+from yoloslim.models.foreign.adapt import with_classes, with_imgsz
+from yoloslim.models.foreign.load import import_model
+from yoloslim.models.foreign.source import find_weights
 from yoloslim.models.zoo import build_spec
 
 
-def start_model(params: Params) -> Detector:
-    """A fresh model with anchors that suit the data, or the one that `baseline.weights` names."""
+def start_model(params: Params, weights: Path | None) -> Detector:
+    """A fresh model with anchors that suit the data, or one that begins with the weights of a file."""
     classes = split_of("train").classes
-    if params.baseline.weights:
-        model = load_model(Path(params.baseline.weights))
-        if model.spec.classes != classes:
-            raise ModelError(f"{params.baseline.weights} knows {model.spec.classes}, the data {classes}")
-        return model
     images = load_train_set(split_of("train"), params.imgsz, Path(params.train.cache_dir) / "images")
+
+    def fit(anchors: Anchors) -> Anchors:
+        return fit_anchors(images.box_sizes(), anchors, params.imgsz, params.train.anchor_t, params.seed)
+
+    if weights:
+        torch.manual_seed(params.seed)
+        model = with_classes(import_model(weights, params.model, classes), classes)
+        return with_imgsz(model, params.imgsz, fit if params.train.auto_anchor else None)
     anchors = build_spec(params.model, classes, params.imgsz).anchors
-    if params.train.auto_anchor:
-        anchors = fit_anchors(images.box_sizes(), anchors, params.imgsz, params.train.anchor_t, params.seed)
+    anchors = fit(anchors) if params.train.auto_anchor else anchors
     torch.manual_seed(params.seed)
     return build_detector(params.model, classes, params.imgsz, anchors)
 
 
 def run(params: Params) -> None:
     """Write models/baseline, metrics/baseline.json and plots/baseline."""
-    weights = (Path(params.baseline.weights),) if params.baseline.weights else ()
-    train(params, Training(BASELINE, params.baseline, weights), start_model(params))
+    source = params.baseline.weights
+    weights = find_weights(source, Path(params.data.download_dir)) if source else None
+    inputs = (weights,) if weights else ()
+    train(params, Training(BASELINE, params.baseline, inputs), start_model(params, weights))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ class ModelError(YoloslimError):
     """A model file or architecture that cannot be built, read or matched."""
 
 
+class WeightsError(ModelError):
+    """A weights file of another program that is damaged, hostile, or does not fit the model."""
+
+
 class TraceError(YoloslimError):
     """A network holds an operation whose effect on channels is not understood."""
 

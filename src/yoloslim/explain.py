@@ -18,6 +18,8 @@ def explain(schema: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         known = _keys_at(schema, path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        elsewhere = [name for name in schema.model_fields if path[-1] in _keys_at(schema, [name])]
+        near = [f"{elsewhere[0]}.{path[-1]}"] if elsewhere and path[:-1] else near
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"
     message = problem["msg"].removeprefix("Value error, ")
@@ -28,7 +30,7 @@ def _keys_at(schema: type[BaseModel], path: list[str]) -> list[str]:
     section: Any = schema
     for part in path:
         section = section.model_fields[part].annotation
-    return list(section.model_fields)
+    return list(getattr(section, "model_fields", ()))
 
 
 def _range_at(schema: type[BaseModel], path: list[str]) -> str:

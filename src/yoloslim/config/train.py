@@ -61,7 +61,7 @@ class BaselineParams(PhaseParams):
     lr0: float = Field(0.004, gt=0, le=10)
     lrf: float = Field(0.01, gt=0, le=1)
     warmup_epochs: float = Field(0.5, ge=0)
-    weights: str = Field("", description="model file to start from; empty starts from scratch")
+    weights: str = Field("", description="file or address#sha256=... to start from; empty starts from scratch")
 
 
 class SparseParams(PhaseParams):

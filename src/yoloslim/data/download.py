@@ -1,12 +1,13 @@
-"""Fetch the official VOC2007 archives: several mirrors, resumed where they broke off, believed by checksum only."""
+"""Downloads (VOC2007, weights): several addresses, resumed where they broke off, believed by checksum only."""
 
 import hashlib
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Literal, Protocol
 
 import requests
 from tqdm import tqdm
@@ -34,6 +35,19 @@ CHUNK = 2**18
 TRIES = 4
 """Connections a mirror is given as long as it breaks off; every one goes on where the last stopped."""
 TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What a file's bytes must hash to."""
+
+    algorithm: Literal["md5", "sha256"]
+    hexdigest: str
+
+    def of(self, path: Path) -> str:
+        """The same hash of a file that is there."""
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.new(self.algorithm, usedforsecurity=False)).hexdigest()
 
 
 class DownloadParams(Protocol):
@@ -65,40 +79,55 @@ def fetch_voc2007(params: DownloadParams, md5: Mapping[str, str] | None = None) 
 def fetch(name: str, md5: str, mirrors: Sequence[str], folder: Path) -> Path:
     """Download one archive into `folder`, or take the one that lies there.
 
-    An unfinished download stays as `<name>.part` and is resumed, also by the next run and from another mirror. A
-    wrong checksum deletes it.
-
     Raises:
         DataError: as `fetch_voc2007`; the message tells what each mirror answered and how to help oneself.
     """
-    path = folder / name
+    urls = [f"{mirror.rstrip('/')}/{name}" for mirror in mirrors]
+    advice = "add a mirror to data.mirrors, or take data.source=scenes, which needs none"
+    return fetch_file(folder / name, Checksum("md5", md5), urls, advice)
+
+
+def fetch_file(path: Path, checksum: Checksum, urls: Sequence[str], advice: str) -> Path:
+    """Download one file to `path`, or take the one that lies there.
+
+    An unfinished download stays as `<name>.part` and is resumed, also by the next run and from another address. A
+    wrong checksum deletes it.
+
+    Args:
+        path: where to.
+        checksum: what it must hash to.
+        urls: where it lies, in the order they are tried.
+        advice: what else a person could do, for the message.
+
+    Raises:
+        DataError: no address gave a file with that checksum, or the disk is full.
+    """
     if path.is_file():
-        if _md5(path) == md5:
+        if checksum.of(path) == checksum.hexdigest:
             return path
         logger.warning("%s has a wrong checksum and is downloaded again", path)
         path.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{name}.part"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
     failures = []
-    for mirror in mirrors:
-        url = f"{mirror.rstrip('/')}/{name}"
+    for url in urls:
         resumed = part.exists()
-        failure = _from_mirror(url, part, md5)
+        failure = _from_url(url, part, checksum)
         if failure and resumed and not part.exists():
-            failure = _from_mirror(url, part, md5)  # the old part may have been the wrong half
+            failure = _from_url(url, part, checksum)  # the old part may have been the wrong half
         if not failure:
             part.replace(path)
             return path
         logger.warning("%s: %s", url, failure)
         failures.append(f"{url}: {failure}")
     raise DataError(
-        f"{name} could not be downloaded ({'; '.join(failures)}). Check the network, add a mirror to data.mirrors, "
-        f"put the file into {folder} by hand, or take data.source=scenes, which needs none"
+        f"{path.name} could not be downloaded ({'; '.join(failures)}). Check the network, "
+        f"put the file into {path.parent} by hand, or {advice}"
     )
 
 
-def _from_mirror(url: str, part: Path, md5: str) -> str:
-    """Complete `part` from one mirror; returns what went wrong, empty when nothing did."""
+def _from_url(url: str, part: Path, checksum: Checksum) -> str:
+    """Complete `part` from one address; returns what went wrong, empty when nothing did."""
     failure = ""
     for _ in range(TRIES):
         before = part.stat().st_size if part.exists() else 0
@@ -113,11 +142,11 @@ def _from_mirror(url: str, part: Path, md5: str) -> str:
             raise DataError(
                 f"cannot write {part}: {error.strerror or error}; point data.download_dir elsewhere"
             ) from error
-        found = _md5(part)
-        if found == md5:
+        found = checksum.of(part)
+        if found == checksum.hexdigest:
             return ""
         part.unlink()
-        return f"MD5 is {found}, not {md5}"
+        return f"{checksum.algorithm.upper()} is {found}, not {checksum.hexdigest}"
     return failure
 
 
@@ -160,8 +189,3 @@ def _check_space(part: Path, missing: int) -> None:
             f"{part.parent} has {free / 1e6:.0f} MB left, {missing / 1e6:.0f} MB are missing of {part.stem}; "
             f"make room, or point data.download_dir elsewhere"
         )
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

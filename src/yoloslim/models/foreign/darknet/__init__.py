@@ -1,0 +1,1 @@
+"""Darknet's two files: the network as `.cfg`, its floats as `.weights`. Both ways."""

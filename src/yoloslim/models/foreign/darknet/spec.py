@@ -1,0 +1,288 @@
+"""From the sections of a cfg to a ModelSpec: any network of the layers that YOLOv3 and YOLOv4 are made of."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+
+from yoloslim.errors import WeightsError
+from yoloslim.models.foreign.darknet.cfg import Section
+from yoloslim.models.foreign.darknet.known import BN_EPS, known_model
+from yoloslim.models.spec import Activation, LayerSpec, ModelSpec
+
+ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
+    {"leaky": "leaky", "mish": "mish", "linear": "linear", "relu": "relu", "swish": "silu"}
+)
+"""Our names by Darknet's."""
+
+MAX_CHANNELS, MAX_SECTIONS, MAX_KERNEL = 65_536, 2_000, 64
+
+
+@dataclass(frozen=True)
+class _Level:
+    """A [yolo] section: the layer its convolution reads, and how its outputs become boxes."""
+
+    source: int
+    stride: int
+    anchors: tuple[tuple[float, float], ...]
+    classes: int
+    scale: float
+    new_coords: bool
+
+
+def spec_from_cfg(sections: list[Section], classes: tuple[str, ...] | None, name: str) -> ModelSpec:
+    """Describe the network of a cfg.
+
+    Args:
+        sections: as `read_cfg` gives them.
+        classes: their names; None numbers them.
+        name: for a network that is none of ours; one that is, up to its channel counts, gets our name.
+
+    Raises:
+        WeightsError: a layer that cannot be expressed; names the line.
+    """
+    net, body = sections[0], sections[1:]
+    if len(body) > MAX_SECTIONS:
+        raise WeightsError(f"{len(body)} sections are more than any detector has")
+    builder = _Builder(body)
+    for index in range(len(body)):
+        builder.add(index)
+    levels = sorted(builder.levels, key=lambda level: level.stride)
+    if not levels:
+        raise WeightsError("it has no [yolo] section, so it is no detector of YOLOv3 or YOLOv4")
+    counts = {level.classes for level in levels}
+    coords = {level.new_coords for level in levels}
+    if len(counts) > 1 or len(coords) > 1:
+        raise WeightsError(f"its [yolo] sections disagree: classes {sorted(counts)}, new_coords {sorted(coords)}")
+    nc = counts.pop()
+    if classes is not None and len(classes) != nc:
+        raise WeightsError(f"it has {nc} classes, but {len(classes)} names are given")
+    detect = LayerSpec(block="Detect", inputs=tuple(level.source for level in levels))
+    decoding = {
+        "kind": "yolov5" if coords.pop() else "darknet",
+        "scale_x_y": tuple(level.scale for level in levels),
+    }
+    try:
+        spec = ModelSpec(
+            name=name,
+            classes=classes or tuple(f"class{i}" for i in range(nc)),
+            anchors=tuple(level.anchors for level in levels),
+            strides=tuple(level.stride for level in levels),
+            imgsz=max(net.integer("width", 416), net.integer("height", 416)),
+            layers=(*builder.layers, detect),
+            decoding=decoding,  # type: ignore[arg-type]
+            bn_eps=BN_EPS,
+        )
+    except ValidationError as error:
+        raise WeightsError(f"it cannot be built: {error.errors()[0]['msg']}") from error
+    return known_model(spec)
+
+
+class _Builder:
+    """Layers of the spec, made section by section."""
+
+    def __init__(self, body: list[Section]) -> None:
+        self.body = body
+        self.layers: list[LayerSpec] = []
+        self.channels: list[int] = []
+        self.strides: list[int] = []
+        self.levels: list[_Level] = []
+        self.outputs: list[int | None] = []  # by section: the layer that computes it; None for a head
+        self.inside: set[int] = set()  # sections that belong to a residual unit begun before
+        self.read = Counter(source for index in range(len(body)) for source in self._sources(index))
+
+    def add(self, index: int) -> None:
+        """Take in the next section."""
+        section = self.body[index]
+        if index in self.inside:
+            self.outputs.append(len(self.layers) - 1)
+        elif section.kind == "convolutional":
+            self._convolution(index)
+        elif section.kind == "yolo":
+            self._yolo(index)
+        elif section.kind == "route":
+            self._route(index)
+        elif section.kind == "shortcut":
+            if section.text("activation", "linear") != "linear":
+                raise section.error(f"activation {section.text('activation')[:20]} is not supported", "activation")
+            before, other = self._layer(index, index - 1), self._layer(index, self._sources(index)[0])
+            if self.channels[before] != self.channels[other]:
+                raise section.error(f"adds {self.channels[before]} and {self.channels[other]} channels")
+            self._append("Add", self.channels[before], self.strides[before], (before, other))
+        elif section.kind == "maxpool":
+            self._maxpool(index)
+        elif section.kind == "upsample":
+            before = self._layer(index, index - 1)
+            if section.integer("stride", 2) != 2 or self.strides[before] % 2:
+                raise section.error("only enlarges by 2 here, and not beyond the image", "stride")
+            self._append("Upsample", self.channels[before], self.strides[before] // 2, (before,))
+        else:
+            raise section.error("stands in the middle")
+
+    def _sources(self, index: int) -> tuple[int, ...]:
+        """Sections that a route or shortcut names, as absolute numbers."""
+        section = self.body[index]
+        if section.kind not in ("route", "shortcut"):
+            return ()
+        key = "layers" if section.kind == "route" else "from"
+        values = section.integers(key)
+        if not values or (key == "from" and len(values) > 1):
+            raise section.error(f"needs {'one number' if key == 'from' else 'numbers'} in {key}", key)
+        absolute = tuple(index + value if value < 0 else value for value in values)
+        for value, source in zip(values, absolute, strict=True):
+            if not 0 <= source < index:
+                raise section.error(f"{key}={value} is not a layer before it", key)
+        return absolute
+
+    def _layer(self, index: int, source: int) -> int:
+        """The layer that computes section `source`; -1 is the image."""
+        if source < 0:
+            if self.body[index].kind == "convolutional":
+                return -1
+            raise self.body[index].error("cannot be the first layer")
+        layer = self.outputs[source]
+        if layer is None:
+            raise self.body[index].error(f"reads the output of [{self.body[source].kind}], which is none of a feature")
+        return layer
+
+    def _append(self, block: str, c_out: int, step: int, sources: tuple[int, ...], **numbers: Any) -> None:
+        inputs = tuple(-1 if source == len(self.layers) - 1 else source for source in sources)
+        self.layers.append(LayerSpec(block=block, inputs=inputs, **numbers))
+        self.channels.append(c_out)
+        self.strides.append(step)
+        self.outputs.append(len(self.layers) - 1)
+
+    def _convolution(self, index: int) -> None:
+        section = self.body[index]
+        before = self._layer(index, index - 1)
+        if index + 1 < len(self.body) and self.body[index + 1].kind == "yolo":
+            self.outputs.append(None)  # the [yolo] behind it describes both
+            return
+        numbers = _convolution_numbers(section)
+        if section.integer("batch_normalize", 0) != 1:
+            raise section.error("a convolution without batch_normalize is only supported in front of [yolo]")
+        if before >= 0 and self._is_residual(index, numbers):
+            self._residual(index, before, numbers)
+            return
+        stride = (self.strides[before] if before >= 0 else 1) * numbers["stride"]
+        self._append("Conv", numbers["channels"], stride, (before,), **numbers)
+
+    def _is_residual(self, index: int, first: dict[str, Any]) -> bool:
+        """1x1, 3x3, and a sum with what the first reads; nothing else reads what lies between."""
+        unit = self.body[index : index + 3]
+        if [section.kind for section in unit] != ["convolutional", "convolutional", "shortcut"]:
+            return False
+        second = _convolution_numbers(unit[1])
+        plain = all(each["stride"] == 1 and each["padding"] is None for each in (first, second))
+        return (
+            plain
+            and (first["kernel"], second["kernel"]) == (1, 3)
+            and first["activation"] == second["activation"]
+            and unit[1].integer("batch_normalize", 0) == 1
+            and unit[2].text("activation", "linear") == "linear"
+            and self._sources(index + 2) == (index - 1,)
+            and second["channels"] == self.channels[self._layer(index, index - 1)]
+            and not self.read[index]
+            and not self.read[index + 1]
+        )
+
+    def _residual(self, index: int, before: int, first: dict[str, Any]) -> None:
+        self.inside |= {index + 1, index + 2}
+        last = self.layers[before]
+        continues = (
+            before == len(self.layers) - 1
+            and last.block == "Residual"
+            and (index - 1) in self.inside
+            and self.read[index - 1] == 1
+            and (last.hidden, last.activation) == (first["channels"], first["activation"])
+        )
+        if continues:
+            self.layers[before] = last.model_copy(update={"repeats": (last.repeats or 1) + 1})
+            self.outputs.append(before)
+            return
+        channels = self.channels[before]
+        numbers = {"channels": channels, "hidden": first["channels"], "activation": first["activation"], "repeats": 1}
+        self._append("Residual", channels, self.strides[before], (before,), **numbers)
+
+    def _route(self, index: int) -> None:
+        section, sources = self.body[index], self._sources(index)
+        layers = tuple(self._layer(index, source) for source in sources)
+        groups, group = section.integer("groups", 1), section.integer("group_id", 0)
+        if len({self.strides[layer] for layer in layers}) > 1:
+            raise section.error("joins layers of different sizes", "layers")
+        if groups == 1 and len(layers) == 1:
+            self.outputs.append(layers[0])
+        elif groups == 1:
+            channels = sum(self.channels[layer] for layer in layers)
+            self._append("Concat", channels, self.strides[layers[0]], layers)
+        elif len(layers) == 1 and group == groups - 1 and self.channels[layers[0]] % groups == 0:
+            channels = self.channels[layers[0]] // groups
+            self._append("Slice", channels, self.strides[layers[0]], layers, groups=groups)
+        else:
+            raise section.error("only the last of equal groups of one layer is supported", "groups")
+
+    def _maxpool(self, index: int) -> None:
+        section, before = self.body[index], self._layer(index, index - 1)
+        stride = section.integer("stride", 1)
+        kernel = section.integer("size", stride)
+        if not (1 <= stride <= kernel <= MAX_KERNEL) or section.integer("padding", kernel - 1) != kernel - 1:
+            raise section.error(f"size {kernel} with stride {stride} is not supported")
+        numbers = {"kernel": kernel, "stride": stride}
+        self._append("MaxPool", self.channels[before], self.strides[before] * stride, (before,), **numbers)
+
+    def _yolo(self, index: int) -> None:
+        section = self.body[index]
+        if not index or self.body[index - 1].kind != "convolutional":
+            raise section.error("needs a convolution before it")
+        conv = self.body[index - 1]
+        source = self._layer(index - 1, index - 2)
+        flat = section.numbers("anchors")
+        pairs = tuple(zip(flat[::2], flat[1::2], strict=False))
+        mask, classes = section.integers("mask", tuple(range(len(pairs)))), section.integer("classes", 20)
+        if not mask or not all(0 <= i < len(pairs) for i in mask):
+            raise section.error(f"mask {mask} names anchors that are not there; there are {len(pairs)}", "mask")
+        new_coords = bool(section.integer("new_coords", 0))
+        filters, wanted = conv.integer("filters", 1), len(mask) * (5 + classes)
+        if not 1 <= classes <= MAX_CHANNELS:
+            raise section.error(f"classes={classes} is out of range", "classes")
+        if filters != wanted:
+            raise conv.error(f"filters={filters} should be {wanted}: {len(mask)} anchors x (5 + {classes})", "filters")
+        plain = (conv.integer("size", 1), conv.integer("stride", 1), conv.integer("batch_normalize", 0)) == (1, 1, 0)
+        if not plain or source < 0 or conv.text("activation", "linear") != ("logistic" if new_coords else "linear"):
+            raise conv.error("in front of [yolo] stands a 1x1 convolution without batch_normalize and activation")
+        (scale,) = section.numbers("scale_x_y", (1.0,))[:1]
+        anchors = tuple(pairs[i] for i in mask)
+        self.levels.append(_Level(source, self.strides[source], anchors, classes, scale, new_coords))
+        self.outputs.append(None)
+
+
+def _convolution_numbers(section: Section) -> dict[str, Any]:
+    """What our Conv needs, from a [convolutional].
+
+    Raises:
+        WeightsError: something it cannot do; names the line.
+    """
+    kernel, stride = section.integer("size", 1), section.integer("stride", 1)
+    channels, activation = section.integer("filters", 1), section.text("activation", "logistic")
+    if activation not in ACTIVATIONS:
+        raise section.error(
+            f"activation {activation[:20]} is not supported; known: {', '.join(ACTIVATIONS)}", "activation"
+        )
+    for key in ("groups", "dilation"):
+        if section.integer(key, 1) != 1:
+            raise section.error(f"{key}={section.text(key)[:20]} is not supported", key)
+    if not (1 <= channels <= MAX_CHANNELS and 1 <= kernel <= MAX_KERNEL and 1 <= stride <= MAX_KERNEL):
+        raise section.error(f"filters {channels}, size {kernel}, stride {stride} are out of range", "filters")
+    padding = kernel // 2 if section.integer("pad", 0) else section.integer("padding", 0)
+    if not 0 <= padding <= MAX_KERNEL:
+        raise section.error(f"padding {padding} is out of range", "padding")
+    return {
+        "channels": channels,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": None if padding == kernel // 2 else padding,
+        "activation": ACTIVATIONS[activation],
+    }

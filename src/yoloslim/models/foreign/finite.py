@@ -1,0 +1,24 @@
+"""Numbers from a file that must be finite."""
+
+import torch
+from torch import Tensor
+
+from yoloslim.errors import WeightsError
+
+
+def finite(name: str, value: Tensor) -> Tensor:
+    """The tensor as float32, sure to be finite; integers as they are.
+
+    Half precision ends at 65,504: what passed it was stored as infinity, and every image would give NaN.
+
+    Raises:
+        WeightsError: naming the tensor.
+    """
+    value = value.float() if value.is_floating_point() else value
+    bad = value.numel() - int(torch.isfinite(value).sum())
+    if bad:
+        raise WeightsError(
+            f"tensor '{name}' holds {bad} values that are infinite or no number: they overflowed when it was written "
+            f"in half precision, or training diverged; take a checkpoint in single precision"
+        )
+    return value

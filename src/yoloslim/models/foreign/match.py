@@ -1,0 +1,181 @@
+"""From a foreign checkpoint to a Detector: which architecture it is, and proof that it is that one."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from yoloslim.errors import WeightsError
+from yoloslim.models.detector import Detector
+from yoloslim.models.foreign.checkpoint import Checkpoint
+from yoloslim.models.foreign.finite import finite
+from yoloslim.models.foreign.structure import structure_differences
+from yoloslim.models.spec import Anchor, ModelSpec, round_up
+from yoloslim.models.zoo import build_spec, model_names
+
+GEOMETRY = ("anchors", "anchor_grid", "stride")
+"""Buffers of a public Detect that are no weights: anchors in cells, or in pixels, and strides."""
+
+USUAL_ANCHORS = 3
+MAX_LEVELS, MAX_OUTPUTS = 8, 10_000
+MAX_CANDIDATES = 4
+"""Architectures compared tensor by tensor, beginning with the likeliest; the right one is the first or second."""
+
+LAYER = re.compile(r"model\.(\d{1,4})\.")
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the names and shapes of the last layer tell.
+
+    Attributes:
+        layer: its number.
+        widths: channels that its convolution of each level reads.
+        anchors: (levels, anchors, 2) in cells; None where the file does not hold them.
+        nc: number of classes.
+    """
+
+    layer: int
+    widths: tuple[int, ...]
+    anchors: Tensor | None
+    nc: int
+
+
+def detector_from(checkpoint: Checkpoint, name: str | None = None, classes: tuple[str, ...] | None = None) -> Detector:
+    """Build the model that a checkpoint is of, with its weights, in eval mode.
+
+    Args:
+        checkpoint: as it was read.
+        name: the architecture; None finds it by the names and shapes of the tensors.
+        classes: names for a file that has none; ignored where their number differs.
+
+    Raises:
+        WeightsError: no known architecture, or not the given one; a tensor missing, left over, of another shape, or
+            not finite; layers that compute something else. Without the path.
+        ModelError: no architecture of that name.
+    """
+    head = read_head(checkpoint.state)
+    names = checkpoint.classes if checkpoint.classes and len(checkpoint.classes) == head.nc else None
+    if names is None:
+        names = classes if classes and len(classes) == head.nc else tuple(f"class{i}" for i in range(head.nc))
+    spec = _recognise(checkpoint, head, names, name)
+    model = Detector(spec)
+    differences = structure_differences(model, checkpoint.modules)
+    if differences:
+        raise WeightsError(f"its tensors fit {spec.name}, but it computes something else: {_some(differences)}")
+    state = {key: finite(key, value) for key, value in _weights(checkpoint.state, head).items()}
+    own = model.state_dict()
+    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked") and key not in state}
+    model.load_state_dict(state | counters)
+    return model.eval()
+
+
+def read_head(state: Mapping[str, Tensor]) -> Head:
+    """Find the detection layer by its names: the last layer, with one 1x1 convolution a level in its list `m`.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    layer = max((int(found[1]) for found in map(LAYER.match, state) if found), default=-1)
+    prefix = f"model.{layer}."
+    pairs = [(state.get(f"{prefix}m.{i}.weight"), state.get(f"{prefix}m.{i}.bias")) for i in range(MAX_LEVELS)]
+    convolutions = [(weight, bias) for weight, bias in pairs if weight is not None and bias is not None]
+    widths = tuple(weight.shape[1] for weight, _ in convolutions if weight.ndim == 4)
+    biases = [bias for _, bias in convolutions if bias.ndim == 1]
+    anchors = state.get(f"{prefix}anchors")
+    if not biases or len(biases) != len(widths) or len({len(bias) for bias in biases}) > 1:
+        raise WeightsError(
+            f"it has no detection head: its last layer, model.{layer}, is not one convolution a level "
+            f"(a classification or segmentation network, or no YOLOv5?)"
+        )
+    if f"{prefix}proto.cv1.conv.weight" in state:
+        raise WeightsError("it is a segmentation checkpoint (its last layer makes mask prototypes); give a detector")
+    fits = anchors is not None and anchors.ndim == 3 and anchors.shape[::2] == (len(biases), 2) and anchors.numel()
+    anchors = anchors if fits else None
+    per_level = USUAL_ANCHORS if anchors is None else anchors.shape[1]
+    outputs, rest = divmod(len(biases[0]), per_level)
+    if rest or not 6 <= outputs <= MAX_OUTPUTS:
+        raise WeightsError(f"its head gives {len(biases[0])} values a cell, which are not {per_level} anchors' outputs")
+    return Head(layer, widths, anchors, outputs - 5)
+
+
+def _recognise(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...], name: str | None) -> ModelSpec:
+    found = {key: tuple(value.shape) for key, value in _weights(checkpoint.state, head).items()}
+    candidates = [build_spec(name, classes)] if name else _candidates(checkpoint, head, classes)
+    nearest: tuple[int, str, list[str]] | None = None
+    for spec in candidates:
+        differences = list(_differences(_shapes(spec), found))
+        if not differences:
+            return _with_geometry(spec, checkpoint, head)
+        if nearest is None or len(differences) < nearest[0]:
+            nearest = len(differences), spec.name, differences
+    if nearest is None:
+        raise WeightsError(
+            f"it has {head.layer + 1} layers and {len(head.widths)} levels, like none of the known models "
+            f"({', '.join(model_names())})"
+        )
+    count, near, differences = nearest
+    what = f"it is no {name}" if name else f"it is none of the known models; the nearest is {near}"
+    raise WeightsError(f"{what}: {count} tensors differ: {_some(differences)}")
+
+
+def _candidates(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...]) -> list[ModelSpec]:
+    """Architectures with as many layers and levels, those first whose heads read as many channels."""
+    specs = [build_spec(name, classes) for name in model_names()]
+    specs = [each for each in specs if (len(each.layers), len(each.strides)) == (head.layer + 1, len(head.widths))]
+
+    def distance(spec: ModelSpec) -> int:
+        widths = [spec.layers[source].channels or 0 for source in spec.layers[-1].inputs]
+        return sum(abs(wanted - found) for wanted, found in zip(widths, head.widths, strict=True))
+
+    return sorted(specs, key=distance)[:MAX_CANDIDATES]
+
+
+def _with_geometry(spec: ModelSpec, checkpoint: Checkpoint, head: Head) -> ModelSpec:
+    """The spec with the file's own anchors and image size."""
+    step = max(spec.strides)
+    update: dict[str, object] = {"imgsz": round_up(checkpoint.imgsz or spec.imgsz, step)}
+    if head.anchors is not None:
+        update["anchors"] = _anchors_px(head.anchors, spec)
+    return ModelSpec.model_validate(spec.model_dump() | update)
+
+
+def _anchors_px(cells: Tensor, spec: ModelSpec) -> tuple[tuple[Anchor, ...], ...]:
+    pixels = cells.double() * torch.tensor(spec.strides).view(-1, 1, 1)
+    if not torch.isfinite(pixels).all() or (pixels <= 0).any():
+        raise WeightsError("its anchors are not all positive numbers")
+    return tuple(tuple((w, h) for w, h in level) for level in pixels.tolist())
+
+
+def _shapes(spec: ModelSpec) -> Shapes:
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in Detector(spec).state_dict().items()}
+
+
+def _weights(state: Mapping[str, Tensor], head: Head) -> dict[str, Tensor]:
+    """The tensors without the geometry of the head, which the spec holds."""
+    geometry = {f"model.{head.layer}.{name}" for name in GEOMETRY}
+    return {key: value for key, value in state.items() if key not in geometry}
+
+
+def _differences(wanted: Shapes, found: Shapes) -> Iterator[str]:
+    for key, shape in wanted.items():
+        if key not in found:
+            if not key.endswith("num_batches_tracked"):
+                yield f"{key} {_shape(shape)} is missing"
+        elif found[key] != shape:
+            yield f"{key} is {_shape(found[key])}, not {_shape(shape)}"
+    yield from (f"{key[:80]} {_shape(shape)} is left over" for key, shape in found.items() if key not in wanted)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a number"
+
+
+def _some(differences: list[str], shown: int = 3) -> str:
+    more = f"; and {len(differences) - shown} more" if len(differences) > shown else ""
+    return "; ".join(differences[:shown]) + more
