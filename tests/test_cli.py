@@ -83,3 +83,27 @@ def test_errors_reach_the_terminal_without_a_traceback(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: model file")
     assert "Traceback" not in done.stderr
+
+
+def test_import_turns_a_state_dict_into_a_model_for_other_classes(tmp_path: Path) -> None:
+    torch.save(build_detector("yolov5n", ("cat", "dog", "hen")).half().state_dict(), tmp_path / "public.pt")
+    out = tmp_path / "m.safetensors"
+    done = runner.invoke(
+        app, ["import", str(tmp_path / "public.pt"), "--classes", "a,b", "--model", "yolov5n", "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    assert f"{out}: yolov5n, 2 classes (a, b), 640 px, 1.767 M parameters" in done.output.replace("\n", "")
+    assert load_model(out).spec.classes == ("a", "b")
+
+
+def test_darknet_files_go_out_and_come_in_again(tmp_path: Path) -> None:
+    model = build_detector("yolov4-tiny", ("cat", "dog"), 64)
+    save_model(model, tmp_path / "m.safetensors")
+    done = runner.invoke(app, ["export-darknet", str(tmp_path / "m.safetensors")])
+    assert done.exit_code == 0, done.output
+    assert done.output.split() == [str(tmp_path / f"m.{suffix}") for suffix in ("cfg", "weights", "names")]
+    done = runner.invoke(app, ["import", str(tmp_path / "m.cfg")])
+    assert done.exit_code == 0, done.output
+    found = load_model(tmp_path / "m-imported.safetensors")
+    assert found.spec == model.spec
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in found.state_dict().items())

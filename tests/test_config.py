@@ -65,6 +65,7 @@ def test_empty_section_is_all_defaults() -> None:
         ({"percent": [30]}, "percent", "percents"),
         ({"prune": {"importence": "l1"}}, "prune.importence", "importance"),
         ({"train": {"label_smooth": 0.1}}, "train.label_smooth", "label_smoothing"),
+        ({"train": {"weights": "x.pt"}}, "train.weights", "baseline.weights"),
     ],
 )
 def test_unknown_key_names_its_nearest_match(raw: dict[str, Any], where: str, nearest: str) -> None:

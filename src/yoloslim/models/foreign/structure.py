@@ -37,8 +37,8 @@ def _layer_differences(model: Detector, modules: Mapping[str, Record]) -> Iterat
         if kind != layer.block and (kind in BLOCKS or kind == "Detect"):
             yield f"layer {index} is {kind}, not {layer.block}"
         source = record.state.get("f")
-        sources = source if isinstance(source, list) else [source]
-        if all(isinstance(each, int) for each in sources):
+        sources = [each for each in (source if isinstance(source, list) else [source]) if isinstance(each, int)]
+        if sources:
             read = tuple(index + each if each < 0 else each for each in sources)
             wanted = tuple(index + each if each < 0 else each for each in layer.inputs)
             if read != wanted:

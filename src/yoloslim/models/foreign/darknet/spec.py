@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from yoloslim.errors import WeightsError
 from yoloslim.models.foreign.darknet.cfg import Section
 from yoloslim.models.foreign.darknet.known import BN_EPS, known_model
-from yoloslim.models.spec import Activation, LayerSpec, ModelSpec
+from yoloslim.models.spec import Activation, BoxDecoding, LayerSpec, ModelSpec
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {"leaky": "leaky", "mish": "mish", "linear": "linear", "relu": "relu", "swish": "silu"}
@@ -61,11 +61,10 @@ def spec_from_cfg(sections: list[Section], classes: tuple[str, ...] | None, name
     if classes is not None and len(classes) != nc:
         raise WeightsError(f"it has {nc} classes, but {len(classes)} names are given")
     detect = LayerSpec(block="Detect", inputs=tuple(level.source for level in levels))
-    decoding = {
-        "kind": "yolov5" if coords.pop() else "darknet",
-        "scale_x_y": tuple(level.scale for level in levels),
-    }
     try:
+        decoding = BoxDecoding(
+            kind="yolov5" if coords.pop() else "darknet", scale_x_y=tuple(level.scale for level in levels)
+        )
         spec = ModelSpec(
             name=name,
             classes=classes or tuple(f"class{i}" for i in range(nc)),
@@ -73,7 +72,7 @@ def spec_from_cfg(sections: list[Section], classes: tuple[str, ...] | None, name
             strides=tuple(level.stride for level in levels),
             imgsz=max(net.integer("width", 416), net.integer("height", 416)),
             layers=(*builder.layers, detect),
-            decoding=decoding,  # type: ignore[arg-type]
+            decoding=decoding,
             bn_eps=BN_EPS,
         )
     except ValidationError as error:

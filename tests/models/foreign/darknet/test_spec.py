@@ -1,0 +1,118 @@
+"""A cfg becomes the right network, or an error with the line."""
+
+import pytest
+import torch
+
+from tests.models.foreign.darknet.nets import CFG
+from yoloslim.errors import WeightsError
+from yoloslim.models.detector import Detector
+from yoloslim.models.foreign.darknet.cfg import parse_cfg
+from yoloslim.models.foreign.darknet.export import cfg_text
+from yoloslim.models.foreign.darknet.spec import spec_from_cfg
+from yoloslim.models.spec import LayerSpec, ModelSpec
+from yoloslim.models.zoo import build_spec
+
+DARKNETS = ("yolov3", "yolov3-spp", "yolov3-tiny", "yolov4", "yolov4-tiny")
+
+
+def spec_of(text: str) -> ModelSpec:
+    return spec_from_cfg(parse_cfg(text), ("cat", "dog"), "mine")
+
+
+def test_every_kind_of_layer_is_understood() -> None:
+    spec = spec_of(CFG)
+    conv = {"block": "Conv", "kernel": 3, "stride": 2, "activation": "leaky"}
+    assert spec.layers == (
+        LayerSpec(**{**conv, "activation": "mish"}, channels=8, inputs=(-1,)),
+        LayerSpec(block="Residual", channels=8, hidden=4, activation="leaky", repeats=1),
+        LayerSpec(block="MaxPool", kernel=2, stride=2),
+        LayerSpec(**conv, channels=8),
+        LayerSpec(block="Slice", groups=2),
+        LayerSpec(**conv, channels=6),
+        LayerSpec(block="MaxPool", kernel=3, stride=1),
+        LayerSpec(block="Concat", inputs=(-1, 5)),
+        LayerSpec(block="Upsample"),
+        LayerSpec(block="Concat", inputs=(-1, 3)),
+        LayerSpec(block="Detect", inputs=(9, 7)),
+    )
+    assert (spec.name, spec.imgsz, spec.strides) == ("mine", 64, (8, 16))
+    assert spec.anchors == (((4, 5), (6, 7), (8, 9)), ((10, 14), (23, 27), (37, 58)))
+    assert (spec.decoding.kind, spec.decoding.scale_x_y) == ("darknet", (1.0, 1.05))
+    heads = Detector(spec).eval()(torch.zeros(1, 3, 64, 64))
+    assert [tuple(head.shape) for head in heads] == [(1, 3, 8, 8, 7), (1, 3, 4, 4, 7)]
+
+
+@pytest.mark.parametrize("name", DARKNETS)
+def test_our_architectures_survive_the_way_through_a_cfg(name: str) -> None:
+    with torch.device("meta"):
+        model = Detector(build_spec(name, ("cat", "dog"), 64))
+    assert spec_of(cfg_text(model)) == model.spec
+
+
+@pytest.mark.parametrize(("name", "sections"), [("yolov3", 107), ("yolov3-spp", 114), ("yolov3-tiny", 24)])
+def test_the_cfg_has_as_many_layers_as_the_public_one(name: str, sections: int) -> None:
+    with torch.device("meta"):
+        model = Detector(build_spec(name, ("cat", "dog"), 64))
+    assert len(parse_cfg(cfg_text(model))) - 1 == sections
+
+
+def test_a_residual_unit_whose_middle_is_read_elsewhere_stays_apart() -> None:
+    blocks = [layer.block for layer in spec_of(CFG.replace("layers = -1, 5", "layers = -1, 5").replace(
+        "[maxpool]\nsize=2", "[route]\nlayers=-1,1\n\n[maxpool]\nsize=2"
+    ).replace("layers = -1, 5", "layers = -1, 6")).layers]  # fmt: skip
+    assert blocks[:5] == ["Conv", "Conv", "Conv", "Add", "Concat"]
+
+
+def test_new_coordinates_are_those_of_yolov5() -> None:
+    text = CFG.replace("activation=linear\n\n[yolo]", "activation=logistic\n\n[yolo]\nnew_coords=1")
+    assert spec_of(text).decoding.kind == "yolov5"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[maxpool]\nsize=2", "[avgpool]\nsize=2", r"line 37: section \[avgpool\] is not known; known: net, conv"),
+        (
+            "activation=mish",
+            "activation=gelu",
+            r"line 15, \[convolutional\]: activation gelu is not supported; known: l",
+        ),
+        ("groups=2", "groups=3", r"\[route\]: only the last of equal groups"),
+        ("group_id=1", "group_id=0", r"only the last of equal groups"),
+        ("from=-3", "from=-30", r"line 34, \[shortcut\]: from=-30 is not a layer before it"),
+        ("from=-3", "from=30", r"from=30 is not a layer before it"),
+        ("from=-3", "from=-2", r"adds 8 and 4 channels"),
+        ("from=-3", "weights_type=relu", r"line 34: \[shortcut\] with weights_type is not supported"),
+        ("from=-3\nactivation=linear", "from=-3\nactivation=leaky", r"\[shortcut\]: activation leaky"),
+        ("size=3\nstride=2\npad=1\nactivation=mish", "size=x", r"line 12: size=x is no whole number"),
+        ("filters=8", "filters=99999999", r"filters 99999999, size 3"),
+        ("filters=4", "filters=4\nxnor=1", r"\[convolutional\] with xnor is not supported"),
+        ("filters=4", "filters=4\ngroups=2", r"groups=2 is not supported"),
+        ("filters=21\nactivation", "filters=255\nactivation", r"filters=255 should be 21: 3 anchors x \(5 \+ 2\)"),
+        ("mask = 3,4,5", "mask = 3,4,6", r"names anchors that are not there; there are 6"),
+        ("classes=2\nnum=6\nscale", "classes=3\nnum=6\nscale", r"filters=21 should be 24"),
+        ("scale_x_y = 1.05", "scale_x_y = nan", r"scale_x_y=nan is not finite"),
+        ("scale_x_y = 1.05", "scale_x_y = 9", r"cannot be built: .*less than or equal to 2"),
+        ("width=64", "width=65", r"cannot be built"),
+        ("[net]\n", "", r"line 3: 'width=64' is neither a section nor key=value"),
+        ("[upsample]\nstride=2", "[upsample]\nstride=4", r"\[upsample\]: only enlarges by 2"),
+        ("[route]\nlayers = -3", "[route]\nlayers = -1", r"\[route\]: reads the output of \[yolo\]"),
+        ("layers = -1, 5", "layers = -1, 0", r"joins layers of different sizes"),
+        ("[shortcut]", "[shortcut", r"section \[shortcut is not closed"),
+    ],
+)
+def test_what_cannot_be_expressed_is_refused_with_its_line(old: str, new: str, message: str) -> None:
+    assert old in CFG
+    with pytest.raises(WeightsError, match=message):
+        spec_of(CFG.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("text", ["", "[net]\n", "[convolutional]\nfilters=3\n", "hello", "[net]\n[yolo]\n"])
+def test_what_is_no_detector_is_refused(text: str) -> None:
+    with pytest.raises(WeightsError):
+        spec_of(text)
+
+
+def test_names_must_be_as_many_as_classes() -> None:
+    with pytest.raises(WeightsError, match="it has 2 classes, but 3 names are given"):
+        spec_from_cfg(parse_cfg(CFG), ("a", "b", "c"), "mine")

@@ -1,0 +1,82 @@
+"""A trained head for other classes, and anchors for another image size."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny import shake_norms, tiny_detector
+from yoloslim.errors import WeightsError
+from yoloslim.models.detector import Detector
+from yoloslim.models.foreign.adapt import read_names, with_classes, with_imgsz
+from yoloslim.pruning.prune import prune
+from yoloslim.pruning.request import PruneRequest
+
+
+@pytest.fixture
+def trained() -> Detector:
+    model = tiny_detector(("cat", "dog", "hen"))
+    shake_norms(model)
+    return model.eval()
+
+
+def heads(model: Detector) -> list[torch.Tensor]:
+    with torch.no_grad():
+        return model(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+
+
+def test_the_same_classes_change_nothing(trained: Detector) -> None:
+    assert with_classes(trained, ("cat", "dog", "hen")) is trained
+
+
+def test_known_classes_keep_what_the_head_learnt_about_them(trained: Detector) -> None:
+    fewer = with_classes(trained, ("hen", "cat"))
+    assert fewer.spec.classes == ("hen", "cat")
+    assert not fewer.training
+    for found, wanted in zip(heads(fewer), heads(trained), strict=True):
+        torch.testing.assert_close(found, wanted[..., [0, 1, 2, 3, 4, 7, 5]])
+
+
+def test_an_unknown_class_starts_the_head_afresh_and_keeps_the_rest(
+    trained: Detector, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        other = with_classes(trained, ("cat", "fox", "owl", "elk"))
+    assert (
+        "head: initialised afresh for 4 classes, as the file does not know fox, owl, elk; the rest is kept"
+        in caplog.text
+    )
+    old, new = trained.state_dict(), other.state_dict()
+    assert all(torch.equal(new[name], old[name]) for name in old if not name.startswith("model.6."))
+    assert not torch.equal(new["model.6.m.0.weight"][:5], old["model.6.m.0.weight"][:5])
+    assert [head.shape[-1] for head in heads(other)] == [9, 9, 9]
+
+
+def test_a_pruned_model_takes_other_classes_too(trained: Detector) -> None:
+    pruned = prune(trained, PruneRequest(percent=50, scope="coupled", imgsz=64)).model
+    assert [head.shape[-1] for head in heads(with_classes(pruned, ("a",)).eval())] == [6, 6, 6]
+    assert with_classes(pruned, ("dog",)).spec.widths.keys() == pruned.spec.widths.keys()
+
+
+def test_anchors_follow_the_image_size_or_stay(trained: Detector) -> None:
+    before = trained.spec.anchors
+    assert with_imgsz(trained, 64, lambda anchors: pytest.fail("its own size")).spec.anchors == before
+    proposed = with_imgsz(trained, 128, lambda anchors: anchors).spec
+    assert proposed.imgsz == 128
+    assert proposed.anchors[0][0] == (8 * 640 / 64, 8 * 640 / 64)
+    assert with_imgsz(trained, 96, None).spec.anchors == proposed.anchors
+    with pytest.raises(WeightsError, match="100 is not a multiple of 32"):
+        with_imgsz(trained, 100, None)
+
+
+def test_names_come_from_text_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "x.names").write_text("cat\n\n dog \n")
+    assert read_names(str(tmp_path / "x.names")) == ("cat", "dog")
+    assert read_names("cat, dog") == ("cat", "dog")
+
+
+@pytest.mark.parametrize("text", ["", "cat,,dog", "cat,dog,cat"])
+def test_bad_names_are_refused(text: str) -> None:
+    with pytest.raises(WeightsError, match="classes"):
+        read_names(text)
