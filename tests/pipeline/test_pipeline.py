@@ -26,7 +26,9 @@ TINY: dict[str, dict[str, Any]] = {
 ACCURACY = {"map50", "map50_95", "map50_voc07", "precision", "recall"}
 SPEED = {"latency_ms", "latency_p90_ms", "fps", "backend"}
 VOCABULARY = ACCURACY | SPEED | {"params_m", "gflops", "size_mb"}
-BASELINE_STAGES = {"data", "baseline", "sparse", "export_baseline", "atc_baseline", "ascend_eval_baseline", "report"}
+BASELINE_STAGES = {
+    *("data", "baseline", "sparse", "export_baseline", "atc_baseline", "ascend_eval_baseline", "unstructured", "report")
+}
 
 
 def stages_of(percent: int) -> set[str]:
@@ -110,6 +112,7 @@ def test_every_stage_runs(first_run: tuple[Project, set[str]]) -> None:
         ("sparse", VOCABULARY | {"near_zero"}, "pytorch-cpu"),
         ("prune/40", VOCABULARY | {"percent_effective", "certificate_max_diff", "map50_cut"}, "pytorch-cpu"),
         ("finetune/40", VOCABULARY, "pytorch-cpu"),
+        ("unstructured", VOCABULARY | {"zero_percent"}, "pytorch-cpu"),
         ("ascend_eval/baseline", VOCABULARY, "onnxruntime-cpu"),
         ("ascend_eval/40", VOCABULARY, "onnxruntime-cpu"),
     ],

@@ -80,7 +80,13 @@ def percent(root: Path, p: int, map50: float) -> None:
         {"path": path, "kind": "batchnorm", "kept": round(16 * left), "total": 16, "params": 32, "macs": 0}
         for path in LAYERS
     ]
-    put(root / f"models/prune/{p}/report.json", {"layers": layers, "effective_percent": p - 0.4})
+    after = {"params_m": 2 * left, "gflops": 8 * left, "gflops_padded": 9 * left, "channels": 480 * left}
+    proof = {"cut": [1e-14] * 3, "folded": [2e-14] * 3, "border": [0.1] * 3, "inexact": [], "images": [2, 8]}
+    put(
+        root / f"models/prune/{p}/report.json",
+        {"layers": layers, "effective_percent": p - 0.4, "after": after, "clipped": {}}
+        | {"certificate": proof | {"tolerance": 1e-4, "max_cut": 1e-14, "max_folded": 2e-14}},
+    )
     put(root / "metrics/finetune" / name, measured(map50, 2 * left, "pytorch-cpu", 100 + p))
     put(root / "metrics/export" / name, {"onnx_max_diff": 1e-5, "size_mb": 7 * left, "opset": 11})
     put(root / "metrics/ascend_eval" / name, deployed(map50 - 0.002, 150 + 2 * p, 7 * left))

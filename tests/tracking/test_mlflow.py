@@ -62,9 +62,17 @@ def _curves_and_files(root: Path, run: Any) -> None:
     curve = client.get_metric_history(run.info.run_id, "val/map50")
     assert [(point.step, round(point.value, 3)) for point in curve] == [(1, 0.26), (2, 0.52), (3, 0.78)]
     assert [p.step for p in client.get_metric_history(run.info.run_id, "val/map50_95")] == [2, 3]
-    files = [item.path for folder in ("model", "plots") for item in client.list_artifacts(run.info.run_id, folder)]
+    files = [
+        item.path for folder in ("model", "plots", "pruning") for item in client.list_artifacts(run.info.run_id, folder)
+    ]
     pictures = [f"plots/{name}.png" for name in ("channels", "confusion", "curves", "quality")]
-    assert files == ["model/model.onnx", "model/model.safetensors", *pictures]
+    assert files == [
+        "model/model.onnx",
+        "model/model.safetensors",
+        *pictures,
+        "pruning/layers.md",
+        "pruning/report.json",
+    ]
     stored = root / "mlartifacts" / run.info.run_id / "artifacts/model/model.safetensors"
     assert stored.read_bytes() == (root / "models/finetune/50/model.safetensors").read_bytes()
 

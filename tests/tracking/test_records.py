@@ -7,6 +7,8 @@ import pytest
 from yoloslim.errors import TrackingError, YoloslimError
 from yoloslim.tracking.records import read_rows
 
+from .conftest import measured, put
+
 
 def test_rows_join_what_the_stages_of_a_model_wrote(root: Path) -> None:
     rows = {row.name: row for row in read_rows(root)}
@@ -25,7 +27,9 @@ def test_rows_join_what_the_stages_of_a_model_wrote(root: Path) -> None:
         **{"precision_deployed": 0.8, "recall_deployed": 0.7, "size_mb_deployed": 3.5},
         **{"percent_requested": 50, "percent_effective": 49.6, "certificate_max_diff": 3e-7},
         **{"map50_cut": 0.195, "map50_folded": 0.26, "map50_recalibrated": 0.39, "map50_pruned": 0.39},
-        "onnx_max_diff": 1e-5,
+        **{"onnx_max_diff": 1e-5, "gflops_padded": 4.5, "clipped_layers": 0, "certificate_folded_max_diff": 2e-14},
+        **{f"certificate_cut_head{i}": 1e-14 for i in (1, 2, 3)},
+        **{f"certificate_folded_head{i}": 2e-14 for i in (1, 2, 3)},
     }
     assert rows["sparse"].metrics()["near_zero"] == 0.45
     assert half.epochs[0] == {
@@ -79,3 +83,10 @@ def test_broken_files_are_named(root: Path) -> None:
     (root / "metrics/baseline.json").write_text("{")
     with pytest.raises(YoloslimError, match="not valid JSON"):
         read_rows(root)
+
+
+def test_zeroed_weights_are_a_row_at_the_end_named_by_their_share(root: Path) -> None:
+    put(root / "metrics/unstructured.json", measured(0.7, 2.0, "pytorch-cpu", 100) | {"zero_percent": 30.0})
+    row = read_rows(root)[-1]
+    assert (row.name, row.kind, row.title, row.backend) == ("unstructured", "unstructured", "30 % zeros", "pytorch-cpu")
+    assert row.metrics()["zero_percent"] == 30

@@ -8,7 +8,7 @@ import pytest
 from yoloslim.errors import TrackingError
 from yoloslim.tracking.report import write_report
 
-from .conftest import PARAMS, build, put
+from .conftest import PARAMS, build, measured, put
 
 HOSTILE = PARAMS | {"data": {"path": "</pre><script>alert(1)</script>"}, "tracking": {"uri": "http://me:secret@host"}}
 
@@ -21,11 +21,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_report_holds_tables_pictures_and_a_page(root: Path) -> None:
+    put(root / "metrics/unstructured.json", measured(0.7, 2.0, "pytorch-cpu", 100) | {"zero_percent": 30.0})
     report = write_report(root, root / "report", PARAMS)
     names = {path.name for path in (root / "report").iterdir()}
     pictures = {"comparison.png", "predictions.png", "quality.png", "confusion.png", "channels.png", "gammas.png"}
     pictures |= {"curves.png", "labels.png", "batches.png"}
-    assert names == pictures | {"index.html", "report.md"}
+    assert names == pictures | {"index.html", "report.md", "layers.md"}
     assert {path.name for path in report.files} == names
     assert all((root / "report" / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
     assert report.recommended == "prune@50"
@@ -35,6 +36,9 @@ def test_the_report_holds_tables_pictures_and_a_page(root: Path) -> None:
     put(root / "metrics/report.json", summary)
     markdown = (root / "report/report.md").read_text()
     assert report.verdicts["prune@50"] in markdown
+    assert "30 % zeros" in markdown
+    assert all(f"## {title}" in markdown for title in ("What was cut", "The proof"))
+    assert "## 50 % pruned" in (root / "report/layers.md").read_text()
     assert all(f"]({name})" in markdown for name in pictures)
     for line in markdown.splitlines():  # nothing measured on a CPU is called Ascend
         assert "Ascend" not in line or "not installed" in line

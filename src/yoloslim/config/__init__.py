@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 from yoloslim.config.base import Section
 from yoloslim.config.data import DataParams
 from yoloslim.config.deploy import AscendEvalParams, AscendParams, AtcParams, ExportParams
-from yoloslim.config.prune import PruneParams
+from yoloslim.config.prune import PruneParams, UnstructuredParams
 from yoloslim.config.results import EvaluationParams, ReportParams, TrackingParams
 from yoloslim.config.train import BaselineParams, FinetuneParams, Optimizer, PhaseParams, SparseParams, TrainParams
 from yoloslim.errors import ConfigError
@@ -36,6 +36,7 @@ __all__ = [
     "SparseParams",
     "TrackingParams",
     "TrainParams",
+    "UnstructuredParams",
     "load_params",
     "parse_params",
 ]
@@ -56,6 +57,7 @@ class Params(Section):
     sparse: SparseParams = SparseParams()
     prune: PruneParams = PruneParams()
     finetune: FinetuneParams = FinetuneParams()
+    unstructured: UnstructuredParams = UnstructuredParams()
     evaluation: EvaluationParams = EvaluationParams()
     export: ExportParams = ExportParams()
     ascend: AscendParams = AscendParams()

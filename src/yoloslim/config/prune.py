@@ -27,3 +27,9 @@ class PruneParams(Section):
     recalibrate_images: int = Field(200, ge=0)
     certificate_images: int = Field(8, ge=1)
     tolerance: float = Field(1e-4, gt=0)
+
+
+class UnstructuredParams(Section):
+    """Zeroing single weights, for comparison."""
+
+    percent: int = Field(30, ge=0, le=99, description="share of each convolution's weights, the smallest, %")

@@ -18,6 +18,7 @@ from typing import Any
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json, write_json
 from yoloslim.tracking.connection import CHECKOUT, KEY, SLOT, TRAINING, Connection, reaching
+from yoloslim.tracking.cuts import layers_markdown
 from yoloslim.tracking.live import is_training
 from yoloslim.tracking.naming import curves_of, run_params
 from yoloslim.tracking.records import Row, read_rows
@@ -159,6 +160,9 @@ class _Session:
         with tempfile.TemporaryDirectory() as folder:
             draw_row(row, self.root / "data" / "voc", Path(folder))
             self.client.log_artifacts(run_id, folder, "plots")
+        if row.report:
+            self.client.log_dict(run_id, row.report, "pruning/report.json")
+            self.client.log_text(run_id, layers_markdown(row), "pruning/layers.md")
 
     def _log_numbers(self, run_id: str, row: Row, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Metric, Param

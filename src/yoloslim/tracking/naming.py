@@ -6,7 +6,12 @@ from typing import Any
 from yoloslim.tracking.records import Row
 
 SHARED = ("seed", "model", "imgsz", "data", "train", "baseline", "evaluation", "export", "ascend", "atc", "ascend_eval")
-SECTIONS = {"baseline": SHARED, "sparse": (*SHARED, "sparse"), "pruned": (*SHARED, "sparse", "prune", "finetune")}
+SECTIONS = {
+    "baseline": SHARED,
+    "sparse": (*SHARED, "sparse"),
+    "pruned": (*SHARED, "sparse", "prune", "finetune"),
+    "unstructured": (*SHARED, "unstructured"),
+}
 """Sections of params.yaml that a row depends on."""
 LOCAL = ("data.download_dir", "data.mirrors", "data.workers", "train.cache_dir")
 """Params that change no result."""

@@ -159,7 +159,7 @@ def _draw_results(
         return
     predictions(rows, data, folder / "predictions.png", images=images, conf_thres=conf_thres)
     test = load_split(data, "test")
-    judged = judge_rows(rows, test)
+    judged = judge_rows([row for row in rows if row.kind != "unstructured"], test)
     charts["quality.png"] = quality(judged, test.classes)
     confusion(next((item for item in judged if item.row is best), judged[0]), test, folder / "confusion.png")
 

@@ -27,7 +27,7 @@ from yoloslim.tracking.style import (
 
 def comparison(rows: Sequence[Row]) -> list[Panel]:
     """Accuracy, size and speed against percent; the dense baseline stands at 0."""
-    points = [row for row in rows if row.kind != "sparse"]
+    points = [row for row in rows if row.kind in ("baseline", "pruned")]
 
     def size(axes: Any) -> None:
         _falling_or_rising(axes, points, [row.number("params_m") for row in points], GREEN, "{:.2f}")

@@ -34,7 +34,7 @@ def predictions(rows: Sequence[Row], data: Path, path: Path, *, images: int = 4,
         conf_thres: boxes with a lower score are not drawn.
     """
     split = load_split(data, "test")
-    shown = [row for row in rows if row.detections and row.kind != "sparse"]
+    shown = [row for row in rows if row.detections and row.kind in ("baseline", "pruned")]
     found = [stored_detections(row.detections) for row in shown if row.detections]
     chosen = choose_images(split.annotations, images)
     if not chosen:

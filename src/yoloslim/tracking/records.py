@@ -1,8 +1,8 @@
 """The files that the stages write, read back as one typed row per model.
 
-A row is a model that people compare: `baseline` (the zero row), `sparse`, and one for each percent, which joins
-what `prune@p`, `finetune@p`, `export@p`, `atc@p` and `ascend_eval@p` wrote. A stage that has not run yet leaves its
-part of the row empty.
+A row is a model that people compare: `baseline` (the zero row), `sparse`, one for each percent, which joins what
+`prune@p`, `finetune@p`, `export@p`, `atc@p` and `ascend_eval@p` wrote, and `unstructured` (single weights zeroed). A
+stage that has not run yet leaves its part of the row empty.
 """
 
 import csv
@@ -21,7 +21,7 @@ Metrics = dict[str, Any]
 """Metric name -> number, and `backend`, `preprocessing` -> text."""
 Epoch = dict[str, float]
 """Column of epochs.csv -> value; columns without a value in that epoch are left out."""
-Kind = Literal["baseline", "sparse", "pruned"]
+Kind = Literal["baseline", "sparse", "pruned", "unstructured"]
 
 QUALITY = ("map50", "map50_95", "map50_voc07", "precision", "recall")
 """Shares in [0, 1]."""
@@ -40,8 +40,8 @@ class Row:
     """One model and everything known about it.
 
     Attributes:
-        name: `baseline`, `sparse` or `prune@50`; unique in a root.
-        kind: which of the three.
+        name: `baseline`, `sparse`, `unstructured` or `prune@50`; unique in a root.
+        kind: which of these.
         percent: share of channels asked to go, %; 0 for baseline and sparse.
         trained: test metrics in PyTorch at fp32 of the model as trained last (`finetune` for a percent).
         pruned: what `prune@p` measured before finetuning.
@@ -78,6 +78,8 @@ class Row:
     @property
     def title(self) -> str:
         """How people call it."""
+        if self.kind == "unstructured":
+            return f"{self.trained.get('zero_percent', 0):.0f} % zeros"
         return f"{self.percent} % pruned" if self.kind == "pruned" else self.name
 
     @property
@@ -93,12 +95,12 @@ class Row:
         `_pytorch`. `speedup` is against the dense model, timed in turn with it.
         Quality and file size of the deployed model end in `_deployed`.
         """
-        found: Metrics = {key: self.number(key) for key in (*QUALITY, *COST, "size_mb", "near_zero")}
+        found: Metrics = {key: self.number(key) for key in (*QUALITY, *COST, "size_mb", "near_zero", "zero_percent")}
         found |= {key: self.deployed.get(key) for key in SPEED}
         found["speedup"] = self.deployed.get("speedup")
         found |= {f"{key}_pytorch": self.trained.get(key) for key in SPEED}
         found |= {f"{key}_deployed": self.deployed.get(key) for key in (*QUALITY, "size_mb")}
-        found |= {key: self.pruned.get(key) for key in PRUNING}
+        found |= {key: self.pruned.get(key) for key in PRUNING} | _cut_metrics(self.report)
         found |= {"map50_pruned": self.pruned.get("map50"), "onnx_max_diff": self.exported.get("onnx_max_diff")}
         return {key: float(value) for key, value in found.items() if _is_number(value)}
 
@@ -119,8 +121,17 @@ class Row:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _cut_metrics(report: dict[str, Any]) -> Metrics:
+    """Numbers of a layer by layer account that no metrics file has."""
+    proof, after = report.get("certificate", {}), report.get("after", {})
+    found: Metrics = {"percent_limit": report.get("percent_limit"), "gflops_padded": after.get("gflops_padded")}
+    found |= {"certificate_folded_max_diff": proof.get("max_folded")}
+    found |= {f"certificate_{k}_head{i + 1}": v for k in ("cut", "folded") for i, v in enumerate(proof.get(k, ()))}
+    return found | ({"clipped_layers": len(report["clipped"])} if "clipped" in report else {})
+
+
 def read_rows(root: Path, percents: Sequence[int] | None = None) -> list[Row]:
-    """Read what is there: baseline, sparse, then percents in rising order; models without any metrics are left out.
+    """Read what is there: baseline, sparse, percents in rising order, unstructured; without metrics there is no row.
 
     Args:
         root: the folder that holds `metrics/`, `models/` and `plots/`.
@@ -131,12 +142,13 @@ def read_rows(root: Path, percents: Sequence[int] | None = None) -> list[Row]:
     """
     found = _percents_in(root) if percents is None else sorted(percents)
     rows = [_stage_row(root, "baseline"), _stage_row(root, "sparse"), *(_percent_row(root, p) for p in found)]
+    rows.append(_stage_row(root, "unstructured"))
     return [row for row in rows if row.trained or row.pruned or row.exported or row.deployed]
 
 
-def _stage_row(root: Path, kind: Literal["baseline", "sparse"]) -> Row:
+def _stage_row(root: Path, kind: Literal["baseline", "sparse", "unstructured"]) -> Row:
     models, metrics = root / "models", root / "metrics"
-    deployed = kind == "baseline"  # the sparse model is on the way to others and never deployed
+    deployed = kind == "baseline"  # the others are on the way, or a comparison, and never deployed
     return Row(
         name=kind,
         kind=kind,

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from yoloslim.errors import TrackingError
 from yoloslim.files import atomic_folder, write_text
+from yoloslim.tracking.cuts import certificate_grid, layers_grid, layers_markdown, totals_grid
 from yoloslim.tracking.pictures import PICTURES, Picture, draw_report
 from yoloslim.tracking.records import Row, read_rows
 from yoloslim.tracking.style import Panel, one_each
@@ -21,6 +22,16 @@ from yoloslim.tracking.tables import comparison_grid, pruning_grid, pytorch_grid
 
 PHOTOGRAPH_BYTES = 500_000
 """A PNG larger than this shows photographs."""
+LAYERS = "layers.md"
+CUT = (
+    "Above the limit some layer would lose all its channels: a clipped layer was given channels back. A cube "
+    "unit computes 16 channels at once at fp16: padded to 16 counts what it really does."
+)
+PROOF = (
+    "Largest difference of the raw outputs, in float64: the cut model against the masked one, and the cut and folded "
+    "one against the one whose doomed channels are frozen. The last line of each is what folding cannot see at "
+    "zero-padded borders; it is no fault."
+)
 PAGE_SCALE = 1.42
 """Pixels of a picture in one of a page, so that 11 inches fill its width."""
 
@@ -79,8 +90,12 @@ def write_report(
         )
         drawn = [picture for picture in PICTURES if (folder / picture.file).is_file()]
         write_text(folder / "report.md", _markdown(rows, best, drawn))
+        tables = [layers_markdown(row) for row in rows if row.report.get("layers")]
+        if tables:
+            write_text(folder / LAYERS, "\n".join(["# Layer by layer\n", *tables]))
         write_text(folder / "index.html", _page(rows, best, _embed(drawn, charts, folder), params))
-    files = [out_dir / name for name in ("index.html", "report.md", *(picture.file for picture in drawn))]
+    names = ["index.html", "report.md", *([LAYERS] if tables else []), *(picture.file for picture in drawn)]
+    files = [out_dir / name for name in names]
     return Report(tuple(rows), verdicts, best.name if best else "", tuple(files))
 
 
@@ -105,6 +120,10 @@ def _markdown(rows: Sequence[Row], best: Row | None, drawn: Sequence[Picture]) -
     parts += ["## Models", comparison_grid(rows).markdown(), "\n".join(f"- {note}" for note in _notes(rows))]
     if any(row.pruned for row in rows):
         parts += ["## From cut to deployment", pruning_grid(rows).markdown()]
+    if totals_grid(rows).rows:
+        parts += ["## What was cut", CUT, totals_grid(rows).markdown(), f"Layer by layer: [{LAYERS}]({LAYERS})"]
+    if certificate_grid(rows).rows:
+        parts += ["## The proof", PROOF, certificate_grid(rows).markdown()]
     if any(row.trained for row in rows):
         parts += ["## The same models in PyTorch, fp32", pytorch_grid(rows).markdown()]
     parts += [f"## {item.title}\n\n![{item.title}]({item.file})\n\n{item.text}" for item in drawn]
@@ -148,6 +167,11 @@ def _page(
         facts=_facts(rows, best),
         comparison=comparison_grid(rows),
         pruning=pruning_grid(rows),
+        totals=totals_grid(rows),
+        proofs=certificate_grid(rows),
+        cut_text=CUT,
+        proof_text=PROOF,
+        layers=[(row.title, layers_grid(row)) for row in rows if row.report.get("layers")],
         pytorch=pytorch_grid(rows),
         notes=_notes(rows),
         pictures=pictures,
