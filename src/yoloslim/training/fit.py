@@ -22,6 +22,7 @@ from yoloslim.models.detector import Detector
 from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
 from yoloslim.training.loss import DetectionLoss, Gains
 from yoloslim.training.optim import Ema, build_optimizer, set_learning_rates
+from yoloslim.training.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +137,7 @@ def fit(task: Task) -> Fit:
     """
     run = _Run(task)
     run.resume()
+    run.progress = Progress(run.state.epochs, run.state.epoch)
     for callback in task.callbacks:
         callback.start(run.state)
     while run.state.epoch < task.phase.epochs and not run.out_of_patience():
@@ -185,6 +187,7 @@ class _Run:
         self.augmenter = Augmenter(task.train_set, strengths, self.device)
         self.state = State(net, cast(Detector, self.ema.model), task.phase.epochs, autocast=self.fabric.autocast)
         self.steps_per_epoch = math.ceil(len(task.train_set) / t.batch)
+        self.progress = Progress(task.phase.epochs)
         self.kept: dict[str, Any] = {"epoch": 0, "map50_95": -1.0, "weights": {}}
 
     def resume(self) -> None:
@@ -232,7 +235,7 @@ class _Run:
         if better or (self.task.keep == "last" and last) or not self.kept["weights"]:
             weights = {k: v.clone() for k, v in self.ema.model.state_dict().items()}
             self.kept = {"epoch": state.epoch, "map50_95": row.get("map50_95", -1.0), "weights": weights}
-        logger.info(_line(row, state.epochs, seconds))
+        self.progress.epoch(row)
         if self.task.checkpoint:
             self._save(self.task.checkpoint)
 
@@ -242,7 +245,8 @@ class _Run:
         order = torch.randperm(len(task.train_set), generator=rng)
         compose = state.epoch < state.epochs - task.train.close_mosaic
         total = torch.zeros(3, device=self.device)
-        for i, indices in enumerate(torch.split(order, task.train.batch)):
+        steps = torch.split(order, task.train.batch)
+        for i, indices in enumerate(self.progress.steps(steps, state.epoch + 1)):
             state.step = state.epoch * self.steps_per_epoch + i
             state.lr = set_learning_rates(
                 self.optimizer, task.phase, state.step, self.steps_per_epoch, task.train.schedule, task.phase.momentum
@@ -289,12 +293,3 @@ class _Run:
 
 def _same_fields(target: type, params: TrainParams) -> dict[str, Any]:
     return {name: getattr(params, name) for name in target.__dataclass_fields__}  # type: ignore[attr-defined]
-
-
-def _line(row: Row, epochs: int, seconds: float) -> str:
-    text = f"epoch {row['epoch']:.0f}/{epochs}  loss {row['loss']:.4f}"
-    if "map50" in row:
-        text += f"  val mAP50 {row['map50']:.3f}  mAP50-95 {row['map50_95']:.3f}"
-    if "near_zero" in row:
-        text += f"  near-zero scales {100 * row['near_zero']:.0f} %"
-    return text + f"  {row['images_per_s']:.0f} images/s  {seconds * (epochs - row['epoch']):.0f} s left"
