@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 TINY: dict[str, dict[str, Any]] = {
     "data": {"train_images": 24, "val_images": 8, "test_images": 8, "imgsz": 64, "workers": 1},
     "train": {"batch": 8, "precision": "fp32", "device": "cpu", "threads": 1, "val_every": 1},
-    **{name: {"epochs": 1} for name in ("baseline", "sparse", "finetune")},
+    **{name: {"epochs": 1} for name in ("baseline", "sparse")},
+    "finetune": {"epochs": 2, "distill": "sparse"},
     "prune": {"recalibrate_images": 8, "certificate_images": 2},
     "ascend_eval": {"warmup": 1, "repeats": 3},
     "evaluation": {"threads": 1},
