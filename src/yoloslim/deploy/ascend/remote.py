@@ -1,0 +1,275 @@
+"""A job on a board over SSH: send what is missing, run, follow, bring back; a dropped connection costs no work.
+
+Host keys are checked against ~/.ssh/known_hosts; keys and agents open the door, passwords never do. Names, ports and
+identities may stand in ~/.ssh/config, as for `ssh`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import shlex
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import asyncssh
+
+from yoloslim.deploy.ascend.bundle import RUNNER, source_set_env, write_runner
+from yoloslim.deploy.ascend.job import Backend, BoardRun, Job, Listener, Progress, check_facts, read_run
+from yoloslim.deploy.ascend.target import SshTarget
+from yoloslim.errors import DeployError
+from yoloslim.files import sha256_file
+from yoloslim.runner.job import RESULTS
+
+logger = logging.getLogger(__name__)
+
+RETRIES = 5
+"""Connections lost in a row, without an image or a file between them, before giving up."""
+
+_BLOCK = 1 << 20
+_TIMEOUT_S = 20
+
+
+class _Lost(Exception):
+    """The connection broke; what was done is not lost."""
+
+
+@dataclass
+class Board:
+    """How to work on a board.
+
+    Attributes:
+        target: which.
+        set_env: script there that sets CANN's environment; empty tries the usual places.
+        python: interpreter there.
+        pause_s: before the first reconnection; doubles with each.
+    """
+
+    target: SshTarget
+    set_env: str = ""
+    python: str = "python3"
+    pause_s: float = 1.0
+
+    def probe(self) -> dict[str, Any]:
+        """What the board has: versions, acl, devices, chip, room.
+
+        Raises:
+            DeployError: it cannot be reached, or has no Python with numpy.
+        """
+        return asyncio.run(self._probe_alone())
+
+    def run(self, job: Job, bundle: Path, backend: Backend = "acl", progress: Progress | None = None) -> BoardRun:
+        """Run a job there and bring back what it found.
+
+        The job's folder on the board is removed after success, and kept after failure, so that the same job goes on
+        where it stopped.
+
+        Raises:
+            DeployError: unknown host key, no key accepted, unreachable, no CANN, too little room, changed files,
+                an error of the device, a runner that died, or more than `RETRIES` lost connections.
+        """
+        return asyncio.run(self._run(job, bundle, backend, progress))
+
+    async def _run(self, job: Job, bundle: Path, backend: Backend, progress: Progress | None) -> BoardRun:
+        failures, state, pause = 0, (0, 0), self.pause_s
+        listener, sent = Listener(progress), [0]
+        while True:
+            try:
+                async with self._connect() as connection:
+                    return await self._attempt(connection, job, bundle, backend, listener, sent)
+            except _Lost as error:
+                now = (sent[0], listener.done)
+                failures, pause = (1, self.pause_s) if now > state else (failures + 1, 2 * pause)
+                state = max(now, state)
+                if failures > RETRIES:
+                    raise DeployError(
+                        f"lost the connection to {self.target} {failures} times without getting any further ({error}); "
+                        f"{listener.done} of {len(job.images)} images are done there, and the same command goes on"
+                    ) from error
+                logger.warning("lost the connection to %s (%s); trying again in %.0f s", self.target, error, pause)
+                await asyncio.sleep(pause)
+
+    async def _attempt(
+        self,
+        connection: asyncssh.SSHClientConnection,
+        job: Job,
+        bundle: Path,
+        backend: Backend,
+        listener: Listener,
+        sent: list[int],
+    ) -> BoardRun:
+        folder = f"{self.target.folder}/{job.key}"
+        await self._shell(connection, f"mkdir -p {shlex.quote(folder)}", "make a folder")
+        await self._send(connection, folder, job, [RUNNER], sent)
+        facts = await self._probe(connection, folder)
+        missing = await self._missing(connection, folder, job)
+        check_facts(facts, job, bundle, backend, str(self.target))
+        await self._send(connection, folder, job, missing, sent)
+        await self._work(connection, folder, job, listener)
+        assert listener.finished is not None
+        async with connection.start_sftp_client() as sftp, sftp.open(f"{folder}/{RESULTS}", "rb") as stream:
+            data = await stream.read()
+        assert isinstance(data, bytes)
+        run = read_run(data, listener.finished, job, facts)
+        await self._shell(connection, f"rm -rf -- {shlex.quote(folder)}", "clean up")
+        return run
+
+    @contextlib.asynccontextmanager
+    async def _connect(self) -> AsyncIterator[asyncssh.SSHClientConnection]:
+        target = self.target
+        options: dict[str, Any] = {"username": target.user, "port": target.port}
+        try:
+            connection = await asyncssh.connect(
+                target.host,
+                **{name: value for name, value in options.items() if value is not None},
+                preferred_auth="publickey",
+                connect_timeout=_TIMEOUT_S,
+                login_timeout=_TIMEOUT_S,
+                keepalive_interval=10,
+                keepalive_count_max=3,
+            )
+        except asyncssh.HostKeyNotVerifiable as error:
+            raise DeployError(
+                f"the host key of {target} is unknown or not the one in ~/.ssh/known_hosts ({error.reason}); if you "
+                f"trust the board, connect once by `ssh {target}` and compare its fingerprint"
+            ) from error
+        except asyncssh.PermissionDenied as error:
+            raise DeployError(
+                f"{target} accepted none of your keys; give it one by `ssh-copy-id`, or load it into an agent "
+                "(passwords are not used)"
+            ) from error
+        except (asyncssh.ConnectionLost, ConnectionResetError) as error:
+            raise _Lost(str(error)) from error
+        except (OSError, asyncssh.Error, TimeoutError, ValueError) as error:
+            raise DeployError(
+                f"{target} cannot be reached ({error or type(error).__name__}): is it on, and the address right?"
+            ) from error
+        try:
+            async with connection:
+                yield connection
+        except (asyncssh.ConnectionLost, asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection) as error:
+            raise _Lost(str(error)) from error
+        except asyncssh.DisconnectError as error:
+            raise _Lost(error.reason) from error
+        except (asyncssh.ChannelOpenError, BrokenPipeError, ConnectionResetError) as error:
+            raise _Lost(str(error)) from error
+
+    async def _probe_alone(self) -> dict[str, Any]:
+        folder = f"{self.target.folder}/probe"
+        with TemporaryDirectory() as scratch:
+            path = Path(scratch) / RUNNER
+            write_runner(path)
+            job = Job("probe", {RUNNER: path}, {RUNNER: sha256_file(path)}, ())
+            try:
+                async with self._connect() as connection:
+                    await self._shell(connection, f"mkdir -p {shlex.quote(folder)}", "make a folder")
+                    await self._send(connection, folder, job, [RUNNER], [0])
+                    return await self._probe(connection, folder)
+            except _Lost as error:
+                raise DeployError(f"lost the connection to {self.target}: {error}") from error
+
+    async def _probe(self, connection: asyncssh.SSHClientConnection, folder: str) -> dict[str, Any]:
+        listener = Listener()
+        process = await connection.run(self._command(folder, "probe"), check=False)
+        for line in str(process.stdout or "").splitlines():
+            listener.hear(line)
+        if listener.probe is None:
+            self._raise_if_lost(process.exit_status)
+            raise DeployError(
+                f"the runner does not start on {self.target}: {_tail(process.stderr)}; it needs Python 3.7 or newer "
+                f"with numpy, as {self.python}"
+            )
+        return listener.probe
+
+    async def _missing(self, connection: asyncssh.SSHClientConnection, folder: str, job: Job) -> list[str]:
+        """Files that are not there yet, or not as they should be."""
+        names = " ".join(map(shlex.quote, job.files))
+        done = await connection.run(f"cd {shlex.quote(folder)} && sha256sum -- {names} 2>/dev/null", check=False)
+        lines = (line.split(maxsplit=1) for line in str(done.stdout or "").splitlines())
+        there = {parts[1].lstrip("*"): parts[0] for parts in lines if len(parts) == 2}
+        return [name for name, digest in job.checksums.items() if there.get(name) != digest]
+
+    async def _send(
+        self, connection: asyncssh.SSHClientConnection, folder: str, job: Job, names: list[str], sent: list[int]
+    ) -> None:
+        """Upload files under a temporary name, going on with what an earlier attempt left, then rename."""
+        try:
+            async with connection.start_sftp_client() as sftp:
+                for name in names:
+                    remote = f"{folder}/{name}"
+                    part = f"{folder}/{name.replace('/', '_')}.{job.checksums[name][:12]}.part"
+                    await sftp.makedirs(remote.rsplit("/", 1)[0], exist_ok=True)
+                    await _upload(sftp, job.files[name], part, sent)
+                    await sftp.posix_rename(part, remote)
+        except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection):
+            raise
+        except asyncssh.SFTPError as error:
+            if connection.is_closed():
+                raise _Lost(error.reason) from error
+            room = await self._shell(connection, f"df -Pk {shlex.quote(folder)} | tail -n 1 | awk '{{print $4}}'", "df")
+            raise DeployError(
+                f"{self.target} refused a file ({error.reason}); {room.strip() or '?'} kB are free in {folder} there: "
+                "make room, or name another folder: ssh://user@host/folder"
+            ) from error
+
+    async def _work(self, connection: asyncssh.SSHClientConnection, folder: str, job: Job, listener: Listener) -> None:
+        listener.finished = listener.error = None
+        process = await connection.create_process(self._command(folder, "job ."), stdin=asyncssh.DEVNULL)
+        started = time.monotonic()
+        async for line in process.stdout:
+            listener.hear(str(line))
+        done = await process.wait()
+        if listener.finished:
+            logger.info("%s: %d images in %.1f s", self.target, len(job.images), time.monotonic() - started)
+            return
+        if listener.error:
+            raise DeployError(f"{self.target}: {listener.error['message']}")
+        self._raise_if_lost(done.exit_status)
+        how = f"signal {done.exit_signal[0]}" if done.exit_signal else f"exit status {done.exit_status}"
+        raise DeployError(
+            f"the runner on {self.target} died ({how}; {_tail(done.stderr)}); {listener.done} of {len(job.images)} "
+            "images are done there, and the same command goes on with the others"
+        )
+
+    def _command(self, folder: str, arguments: str) -> str:
+        if self.set_env:
+            path = shlex.quote(self.set_env)
+            source = f"if [ ! -f {path} ]; then echo {path} is missing >&2; exit 1; fi; source {path}"
+        else:
+            source = source_set_env()
+        script = f"cd {shlex.quote(folder)} || exit 1\n{source}\nexec {shlex.quote(self.python)} {RUNNER} {arguments}"
+        return f"bash -c {shlex.quote(script)}"
+
+    async def _shell(self, connection: asyncssh.SSHClientConnection, command: str, what: str) -> str:
+        done = await connection.run(command, check=False)
+        if done.exit_status != 0:
+            self._raise_if_lost(done.exit_status)
+            raise DeployError(f"{self.target} cannot {what}: {_tail(done.stderr)}")
+        return str(done.stdout or "")
+
+    @staticmethod
+    def _raise_if_lost(status: int | None) -> None:
+        if status is None:
+            raise _Lost("the session ended without a status")
+
+
+async def _upload(sftp: asyncssh.SFTPClient, local: Path, part: str, sent: list[int]) -> None:
+    size = local.stat().st_size
+    there = (await sftp.stat(part)).size or 0 if await sftp.exists(part) else 0
+    offset = there if there <= size else 0  # the checksum of the whole is compared before anything runs
+    async with sftp.open(part, "r+b" if offset else "wb") as remote:
+        with local.open("rb") as stream:
+            stream.seek(offset)
+            while block := stream.read(_BLOCK):
+                await remote.write(block, offset)
+                offset += len(block)
+                sent[0] += 1
+
+
+def _tail(text: Any) -> str:
+    """The last words of a standard error."""
+    lines = [line for line in str(text or "").strip().splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"
