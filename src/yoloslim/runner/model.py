@@ -77,20 +77,18 @@ def open_session(folder: Path, bundle: dict[str, Any], backend: str, threads: in
 
 
 def load_bundle(folder: Path) -> dict[str, Any]:
-    """What a bundle says about its model: `bundle.json`, with no file of it changed.
+    """What a bundle says about its model: `bundle.json`.
 
     Raises:
-        RunnerError: it cannot be read, or a file is missing or not the one that was packed.
+        RunnerError: it cannot be read.
     """
     path = folder / "bundle.json"
     try:
         bundle = json.loads(path.read_text(encoding="utf-8"))
         if bundle["version"] != 1:
             raise RunnerError("model", "{} has version {}, this runner reads 1".format(path, bundle["version"]))
-        files = dict(bundle["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunnerError("model", f"{path} cannot be read ({error}): copy the bundle again") from error
-    check_files(folder, files)
     return bundle  # type: ignore[no-any-return]
 
 
@@ -118,6 +116,7 @@ class BoardPipeline(Pipeline):
 
     def __init__(self, folder: Path, backend: str, options: dict[str, Any]) -> None:
         self._bundle = load_bundle(folder)
+        check_files(folder, self._bundle["files"])
         self._options = dict(decoding.DEFAULTS, **options)
         self.backend, self.classes = LABELS[backend], self._bundle["classes"]
         self._session = open_session(folder, self._bundle, backend)

@@ -97,10 +97,10 @@ def prepare_job(
         DeployError: no bundle, or one without a compiled model.
     """
     facts = read_json(bundle / BUNDLE)
-    names = [name for name in (RUNNER, BUNDLE, *facts["files"]) if (bundle / name).is_file()]
+    model = "model.om" if backend == "acl" else facts["graph"]
     if backend == "acl" and "model.om" not in facts["files"]:
         raise DeployError(f"{bundle} holds no compiled model; run the atc stage where atc is, or {bundle / 'atc.sh'}")
-    files = {name: bundle / name for name in dict.fromkeys(names)}
+    files = {name: bundle / name for name in (RUNNER, BUNDLE, model)}
     step = max(1, chunk_bytes // max(1, int(np.prod(images.shape[1:]))))
     chunks = []
     for start in range(0, len(ids), step):
@@ -203,6 +203,6 @@ def check_facts(facts: dict[str, Any], job: Job, bundle: Path, backend: Backend,
     room = job.size + (16 << 20)
     if facts["free_bytes"] < room:
         raise DeployError(
-            f"{where} has {facts['free_bytes'] / 1e6:.0f} MB of disk free, the job needs {room / 1e6:.0f} MB; make room "
-            "there, or name a folder on a larger disk: ssh://user@host/folder"
+            f"{where} has {facts['free_bytes'] / 1e6:.0f} MB of disk free, the job needs {room / 1e6:.0f} MB; make "
+            "room there, or name a folder on a larger disk: ssh://user@host/folder"
         )

@@ -22,7 +22,7 @@ TASKS = {"detect": (0.25, 0.25, 0.45), "eval": (0.001, 0.001, 0.6)}
 
 _LIBRARY = "libyolov3postprocess.so"
 _NAMES = f"{FOLDER}/classes.names"
-_FIXED = {"ANCHOR_DIM": "3", "YOLO_VERSION": "5", "MODEL_TYPE": "2", "FRAMEWORK": "PyTorch"}
+_FIXED = {"YOLO_VERSION": "5", "MODEL_TYPE": "2", "FRAMEWORK": "PyTorch"}
 """The only combination for YOLOv5 that the library accepts; MODEL_TYPE 2 is NCHWC."""
 
 
@@ -62,6 +62,7 @@ def postprocess_config(manifest: Manifest, task: str) -> str:
         "OBJECTNESS_THRESH": objectness,
         "IOU_THRESH": overlap,
         "YOLO_TYPE": len(manifest.heads),
+        "ANCHOR_DIM": len(manifest.anchors[0]),
         **_FIXED,
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
@@ -113,12 +114,12 @@ def check_mindx(folder: Path, manifest: Manifest) -> None:
     Raises:
         DeployError: a rule is broken; names the file and the rule.
     """
-    channels = 5 + len(manifest.classes)
+    channels, anchors = 5 + len(manifest.classes), len(manifest.anchors[0])
     for head in manifest.heads:
-        if len(head.shape) != 5 or head.shape[1] * head.shape[4] != 3 * channels:
+        if len(head.shape) != 5 or head.shape[1] * head.shape[4] != anchors * channels:
             raise DeployError(
-                f"head {head.name} has shape {list(head.shape)}; MindX needs raw logits (1, 3, H, W, {channels}), "
-                f"rank 5, of exactly 3 anchors: export with raw heads"
+                f"head {head.name} has shape {list(head.shape)}; MindX needs raw logits (1, {anchors}, H, W, "
+                f"{channels}), rank 5: export with raw heads"
             )
     names = [line for line in (folder / _NAMES).read_text(encoding="utf-8").splitlines() if line]
     if names != list(manifest.classes) or any(name.startswith("#") for name in names):
@@ -134,6 +135,7 @@ def _check_config(path: Path, manifest: Manifest) -> None:
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     wanted = {**_FIXED, "CLASS_NUM": str(len(manifest.classes)), "YOLO_TYPE": str(len(manifest.heads))}
+    wanted["ANCHOR_DIM"] = str(len(manifest.anchors[0]))
     for key, value in wanted.items():
         if values.get(key) != value:
             raise DeployError(f"{path}: {key} must be {value}, not {values.get(key, 'missing')}, for this model")

@@ -103,9 +103,11 @@ class Board:
     ) -> BoardRun:
         folder = f"{self.target.folder}/{job.key}"
         await self._shell(connection, f"mkdir -p {shlex.quote(folder)}", "make a folder")
-        await self._send(connection, folder, job, [RUNNER], sent)
-        facts = await self._probe(connection, folder)
         missing = await self._missing(connection, folder, job)
+        if RUNNER in missing:
+            await self._send(connection, folder, job, [RUNNER], [0])
+            missing.remove(RUNNER)
+        facts = await self._probe(connection, folder)
         check_facts(facts, job, bundle, backend, str(self.target))
         await self._send(connection, folder, job, missing, sent)
         await self._work(connection, folder, job, listener)

@@ -1,0 +1,1 @@
+"""The three tasks of a finished model, on any runtime: detect, speed, eval."""

@@ -1,0 +1,80 @@
+"""The commands `detect`, `speed` and `eval`, with the arguments that `run.sh` has on a board."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yoloslim.deploy.runtimes import Runtime, open_predictor
+from yoloslim.evaluation.nms import NmsOptions
+from yoloslim.files import write_json
+from yoloslim.runner.tasks import measure, speed_lines
+from yoloslim.tasks.detect import detect_images, detect_stream
+from yoloslim.tasks.evaluate import evaluate_dataset
+from yoloslim.tasks.pipeline import PredictorPipeline
+from yoloslim.tasks.sources import Stream, image_paths, is_stream
+
+Model = Annotated[Path, typer.Argument(help="model file (.safetensors, .onnx, .xml, .param) or folder of an export")]
+Source = Annotated[str, typer.Argument(help="image, folder, list of images (.txt), video, or number of a camera")]
+ImageDir = Annotated[Path | None, typer.Argument(help="where the images of a list are; default: beside the list")]
+Backend = Annotated[Runtime | None, typer.Option(help="what runs it; default: the usual one for the file")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; default: the runtime's choice", min=1)]
+
+
+def detect(
+    model: Model,
+    source: Source,
+    image_dir: ImageDir = None,
+    runtime: Backend = None,
+    threads: Threads = None,
+    conf: Annotated[float, typer.Option(help="lowest score that is drawn, 0 to below 1")] = 0.25,
+    iou: Annotated[float, typer.Option(help="overlap above which the worse box goes, 0 to 1")] = 0.45,
+    frames: Annotated[int | None, typer.Option(help="video or camera: stop after so many", min=1)] = None,
+    out: Annotated[Path, typer.Option(help="where to")] = Path("image_result"),
+) -> None:
+    """Draw boxes: every image to image_result/, a video or camera to image_result/<name>.mp4."""
+    options = NmsOptions(conf, iou, multi_label=False)
+    pipeline = PredictorPipeline(open_predictor(model, runtime, threads), options)
+    if is_stream(source):
+        stem = f"camera{source}" if source.isdecimal() else Path(source).stem
+        done = detect_stream(pipeline, Stream(source), out / f"{stem}.mp4", frames)
+    else:
+        done = detect_images(pipeline, image_paths(source, image_dir), out)
+    typer.echo(f"{done['images']} images, {done['boxes']} boxes, on {pipeline.backend}: {out}/")
+
+
+def speed(
+    model: Model,
+    source: Source,
+    image_dir: ImageDir = None,
+    runtime: Backend = None,
+    threads: Threads = None,
+    warmup: Annotated[int, typer.Option(help="passes before the clock starts", min=0)] = 5,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the figures")] = None,
+) -> None:
+    """Time decoding, resizing, inference and post-processing, image by image; no picture is written."""
+    pipeline = PredictorPipeline(open_predictor(model, runtime, threads), NmsOptions())
+    result = measure(pipeline, image_paths(source, image_dir), warmup)
+    if out:
+        write_json(out, result)
+    typer.echo("\n".join(speed_lines(result)))
+
+
+def evaluate(
+    model: Model,
+    dataset: Annotated[Path, typer.Argument(help="data set in VOC layout, such as VOCdevkit/")],
+    image_set: Annotated[str, typer.Option(help="name of a file in ImageSets/Main")] = "test",
+    runtime: Backend = None,
+    threads: Threads = None,
+    single_label: Annotated[bool, typer.Option(help="one class a cell, as the MindX SDK decides")] = False,
+    out: Annotated[Path, typer.Option(help="where to")] = Path("txt_result"),
+) -> None:
+    """Write VOC result files to txt_result/ and print mAP by VOC2007 and COCO rules."""
+    options = NmsOptions(multi_label=not single_label)
+    pipeline = PredictorPipeline(open_predictor(model, runtime, threads), options)
+    result = evaluate_dataset(pipeline, dataset, image_set, out)
+    for name, values in result.per_class.items():
+        typer.echo(f"{name:16} AP50 {values['ap50']:.4f}  AP50-95 {values['ap50_95']:.4f}  {values['objects']:.0f} objects")
+    for name, value in result.metrics.items():
+        typer.echo(f"{name:16} {value:.4f}")
+    typer.echo(f"{len(result.detections)} images on {pipeline.backend}; result files in {out}/")

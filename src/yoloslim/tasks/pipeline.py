@@ -1,0 +1,49 @@
+"""A predictor as the pipeline that the tasks run: files in, detections out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloslim.boxes import Align, Letterbox, letterbox
+from yoloslim.data.voc import read_image
+from yoloslim.evaluation import nms
+from yoloslim.evaluation.decode import Floats
+from yoloslim.evaluation.predictor import Predictor
+from yoloslim.runner.tasks import Pipeline
+
+Image = NDArray[np.uint8]
+Placed = tuple[Letterbox, int, int]
+"""Where an image lies on its canvas, and its own width and height."""
+
+
+class PredictorPipeline(Pipeline):
+    """Decodes, letterboxes and suppresses as evaluation does, around any predictor."""
+
+    def __init__(self, predictor: Predictor, options: nms.NmsOptions) -> None:
+        self._predictor, self._options = predictor, options
+        self.backend, self.classes = predictor.backend, predictor.classes
+        graph = getattr(predictor, "graph", None)  # exported graphs know how their images are to be placed
+        self._align: Align = getattr(graph, "letterbox_align", "center")
+
+    def read(self, path: Path) -> Image:
+        """See `Pipeline.read`."""
+        return read_image(path)
+
+    def prepare(self, image: Image) -> tuple[Image, Placed]:
+        """See `Pipeline.prepare`."""
+        canvas, box = letterbox(image, self._predictor.imgsz, self._align)
+        return canvas, (box, image.shape[1], image.shape[0])
+
+    def infer(self, canvas: Image) -> list[Floats]:
+        """See `Pipeline.infer`."""
+        return self._predictor.predict(canvas[None])
+
+    def find(self, heads: Sequence[Floats], place: Placed) -> Floats:
+        """See `Pipeline.find`."""
+        box, width, height = place
+        rows = nms.detect(heads, self._predictor.anchors, self._predictor.strides, self._options)[0]
+        boxes = box.to_image(rows[:, :4], width, height)
+        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        return np.concatenate([boxes, rows[:, 4:]], axis=1).astype(np.float32)[inside]

@@ -1,0 +1,101 @@
+"""Where images come from: a file, a folder, a list, a video or a camera."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloslim.errors import DataError
+from yoloslim.runner.errors import RunnerError
+from yoloslim.runner.pictures import SUFFIXES
+from yoloslim.runner.voc import read_image_set
+
+logger = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+
+
+def is_stream(source: str) -> bool:
+    """Whether a source is a video file or the number of a camera."""
+    return source.isdecimal() or Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def image_paths(source: str, image_dir: Path | None = None) -> list[Path]:
+    """The image files of a source.
+
+    Args:
+        source: an image, a folder, or a list (.txt) of names without suffix, as in VOC, or of paths.
+        image_dir: where the images of a list are; by default beside the list.
+
+    Raises:
+        DataError: nothing there, or no image in it.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        if not found:
+            raise DataError(f"{path} holds no image ({', '.join(SUFFIXES)}); name the folder that does")
+        return found
+    if not path.is_file():
+        raise DataError(f"{path} is no image, folder, list (.txt), video or camera number; check the name")
+    if path.suffix.lower() != ".txt":
+        return [path]
+    try:
+        return read_image_set(path, image_dir)
+    except RunnerError as error:
+        raise DataError(str(error)) from error
+
+
+class Stream:
+    """Frames of a video or camera, RGB (H, W, 3).
+
+    Attributes:
+        fps: frames a second, as the file or the driver states it; 25 where it does not.
+        expected: frames that a file says it has; 0 for a camera.
+    """
+
+    def __init__(self, source: str) -> None:
+        """Open it.
+
+        Raises:
+            DataError: it cannot be opened.
+        """
+        self._source = source
+        is_camera = source.isdecimal()
+        if not is_camera and not Path(source).is_file():
+            raise DataError(f"video {source} is missing; check the name")
+        self._capture = cv2.VideoCapture(int(source) if is_camera else source)
+        if not self._capture.isOpened():
+            what = f"camera {source}" if is_camera else f"video {source}"
+            raise DataError(f"{what} cannot be opened: is it there, and of a format that OpenCV reads?")
+        self.fps = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
+        self.expected = 0 if is_camera else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+
+    def frames(self, limit: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        """All frames, at most `limit`; a video that ends before it should is said.
+
+        Raises:
+            DataError: not one frame can be decoded.
+        """
+        count = 0
+        try:
+            while limit is None or count < limit:
+                found, frame = self._capture.read()
+                if not found:
+                    break
+                count += 1
+                yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        finally:
+            self._capture.release()
+        if count == 0:
+            raise DataError(f"no frame of {self._source} can be decoded; it is damaged, or in a format OpenCV lacks")
+        if count < min(self.expected, limit or self.expected):
+            logger.warning(
+                "%s says it has %d frames, but ends after %d: it is cut short or damaged; what was decoded is kept",
+                self._source,
+                self.expected,
+                count,
+            )
