@@ -2,10 +2,13 @@
 
 import argparse
 from functools import partial
+from typing import Any
 
-from pipeline.common import BASELINE, METRICS, MODELS, eval_set, stage
+from pipeline.common import BASELINE, METRICS, MODELS, eval_set, split_of, stage
 from yoloslim.config import Params
+from yoloslim.deploy.ascend.device import open_device
 from yoloslim.deploy.ascend.evaluate import evaluate_exported
+from yoloslim.deploy.ascend.twin import predict_board
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.files import read_json, write_json
 
@@ -13,22 +16,35 @@ from yoloslim.files import read_json, write_json
 def run(params: Params, which: str) -> None:
     """Write metrics/ascend_eval/<which>.json."""
     e, a = params.evaluation, params.ascend_eval
-    metrics, _ = evaluate_exported(
-        MODELS / "export" / which,
+    export, options = MODELS / "export" / which, NmsOptions(e.conf_thres, e.iou_thres, e.max_det)
+    measured, _ = evaluate_exported(
+        export,
         MODELS / "atc" / which,
         eval_set(params, "test"),
         params.ascend.require,
         e.threads,
         a.warmup,
         a.repeats,
-        options=NmsOptions(e.conf_thres, e.iou_thres, e.max_det),
+        options=options,
         batch=e.batch,
         reference_dir=MODELS / "export" / BASELINE,
+        device=open_device(params.ascend.target, params.ascend.set_env),
     )
+    metrics: dict[str, Any] = dict(measured)
     trained = read_json(METRICS / (f"{BASELINE}.json" if which == BASELINE else f"finetune/{which}.json"))
+    if a.twin_images:
+        metrics["twin"] = predict_board(
+            export, split_of("test"), options, a.twin_images, e.threads, params.ascend.aipp_input
+        )
     metrics |= {name: trained[name] for name in ("params_m", "gflops")}
-    rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in metrics.items()}
-    write_json(METRICS / "ascend_eval" / f"{which}.json", rounded)
+    write_json(METRICS / "ascend_eval" / f"{which}.json", rounded(metrics))
+
+
+def rounded(value: Any) -> Any:
+    """Floats to six digits after the point, in nested dictionaries too."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    return round(value, 6) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -24,8 +24,13 @@ from yoloslim.models.store import load_model, save_model
 from yoloslim.pruning.inspection import inspect_model
 from yoloslim.pruning.prune import prune as prune_model
 from yoloslim.pruning.request import GroupScore, Importance, PruneRequest, Scope
+from yoloslim.runner.errors import RunnerError
+from yoloslim.tasks.commands import detect, evaluate, speed
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(detect)
+app.command()(speed)
+app.command("eval")(evaluate)
 Model = Annotated[Path, typer.Argument(help="model file (.safetensors)")]
 
 
@@ -34,7 +39,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app()
-    except YoloslimError as error:
+    except (YoloslimError, RunnerError) as error:
         sys.exit(f"error: {error}")
 
 

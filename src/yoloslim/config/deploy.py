@@ -16,6 +16,8 @@ class ExportParams(Section):
 class AscendParams(Section):
     """What both Ascend stages share."""
 
+    target: str = Field("local", pattern=r"^(local|ssh://\S+)$")
+    set_env: str = ""
     require: bool = False
     aipp_input: Literal["nv12", "rgb"] = "nv12"
 
@@ -37,3 +39,4 @@ class AscendEvalParams(Section):
 
     warmup: int = Field(5, ge=0)
     repeats: int = Field(100, ge=1)
+    twin_images: int = Field(100, ge=0)

@@ -73,8 +73,9 @@ def evaluate(
     options = NmsOptions(multi_label=not single_label)
     pipeline = PredictorPipeline(open_predictor(model, runtime, threads), options)
     result = evaluate_dataset(pipeline, dataset, image_set, out)
-    for name, values in result.per_class.items():
-        typer.echo(f"{name:16} AP50 {values['ap50']:.4f}  AP50-95 {values['ap50_95']:.4f}  {values['objects']:.0f} objects")
+    for name, of_class in result.per_class.items():
+        shown = f"AP50 {of_class['ap50']:.4f}  AP50-95 {of_class['ap50_95']:.4f}  {of_class['objects']:.0f} objects"
+        typer.echo(f"{name:16} {shown}")
     for name, value in result.metrics.items():
         typer.echo(f"{name:16} {value:.4f}")
     typer.echo(f"{len(result.detections)} images on {pipeline.backend}; result files in {out}/")

@@ -43,7 +43,8 @@ class PredictorPipeline(Pipeline):
     def find(self, heads: Sequence[Floats], place: Placed) -> Floats:
         """See `Pipeline.find`."""
         box, width, height = place
-        rows = nms.detect(heads, self._predictor.anchors, self._predictor.strides, self._options)[0]
+        p = self._predictor
+        rows = nms.detect(heads, p.anchors, p.strides, self._options, p.decoding)[0]
         boxes = box.to_image(rows[:, :4], width, height)
         inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         return np.concatenate([boxes, rows[:, 4:]], axis=1).astype(np.float32)[inside]

@@ -61,7 +61,7 @@ def server(sshd: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 def make_job(bundle: Path, folder: Path, backend: str = "acl", **changes: object) -> Job:
     folder.mkdir(exist_ok=True)
-    options = NmsOptions(conf_thres=0.1)
+    options = NmsOptions(conf_thres=1e-5, max_det=20)
     return prepare_job(bundle, folder, IDS, IMAGES, options, backend, **changes)  # type: ignore[arg-type]
 
 

@@ -1,20 +1,24 @@
-"""Evaluate an exported graph as the board would run it: today through ONNX Runtime behind the AIPP twin.
+"""Evaluate an exported graph on an Ascend device, or, without one, in ONNX Runtime behind the AIPP twin.
 
 Every result names its backend. Nothing measured on a CPU is called Ascend.
 """
 
-import importlib.util
 import logging
-import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
 
 from yoloslim.boxes import fit
 from yoloslim.data.evalset import EvalSet
 from yoloslim.deploy.ascend.aipp import AippInput, aipp_twin
 from yoloslim.deploy.ascend.atc import AtcResult, load_result
+from yoloslim.deploy.ascend.device import Device
+from yoloslim.deploy.ascend.job import BoardRun, DeviceUnavailableError, prepare_job
 from yoloslim.deploy.manifest import Manifest, load_manifest
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.evaluate import Evaluation, evaluate
+from yoloslim.evaluation.evaluate import Evaluation, evaluate, score
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor import OnnxPredictor
 from yoloslim.evaluation.speed import measure_latency, measure_speedup
@@ -34,6 +38,7 @@ def evaluate_exported(
     options: NmsOptions | None = None,
     batch: int = 32,
     reference_dir: Path | None = None,
+    device: Device | None = None,
 ) -> tuple[dict[str, float | str], Evaluation]:
     """Accuracy of the graph that was given to ATC, with the colours the board would see, and its latency here.
 
@@ -48,7 +53,8 @@ def evaluate_exported(
         preprocessing: input that AIPP is emulated for; None takes the one that was compiled for.
         options: suppression; None as trainers validate.
         batch: images a call.
-        reference_dir: an export to compare speed with, timed in turn with this one.
+        reference_dir: an export to compare speed with, timed in turn with this one; not on a device.
+        device: where to run the compiled model; None, and one that cannot be used, evaluates on the CPU.
 
     Returns:
         The metrics for a file: map50, map50_95, map50_voc07, precision, recall, latency_ms, latency_p50_ms,
@@ -65,13 +71,12 @@ def evaluate_exported(
     compiled = load_result(atc_dir)
     if compiled.onnx_sha256 != manifest.sha256:
         raise DeployError(f"{atc_dir} was made from another graph than {export_dir} holds; run the atc stage again")
-    if require:
-        raise DeployError(
-            "ascend.require is true, but accuracy and speed cannot be measured on an Ascend device here: "
-            + "; ".join(missing_for_device(compiled))
-            + ". Set ascend.require=false to evaluate the same graph on the CPU"
-        )
     _check_letterbox(manifest, eval_set)
+    options = options or NmsOptions()
+    run = _on_device(atc_dir, compiled, eval_set, options, device, warmup, require)
+    if run is not None:
+        evaluation = score(eval_set.annotations, _in_images(run.detections, eval_set), eval_set.classes)
+        return {**evaluation.metrics, **device_metrics(run, compiled, atc_dir)}, evaluation
     source = preprocessing or compiled.aipp_input
     path = export_dir / manifest.file
     twin = OnnxPredictor(path, manifest, threads, aipp_twin(source), f"aipp-twin-{source}")
@@ -94,17 +99,76 @@ def evaluate_exported(
     return metrics, evaluation
 
 
-def missing_for_device(compiled: AtcResult) -> list[str]:
-    """What stands between this machine and a measurement on an Ascend device, each with the way out."""
-    missing = []
+def device_metrics(run: BoardRun, compiled: AtcResult, atc_dir: Path) -> dict[str, float | str]:
+    """Speed and circumstances of a run on a device: latency is one image's, copies to and from the chip included."""
+    p50, p90 = (float(value) for value in np.percentile(run.inference_ms, [50, 90]))
+    assert compiled.om is not None
+    return {
+        "latency_ms": p50,
+        "latency_p50_ms": p50,
+        "latency_p90_ms": p90,
+        "fps": 1000 / p50,
+        "latency_batch": 1,
+        "latency_postprocess_ms": float(np.median(run.postprocess_ms)),
+        "size_mb": (atc_dir / compiled.om).stat().st_size / 1e6,
+        "backend": run.backend,
+        "preprocessing": f"aipp-{compiled.aipp_input}",
+        "latency_preprocessing": f"aipp-{compiled.aipp_input}",
+        "peak_memory_mb": run.peak_memory_mb,
+        "chip": str(run.facts.get("chip") or compiled.soc_version),
+    }
+
+
+def _on_device(
+    atc_dir: Path,
+    compiled: AtcResult,
+    eval_set: EvalSet,
+    options: NmsOptions,
+    device: Device | None,
+    warmup: int,
+    require: bool,
+) -> BoardRun | None:
+    """The run of the compiled model, or None where there is nothing to run or nothing to run it on."""
+    reason = "" if device else "no device was named (ascend.target)"
     if compiled.state != "compiled":
-        missing.append("the model is not compiled (run the atc stage where atc is on the PATH)")
-    if importlib.util.find_spec("acl") is None:
-        missing.append("Python cannot import acl (source set_env.sh of Huawei's CANN runtime)")
-    if shutil.which("npu-smi") is None:
-        missing.append("npu-smi is not on the PATH (install the NPU driver)")
-    missing.append("this version has no predictor for the device yet (copy model.om to the board and run it there)")
-    return missing
+        reason = "the model is not compiled (run the atc stage where atc is on the PATH)"
+    if device and not reason:
+        try:
+            with TemporaryDirectory() as folder:
+                job = prepare_job(atc_dir, Path(folder), eval_set.ids, eval_set.images, options, warmup=warmup)
+                return device.run(job, atc_dir, progress=_Progress())
+        except DeviceUnavailableError as error:
+            reason = str(error)
+    if require:
+        raise DeployError(
+            f"ascend.require is true, but accuracy and speed cannot be measured on an Ascend device: {reason}. Set "
+            "ascend.require=false to evaluate the same graph on the CPU"
+        )
+    logger.info("no Ascend device takes part: %s", reason)
+    return None
+
+
+class _Progress:
+    """Logs how far a device is, at most every tenth."""
+
+    def __init__(self) -> None:
+        self._tenth = 0
+
+    def __call__(self, done: int, of: int) -> None:
+        tenth = 10 * done // max(1, of)
+        if tenth > self._tenth:
+            self._tenth = tenth
+            logger.info("device: %d of %d images", done, of)
+
+
+def _in_images(detections: list[NDArray[np.float32]], eval_set: EvalSet) -> list[NDArray[np.float32]]:
+    """Detections on canvases, brought to the pixels of their images."""
+    found = []
+    for rows, note, box in zip(detections, eval_set.annotations, eval_set.letterboxes, strict=True):
+        boxes = box.to_image(rows[:, :4], note.width, note.height)
+        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        found.append(np.concatenate([boxes, rows[:, 4:]], axis=1).astype(np.float32)[inside])
+    return found
 
 
 def _check_letterbox(manifest: Manifest, eval_set: EvalSet) -> None:

@@ -24,6 +24,10 @@ Progress = Callable[[int, int], None]
 CHUNK_BYTES = 32 << 20
 
 
+class DeviceUnavailableError(DeployError):
+    """There is no device, or no way to it: nothing went wrong that asks for attention unless one was demanded."""
+
+
 @dataclass(frozen=True)
 class Job:
     """Files to send and the order in which to run them.
@@ -188,12 +192,12 @@ def check_facts(facts: dict[str, Any], job: Job, bundle: Path, backend: Backend,
     """
     if backend == "acl":
         if facts["acl"] != "ok":
-            raise DeployError(
+            raise DeviceUnavailableError(
                 f"{where} has no working CANN: {facts['acl']}; install the runtime there, or name its set_env.sh "
                 "in ascend.set_env"
             )
         if not facts["devices"]:
-            raise DeployError(f"{where} has CANN, but no Ascend device: look at `npu-smi info` there")
+            raise DeviceUnavailableError(f"{where} has CANN, but no Ascend device: look at `npu-smi info` there")
         wanted = read_json(bundle / BUNDLE)["soc_version"]
         if facts["chip"] and facts["chip"] != wanted:
             raise DeployError(

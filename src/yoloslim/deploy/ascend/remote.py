@@ -18,7 +18,16 @@ from typing import Any
 import asyncssh
 
 from yoloslim.deploy.ascend.bundle import RUNNER, source_set_env, write_runner
-from yoloslim.deploy.ascend.job import Backend, BoardRun, Job, Listener, Progress, check_facts, read_run
+from yoloslim.deploy.ascend.job import (
+    Backend,
+    BoardRun,
+    DeviceUnavailableError,
+    Job,
+    Listener,
+    Progress,
+    check_facts,
+    read_run,
+)
 from yoloslim.deploy.ascend.target import SshTarget
 from yoloslim.errors import DeployError
 from yoloslim.files import sha256_file
@@ -146,7 +155,7 @@ class Board:
         except (asyncssh.ConnectionLost, ConnectionResetError) as error:
             raise _Lost(str(error)) from error
         except (OSError, asyncssh.Error, TimeoutError, ValueError) as error:
-            raise DeployError(
+            raise DeviceUnavailableError(
                 f"{target} cannot be reached ({error or type(error).__name__}): is it on, and the address right?"
             ) from error
         try:

@@ -1,0 +1,102 @@
+"""A device to run a job on: this machine's own chip, or a board over SSH."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+from yoloslim.deploy.ascend.bundle import RUNNER, source_set_env, write_runner
+from yoloslim.deploy.ascend.job import Backend, BoardRun, Job, Listener, Progress, check_facts, read_run
+from yoloslim.deploy.ascend.remote import Board
+from yoloslim.deploy.ascend.target import parse_target
+from yoloslim.errors import DeployError
+from yoloslim.runner.job import RESULTS
+
+
+class Device(Protocol):
+    """Runs jobs."""
+
+    def probe(self) -> dict[str, Any]:
+        """Versions, acl, devices, chip, room; see `runner`'s command `probe`."""
+        ...
+
+    def run(self, job: Job, bundle: Path, backend: Backend = "acl", progress: Progress | None = None) -> BoardRun:
+        """Run a job and check what comes back."""
+        ...
+
+
+@dataclass
+class Local:
+    """This machine, through the same runner in a process of its own.
+
+    Attributes:
+        set_env: script that sets CANN's environment; empty tries the usual places where `acl` cannot be imported.
+    """
+
+    set_env: str = ""
+
+    def __str__(self) -> str:
+        """For messages."""
+        return "this machine"
+
+    def probe(self) -> dict[str, Any]:
+        """See `Device.probe`.
+
+        Raises:
+            DeployError: the runner does not start.
+        """
+        with TemporaryDirectory() as folder:
+            write_runner(Path(folder) / RUNNER)
+            return self._probe(Path(folder))
+
+    def run(self, job: Job, bundle: Path, backend: Backend = "acl", progress: Progress | None = None) -> BoardRun:
+        """See `Device.run`.
+
+        Raises:
+            DeployError: no CANN or device, an error of the device, or a runner that died.
+        """
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            for file, path in job.files.items():
+                shutil.copyfile(path, folder / file)
+            facts = self._probe(folder)
+            check_facts(facts, job, bundle, backend, str(self))
+            listener = Listener(progress)
+            done = self._call(folder, "job .", listener)
+            if listener.error:
+                raise DeployError(f"{self}: {listener.error['message']}")
+            if listener.finished is None:
+                raise DeployError(f"the runner died (exit status {done.returncode}): {done.stderr.strip()[-300:]}")
+            return read_run((folder / RESULTS).read_bytes(), listener.finished, job, facts)
+
+    def _probe(self, folder: Path) -> dict[str, Any]:
+        listener = Listener()
+        done = self._call(folder, "probe", listener)
+        if listener.probe is None:
+            raise DeployError(f"the runner does not start on {self}: {done.stderr.strip()[-300:]}")
+        return listener.probe
+
+    def _call(self, folder: Path, arguments: str, listener: Listener) -> "subprocess.CompletedProcess[str]":
+        source = f"source {shlex.quote(self.set_env)}" if self.set_env else source_set_env()
+        script = f"{source}\nexec {shlex.quote(sys.executable)} {RUNNER} {arguments}"
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=folder, env=dict(os.environ), capture_output=True, text=True, check=False
+        )
+        for line in done.stdout.splitlines():
+            listener.hear(line)
+        return done
+
+
+def open_device(target: str, set_env: str = "") -> Board | Local:
+    """The device of `ascend.target`.
+
+    Raises:
+        DeployError: the target makes no sense.
+    """
+    board = parse_target(target)
+    return Local(set_env) if board is None else Board(board, set_env)
