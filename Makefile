@@ -26,6 +26,9 @@ test: $(READY) lint  ## lint, types and all tests, the whole pipeline at a tiny 
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
 	python -m pytest -m slow
 
+ssh-server:  ## install OpenSSH's server, which tests of boards over SSH need (Debian, as root)
+	@PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server)
+
 unit: $(READY)  ## the quick tests alone
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
 
@@ -49,4 +52,4 @@ bench: $(READY)  ## measure what the README claims
 clean:  ## remove results (caches of DVC and MLflow stay)
 	rm -rf data models metrics plots report .cache
 
-.PHONY: help setup repro test unit lint flow track ui bench clean
+.PHONY: help setup repro test ssh-server unit lint flow track ui bench clean

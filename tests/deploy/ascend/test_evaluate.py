@@ -1,3 +1,5 @@
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from yoloslim.boxes import Align, fit
 from yoloslim.data.evalset import EvalSet
 from yoloslim.data.voc import annotation_from
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
+from yoloslim.deploy.ascend.device import Local
 from yoloslim.deploy.ascend.evaluate import evaluate_exported
 from yoloslim.deploy.export import export_model
 from yoloslim.errors import DeployError
@@ -55,11 +58,9 @@ def test_an_empty_set_does_not_crash(folders: tuple[Path, Path]) -> None:
     assert metrics["map50"] == 0
 
 
-def test_require_without_a_device_says_what_is_missing(folders: tuple[Path, Path]) -> None:
-    with pytest.raises(DeployError) as caught:
-        evaluate_exported(*folders, make_set(), require=True)
-    for part in ("not compiled", "import acl", "npu-smi", "ascend.require=false"):
-        assert part in str(caught.value)
+def test_require_without_a_compiled_model_says_what_is_missing(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(DeployError, match=r"the model is not compiled.*ascend\.require=false"):
+        evaluate_exported(*folders, make_set(), require=True, device=Local())
 
 
 def test_graph_and_compilation_must_belong_together(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -80,3 +81,46 @@ def test_the_compiled_input_is_the_default(
     compile_model(folders[0], tmp_path / "atc", AtcOptions(aipp_input="rgb"))
     metrics, _ = evaluate_exported(folders[0], tmp_path / "atc", make_set(), repeats=1, warmup=0)
     assert metrics["preprocessing"] == "aipp-twin-rgb"
+
+
+@pytest.fixture
+def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """An export that the fake atc has compiled."""
+    program = tmp_path / "bin" / "atc"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("fake_atc.py")}" "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    export_model(tiny_detector(), tmp_path / "export")
+    compile_model(tmp_path / "export", tmp_path / "atc")
+    return tmp_path / "export", tmp_path / "atc"
+
+
+def set_env(folder: Path, *paths: Path) -> str:
+    """What CANN's set_env.sh does, with the fake `acl`."""
+    script = folder / "set_env.sh"
+    script.write_text(f'export PYTHONPATH="{os.pathsep.join(map(str, paths))}"\n')
+    return str(script)
+
+
+def test_a_compiled_model_is_evaluated_on_the_chip_that_is_there(compiled: tuple[Path, Path], tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    device = Local(set_env(tmp_path, root / "src", root / "tests/runner/fakes"))
+    metrics, evaluation = evaluate_exported(*compiled, make_set(), require=True, device=device)
+    assert (metrics["backend"], metrics["preprocessing"]) == ("ascend-acl", "aipp-nv12")
+    assert {"latency_ms", "latency_p90_ms", "fps", "latency_postprocess_ms", "peak_memory_mb"} <= metrics.keys()
+    _, stand_in = evaluate_exported(*compiled, make_set(), repeats=1, warmup=0)
+    for mine, theirs in zip(evaluation.detections, stand_in.detections, strict=True):  # the fake chip is exact
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-3)
+
+
+def test_without_a_chip_the_stand_in_is_labelled_and_require_is_an_error(
+    compiled: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = Local(set_env(tmp_path))
+    caplog.set_level("INFO")
+    metrics, _ = evaluate_exported(*compiled, make_set(), repeats=1, warmup=0, device=device)
+    assert metrics["backend"] == "onnxruntime-cpu"
+    assert "no Ascend device takes part: this machine has no working CANN" in caplog.text
+    with pytest.raises(DeployError, match=r"ascend\.require is true.*No module named 'acl'"):
+        evaluate_exported(*compiled, make_set(), require=True, device=device)

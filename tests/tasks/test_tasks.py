@@ -1,0 +1,216 @@
+"""detect, speed and eval through the command line, on files of every kind."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.tiny import shake_norms, tiny_detector
+from yoloslim.cli import app
+from yoloslim.data.voc import annotation_from, write_annotation
+from yoloslim.errors import DataError
+from yoloslim.models.store import save_model
+from yoloslim.runner.pictures import draw_boxes
+from yoloslim.runner.tasks import STAGES
+from yoloslim.tasks.detect import unique_names
+from yoloslim.tasks.sources import Stream, image_paths
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = tiny_detector()
+    shake_norms(network)
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(network.eval(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    smooth = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8), (80, 60))
+    return np.asarray(smooth)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory, picture: np.ndarray) -> Path:
+    """One picture in every format that people hand in."""
+    folder = tmp_path_factory.mktemp("odd")
+    image = Image.fromarray(picture)
+    for name in ("plain.jpg", "lossless.png", "bitmap.bmp", "web.webp"):
+        image.save(folder / name)
+    image.convert("L").save(folder / "grey.jpg")
+    image.convert("CMYK").save(folder / "cmyk.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    image.save(folder / "rotated.jpg", exif=exif)
+    return folder
+
+
+@pytest.fixture
+def video(tmp_path: Path, picture: np.ndarray) -> Path:
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (80, 60))
+    for i in range(30):
+        writer.write(np.roll(picture, 2 * i, axis=1))
+    writer.release()
+    return path
+
+
+def run(*arguments: object, fails: bool = False) -> str:
+    result = runner.invoke(app, [str(a) for a in arguments])
+    if fails:
+        assert result.exception is not None
+        return str(result.exception)
+    assert result.exit_code == 0, result.output + str(result.exception)
+    return result.output
+
+
+def test_every_kind_of_picture_is_drawn_as_it_is_stored(model: Path, odd: Path, tmp_path: Path) -> None:
+    output = run("detect", model, odd, "--conf", "0.0001", "--out", tmp_path / "out")
+    assert output.startswith("7 images, ")
+    assert "pytorch-cpu" in output
+    names = sorted(path.name for path in odd.iterdir())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*names, "detections.json"])
+    for name in names:
+        assert cv2.imread(str(tmp_path / "out" / name), cv2.IMREAD_UNCHANGED).shape == (60, 80, 3), name
+    found = json.loads((tmp_path / "out/detections.json").read_text())["images"]
+    first = found["plain.jpg"][0]
+    assert found["rotated.jpg"] == found["plain.jpg"]  # an EXIF orientation does not turn boxes
+    assert 0 <= first["xyxy"][0] < first["xyxy"][2] <= 80
+    assert first["class"] in ("a", "b")
+
+
+def test_a_voc_list_with_a_folder_is_what_run_sh_takes(model: Path, odd: Path, tmp_path: Path) -> None:
+    (tmp_path / "test.txt").write_text("plain\ngrey  1\n\n")
+    assert run("detect", model, tmp_path / "test.txt", odd, "--out", tmp_path / "out").startswith("2 images")
+    assert [path.name for path in image_paths(str(tmp_path / "test.txt"), odd)] == ["plain.jpg", "grey.jpg"]
+
+
+def test_unreadable_images_are_named_and_the_others_are_done(model: Path, odd: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes((odd / "plain.jpg").read_bytes())
+    (folder / "cut.jpg").write_bytes((odd / "plain.jpg").read_bytes()[:300])
+    (folder / "text.png").write_text("no picture")
+    message = run("detect", model, folder, "--out", tmp_path / "out", fails=True)
+    assert "2 of 3 images could not be read: cut.jpg, text.png" in message
+    assert (tmp_path / "out/a.jpg").is_file()
+
+
+def test_results_of_equal_names_do_not_overwrite_each_other() -> None:
+    paths = [Path("x/a.jpg"), Path("y/a.jpg"), Path("a.tiff"), Path("a.png")]
+    assert unique_names(paths) == ["a.jpg", "a-2.jpg", "a.png", "a-2.png"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [("nothing.jpg", "is no image, folder, list"), ("film.mp4", "is missing"), ("99", "camera 99 cannot be opened")],
+)
+def test_sources_that_are_not_there_are_named(model: Path, source: str, message: str) -> None:
+    assert message in run("detect", model, source, fails=True)
+
+
+def test_a_list_that_names_missing_images_or_none_is_refused(odd: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("plain\nother\n")
+    with pytest.raises(DataError, match=r"image other of .* is not in"):
+        image_paths(str(tmp_path / "list.txt"), odd)
+    (tmp_path / "list.txt").write_text("\n")
+    with pytest.raises(DataError, match="names no image"):
+        image_paths(str(tmp_path / "list.txt"), odd)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no image"):
+        image_paths(str(tmp_path / "empty"))
+
+
+def test_a_video_becomes_a_video_with_boxes(model: Path, video: Path, tmp_path: Path) -> None:
+    output = run("detect", model, video, "--conf", "0.0001", "--frames", "12", "--out", tmp_path / "out")
+    assert output.startswith("12 images")
+    stream = Stream(str(tmp_path / "out/film.mp4"))
+    assert stream.expected == 12
+    assert {frame.shape for frame in stream.frames()} == {(60, 80, 3)}
+
+
+def test_a_video_that_ends_early_is_said_and_what_was_decoded_is_kept(
+    model: Path, video: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = video.read_bytes()
+    video.write_bytes(data[: len(data) // 2])
+    output = run("detect", model, video, "--out", tmp_path / "out")
+    frames = int(output.split()[0])
+    assert 0 < frames < 30
+    assert f"says it has 30 frames, but ends after {frames}" in caplog.text
+    assert (tmp_path / "out/film.mp4").is_file()
+    video.write_bytes(b"no video")
+    assert "cannot be opened" in run("detect", model, video, fails=True)
+
+
+def test_speed_prints_every_stage_and_writes_no_picture(
+    model: Path, odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = run("speed", model, odd, "--warmup", "1", "--out", tmp_path / "speed.json")
+    for text in ("p50", "p90", "p99", "decode", "resize", "inference", "postprocess", "end-to-end", "images/s", "MB"):
+        assert text in output
+    figures = json.loads((tmp_path / "speed.json").read_text())
+    assert [path.name for path in tmp_path.iterdir()] == ["speed.json"]
+    assert figures["images"] == 7
+    stages = figures["stages"]
+    assert tuple(stages) == STAGES
+    assert all(0 < stages[name]["p50"] <= stages[name]["p90"] <= stages[name]["p99"] for name in STAGES)
+    assert stages["end_to_end"]["p99"] >= stages["inference"]["p50"]
+    assert figures["peak_memory_mb"] > 50
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, picture: np.ndarray) -> Path:
+    root = tmp_path / "VOCdevkit" / "VOC2007"
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / name).mkdir(parents=True)
+    for i in range(3):
+        Image.fromarray(np.roll(picture, 9 * i, axis=0)).save(root / f"JPEGImages/{i:06}.jpg")
+        note = annotation_from(80, 60, [[10, 10, 50, 40]], [i % 2], [False], [False])
+        write_annotation(root / f"Annotations/{i:06}.xml", f"{i:06}.jpg", note, ("a", "b"))
+    (root / "ImageSets/Main/test.txt").write_text("000000\n000001\n000002\n")
+    return root.parent
+
+
+def test_eval_writes_voc_files_that_score_as_printed(model: Path, dataset: Path, tmp_path: Path) -> None:
+    output = run("eval", model, dataset, "--out", tmp_path / "txt")
+    for name in ("map50", "map50_95", "map50_voc07", "3 images on pytorch-cpu"):
+        assert name in output
+    files = sorted((tmp_path / "txt").iterdir())
+    assert [path.name for path in files] == ["comp4_det_test_a.txt", "comp4_det_test_b.txt"]
+    lines = [line.split() for path in files for line in path.read_text().splitlines()]
+    assert lines
+    for image, score, xmin, ymin, xmax, ymax in lines:
+        assert image in ("000000", "000001", "000002")
+        assert 0 < float(score) <= 1
+        assert 1 <= float(xmin) <= float(xmax) + 1 <= 81  # counted from 1, inclusive
+        assert 1 <= float(ymin) <= float(ymax) + 1 <= 61
+
+
+def test_eval_names_what_is_wrong_with_a_data_set(model: Path, dataset: Path, tmp_path: Path) -> None:
+    assert "image sets there: test" in run("eval", model, dataset, "--image-set", "val", fails=True)
+    assert "no folder with JPEGImages" in run("eval", model, tmp_path / "txt", fails=True)
+    path = dataset / "VOC2007/Annotations/000001.xml"
+    tree = ElementTree.parse(path)
+    name = tree.find("object/name")
+    assert name is not None
+    name.text = "zebra"
+    tree.write(path)
+    assert "'zebra'" in run("eval", model, dataset, fails=True)
+
+
+def test_boxes_are_drawn_where_they_are(picture: np.ndarray) -> None:
+    drawn = draw_boxes(picture, np.array([[20, 30, 60, 50, 0.9, 0]], np.float32), ("a",))
+    assert drawn[49, 40].tolist() == drawn[40, 20].tolist() == drawn[40, 59].tolist() == [0, 114, 178]
+    np.testing.assert_array_equal(drawn[35:45, 25:55], picture[35:45, 25:55])
+    at_edge = draw_boxes(picture, np.array([[0, 0, 80, 60, 0.9, 0]], np.float32), ("name",))
+    assert at_edge.shape == picture.shape
