@@ -25,12 +25,13 @@ from yoloslim.pruning.inspection import inspect_model
 from yoloslim.pruning.prune import prune as prune_model
 from yoloslim.pruning.request import GroupScore, Importance, PruneRequest, Scope
 from yoloslim.runner.errors import RunnerError
-from yoloslim.tasks.commands import detect, evaluate, speed
+from yoloslim.tasks.commands import detect, doctor, evaluate, speed
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(detect)
 app.command()(speed)
 app.command("eval")(evaluate)
+app.command()(doctor)
 Model = Annotated[Path, typer.Argument(help="model file (.safetensors)")]
 
 

@@ -1,15 +1,20 @@
-"""The commands `detect`, `speed` and `eval`, with the arguments that `run.sh` has on a board."""
+"""The commands `detect`, `speed` and `eval`, with the arguments that `run.sh` has on a board; and `doctor`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
+from yoloslim.config import Params, load_params
 from yoloslim.deploy.runtimes import Runtime, open_predictor
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.files import write_json
 from yoloslim.runner.tasks import measure, speed_lines
 from yoloslim.tasks.detect import detect_images, detect_stream
+from yoloslim.tasks.doctor import examine
 from yoloslim.tasks.evaluate import evaluate_dataset
 from yoloslim.tasks.pipeline import PredictorPipeline
 from yoloslim.tasks.sources import Stream, image_paths, is_stream
@@ -79,3 +84,25 @@ def evaluate(
     for name, value in result.metrics.items():
         typer.echo(f"{name:16} {value:.4f}")
     typer.echo(f"{len(result.detections)} images on {pipeline.backend}; result files in {out}/")
+
+
+def doctor(
+    params: Annotated[Path, typer.Option(help="params.yaml, for the board; its defaults where it is missing")] = Path(
+        "params.yaml"
+    ),
+) -> None:
+    """Try every runtime, look for CANN, the board, a GPU and room on the disk; say how to fix what is missing.
+
+    Ends with status 1 if something that is installed or asked for does not work.
+    """
+    console, table = Console(), Table("", "state", "what was found", "what to do", box=None, pad_edge=False)
+    styles = {"ok": "green", "absent": "dim", "broken": "bold red"}
+    findings = list(examine(load_params(params) if params.is_file() else Params()))
+    for found in findings:
+        state = f"[{styles[found.state]}]{found.state}[/]"
+        table.add_row(found.name, state, escape(found.facts), escape(found.fix if found.state != "ok" else ""))
+    console.print(table)
+    broken = [found.name for found in findings if found.state == "broken"]
+    if broken:
+        console.print(f"does not work: {', '.join(broken)}")
+        raise typer.Exit(1)

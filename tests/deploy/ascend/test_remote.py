@@ -63,7 +63,7 @@ def server(sshd: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 def make_job(bundle: Path, folder: Path, backend: str = "acl", **changes: object) -> Job:
     folder.mkdir(exist_ok=True)
-    options = NmsOptions(conf_thres=1e-5, max_det=20)
+    options = NmsOptions(conf_thres=1e-6, max_det=100)
     return prepare_job(bundle, folder, IDS, IMAGES, options, backend, **changes)  # type: ignore[arg-type]
 
 
@@ -297,7 +297,7 @@ def test_a_disk_that_fills_while_running_keeps_what_is_done(
     filler = tiny_disk / "filler"
     fill(filler)
     with filler.open("r+b") as stream:  # room for a few images' results
-        stream.truncate(filler.stat().st_size - 4096)
+        stream.truncate(filler.stat().st_size - 8192)
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "runner.pyz", "job", "."]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -188,4 +188,4 @@ def twin_sentence(result: dict[str, dict[str, float]]) -> str:
 
 
 def _points(change: float) -> str:
-    return f"{100 * change:+.1f}"
+    return f"{round(100 * change, 1) + 0.0:+.1f}"  # + 0.0: no "-0.0"

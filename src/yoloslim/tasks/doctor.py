@@ -1,0 +1,181 @@
+"""What this machine can do: runtimes that really run, Ascend's tools, the board, disk and GPU; and how to mend."""
+
+import importlib.metadata
+import logging
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from yoloslim.config import Params
+from yoloslim.deploy.ascend.cann import find_cann
+from yoloslim.deploy.ascend.device import Local
+from yoloslim.deploy.ascend.remote import Board
+from yoloslim.deploy.ascend.target import parse_target
+from yoloslim.deploy.export import export_model
+from yoloslim.deploy.manifest import Format
+from yoloslim.deploy.runtimes import open_predictor
+from yoloslim.errors import YoloslimError
+from yoloslim.evaluation.predictor import TorchPredictor
+from yoloslim.models.detector import Detector, build_detector
+
+State = Literal["ok", "absent", "broken"]
+
+LARGEST_DIFFERENCE = 1e-3
+"""Of any logit, between a runtime and PyTorch, for the runtime to count as working."""
+ROOM_GB = 5
+"""Free disk below which a run of the pipeline may fail."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        name: what was looked at.
+        state: `ok`; `absent`, which only matters to those who want it; `broken`, which is a fault.
+        facts: versions, numbers.
+        fix: what to do about it; empty where all is well.
+    """
+
+    name: str
+    state: State
+    facts: str
+    fix: str = ""
+
+
+def examine(params: Params) -> Iterator[Finding]:
+    """Look at everything, one finding at a time; nothing is changed and no finding raises."""
+    model = _lively_model()
+    yield Finding("Python", "ok", f"{platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores")
+    yield from _pytorch()
+    yield _runtime("ONNX Runtime", "onnx", "onnxruntime", "pip install onnxruntime", model)
+    yield _runtime("OpenVINO", "openvino", "openvino", "pip install 'yoloslim[runtimes]'", model)
+    yield _runtime("ncnn", "ncnn", "ncnn", "pip install 'yoloslim[runtimes]'", model)
+    yield _atc(params)
+    yield _chip(params)
+    yield _board(params)
+    yield _disk()
+    yield _tool("git", "versions of code and results", "apt-get install git")
+    yield _tool("ssh-keygen", "keys for boards", "apt-get install openssh-client")
+
+
+def _lively_model() -> Detector:
+    """A small untrained model whose signals do not fade on the way, so that runtimes have something to get wrong."""
+    torch.manual_seed(0)
+    model = build_detector("yolov5n", ("a", "b"), imgsz=64)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # one batch sets the statistics
+    with torch.no_grad():
+        model.train()(torch.rand(16, 3, 128, 128))
+    return model.eval()
+
+
+def _pytorch() -> Iterator[Finding]:
+    yield Finding("PyTorch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    if torch.cuda.is_available():
+        try:
+            total = float(torch.ones(8, device="cuda").sum())
+            names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+            yield Finding("GPU", "ok" if total == 8 else "broken", names)
+        except RuntimeError as error:
+            yield Finding("GPU", "broken", str(error).splitlines()[0], "install the driver that fits this PyTorch")
+    else:
+        built = f"this PyTorch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "PyTorch for CPU only"
+        yield Finding("GPU", "absent", built, "none is needed; with one, install PyTorch for its CUDA version")
+
+
+def _runtime(name: str, file_format: Format, package: str, install: str, model: Detector) -> Finding:
+    """Export a small model, run it, and compare with PyTorch."""
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, "absent", "not installed", install)
+    images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    try:
+        with tempfile.TemporaryDirectory() as folder, _quiet():
+            export_model(model, Path(folder), file_format=file_format)
+            found = open_predictor(Path(folder), threads=1).predict(images)
+        wanted = TorchPredictor(model).predict(images)
+        difference = max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
+    except Exception as error:  # whatever a broken installation raises is what we want to show
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return Finding(name, "broken", f"{version}: {first}", f"{install} again")
+    state: State = "ok" if difference <= LARGEST_DIFFERENCE else "broken"
+    return Finding(
+        name, state, f"{version}, differs from PyTorch by {difference:.0e}", "" if state == "ok" else install
+    )
+
+
+def _atc(params: Params) -> Finding:
+    cann = find_cann()
+    if cann is None:
+        fix = "install Huawei's CANN toolkit, or copy models/atc/<percent> to a machine with it and run atc.sh there"
+        return Finding("atc", "broken" if params.ascend.require else "absent", "not on the PATH", fix)
+    version = f"CANN {cann.version}" if cann.version else "CANN of unknown version"
+    return Finding("atc", "ok", f"{cann.atc}, {version}" + (f", by {cann.set_env}" if cann.set_env else ""))
+
+
+def _chip(params: Params) -> Finding:
+    local = params.ascend.target == "local"
+    wanted: State = "broken" if params.ascend.require and local else "absent"
+    fix = "on a board: source set_env.sh of CANN, or name it in ascend.set_env"
+    try:
+        facts = Local(params.ascend.set_env if local else "").probe()
+    except YoloslimError as error:
+        return Finding("Ascend chip here", wanted, str(error), fix)
+    if facts["acl"] != "ok" or not facts["devices"]:
+        return Finding("Ascend chip here", wanted, facts["acl"] if facts["acl"] != "ok" else "no device", fix)
+    return Finding("Ascend chip here", "ok", f"{facts['devices']} devices, {facts['chip'] or 'chip unknown'}")
+
+
+def _board(params: Params) -> Finding:
+    try:
+        target = parse_target(params.ascend.target)
+        if target is None:
+            return Finding(
+                "Ascend board", "absent", "ascend.target is local", "name one: ascend.target=ssh://user@host"
+            )
+        facts = Board(target, params.ascend.set_env).probe()
+    except YoloslimError as error:
+        return Finding("Ascend board", "broken", str(error), "see the message; `ssh` with the same user and host helps")
+    what = f"{target}: Python {facts['python']}, numpy {facts['numpy']}, {facts['free_bytes'] / 1e9:.1f} GB free"
+    if facts["acl"] != "ok" or not facts["devices"]:
+        return Finding(
+            "Ascend board", "broken", f"{what}; {facts['acl']}, {facts['devices']} devices", "ascend.set_env"
+        )
+    chip = facts["chip"] or "chip unknown"
+    if facts["chip"] and facts["chip"] != params.atc.soc_version:
+        return Finding("Ascend board", "broken", f"{what}, {chip}", f"atc.soc_version={chip}, and compile again")
+    return Finding("Ascend board", "ok", f"{what}, {facts['devices']} devices, {chip}")
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(".").free / 1e9
+    if free < ROOM_GB:
+        return Finding("disk", "broken", f"{free:.1f} GB free here", f"make room for {ROOM_GB} GB; `dvc gc -w` helps")
+    return Finding("disk", "ok", f"{free:.0f} GB free here")
+
+
+def _tool(name: str, purpose: str, fix: str) -> Finding:
+    path = shutil.which(name)
+    return Finding(name, "ok" if path else "absent", path or f"not installed ({purpose})", "" if path else fix)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what exporters log: a table is no place for it."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
