@@ -92,6 +92,20 @@ def _training_that_failed_says_why(root: Path) -> None:
     assert failed.info.status == "FAILED"
     assert failed.data.tags["mlflow.note.content"] == "the penalty is too strong"
     assert curve(root, failed) == [1, 2]
+    _killed_without_a_word_is_marked(root, failed.info.run_id)
+
+
+def _killed_without_a_word_is_marked(root: Path, run_id: str) -> None:
+    """As after kill -9: the run still says RUNNING, but nobody holds its key."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{root}/mlflow.db")
+    client.update_run(run_id, status="RUNNING")
+    with LiveCurves(target(root, "k2")):
+        sync(root, PARAMS | {"percents": []}, URI, "trial", force=True)
+        assert client.get_run(run_id).info.status == "RUNNING"
+    sync(root, PARAMS | {"percents": []}, URI, "trial", force=True)
+    assert client.get_run(run_id).info.status == "KILLED"
 
 
 def test_server_that_is_away_is_said_once_and_costs_nothing(root: Path, caplog: pytest.LogCaptureFixture) -> None:
