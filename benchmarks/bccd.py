@@ -34,37 +34,44 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        root, cache = Path(folder) / "voc", Path(folder) / "cache"
-        prepare(
-            DataParams(source="voc", path=str(arguments.pack), train_set="trainval", val_set="test", test_set="test"),
-            root,
-        )
+        root, cache = prepared(arguments.pack, Path(folder) / "voc"), Path(folder) / "cache"
         start = time.perf_counter()
-        print(json.dumps(train(root, cache, arguments.seed) | {"wall_s": round(time.perf_counter() - start, 1)}))
+        _, metrics = train_model("yolov5n", root, cache, EPOCHS, arguments.seed)
+        facts = {"seed": arguments.seed, "threads": torch.get_num_threads()}
+        print(json.dumps(facts | metrics | {"wall_s": round(time.perf_counter() - start, 1)}))
 
 
-def train(root: Path, cache: Path, seed: int) -> dict[str, object]:
+def prepared(pack: Path, root: Path) -> Path:
+    """The data set as a folder; prepared before or now."""
+    if not (root / "report.json").is_file():
+        prepare(DataParams(source="voc", path=str(pack), train_set="trainval", val_set="test", test_set="test"), root)
+    return root
+
+
+def train_model(
+    name: str, root: Path, cache: Path, epochs: int, seed: int, checkpoint: Path | None = None
+) -> tuple[Detector, dict[str, float]]:
+    """Train a model from scratch; the averaged weights of its best epoch, and their metrics."""
     split = load_split(root, "train")
     images, test = load_train_set(split, IMGSZ, cache), load_eval_set(load_split(root, "test"), IMGSZ, cache)
     # small data, many boxes: mosaic pays, as do small batches
     recipe = TrainParams(batch=16, mosaic=1.0, close_mosaic=0, scale=0.5, hsv_s=0.7, hsv_v=0.4, val_every=2)
-    phase = BaselineParams(epochs=EPOCHS, warmup_epochs=1.0)
-    anchors = fit_anchors(images.box_sizes(), build_spec("yolov5n", split.classes).anchors, IMGSZ, recipe.anchor_t)
+    phase = BaselineParams(epochs=epochs, warmup_epochs=1.0)
+    anchors = fit_anchors(images.box_sizes(), build_spec(name, split.classes).anchors, IMGSZ, recipe.anchor_t)
     torch.manual_seed(seed)
-    model = build_detector("yolov5n", split.classes, IMGSZ, anchors)
+    model = build_detector(name, split.classes, IMGSZ, anchors)
 
     def validate(network: Detector) -> dict[str, float]:
         return evaluate(TorchPredictor(network), test).metrics
 
-    result = fit(Task(model, images, validate, recipe, phase, seed))
+    result = fit(Task(model, images, validate, recipe, phase, seed, checkpoint=checkpoint))
     best, last = validate(result.model), result.history[-1]
-    speed = float(np.median([row["images_per_s"] for row in result.history]))
-    return {
-        "seed": seed,
-        "threads": torch.get_num_threads(),
-        "images_per_s": round(speed, 1),
-        "best": {k: round(best[k], 3) for k in ("map50", "map50_95")},
-        "last": {k: round(last[k], 3) for k in ("map50", "map50_95")},
+    return result.model, {
+        "map50": round(best["map50"], 3),
+        "map50_95": round(best["map50_95"], 3),
+        "last_map50": round(last["map50"], 3),
+        "last_map50_95": round(last["map50_95"], 3),
+        "images_per_s": round(float(np.median([row["images_per_s"] for row in result.history])), 1),
     }
 
 

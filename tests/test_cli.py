@@ -107,3 +107,12 @@ def test_darknet_files_go_out_and_come_in_again(tmp_path: Path) -> None:
     found = load_model(tmp_path / "m-imported.safetensors")
     assert found.spec == model.spec
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in found.state_dict().items())
+
+
+def test_models_lists_what_can_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yoloslim.cli.model_names", lambda: ["yolov5n", "v5Lite-e"])  # the others take seconds
+    result = runner.invoke(app, ["models", "--classes", "20"])
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.output.splitlines()]
+    assert next(row for row in rows if row[:1] == ["yolov5n"])[:3] == ["yolov5n", "1.79", "M"]
+    assert next(row for row in rows if row[:1] == ["v5Lite-e"])[:3] == ["v5Lite-e", "0.73", "M"]

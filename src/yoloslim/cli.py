@@ -21,6 +21,8 @@ from yoloslim.models.foreign.darknet.export import export_darknet
 from yoloslim.models.foreign.load import import_model
 from yoloslim.models.foreign.source import find_weights
 from yoloslim.models.store import load_model, save_model
+from yoloslim.models.zoo import model_names
+from yoloslim.pruning.catalogue import IMGSZ, entry
 from yoloslim.pruning.inspection import inspect_model
 from yoloslim.pruning.prune import prune as prune_model
 from yoloslim.pruning.request import GroupScore, Importance, PruneRequest, Scope
@@ -42,6 +44,34 @@ def main() -> None:
         app()
     except (YoloslimError, RunnerError) as error:
         sys.exit(f"error: {error}")
+
+
+@app.command()
+def models(
+    classes: Annotated[int, typer.Option(min=1, help="classes that the heads tell apart")] = 80,
+) -> None:
+    """List what `model:` in params.yaml can be: size, cost, layers, what can be pruned, where it comes from."""
+    table = Table(
+        title=f"{classes} classes, GFLOPs at {IMGSZ} px",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1),
+    )
+    table.add_column("model", no_wrap=True)
+    for name in ("params", "GFLOPs", "layers", "heads", "prunable", "units"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("source", min_width=16)
+    for name in model_names():
+        e = entry(name, classes)
+        counts = (str(e.convolutions), str(len(e.strides)), f"{100 * e.prunable:.0f} %", str(e.units))
+        table.add_row(name, f"{e.params_m:.2f} M", f"{e.gflops:.1f}", *counts, e.source)
+    console = Console()
+    console.print(table)
+    console.print(
+        "layers: convolutions. prunable: share of the channels that no sum ties (scope free); scope coupled may remove "
+        "tied ones too. units: residual units that can go whole."
+    )
 
 
 @app.command()

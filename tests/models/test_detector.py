@@ -97,8 +97,9 @@ def test_layers_that_cannot_be_built_are_refused(layer: LayerSpec, complaint: st
         Detector(spec)
 
 
-def test_fused_model_equals_the_unfused_one() -> None:
-    model = build_detector("yolov5n", ("a", "b"), 64).eval()
+@pytest.mark.parametrize("name", ["yolov5n", "v5Lite-g", "v5Lite-e", "v5Lite-c", "yolov4-tiny"])
+def test_fused_model_equals_the_unfused_one(name: str) -> None:
+    model = build_detector(name, ("a", "b"), 64).eval()
     shake_norms(model)
     before = copy.deepcopy(model.state_dict())
     x = torch.rand(2, 3, 64, 64)
@@ -110,12 +111,19 @@ def test_fused_model_equals_the_unfused_one() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_fusing_twice_changes_nothing() -> None:
-    model = tiny_detector()
+@pytest.mark.parametrize("name", ["yolov5n", "v5Lite-g"])
+def test_fusing_twice_changes_nothing(name: str) -> None:
+    model = build_detector(name, ("a", "b"), 64)
     shake_norms(model)
     once = fuse(model)
     twice = fuse(once)
     assert all(torch.equal(value, twice.state_dict()[name]) for name, value in once.state_dict().items())
+
+
+def test_fusing_makes_slices_and_branches_one_convolution() -> None:
+    fused = fuse(build_detector("v5Lite-g", ("a", "b"), 64))
+    assert fused.model[0].conv.conv.weight.shape == (32, 3, 6, 6)
+    assert fused.model[1].rbr_1x1 is None
 
 
 def test_widths_table_resizes_convolutions_and_norms() -> None:

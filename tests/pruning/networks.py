@@ -8,7 +8,13 @@ from torch import Tensor, nn
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Random BatchNorm scales, shifts and statistics, and weights that keep signals alive; float64, eval mode."""
+    """Scramble a network and take it to float64 and eval mode."""
+    scramble(model, seed)
+    return model.double().eval()
+
+
+def scramble(model: nn.Module, seed: int = 0) -> None:
+    """Random BatchNorm scales, shifts and statistics, and weights that keep signals alive."""
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
@@ -24,7 +30,6 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
                     module.bias.normal_(0, 0.3, generator=rng)
             elif isinstance(module, nn.PReLU):
                 module.weight.uniform_(0.1, 0.9, generator=rng)
-    return model.double().eval()
 
 
 class Cbl(nn.Module):

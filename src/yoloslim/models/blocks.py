@@ -81,11 +81,26 @@ class Focus(nn.Module):
     def __init__(self, c_in: int, c_out: int, kernel: int = 1) -> None:
         super().__init__()
         self.conv = Conv(4 * c_in, c_out, kernel)
+        self.merged = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, c_in, H, W), H and W even, to (B, c_out, H/2, W/2)."""
+        if self.merged:
+            return self.conv(x)  # type: ignore[no-any-return]
         corners = x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]
         return self.conv(torch.cat(corners, 1))  # type: ignore[no-any-return]
+
+    def merge(self) -> None:
+        """Become one convolution of twice the kernel at stride 2, which every runtime knows and runs faster."""
+        if self.merged:
+            return
+        old = self.conv.conv
+        c_out, c_in, k, _ = old.weight.shape
+        new = nn.Conv2d(c_in // 4, c_out, 2 * k, 2, 2 * (k // 2), bias=old.bias is not None)
+        corners = old.weight.detach().view(c_out, 2, 2, c_in // 4, k, k)  # by column, row, as `forward` stacks them
+        new.weight = nn.Parameter(corners.permute(0, 3, 4, 2, 5, 1).reshape(new.weight.shape))
+        new.bias = old.bias
+        self.conv.conv, self.merged = new, True
 
 
 class SPP(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from yoloslim.errors import ModelError
-from yoloslim.models.blocks import Detect
+from yoloslim.models.blocks import Detect, Focus
 from yoloslim.models.build import build_layers
 from yoloslim.models.lite_blocks import RepConv
 from yoloslim.models.spec import Anchor, ModelSpec
@@ -142,7 +142,10 @@ def _resized(old: nn.Module, path: str, c_in: int, c_out: int) -> nn.Module:
 
 
 def fuse(model: Detector) -> Detector:
-    """Copy of the model in eval mode with every BatchNorm folded into the convolution before it."""
+    """Copy of the model in eval mode with every BatchNorm folded into the convolution before it.
+
+    What else can be one convolution becomes one: parallel branches (`RepConv`) and sliced input (`Focus`).
+    """
     fused = copy.deepcopy(model).eval()
     for parent in list(fused.modules()):
         before: tuple[str, nn.Module] | None = None
@@ -152,7 +155,7 @@ def fuse(model: Detector) -> Detector:
                 setattr(parent, name, nn.Identity())
             before = name, child
     for module in fused.modules():
-        if isinstance(module, RepConv):
+        if isinstance(module, Focus | RepConv):
             module.merge()
     return fused
 

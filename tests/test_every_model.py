@@ -1,0 +1,105 @@
+"""Every model through everything: built, run at two sizes, trained a step, cut in every scope, exported.
+
+Certificates are computed in float64, which takes gigabytes for the largest models. So above `LARGE` parameters the
+whole model is cut in one scope, and in the others stands in for itself at a quarter of its channels: the layers, and
+with them all that ties channels together, are the same.
+"""
+
+import gc
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.pruning.networks import scramble
+from yoloslim.deploy.export import export_model
+from yoloslim.deploy.onnx import ExportOptions
+from yoloslim.models.detector import Detector, build_detector, count_params
+from yoloslim.models.spec import ModelSpec, round_up
+from yoloslim.models.store import load_model, save_model
+from yoloslim.models.zoo import build_spec, model_names
+from yoloslim.pruning.certificate import certify
+from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.request import PruneRequest, Scope
+from yoloslim.pruning.selection import select_channels
+from yoloslim.pruning.surgery import cut
+from yoloslim.training.loss import DetectionLoss, Gains
+
+QUICK = ("yolov5n", "v5Lite-e", "yolov3-tiny", "yolov4-tiny")
+SCOPES: tuple[Scope, ...] = ("source", "slim", "free", "coupled")
+LARGE = 25_000_000
+CLASSES = ("ant", "bee", "cat")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in model_names()])
+def test_model_goes_through_the_whole_pipeline(name: str, tmp_path: Path) -> None:
+    model = build_detector(name, CLASSES, imgsz=64)
+    scramble(model)
+    check_shapes(model)
+    check_training_step(model)
+    whole = count_params(model) <= LARGE
+    small = cut_by_half(model, SCOPES if whole else ("coupled",))
+    if not whole:
+        quarter = Detector(narrow(build_spec(name, CLASSES, 64)))
+        scramble(quarter)
+        cut_by_half(quarter, ("source", "slim", "free"))
+    assert count_params(small) < 0.5 * count_params(model)
+    del model
+    gc.collect()
+    save_model(small, tmp_path / "model.safetensors")
+    again = load_model(tmp_path / "model.safetensors")
+    assert all(torch.equal(value, small.state_dict()[key]) for key, value in again.state_dict().items())
+    manifest = export_model(again, tmp_path, ExportOptions(opset=11))
+    assert manifest.opset == 11
+    assert manifest.max_abs_diff < 1e-3
+    assert manifest.decoding == again.spec.decoding
+
+
+def check_shapes(model: Detector) -> None:
+    for height, width in ((64, 64), (128, 192)):
+        with torch.no_grad():
+            heads = model.eval()(torch.rand(1, 3, height, width))
+        assert [tuple(h.shape) for h in heads] == [(1, 3, height // s, width // s, 8) for s in model.spec.strides]
+        assert all(bool(h.isfinite().all()) for h in heads)
+
+
+def check_training_step(model: Detector) -> None:
+    """Every weight learns, and the step lowers the loss on the images it was taken on."""
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor([[i, i % 3, 0.4, 0.6, w, h] for i in range(4) for w, h in ((0.2, 0.3), (0.5, 0.6))])
+    loss = DetectionLoss(model.spec, Gains(anchor_t=1000), torch.device("cpu"))
+    torch.manual_seed(0)  # of dropout
+    before, parts = loss(model.train()(images), targets)
+    assert bool(parts.isfinite().all())
+    before.backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 1e-4 / norm * parameter.grad  # a short step downhill
+            parameter.grad = None
+        torch.manual_seed(0)
+        after, _ = loss(model(images), targets)
+    assert float(after) < float(before.detach())
+
+
+def cut_by_half(model: Detector, scopes: tuple[Scope, ...]) -> Detector:
+    """Certify a cut of 50 % in each scope; gives the model cut and folded in the last."""
+    labels = label_channels(model.eval())
+    for scope in scopes:
+        keep = select_channels(model, labels, PruneRequest(scope=scope, percent=50, imgsz=64)).keep
+        certificate = certify(model, labels, keep)
+        assert not certificate.inexact
+        assert max(certificate.cut + certificate.folded) < 1e-4, scope
+    return cut(model, labels, keep, fold=True)
+
+
+def narrow(spec: ModelSpec) -> ModelSpec:
+    def quarter(channels: int | None) -> int | None:
+        return channels and round_up(channels / 4, 8)
+
+    layers = [
+        layer.model_copy(update={"channels": quarter(layer.channels), "hidden": quarter(layer.hidden)})
+        for layer in spec.layers
+    ]
+    return spec.model_copy(update={"layers": tuple(layers)})
