@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from yoloslim.data.voc import annotation_from, write_annotation
+from yoloslim.deploy.ascend.effects import TITLES
 
 LAYERS = [f"model.{i}.{part}.bn" for i in range(10) for part in ("conv", "cv1", "cv2")]
 PARAMS: dict[str, Any] = {
@@ -43,7 +44,9 @@ def measured(map50: float, params_m: float, backend: str, fps: float) -> dict[st
 def deployed(map50: float, fps: float, size: float) -> dict[str, Any]:
     values = measured(map50, 0, "onnxruntime-cpu", fps)
     return {**{k: v for k, v in values.items() if k not in ("params_m", "gflops")}, "size_mb": size} | {
-        **{"preprocessing": "aipp-twin nv12", "speedup": fps / 125}
+        **{"preprocessing": "aipp-twin nv12", "speedup": fps / 125},
+        "twin": {"reference": {"map50": map50, "map50_95": 0.4, "images": 100.0}}
+        | {name: {"map50": -0.001 * i, "map50_95": 0.0} for i, name in enumerate(TITLES)},
     }
 
 

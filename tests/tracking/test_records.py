@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from yoloslim.deploy.ascend.effects import TITLES
 from yoloslim.errors import TrackingError, YoloslimError
 from yoloslim.tracking.records import read_rows
 
@@ -30,6 +31,8 @@ def test_rows_join_what_the_stages_of_a_model_wrote(root: Path) -> None:
         **{"onnx_max_diff": 1e-5, "gflops_padded": 4.5, "clipped_layers": 0, "certificate_folded_max_diff": 2e-14},
         **{f"certificate_cut_head{i}": 1e-14 for i in (1, 2, 3)},
         **{f"certificate_folded_head{i}": 2e-14 for i in (1, 2, 3)},
+        **{f"twin_map50_{name}": -0.001 * i for i, name in enumerate(TITLES)},
+        "twin_map50_reference": 0.778,
     }
     assert rows["sparse"].metrics()["near_zero"] == 0.45
     assert half.epochs[0] == {

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from yoloslim.tracking.records import Row, read_rows
-from yoloslim.tracking.tables import comparison_grid, comparison_table, pruning_grid, recommended, verdict
+from yoloslim.tracking.tables import comparison_grid, comparison_table, pruning_grid, recommended, twin_grid, verdict
 
 
 def model(percent: int, map50: float, params_m: float, fps: float = 100, backend: str = "onnxruntime-cpu") -> Row:
@@ -85,3 +85,19 @@ def test_the_terminal_table_fits_a_narrow_terminal(root: Path) -> None:
     console.print(comparison_table(read_rows(root)))
     lines = [line.strip() for line in console.export_text().splitlines()]
     assert lines[-2].split() == ["50", "%", "pruned", "0.778", "0.467", "1.00", "4.0", "250", "2.00", "onnxruntime-cpu"]
+
+
+def test_what_a_board_would_change_is_told_in_points_one_effect_at_a_time(root: Path) -> None:
+    grid = twin_grid(read_rows(root))
+    assert grid.header == (
+        *("model", "images", "mAP50", "AIPP colour", "top-left padding", "green fill", "resize", "fp16"),
+        *("single label", "all together"),
+    )
+    assert [line[0] for line in grid.rows] == ["baseline", "30 % pruned", "50 % pruned"]
+    assert grid.rows[0][3:] == ("+0.0", "-0.1", "-0.2", "-0.3", "-0.4", "-0.5", "-0.6")
+
+
+def test_predicted_changes_are_metrics_of_the_run(root: Path) -> None:
+    metrics = read_rows(root)[0].metrics()
+    assert metrics["twin_map50_fp16"] == pytest.approx(-0.004)
+    assert "twin_map50_reference" in metrics

@@ -15,8 +15,9 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def _run(folder: Path, job: dict[str, Any], todo: set[str], done: int) -> None:
     session = open_session(folder, bundle, job["backend"], job["threads"])
     said = time.monotonic()
     try:
-        with (folder / RESULTS).open("ab") as out:
+        with (folder / RESULTS).open("ab", buffering=0) as out:  # a buffer would fail once more when it is closed
             first = True
             for name, pixels in _pixels(folder, job, todo):
                 for _ in range(job["warmup"] if first else 0):
@@ -108,10 +109,10 @@ def _run(folder: Path, job: dict[str, Any], todo: set[str], done: int) -> None:
         session.close()
 
 
-def _append(out: BinaryIO, line: bytes) -> None:
+def _append(out: FileIO, line: bytes) -> None:
     try:
-        out.write(line)
-        out.flush()
+        while line:
+            line = line[out.write(line) :]
     except OSError as error:
         raise RunnerError("disk", f"cannot write {RESULTS}: {error.strerror}; free some space and run again") from error
 

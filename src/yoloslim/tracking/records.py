@@ -93,7 +93,8 @@ class Row:
         Plain quality and cost are PyTorch's at fp32. `latency_ms`, `latency_p90_ms` and `fps` are those of the
         deployed model, since two backends under one name would be compared with each other; PyTorch's end in
         `_pytorch`. `speedup` is against the dense model, timed in turn with it.
-        Quality and file size of the deployed model end in `_deployed`.
+        Quality and file size of the deployed model end in `_deployed`. `twin_map50_reference` and
+        `twin_map50_<effect>`: mAP50 without, and the predicted change with, what is peculiar to an Ascend board.
         """
         found: Metrics = {key: self.number(key) for key in (*QUALITY, *COST, "size_mb", "near_zero", "zero_percent")}
         found |= {key: self.deployed.get(key) for key in SPEED}
@@ -101,6 +102,8 @@ class Row:
         found |= {f"{key}_pytorch": self.trained.get(key) for key in SPEED}
         found |= {f"{key}_deployed": self.deployed.get(key) for key in (*QUALITY, "size_mb")}
         found |= {key: self.pruned.get(key) for key in PRUNING} | _cut_metrics(self.report)
+        for effect, change in (self.deployed.get("twin") or {}).items():  # what the board will do, predicted
+            found[f"twin_map50_{effect}"] = change.get("map50")
         found |= {"map50_pruned": self.pruned.get("map50"), "onnx_max_diff": self.exported.get("onnx_max_diff")}
         return {key: float(value) for key, value in found.items() if _is_number(value)}
 

@@ -18,7 +18,7 @@ from yoloslim.tracking.cuts import certificate_grid, layers_grid, layers_markdow
 from yoloslim.tracking.pictures import PICTURES, Picture, draw_report
 from yoloslim.tracking.records import Row, read_rows
 from yoloslim.tracking.style import Panel, one_each
-from yoloslim.tracking.tables import comparison_grid, pruning_grid, pytorch_grid, recommended, verdict
+from yoloslim.tracking.tables import comparison_grid, pruning_grid, pytorch_grid, recommended, twin_grid, verdict
 
 PHOTOGRAPH_BYTES = 500_000
 """A PNG larger than this shows photographs."""
@@ -34,6 +34,12 @@ PROOF = (
 )
 PAGE_SCALE = 1.42
 """Pixels of a picture in one of a page, so that 11 inches fill its width."""
+
+TWIN_TITLE = "What an Ascend board is predicted to change"
+TWIN_TEXT = (
+    "Points of mAP50 against the exported graph, one peculiarity of the board at a time, emulated on this machine's "
+    "CPU by documented formulas. Nothing here was measured on a board."
+)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,8 @@ def _markdown(rows: Sequence[Row], best: Row | None, drawn: Sequence[Picture]) -
         parts += ["## The proof", PROOF, certificate_grid(rows).markdown()]
     if any(row.trained for row in rows):
         parts += ["## The same models in PyTorch, fp32", pytorch_grid(rows).markdown()]
+    if any(row.deployed.get("twin") for row in rows):
+        parts += [f"## {TWIN_TITLE}", TWIN_TEXT, twin_grid(rows).markdown()]
     parts += [f"## {item.title}\n\n![{item.title}]({item.file})\n\n{item.text}" for item in drawn]
     return "\n\n".join(parts) + "\n"
 
@@ -173,6 +181,9 @@ def _page(
         proof_text=PROOF,
         layers=[(row.title, layers_grid(row)) for row in rows if row.report.get("layers")],
         pytorch=pytorch_grid(rows),
+        twin=twin_grid(rows),
+        twin_title=TWIN_TITLE,
+        twin_text=TWIN_TEXT,
         notes=_notes(rows),
         pictures=pictures,
         # the tracking URI may hold a password, and a report is made to be passed on

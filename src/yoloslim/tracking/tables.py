@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from yoloslim.deploy.ascend.effects import TITLES
 from yoloslim.tracking.records import Row
 
 MISSING = "–"
@@ -39,6 +40,22 @@ def pytorch_grid(rows: Sequence[Row]) -> Grid:
     trained = [row for row in rows if row.trained]
     backend = ("measured with", lambda row: str(row.trained.get("backend", MISSING)))
     return _grid(trained, [("model", lambda row: row.title), *_measures(Row.number), backend])
+
+
+def twin_grid(rows: Sequence[Row]) -> Grid:
+    """What an Ascend board is predicted to change, in points of mAP50, one effect at a time."""
+    predicted = [row for row in rows if row.deployed.get("twin")]
+
+    def change(effect: str) -> Callable[[Row], str]:
+        return lambda row: f"{round(100 * row.deployed['twin'][effect]['map50'], 1) + 0.0:+.1f}"
+
+    columns: list[Column] = [
+        ("model", lambda row: row.title),
+        ("images", lambda row: f"{row.deployed['twin']['reference']['images']:.0f}"),
+        ("mAP50", lambda row: share(row.deployed["twin"]["reference"]["map50"])),
+        *((title, change(effect)) for effect, title in TITLES.items()),
+    ]
+    return _grid(predicted, columns)
 
 
 def pruning_grid(rows: Sequence[Row]) -> Grid:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from yoloslim.boxes import Letterbox, fit, letterbox
 from yoloslim.data.voc import VocSplit, read_image
 from yoloslim.deploy.ascend.aipp import AippInput, aipp_twin
+from yoloslim.deploy.ascend.effects import TITLES
 from yoloslim.deploy.ascend.half import save_half
 from yoloslim.deploy.manifest import Manifest, load_manifest
 from yoloslim.evaluation.evaluate import score
@@ -36,17 +37,6 @@ logger = logging.getLogger(__name__)
 
 GREEN = (0, 135, 0)
 """What JPEG's matrix makes of Y = U = V = 0."""
-
-TITLES = {
-    "colour": "AIPP colour",
-    "top_left": "top-left padding",
-    "green_fill": "green fill",
-    "resize": "resize",
-    "fp16": "fp16",
-    "single_label": "single label",
-    "board": "all together",
-}
-"""Effects, and what people call them."""
 
 Image = NDArray[np.uint8]
 Heads = list[NDArray[np.float32]]
