@@ -35,7 +35,7 @@ PROOF = (
 PAGE_SCALE = 1.42
 """Pixels of a picture in one of a page, so that 11 inches fill its width."""
 
-TWIN_TITLE = "What an Ascend board is predicted to change"
+TWIN_TITLE = "What the board is predicted to change"
 TWIN_TEXT = (
     "Points of mAP50 against the exported graph, one peculiarity of the board at a time, emulated on this machine's "
     "CPU by documented formulas. Nothing here was measured on a board."
