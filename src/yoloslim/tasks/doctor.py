@@ -1,4 +1,4 @@
-"""What this machine can do: runtimes that really run, Ascend's tools, the board, disk and GPU; and how to mend."""
+"""What this machine can do: runtimes that really run, Ascend's tools, the board, disk and GPU."""
 
 import importlib.metadata
 import logging
@@ -110,10 +110,9 @@ def _runtime(name: str, file_format: Format, package: str, install: str, model: 
     except Exception as error:  # whatever a broken installation raises is what we want to show
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Finding(name, "broken", f"{version}: {first}", f"{install} again")
-    state: State = "ok" if difference <= LARGEST_DIFFERENCE else "broken"
-    return Finding(
-        name, state, f"{version}, differs from PyTorch by {difference:.0e}", "" if state == "ok" else install
-    )
+    facts = f"{version}, differs from PyTorch by {difference:.0e}"
+    right = difference <= LARGEST_DIFFERENCE
+    return Finding(name, "ok" if right else "broken", facts, "" if right else f"{install} again")
 
 
 def _atc(params: Params) -> Finding:
