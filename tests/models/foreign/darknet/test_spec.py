@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.models.foreign.darknet.nets import CFG
+from tests.models.foreign.darknet.public import PUBLIC
 from yoloslim.errors import WeightsError
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.darknet.cfg import parse_cfg
@@ -11,8 +12,6 @@ from yoloslim.models.foreign.darknet.export import cfg_text
 from yoloslim.models.foreign.darknet.spec import spec_from_cfg
 from yoloslim.models.spec import LayerSpec, ModelSpec
 from yoloslim.models.zoo import build_spec
-
-DARKNETS = ("yolov3", "yolov3-spp", "yolov3-tiny", "yolov4", "yolov4-tiny")
 
 
 def spec_of(text: str) -> ModelSpec:
@@ -42,18 +41,26 @@ def test_every_kind_of_layer_is_understood() -> None:
     assert [tuple(head.shape) for head in heads] == [(1, 3, 8, 8, 7), (1, 3, 4, 4, 7)]
 
 
-@pytest.mark.parametrize("name", DARKNETS)
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_cfgs_are_our_architectures(name: str) -> None:
+    found = spec_from_cfg(parse_cfg(PUBLIC[name]), None, "mine")
+    known = build_spec(name, found.classes)
+    assert (found.name, found.layers, found.anchors, found.strides) == (
+        name,
+        known.layers,
+        known.anchors,
+        known.strides,
+    )
+    assert (found.imgsz, found.nc, found.bn_eps) == (608 if name == "yolov4" else 416, 80, known.bn_eps)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
 def test_our_architectures_survive_the_way_through_a_cfg(name: str) -> None:
     with torch.device("meta"):
         model = Detector(build_spec(name, ("cat", "dog"), 64))
-    assert spec_of(cfg_text(model)) == model.spec
-
-
-@pytest.mark.parametrize(("name", "sections"), [("yolov3", 107), ("yolov3-spp", 114), ("yolov3-tiny", 24)])
-def test_the_cfg_has_as_many_layers_as_the_public_one(name: str, sections: int) -> None:
-    with torch.device("meta"):
-        model = Detector(build_spec(name, ("cat", "dog"), 64))
-    assert len(parse_cfg(cfg_text(model))) - 1 == sections
+    text = cfg_text(model)
+    assert spec_of(text) == model.spec
+    assert len(parse_cfg(text)) == len(parse_cfg(PUBLIC[name]))
 
 
 def test_a_residual_unit_whose_middle_is_read_elsewhere_stays_apart() -> None:

@@ -35,10 +35,14 @@ def test_the_number_of_floats_is_that_of_the_public_file(name: str) -> None:
     assert count_floats(on_meta(name)) == PUBLIC[name]
 
 
-def test_darknet53_ends_after_the_52nd_convolution_of_yolov3() -> None:
-    """`darknet53.conv.74` has 162,482,580 bytes: a header of 20 and 40,620,640 floats."""
-    sizes = [conv.weight.numel() + 4 * conv.out_channels for _, conv, _ in filters(on_meta("yolov3"))]
-    assert sum(sizes[:52]) == (162_482_580 - 20) // 4
+@pytest.mark.parametrize(
+    ("name", "pretrained_bytes", "convolutions"),
+    [("yolov3", 162_482_580, 52), ("yolov4", 170_038_676, 92), ("yolov4-tiny", 19_789_716, 17)],
+)
+def test_public_pretrained_files_end_behind_a_convolution(name: str, pretrained_bytes: int, convolutions: int) -> None:
+    """Sizes of darknet53.conv.74, yolov4.conv.137 and yolov4-tiny.conv.29; 20 bytes are the header."""
+    sizes = [conv.weight.numel() + 4 * conv.out_channels for _, conv, _ in filters(on_meta(name))]
+    assert sum(sizes[:convolutions]) == (pretrained_bytes - 20) // 4
 
 
 def assert_equal(a: Detector, b: Detector) -> None:
