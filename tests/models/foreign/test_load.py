@@ -91,7 +91,9 @@ def test_what_does_not_fit_is_refused_by_name(public: Path, file: str, message: 
 
 
 def test_a_named_model_must_be_the_one(public: Path) -> None:
-    with pytest.raises(WeightsError, match=r"it is no yolov5s: \d+ tensors differ: model\.0\.conv\.weight is 16x3x6x6"):
+    with pytest.raises(
+        WeightsError, match=r"it is no yolov5s but yolov5n: \d+ tensors differ: model\.0\.conv\.weight is 16x3x6x6"
+    ):
         import_model(public / "v6.pt", "yolov5s")
 
 

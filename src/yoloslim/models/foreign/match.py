@@ -119,7 +119,12 @@ def _recognise(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...], nam
             f"({', '.join(model_names())})"
         )
     count, near, differences = nearest
-    what = f"it is no {name}" if name else f"it is none of the known models; the nearest is {near}"
+    what = f"it is none of the known models; the nearest is {near}"
+    if name:
+        others = (
+            spec.name for spec in _candidates(checkpoint, head, classes) if _shapes(spec).items() <= found.items()
+        )
+        what = f"it is no {name}{''.join(f' but {other}' for other in others)}"
     raise WeightsError(f"{what}: {count} tensors differ: {_some(differences)}")
 
 
