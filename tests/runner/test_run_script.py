@@ -1,0 +1,115 @@
+"""`run.sh` of a bundle, with the seed's arguments, in ONNX Runtime in place of the chip."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.tiny import shake_norms, tiny_detector
+from yoloslim.data.voc import annotation_from, write_annotation
+from yoloslim.deploy.ascend.atc import compile_model
+from yoloslim.deploy.export import export_model
+
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("bundle with a space")
+    model = tiny_detector()
+    shake_norms(model)
+    export_model(model.eval(), root / "export")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
+        compile_model(root / "export", root / "atc")
+    return root / "atc"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "VOCdevkit" / "VOC2007"
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / name).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(COUNT):
+        Image.fromarray(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(root / f"JPEGImages/{i:06}.jpg")
+        note = annotation_from(64, 48, [[5, 5, 50, 40]], [i % 2], [False], [False])
+        write_annotation(root / f"Annotations/{i:06}.xml", f"{i:06}.jpg", note, ("a", "b"))
+    (root / "ImageSets/Main/test.txt").write_text("".join(f"{i:06}\n" for i in range(COUNT)))
+    return root.parent
+
+
+def run(bundle: Path, folder: Path, *arguments: object, backend: str = "onnxruntime") -> tuple[int, str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(bundle.parent), "PYTHON": sys.executable, "BACKEND": backend}
+    command = ["bash", str(bundle / "run.sh"), *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def image_set(dataset: Path) -> tuple[Path, Path]:
+    return dataset / "VOC2007/ImageSets/Main/test.txt", dataset / "VOC2007/JPEGImages"
+
+
+def test_detect_writes_images_with_boxes(bundle: Path, dataset: Path, tmp_path: Path) -> None:
+    status, output = run(bundle, tmp_path, "detect", *image_set(dataset), "--conf", "0.00001")
+    assert status == 0, output
+    assert "3 images with boxes in image_result/, found on onnxruntime-cpu" in output
+    for i in range(COUNT):
+        drawn = np.array(Image.open(tmp_path / f"image_result/{i:06}.jpg"))
+        before = np.array(Image.open(dataset / f"VOC2007/JPEGImages/{i:06}.jpg"))
+        assert drawn.shape == before.shape
+        assert (drawn != before).mean() > 0.1
+
+
+def test_speed_prints_and_writes_nothing(bundle: Path, dataset: Path, tmp_path: Path) -> None:
+    status, output = run(bundle, tmp_path, "speed", *image_set(dataset))
+    assert status == 0, output
+    for text in (
+        "p50",
+        "p90",
+        "p99",
+        "decode",
+        "inference",
+        "end-to-end",
+        "images/s",
+        "peak memory",
+        "onnxruntime-cpu",
+    ):
+        assert text in output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_eval_writes_result_files_and_prints_both_kinds_of_map(bundle: Path, dataset: Path, tmp_path: Path) -> None:
+    status, output = run(bundle, tmp_path, "eval", dataset)
+    assert status == 0, output
+    assert re.search(r"map50_voc07 +[01]\.\d{4}", output)
+    assert re.search(r"map50_95 +[01]\.\d{4}", output)
+    assert sorted(path.name for path in (tmp_path / "txt_result").iterdir()) == [
+        *("comp4_det_test_a.txt", "comp4_det_test_b.txt")
+    ]
+
+
+def test_a_bundle_that_changed_is_not_run(bundle: Path, dataset: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    with (copy / "model.onnx").open("r+b") as stream:
+        stream.write(b"X")
+    status, output = run(copy, tmp_path, "speed", *image_set(dataset))
+    assert status == 1
+    assert "model.onnx of the bundle is not the file that was packed" in output
+
+
+def test_without_a_compiled_model_or_its_data_the_way_out_is_named(bundle: Path, dataset: Path, tmp_path: Path) -> None:
+    status, output = run(bundle, tmp_path, "speed", *image_set(dataset), backend="acl")
+    assert status == 1
+    assert "model.om is missing: compile the model first (atc.sh" in output
+    status, output = run(bundle, tmp_path, "eval", tmp_path)
+    assert status == 1
+    assert "no folder with JPEGImages" in output
+    assert "Traceback" not in output
