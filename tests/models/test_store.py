@@ -163,6 +163,14 @@ def test_description_that_cannot_be_built_is_refused_by_name(stored: Path, chang
         load_model(stored)
 
 
+def test_a_description_cannot_ask_for_all_memory(stored: Path) -> None:
+    spec = load_model(stored).spec
+    layers = tuple(la.model_copy(update={"channels": 10**6} if la.channels else {}) for la in spec.layers)
+    rewrite(stored, spec=spec.model_copy(update={"layers": layers}).model_dump_json())
+    with pytest.raises(ModelError, match="weights and description disagree"):
+        load_model(stored)
+
+
 def test_interrupted_save_keeps_the_old_model(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: Path, data: bytes) -> int:
         raise OSError(28, "No space left on device")

@@ -42,7 +42,10 @@ def load_model(path: Path) -> Detector:
     """
     metadata, state = _read(path)
     try:
-        model = Detector(ModelSpec.model_validate_json(metadata["spec"]))
+        spec = ModelSpec.model_validate_json(metadata["spec"])
+        with torch.device("meta"):  # whether they agree is known before a stranger's description costs any memory
+            Detector(spec).load_state_dict(state, assign=True)
+        model = Detector(spec)
         model.load_state_dict(state)
     except (ValueError, RuntimeError, KeyError, ModelError) as error:
         raise ModelError(f"{path}: weights and description disagree: {error}") from error
