@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloslim.config import Params, load_params
@@ -52,11 +53,15 @@ def eval_set(params: Params, split: str) -> EvalSet:
 
 def training_images(params: Params, count: int) -> Iterator[Tensor]:
     """Batches (B, 3, S, S) in [0, 1] of training images, chosen by the seed."""
+    images = training_sample(params, count)
+    for start in range(0, len(images), params.evaluation.batch):
+        yield torch.from_numpy(images[start : start + params.evaluation.batch]).permute(0, 3, 1, 2).float() / 255
+
+
+def training_sample(params: Params, count: int) -> NDArray[np.uint8]:
+    """Training images (n, S, S, 3), letterboxed for evaluation, chosen by the seed."""
     images = eval_set(params, "train").images
-    chosen = np.random.default_rng(params.seed).permutation(len(images))[:count]
-    for start in range(0, len(chosen), params.evaluation.batch):
-        batch = images[chosen[start : start + params.evaluation.batch]]
-        yield torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
+    return images[np.random.default_rng(params.seed).permutation(len(images))[:count]]
 
 
 def evaluate_model(params: Params, model: Detector, images: EvalSet) -> Evaluation:

@@ -12,10 +12,13 @@ from yoloslim.models.store import load_model
 
 
 def run(params: Params, which: str) -> None:
-    """Write models/export/<which> and metrics/export/<which>.json."""
+    """Write models/export/<which>, a folder in it for each further format, and metrics/export/<which>.json."""
     source = MODELS / (BASELINE if which == BASELINE else f"finetune/{which}") / "model.safetensors"
     out = MODELS / "export" / which
-    manifest = export_model(load_model(source), out, ExportOptions(opset=params.export.opset))
+    model, options = load_model(source), ExportOptions(opset=params.export.opset, batch=params.export.batch)
+    manifest = export_model(model, out, options)
+    for file_format in params.export.formats:
+        export_model(model, out / file_format, options, file_format)
     size_mb = (out / manifest.file).stat().st_size / 1e6
     metrics = {"onnx_max_diff": manifest.max_abs_diff, "size_mb": size_mb, "opset": manifest.opset}
     write_json(METRICS / "export" / f"{which}.json", metrics)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
 from yoloslim.cli import app
-from yoloslim.errors import ModelError, PruneError
+from yoloslim.deploy.runtimes import open_predictor
+from yoloslim.errors import DeployError, ModelError, PruneError
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import load_model, save_model
 
@@ -116,3 +118,23 @@ def test_models_lists_what_can_be_built(monkeypatch: pytest.MonkeyPatch) -> None
     rows = [line.split() for line in result.output.splitlines()]
     assert next(row for row in rows if row[:1] == ["yolov5n"])[:3] == ["yolov5n", "1.79", "M"]
     assert next(row for row in rows if row[:1] == ["v5Lite-e"])[:3] == ["v5Lite-e", "0.73", "M"]
+
+
+def test_export_and_quantize_write_folders_that_open(stored: Path, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["export", str(stored)])
+    assert result.exit_code == 0, result.output
+    assert "sparse-onnx: model.onnx; largest difference from PyTorch" in result.output
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(3):
+        Image.new("L" if number else "CMYK", (40, 30), number * 80).save(pictures / f"{number}.jpg")
+    result = runner.invoke(app, ["quantize", str(tmp_path / "sparse-onnx"), str(pictures)])
+    assert result.exit_code == 0, result.output
+    assert open_predictor(tmp_path / "sparse-onnx-int8-onnxruntime").backend == "onnxruntime-cpu-int8"
+
+
+def test_export_of_a_wrong_request_says_the_way_out(stored: Path, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["export", str(stored), "--opset", "9"])
+    assert isinstance(result.exception, DeployError)
+    assert "opset 9 cannot be written; choose 11 to 18" in str(result.exception)
+    assert not (tmp_path / "sparse-onnx").exists()

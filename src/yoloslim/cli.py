@@ -13,7 +13,14 @@ from rich.table import Table
 from yoloslim.config import DataParams
 from yoloslim.config.presets import apply_preset, load_preset, load_presets
 from yoloslim.data.voc import read_image
+from yoloslim.deploy.adopt import adopt_onnx
+from yoloslim.deploy.export import export_model
+from yoloslim.deploy.manifest import Format, Outputs
+from yoloslim.deploy.onnx import ExportOptions
+from yoloslim.deploy.quantize import Int8Runtime, calibration_images
+from yoloslim.deploy.quantize import quantize as quantize_export
 from yoloslim.errors import YoloslimError
+from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.files import write_json
 from yoloslim.models.detector import count_macs, count_params
 from yoloslim.models.foreign.adapt import read_names, with_classes
@@ -204,6 +211,43 @@ def export_to_darknet(
     cfg = (out or model).with_suffix(".cfg")
     for path in export_darknet(load_model(model), cfg):
         typer.echo(path)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="model file (.safetensors), or an .onnx of another tool with --like")],
+    out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the model")] = None,
+    file_format: Annotated[Format, typer.Option("--format", help="what will read it")] = "onnx",
+    opset: Annotated[int, typer.Option(help="ONNX operator set, 11 to 18")] = 11,
+    batch: Annotated[int, typer.Option(help="images a call; 0 leaves it open")] = 1,
+    outputs: Annotated[Outputs, typer.Option(help="logits, boxes and scores, or detections")] = "raw",
+    conf_thres: Annotated[float, typer.Option(help="nms: lowest score")] = 0.25,
+    iou_thres: Annotated[float, typer.Option(help="nms: overlap above which the worse box goes")] = 0.45,
+    max_det: Annotated[int, typer.Option(help="nms: detections of one class in one image")] = 300,
+    like: Annotated[Path | None, typer.Option(help="model with the classes and anchors of an .onnx")] = None,
+) -> None:
+    """Write a model for a runtime, compared with PyTorch, with its manifest."""
+    target = out or model.parent / f"{model.stem}-{file_format}"
+    if like is not None:
+        manifest = adopt_onnx(model, like, target)
+    else:
+        nms = NmsOptions(conf_thres, iou_thres, max_det)
+        manifest = export_model(load_model(model), target, ExportOptions(opset, batch, outputs, nms), file_format)
+    typer.echo(f"{target}: {', '.join(manifest.files)}; largest difference from PyTorch {manifest.max_abs_diff:.1e}")
+
+
+@app.command()
+def quantize(
+    export_dir: Annotated[Path, typer.Argument(help="folder of an ONNX export")],
+    images: Annotated[Path, typer.Argument(help="folder of pictures like those the model will see")],
+    runtime: Annotated[Int8Runtime, typer.Option(help="what will run it")] = "onnxruntime",
+    count: Annotated[int, typer.Option(help="pictures to use at most")] = 128,
+    out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the export")] = None,
+) -> None:
+    """Write the int8 twin of an export."""
+    target = out or export_dir.with_name(f"{export_dir.name}-int8-{runtime}")
+    manifest = quantize_export(export_dir, calibration_images(images, export_dir, count), target, runtime)
+    typer.echo(f"{target}: {', '.join(manifest.files)}; largest difference of a logit {manifest.max_abs_diff:.2g}")
 
 
 if __name__ == "__main__":

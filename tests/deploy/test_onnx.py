@@ -13,6 +13,8 @@ from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.errors import DeployError
+from yoloslim.models.blocks import Focus
+from yoloslim.models.detector import build_detector
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +99,13 @@ def test_weights_that_are_not_finite_fail_the_export(tmp_path: Path) -> None:
         next(model.parameters()).fill_(float("nan"))
     with pytest.raises(DeployError, match="Non-finite"):
         export_model(model, tmp_path / "out")
+
+
+def test_a_model_with_focus_is_exported_without_slices(tmp_path: Path) -> None:
+    model = build_detector("yolov5s-v5.0", ("a", "b"), 64).eval()
+    assert any(isinstance(module, Focus) for module in model.modules())
+    assert export_model(model, tmp_path).max_abs_diff < 1e-4
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    assert "Slice" not in {node.op_type for node in graph.node}
+    first = next(node for node in graph.node if node.op_type == "Conv")
+    assert {a.name: list(a.ints) for a in first.attribute}["kernel_shape"] == [6, 6]

@@ -21,6 +21,8 @@ TINY: dict[str, dict[str, Any]] = {
     "finetune": {"epochs": 1, "distill": "sparse"},
     "prune": {"recalibrate_images": 24, "certificate_images": 2},  # on 8, logits of 1000 hide the export in rounding
     "ascend_eval": {"warmup": 1, "repeats": 3},
+    "export": {"formats": ["openvino", "ncnn"]},
+    "quantize": {"models": [40], "runtimes": ["onnxruntime", "ncnn"], "images": 4},
     "evaluation": {"threads": 1},
     "report": {"images": 1},
 }
@@ -103,7 +105,25 @@ def project(first_run: tuple[Project, set[str]]) -> Project:
 
 
 def test_every_stage_runs(first_run: tuple[Project, set[str]]) -> None:
-    assert first_run[1] == BASELINE_STAGES | stages_of(40)
+    assert first_run[1] == BASELINE_STAGES | stages_of(40) | {"quantize@40"}
+
+
+def test_int8_twins_stand_beside_their_model(project: Project) -> None:
+    metrics = project.json("metrics/quantize/40.json")
+    assert {name: values["backend"] for name, values in metrics.items()} == {
+        "onnxruntime": "onnxruntime-cpu-int8",
+        "ncnn": "ncnn-cpu-int8",
+    }
+    for values in metrics.values():
+        assert values.keys() >= ACCURACY | SPEED | {"size_mb", "speedup"}
+    report = (project.root / "report" / "report.md").read_text()
+    assert report.count("| 40 % pruned, int8 |") == 2
+
+
+def test_further_formats_lie_beside_the_onnx_file(project: Project) -> None:
+    folder = project.root / "models" / "export" / "40"
+    assert (folder / "openvino" / "model.xml").is_file()
+    assert (folder / "ncnn" / "model.ncnn.param").is_file()
 
 
 @pytest.mark.parametrize(

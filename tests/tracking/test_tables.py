@@ -1,6 +1,7 @@
 """Tables and sentences."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,18 @@ def test_predicted_changes_are_metrics_of_the_run(root: Path) -> None:
     metrics = read_rows(root)[0].metrics()
     assert metrics["twin_map50_fp16"] == pytest.approx(-0.004)
     assert "twin_map50_reference" in metrics
+
+
+def test_int8_twins_follow_their_model_and_are_never_recommended() -> None:
+    rows = [model(0, 0.8, 2.0), model(50, 0.79, 0.8)]
+    twin = {"map50": 0.785, "latency_ms": 2.5, "speedup": 4.2, "size_mb": 0.9, "backend": "onnxruntime-cpu-int8"}
+    rows[1] = replace(rows[1], quantized={"onnxruntime": twin})
+    grid = comparison_grid(rows)
+    assert [line[0] for line in grid.rows] == ["baseline", "50 % pruned", "50 % pruned, int8"]
+    last = dict(zip(grid.header, grid.rows[-1], strict=True))
+    assert (last["mAP50"], last["ms p50"], last["speed-up"]) == ("0.785", "2.5", "4.20")
+    assert (last["params M"], last["measured with"]) == ("0.80", "onnxruntime-cpu-int8")
+    assert recommended(rows) is rows[1]
+    assert rows[1].metrics()["map50_int8_onnxruntime"] == 0.785
+    assert rows[1].metrics()["latency_ms_int8_onnxruntime"] == 2.5
+    assert comparison_table(rows).row_count == 3

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from yoloslim.config.base import Section
 from yoloslim.config.data import DataParams
-from yoloslim.config.deploy import AscendEvalParams, AscendParams, AtcParams, ExportParams
+from yoloslim.config.deploy import AscendEvalParams, AscendParams, AtcParams, ExportParams, QuantizeParams
 from yoloslim.config.prune import PruneParams, UnstructuredParams
 from yoloslim.config.results import EvaluationParams, ReportParams, TrackingParams
 from yoloslim.config.train import BaselineParams, FinetuneParams, Optimizer, PhaseParams, SparseParams, TrainParams
@@ -31,6 +31,7 @@ __all__ = [
     "Params",
     "PhaseParams",
     "PruneParams",
+    "QuantizeParams",
     "ReportParams",
     "Section",
     "SparseParams",
@@ -60,6 +61,7 @@ class Params(Section):
     unstructured: UnstructuredParams = UnstructuredParams()
     evaluation: EvaluationParams = EvaluationParams()
     export: ExportParams = ExportParams()
+    quantize: QuantizeParams = QuantizeParams()
     ascend: AscendParams = AscendParams()
     atc: AtcParams = AtcParams()
     ascend_eval: AscendEvalParams = AscendEvalParams()

@@ -11,6 +11,16 @@ class ExportParams(Section):
     """ONNX export."""
 
     opset: int = Field(11, ge=11, le=18)
+    batch: int = Field(1, ge=0)
+    formats: tuple[Literal["openvino", "ncnn"], ...] = ()
+
+
+class QuantizeParams(Section):
+    """Post-training quantisation to int8; no model and no runtime by default."""
+
+    models: tuple[Annotated[int, Field(ge=0, le=99)] | Literal["baseline"], ...] = ()
+    runtimes: tuple[Literal["onnxruntime", "openvino", "ncnn"], ...] = ("onnxruntime", "openvino")
+    images: int = Field(128, ge=1, description="training images that the ranges are taken from")
 
 
 class AscendParams(Section):

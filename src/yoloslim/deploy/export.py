@@ -66,7 +66,8 @@ def manifest_of(
     """The description of a graph, not yet compared with anything."""
     spec, batch = model.spec, options.batch or -1
     shapes = {o.name: tuple(side.dim_value for side in o.type.tensor_type.shape.dim) for o in graph.graph.output}
-    heads = [Head(name=name, shape=(batch, *shape[1:])) for name, shape in shapes.items()]
+    raw = options.outputs == "raw"
+    heads = [Head(name=name, shape=(batch, *shape[1:])) for name, shape in shapes.items()] if raw else []
     return Manifest(
         format=file_format,
         files=files,
@@ -74,7 +75,7 @@ def manifest_of(
         input_name=graph.graph.input[0].name,
         input_shape=(batch, 3, spec.imgsz, spec.imgsz),
         outputs=options.outputs,
-        heads=tuple(heads) if options.outputs == "raw" else (),
+        heads=tuple(heads),
         classes=spec.classes,
         anchors=spec.anchors,
         strides=spec.strides,

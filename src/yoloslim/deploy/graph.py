@@ -52,6 +52,19 @@ def head_name(stride: int) -> str:
     return f"head_p{stride.bit_length() - 1}"
 
 
+def head_nodes(model: ModelProto) -> list[NodeProto]:
+    """The nodes that make the raw heads: the last convolutions, and what only reorders their outputs."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    found = []
+    for output in model.graph.output:
+        node = makers[output.name]
+        while node.op_type != "Conv":
+            found.append(node)
+            node = makers[node.input[0]]
+        found.append(node)
+    return found
+
+
 def open_batch(model: ModelProto) -> None:
     """Let a graph that was traced with one image take any number, in place.
 

@@ -22,7 +22,8 @@ from yoloslim.models.detector import Detector
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3
-"""Largest difference allowed between any output of PyTorch and of an fp32 export; of boxes, by image side."""
+"""Largest difference allowed between an output of PyTorch and of an export, as a share of the largest output of that
+level, or of 1 where all are smaller: float32 holds seven digits, however large the numbers are."""
 
 
 def publish(model: Detector, folder: Path, manifest: Manifest, out_dir: Path) -> Manifest:
@@ -40,24 +41,29 @@ def publish(model: Detector, folder: Path, manifest: Manifest, out_dir: Path) ->
     Raises:
         DeployError: the two differ by more than `TOLERANCE`, or one of them is not finite.
     """
-    difference = difference_of(model, folder, manifest)
-    if manifest.precision == "fp32" and not difference <= TOLERANCE:  # also when it is NaN
+    difference, share = differences(model, folder, manifest)
+    if not share <= TOLERANCE:  # also when it is NaN
         raise DeployError(
-            f"{manifest.format} and PyTorch differ by {difference:.2g} in a raw logit, more than {TOLERANCE}; "
-            f"nothing was written to {out_dir}. Non-finite or huge weights are the usual cause"
+            f"{manifest.format} and PyTorch differ by {difference:.2g}, which is {share:.2g} of the largest output and "
+            f"more than {TOLERANCE}; nothing was written to {out_dir}. Non-finite or huge weights are the usual cause"
         )
+    return keep(folder, manifest.model_copy(update={"max_abs_diff": difference}), out_dir)
+
+
+def keep(folder: Path, manifest: Manifest, out_dir: Path) -> Manifest:
+    """Copy the files that a manifest names from `folder` to `out_dir`, and write it there, last."""
     for name in manifest.files:
         with atomic_path(out_dir / name) as temporary:
             shutil.copyfile(folder / name, temporary)
-    manifest = manifest.model_copy(update={"max_abs_diff": difference})
     save_manifest(manifest, out_dir)
-    logger.info("exported %s: largest difference %.1e", out_dir / manifest.file, difference)
+    logger.info("exported %s: largest difference %.1e", out_dir / manifest.file, manifest.max_abs_diff)
     return manifest
 
 
-def difference_of(model: Detector, folder: Path, manifest: Manifest) -> float:
-    """Largest absolute difference of any output between a model and its export, on seeded random images.
+def differences(model: Detector, folder: Path, manifest: Manifest) -> tuple[float, float]:
+    """Largest difference of any output between a model and its export: absolute, and as a share of the outputs.
 
+    Measured on seeded random images.
     Boxes count in image sides. Detections after NMS are not compared, since one bit may keep or drop a box; the
     boxes and scores that they are chosen from are.
     """
@@ -71,7 +77,9 @@ def difference_of(model: Detector, folder: Path, manifest: Manifest) -> float:
         rows = decode(expected, manifest.anchors, manifest.strides, manifest.decoding)
         expected = [rows[..., :4] / np.float32(size), rows[..., 4:5] * rows[..., 5:]]
         actual = _decoded(folder / manifest.file, pixels, manifest)
-    return max(float(np.abs(a - e).max()) for a, e in zip(actual, expected, strict=True))
+    pairs = [(float(np.abs(a - e).max()), float(np.abs(e).max())) for a, e in zip(actual, expected, strict=True)]
+    # not max(): it would pass over NaN
+    return float(np.max([d for d, _ in pairs])), float(np.max([d / max(1.0, scale) for d, scale in pairs]))
 
 
 def _reference(model: Detector, pixels: Images) -> list[Floats]:

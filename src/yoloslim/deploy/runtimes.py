@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from yoloslim.deploy.ascend.atc import load_result
+from yoloslim.deploy.ascend.predictors import AclPredictor, AisBenchPredictor, OmPredictor
 from yoloslim.deploy.describe import describe_onnx
 from yoloslim.deploy.manifest import MANIFEST_NAME, Manifest, load_manifest
 from yoloslim.errors import DeployError
@@ -19,7 +21,7 @@ from yoloslim.evaluation.predictor import (
 from yoloslim.files import read_json
 from yoloslim.models.store import load_model
 
-Runtime = Literal["pytorch", "onnxruntime", "openvino", "ncnn"]
+Runtime = Literal["pytorch", "onnxruntime", "openvino", "ncnn", "acl", "ais_bench"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 
 READERS: dict[str, tuple[Runtime, ...]] = {
@@ -27,6 +29,7 @@ READERS: dict[str, tuple[Runtime, ...]] = {
     ".onnx": ("onnxruntime", "openvino"),
     ".xml": ("openvino",),
     ".param": ("ncnn",),
+    ".om": ("acl", "ais_bench"),
 }
 """File type -> runtimes that read it, the usual one first."""
 
@@ -35,6 +38,7 @@ _GRAPHS: dict[Runtime, type[GraphPredictor]] = {
     "openvino": OpenVinoPredictor,
     "ncnn": NcnnPredictor,
 }
+_DEVICES: dict[Runtime, type[OmPredictor]] = {"acl": AclPredictor, "ais_bench": AisBenchPredictor}
 
 
 def open_predictor(
@@ -43,7 +47,8 @@ def open_predictor(
     """Open a model file, an exported file, or the folder of an export.
 
     Args:
-        path: `.safetensors`, `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), or a folder with `manifest.json`.
+        path: `.safetensors`, `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), `.om` (in the folder that the atc stage
+            wrote), or a folder with `manifest.json`.
         runtime: what runs it; None takes the usual one for the file.
         threads: CPU threads; None leaves the runtime's choice.
         precision: `bf16` is for PyTorch and OpenVINO.
@@ -63,6 +68,9 @@ def open_predictor(
         if threads:
             torch_predictor.set_threads(threads)
         return torch_predictor
+    if chosen in _DEVICES:
+        source, gears = load_result(file.parent).aipp_input, tuple(read_json(file.parent / "bundle.json")["gears"])
+        return _DEVICES[chosen](file, load_manifest(file.parent), source, gears)
     return open_graph(file, manifest or describe_onnx(file), chosen, threads, precision)
 
 
@@ -101,6 +109,6 @@ def _manifest_of(path: Path) -> Manifest | None:
     if path.is_dir():
         return load_manifest(path)
     beside = path.parent / MANIFEST_NAME
-    if path.suffix == ".safetensors" or not beside.is_file():
+    if path.suffix in (".safetensors", ".om") or not beside.is_file():
         return None
     return load_manifest(path.parent) if path.name in read_json(beside).get("files", {}) else None

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
@@ -47,6 +47,7 @@ class Row:
         pruned: what `prune@p` measured before finetuning.
         exported: what `export` measured.
         deployed: what `ascend_eval` measured, on the backend that it names.
+        quantized: what `quantize` measured, by runtime.
         compiled: what `atc` left: `compiled`, `not_available` or empty.
         report: layer by layer account of the cut; see `pruning.report`.
         epochs: the training's history.
@@ -65,6 +66,7 @@ class Row:
     pruned: Metrics = field(default_factory=dict)
     exported: Metrics = field(default_factory=dict)
     deployed: Metrics = field(default_factory=dict)
+    quantized: dict[str, Metrics] = field(default_factory=dict)
     compiled: str = ""
     report: dict[str, Any] = field(default_factory=dict)
     epochs: tuple[Epoch, ...] = ()
@@ -78,9 +80,10 @@ class Row:
     @property
     def title(self) -> str:
         """How people call it."""
+        title = f"{self.percent} % pruned" if self.kind == "pruned" else self.kind
         if self.kind == "unstructured":
-            return f"{self.trained.get('zero_percent', 0):.0f} % zeros"
-        return f"{self.percent} % pruned" if self.kind == "pruned" else self.name
+            title = f"{self.trained.get('zero_percent', 0):.0f} % zeros"
+        return f"{title}, int8" if " int8 " in self.name else title
 
     @property
     def backend(self) -> str:
@@ -93,19 +96,27 @@ class Row:
         Plain quality and cost are PyTorch's at fp32. `latency_ms`, `latency_p90_ms` and `fps` are those of the
         deployed model, since two backends under one name would be compared with each other; PyTorch's end in
         `_pytorch`. `speedup` is against the dense model, timed in turn with it.
-        Quality and file size of the deployed model end in `_deployed`. `twin_map50_reference` and
-        `twin_map50_<effect>`: mAP50 without, and the predicted change with, what is peculiar to an Ascend board.
+        Quality and file size of the deployed model end in `_deployed`, those of int8 versions in `_int8_<runtime>`.
+        `twin_map50_reference` and `twin_map50_<effect>`: mAP50 without, and the predicted change with, what is
+        peculiar to an Ascend board.
         """
         found: Metrics = {key: self.number(key) for key in (*QUALITY, *COST, "size_mb", "near_zero", "zero_percent")}
         found |= {key: self.deployed.get(key) for key in SPEED}
         found["speedup"] = self.deployed.get("speedup")
         found |= {f"{key}_pytorch": self.trained.get(key) for key in SPEED}
         found |= {f"{key}_deployed": self.deployed.get(key) for key in (*QUALITY, "size_mb")}
+        for runtime, twin in self.quantized.items():
+            found |= {f"{key}_int8_{runtime}": twin.get(key) for key in (*QUALITY, *SPEED, "size_mb", "speedup")}
         found |= {key: self.pruned.get(key) for key in PRUNING} | _cut_metrics(self.report)
         for effect, change in (self.deployed.get("twin") or {}).items():  # what the board will do, predicted
             found[f"twin_map50_{effect}"] = change.get("map50")
         found |= {"map50_pruned": self.pruned.get("map50"), "onnx_max_diff": self.exported.get("onnx_max_diff")}
         return {key: float(value) for key, value in found.items() if _is_number(value)}
+
+    def twins(self) -> "list[Row]":
+        """This row, and one beside it for every int8 twin, as comparisons show them."""
+        names = [f"{self.name} int8 {runtime}" for runtime in self.quantized]
+        return [self, *(replace(self, name=n, deployed=m) for n, m in zip(names, self.quantized.values(), strict=True))]
 
     def number(self, key: str) -> float | None:
         """A PyTorch metric; costs are known from `prune` on, before a percent is finetuned."""
@@ -120,6 +131,7 @@ class Row:
     def key(self) -> str:
         """SHA-256 of what the stages produced: all numbers and the model file."""
         content = [self.name, self.trained, self.pruned, self.exported, self.deployed, self.compiled]
+        content += [self.quantized] if self.quantized else []
         content.append(sha256_file(self.model) if self.model else "")
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -158,6 +170,7 @@ def _stage_row(root: Path, kind: Literal["baseline", "sparse", "unstructured"]) 
         trained=_metrics(metrics / f"{kind}.json"),
         exported=_metrics(metrics / "export" / f"{kind}.json") if deployed else {},
         deployed=_metrics(metrics / "ascend_eval" / f"{kind}.json") if deployed else {},
+        quantized=_metrics(metrics / "quantize" / f"{kind}.json") if deployed else {},
         compiled=_atc_state(models / "atc" / kind / "atc.json"),
         epochs=_epochs(root / "plots" / kind / "epochs.csv"),
         model=_first(models / kind / "model.safetensors"),
@@ -179,6 +192,7 @@ def _percent_row(root: Path, percent: int) -> Row:
         pruned=_metrics(metrics / "prune" / f"{name}.json"),
         exported=_metrics(metrics / "export" / f"{name}.json"),
         deployed=_metrics(metrics / "ascend_eval" / f"{name}.json"),
+        quantized=_metrics(metrics / "quantize" / f"{name}.json"),
         compiled=_atc_state(models / "atc" / name / "atc.json"),
         report=_metrics(models / "prune" / name / "report.json"),
         epochs=_epochs(root / "plots" / "finetune" / name / "epochs.csv"),

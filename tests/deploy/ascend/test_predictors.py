@@ -1,0 +1,123 @@
+"""Compiled models against fakes: the fake `acl` of the runner's tests, and a fake ais_bench made here."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.deploy.models import tiny_detector
+from tests.runner.test_acl_session import load_fake, make_om
+from yoloslim.deploy.ascend.aipp import aipp_twin
+from yoloslim.deploy.ascend.predictors import AclPredictor, AisBenchPredictor
+from yoloslim.deploy.export import export_model
+from yoloslim.deploy.manifest import Manifest, load_manifest
+from yoloslim.deploy.onnx import ExportOptions
+from yoloslim.errors import DeployError
+from yoloslim.evaluation.predictor import OnnxPredictor
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    folder = tmp_path_factory.mktemp("export")
+    export_model(tiny_detector(), folder, ExportOptions(batch=0))
+    return folder / "model.onnx", load_manifest(folder)
+
+
+def cpu(export: tuple[Path, Manifest], source: str) -> OnnxPredictor:
+    return OnnxPredictor(*export, 1, aipp_twin(source))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("source", ["nv12", "rgb"])
+@pytest.mark.parametrize("gears", [(), (1, 2)])
+def test_acl_gives_the_heads_of_the_graph_behind_aipp(
+    source: str,
+    gears: tuple[int, ...],
+    export: tuple[Path, Manifest],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load_fake(monkeypatch)
+    om = make_om(export[0], tmp_path, source=source, gears=gears)
+    predictor = AclPredictor(Path(om), export[1], source, gears)  # type: ignore[arg-type]
+    assert (predictor.backend, predictor.preprocessing) == ("ascend-acl", f"aipp-{source}")
+    for a, b in zip(predictor.predict(IMAGES), cpu(export, source).predict(IMAGES), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    with pytest.raises(DeployError, match=r"ascend-acl model takes uint8 images \(batch, 64, 64, 3\)"):
+        predictor.predict(IMAGES[:, :32])
+    predictor.close()
+
+
+def test_a_model_for_another_chip_is_said(
+    export: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_fake(monkeypatch)
+    om = make_om(export[0], tmp_path, soc="Ascend310P3")
+    with pytest.raises(DeployError, match=r"ascend-acl cannot load .*507008.*another chip"):
+        AclPredictor(Path(om), export[1])
+
+
+def test_without_acl_or_ais_bench_the_way_out_is_said(export: tuple[Path, Manifest], tmp_path: Path) -> None:
+    om = Path(make_om(export[0], tmp_path))
+    with pytest.raises(DeployError, match=r"cannot import acl .*set_env\.sh"):
+        AclPredictor(om, export[1])
+    with pytest.raises(DeployError, match=r"cannot import ais_bench .*aclruntime"):
+        AisBenchPredictor(om, export[1])
+
+
+class FakeInferSession:
+    """A fake of ais_bench's session: the graph behind the emulated AIPP, its outputs in another order."""
+
+    source: OnnxPredictor
+
+    def __init__(self, device: int, path: str) -> None:
+        if device != 0:
+            raise RuntimeError("[ERROR] set device failed 100000")
+        self.calls: list[str] = []
+
+    def infer(self, feeds: list[np.ndarray], mode: str) -> list[np.ndarray]:
+        (feed,) = feeds
+        assert feed.flags["C_CONTIGUOUS"]
+        assert feed.dtype == np.uint8
+        self.calls.append(mode)
+        return self.source.predict(feed)[::-1]
+
+    def sumary(self) -> SimpleNamespace:  # as ais_bench 0.0.2 spells it
+        return SimpleNamespace(exec_time_list=[1.5] * len(self.calls))
+
+
+@pytest.fixture
+def ais_bench(monkeypatch: pytest.MonkeyPatch, export: tuple[Path, Manifest]) -> Iterator[type[FakeInferSession]]:
+    FakeInferSession.source = cpu(export, "rgb")
+    interface = ModuleType("ais_bench.infer.interface")
+    interface.InferSession = FakeInferSession  # type: ignore[attr-defined]
+    for name in ("ais_bench", "ais_bench.infer"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "ais_bench.infer.interface", interface)
+    return FakeInferSession
+
+
+def test_ais_bench_gives_the_heads_in_the_order_of_levels(
+    ais_bench: type[FakeInferSession], export: tuple[Path, Manifest], tmp_path: Path
+) -> None:
+    om = Path(make_om(export[0], tmp_path))
+    predictor = AisBenchPredictor(om, export[1], "rgb")
+    assert predictor.backend == "ascend-ais_bench"
+    for a, b in zip(predictor.predict(IMAGES), cpu(export, "rgb").predict(IMAGES), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    assert predictor.compute_ms() == [1.5, 1.5, 1.5]
+    with pytest.raises(DeployError, match="set device failed"):
+        AisBenchPredictor(om, export[1], "rgb", device=7)
+
+
+def test_outputs_that_are_no_heads_are_said(
+    ais_bench: type[FakeInferSession], export: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ais_bench, "infer", lambda *_, **__: [np.zeros((1, 10, 6), np.float32)])
+    predictor = AisBenchPredictor(Path(make_om(export[0], tmp_path)), export[1], "rgb")
+    with pytest.raises(DeployError, match=r"gives outputs \[\(1, 10, 6\)\], none of them \(batch, 3, 8, 8, 8\)"):
+        predictor.predict(IMAGES[:1])

@@ -1,0 +1,93 @@
+"""Files of other tools; the stand-in is a plain torch export that decodes its heads, under the exporter's own names."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from tests.deploy.models import tiny_detector
+from yoloslim.deploy.adopt import adopt_onnx
+from yoloslim.deploy.decoded import DecodedDetector
+from yoloslim.deploy.export import export_model
+from yoloslim.deploy.runtimes import open_predictor
+from yoloslim.errors import DeployError
+from yoloslim.models.detector import fuse
+from yoloslim.models.store import save_model
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root, model = tmp_path_factory.mktemp("foreign"), tiny_detector()
+    save_model(model, root / "model.safetensors")
+    export_model(model, root / "ours")
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(DecodedDetector(fuse(model)), (torch.zeros(1, 3, 64, 64),), buffer, dynamo=False)
+    (root / "theirs.onnx").write_bytes(buffer.getvalue())
+    return root
+
+
+def test_an_adopted_graph_gives_the_raw_heads(folder: Path, tmp_path: Path) -> None:
+    manifest = adopt_onnx(folder / "theirs.onnx", folder / "model.safetensors", tmp_path)
+    assert manifest.head_names == ("head_p3", "head_p4", "head_p5")
+    mine, ours = open_predictor(tmp_path, threads=1), open_predictor(folder / "ours", threads=1)
+    assert mine.classes == ours.classes
+    for a, b in zip(mine.predict(IMAGES), ours.predict(IMAGES), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_a_graph_without_heads_is_refused_with_what_was_looked_for(folder: Path, tmp_path: Path) -> None:
+    graph = onnx.load(folder / "theirs.onnx")
+    for node in graph.graph.node:
+        if node.op_type == "Transpose":
+            node.attribute[0].ints[:] = [0, 1, 4, 2, 3]
+    path = tmp_path / "odd.onnx"
+    onnx.save(graph, path)
+    with pytest.raises(DeployError, match=r"found 0 heads .*looked for Transpose nodes with perm \[0, 1, 3, 4, 2\]"):
+        adopt_onnx(path, folder / "ours", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_foreign_file_cannot_be_opened_as_it_is(folder: Path) -> None:
+    with pytest.raises(DeployError, match=r"of another tool: .*tell anchors, classes, .*--like MODEL"):
+        open_predictor(folder / "theirs.onnx")
+
+
+def test_our_own_file_describes_itself_without_its_manifest(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "copied.onnx"
+    path.write_bytes((folder / "ours" / "model.onnx").read_bytes())
+    mine, ours = open_predictor(path, threads=1), open_predictor(folder / "ours", threads=1)
+    assert (mine.imgsz, mine.classes) == (64, ("a", "b", "c"))
+    for a, b in zip(mine.predict(IMAGES), ours.predict(IMAGES), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime", "message"),
+    [
+        ("model.pt", None, r"no model that yoloslim runs; give a file that ends in \.safetensors, \.onnx"),
+        ("model.safetensors", "openvino", "openvino does not read model.safetensors, pytorch do"),
+        ("theirs.xml", None, r"manifest\.json is missing, and theirs\.xml does not describe itself"),
+    ],
+)
+def test_files_that_no_runtime_reads_are_refused(name: str, runtime: str, message: str, folder: Path) -> None:
+    with pytest.raises(DeployError, match=message):
+        open_predictor(folder / name, runtime)  # type: ignore[arg-type]
+
+
+def test_bf16_is_refused_where_the_file_decides(folder: Path) -> None:
+    with pytest.raises(DeployError, match="bf16 is for pytorch and openvino"):
+        open_predictor(folder / "ours", precision="bf16")
+
+
+def test_a_like_of_another_size_is_refused(folder: Path, tmp_path: Path) -> None:
+    save_model(tiny_detector(imgsz=96), tmp_path / "large.safetensors")
+    with pytest.raises(DeployError, match=r"takes images of 64 px, .* of 96 px"):
+        adopt_onnx(folder / "theirs.onnx", tmp_path / "large.safetensors", tmp_path / "out")

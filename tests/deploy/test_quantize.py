@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.deploy.models import tiny_detector
+from yoloslim.deploy.export import export_model
+from yoloslim.deploy.manifest import load_manifest
+from yoloslim.deploy.onnx import ExportOptions
+from yoloslim.deploy.quantize import INT8_RUNTIMES, Int8Runtime, calibration_images, quantize
+from yoloslim.deploy.runtimes import open_predictor
+from yoloslim.errors import DeployError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    export_model(tiny_detector(), folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "runtime", [pytest.param(r, marks=pytest.mark.slow if r == "openvino" else ()) for r in INT8_RUNTIMES]
+)
+def test_an_int8_twin_is_near_its_model_and_smaller(runtime: Int8Runtime, export: Path, tmp_path: Path) -> None:
+    manifest = quantize(export, IMAGES, tmp_path, runtime)
+    assert manifest == load_manifest(tmp_path)
+    assert manifest.precision == "int8"
+    twin, original = open_predictor(tmp_path, threads=1), open_predictor(export, threads=1)
+    assert twin.backend == f"{runtime}-cpu-int8"
+    assert twin.classes == original.classes
+    after, before = twin.predict(IMAGES[:4]), original.predict(IMAGES[:4])
+    errors = [np.abs(a - b) for a, b in zip(after, before, strict=True)]
+    assert manifest.max_abs_diff == pytest.approx(max(e.max() for e in errors), abs=1e-4)
+    for error, head in zip(errors, before, strict=True):
+        assert 0 < error.mean() < 0.05 * np.abs(head).mean()
+    weights = [(tmp_path / name).stat().st_size for name in manifest.files]
+    assert max(weights) < 0.5 * (export / "model.onnx").stat().st_size
+
+
+def test_the_heads_stay_fp32_in_onnx(export: Path, tmp_path: Path) -> None:
+    quantize(export, IMAGES, tmp_path, "onnxruntime")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    makers = {output: node for node in graph.node for output in node.output}
+    integers = {weight.name for weight in graph.initializer if weight.data_type == onnx.TensorProto.INT8}
+    for output in graph.output:
+        node = makers[output.name]
+        while node.op_type != "Conv":
+            node = makers[node.input[0]]
+        assert node.input[1] not in makers  # a plain fp32 weight, nothing dequantised
+    assert len(integers) > 50
+
+
+def test_missing_calibration_images_are_said(export: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match=r"no calibration images.*a hundred or more"):
+        quantize(export, IMAGES[:0], tmp_path / "out", "onnxruntime")
+    with pytest.raises(DeployError, match=r"holds no pictures \(\.jpg"):
+        calibration_images(tmp_path, export, 8)
+    assert not (tmp_path / "out").exists()
+
+
+def test_calibration_images_of_another_size_are_refused(export: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match=r"takes uint8 images \(batch, 64, 64, 3\)"):
+        quantize(export, IMAGES[:, :32], tmp_path, "onnxruntime")
+
+
+def test_only_plain_exports_are_quantised(export: Path, tmp_path: Path) -> None:
+    export_model(tiny_detector(), tmp_path / "open", ExportOptions(batch=0))
+    quantize(export, IMAGES, tmp_path / "int8", "onnxruntime")
+    for name in ("open", "int8"):
+        with pytest.raises(DeployError, match="quantisation starts from an fp32 ONNX export"):
+            quantize(tmp_path / name, IMAGES, tmp_path / "out", "onnxruntime")
