@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,13 +36,18 @@ def interleaved(networks: dict[str, Detector], imgsz: int, rounds: int, threads:
                 fuse(network), (torch.from_numpy(x),), path, dynamo=False, opset_version=13, input_names=["images"]
             )
             sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    warmup, times = 5, np.zeros((rounds + 5, len(sessions)))
-    for turn in range(len(times)):
-        for i, session in enumerate(sessions.values()):
+    return in_turn({name: lambda s=session: s.run(None, {"images": x}) for name, session in sessions.items()}, rounds)
+
+
+def in_turn(calls: dict[str, Callable[[], object]], rounds: int, warmup: int = 5) -> dict[str, Latency]:
+    """Time calls, one of each in turn; the first is the reference."""
+    times = np.zeros((warmup + rounds, len(calls)))
+    for row in times:
+        for i, call in enumerate(calls.values()):
             start = time.perf_counter()
-            session.run(None, {"images": x})
-            times[turn, i] = (time.perf_counter() - start) * 1000
+            call()
+            row[i] = (time.perf_counter() - start) * 1000
     times = times[warmup:]
     median, p10, p90 = (np.percentile(times, q, axis=0) for q in (50, 10, 90))
     speedup = np.median(times[:, :1] / times, axis=0)
-    return {name: Latency(median[i], p10[i], p90[i], speedup[i]) for i, name in enumerate(sessions)}
+    return {name: Latency(median[i], p10[i], p90[i], speedup[i]) for i, name in enumerate(calls)}

@@ -1,0 +1,161 @@
+"""Every runtime on dense and pruned YOLOv5s: `python -m benchmarks.deployment`, about four minutes.
+
+Latency with the seeded weights of `benchmarks.pruning` at 512 px, batch 1, image bytes in and raw heads out, one call
+of each in turn. With `--project`, the folder of a finished pipeline run, also the accuracy of its baseline and of one
+percent through every runtime. With `--bccd`, the time of an evaluation from JPEG files to metrics.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tests.pruning.recipe import seed_batchnorms
+
+from benchmarks.latency import in_turn
+from benchmarks.pruning import IMGSZ, REQUESTS, pruned
+from yoloslim.config import DataParams
+from yoloslim.data.evalset import EvalSet, load_eval_set
+from yoloslim.data.prepare import prepare
+from yoloslim.data.voc import load_split
+from yoloslim.deploy.export import export_model
+from yoloslim.deploy.quantize import INT8_RUNTIMES, quantize
+from yoloslim.deploy.runtimes import open_predictor
+from yoloslim.evaluation.evaluate import evaluate
+from yoloslim.evaluation.nms import NmsOptions, detect
+from yoloslim.evaluation.predictor import OnnxPredictor, Predictor, TorchPredictor
+from yoloslim.models.detector import Detector, build_detector, fuse
+from yoloslim.models.store import load_model
+
+PEER_MS = {
+    "dense | onnxruntime-cpu": 31.9,
+    "dense | openvino-cpu": 28.6,
+    "dense | openvino-cpu-bf16": 16.5,
+    "pruned | onnxruntime-cpu": 21.5,
+    "pruned | openvino-cpu": 18.4,
+    "pruned | openvino-cpu-bf16": 12.5,
+}
+"""Medians of reference/peers.md, section 5, on another machine: yolov5s 512 px and yolov5prune at 0.5."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=50, help="timed calls of each")
+    parser.add_argument("--threads", type=int, default=2, help="threads of every runtime")
+    parser.add_argument("--project", type=Path, help="folder of a finished pipeline run")
+    parser.add_argument("--percent", type=int, default=50, help="the pruned model of --project")
+    parser.add_argument("--bccd", type=Path, help="bccd.tar")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print(latency_table(Path(folder), arguments.rounds, arguments.threads))
+        print(decoding_line())
+        if arguments.project:
+            print(accuracy_table(Path(folder), arguments.project, arguments.percent, arguments.threads))
+        if arguments.bccd:
+            print(evaluation_line(Path(folder), arguments.bccd, arguments.threads))
+
+
+def latency_table(folder: Path, rounds: int, threads: int) -> str:
+    dense = build_detector("yolov5s", tuple(str(i) for i in range(20)), imgsz=IMGSZ).eval()
+    seed_batchnorms(dense)
+    noise = np.random.default_rng(0).integers(0, 256, (16, IMGSZ, IMGSZ, 3), dtype=np.uint8)
+    networks = {"dense": dense, "pruned": pruned(dense, REQUESTS["coupled 50 round 16"])}
+    predictors: dict[str, Predictor] = {
+        f"{name} | {predictor.backend}": predictor
+        for name, network in networks.items()
+        for predictor in predictors_of(network, folder / name, noise, threads)
+    }
+    predictors["dense | onnxruntime-cpu, plain torch export"] = plain_export(dense, folder, threads)
+    times = in_turn({name: lambda p=p: p.predict(noise[:1]) for name, p in predictors.items()}, rounds)
+    lines = [
+        "| network | runtime | median ms (p10-p90) | times dense ONNX Runtime | peer, ms |",
+        "|:--|:--|--:|--:|--:|",
+    ]
+    for name, ms in times.items():
+        spread = f"{ms.median_ms:.1f} ({ms.p10_ms:.1f}-{ms.p90_ms:.1f})"
+        lines.append(f"| {name} | {spread} | {ms.speedup:.2f} | {PEER_MS.get(name, '')} |")
+    return "\n".join(lines)
+
+
+def predictors_of(network: Detector, folder: Path, images: np.ndarray, threads: int) -> list[Predictor]:
+    """The network in every runtime and precision."""
+    for name in ("onnx", "openvino", "ncnn"):
+        export_model(network, folder / name, file_format=name)  # type: ignore[arg-type]
+    found = [open_predictor(folder / name, threads=threads) for name in ("onnx", "openvino", "ncnn")]
+    found.insert(2, open_predictor(folder / "openvino", threads=threads, precision="bf16"))
+    for runtime in INT8_RUNTIMES:
+        quantize(folder / "onnx", images, folder / f"int8-{runtime}", runtime)
+        found.append(open_predictor(folder / f"int8-{runtime}", threads=threads))
+    return found
+
+
+def plain_export(dense: Detector, folder: Path, threads: int) -> Predictor:
+    """What `torch.onnx.export` makes of the same fused weights with nothing done to it, to compare our file with."""
+    path = folder / "plain.onnx"
+    names = [f"head_p{level}" for level in (3, 4, 5)]
+    example = torch.zeros(1, 3, IMGSZ, IMGSZ)
+    torch.onnx.export(
+        fuse(dense), (example,), str(path), dynamo=False, opset_version=13, input_names=["images"], output_names=names
+    )
+    ours = open_predictor(folder / "dense" / "onnx")
+    assert isinstance(ours, OnnxPredictor)
+    return OnnxPredictor(path, ours.graph, threads)
+
+
+def decoding_line() -> str:
+    """Decoding and suppression of one image at the thresholds of validation, where many cells are candidates."""
+    model = build_detector("yolov5s", tuple(str(i) for i in range(20)), imgsz=IMGSZ).eval()
+    rng = np.random.default_rng(0)
+    heads = [rng.normal(-2, 1, (1, 3, IMGSZ // s, IMGSZ // s, 25)).astype(np.float32) for s in model.spec.strides]
+    for head in heads:
+        head[..., 4] -= 6  # a trained model finds little in most cells
+    times = []
+    for _ in range(60):
+        start = time.perf_counter()
+        detect(heads, model.spec.anchors, model.spec.strides, NmsOptions(conf_thres=0.001))
+        times.append((time.perf_counter() - start) * 1000)
+    low, middle, high = np.percentile(times[10:], [10, 50, 90])
+    above = sum(int((head[..., 4] > np.log(0.001 / 0.999)).sum()) for head in heads)
+    return f"\ndecode and NMS at conf 0.001, {above} cells above it: {middle:.2f} ms an image ({low:.2f}-{high:.2f})\n"
+
+
+def accuracy_table(folder: Path, project: Path, percent: int, threads: int) -> str:
+    lines = ["| model | runtime | mAP50 | mAP50-95 | off PyTorch |", "|:--|:--|--:|--:|--:|"]
+    for name in ("baseline", f"finetune/{percent}"):
+        model = load_model(project / "models" / name / "model.safetensors")
+        cache, size = folder / "cache", model.spec.imgsz
+        test, train = (load_eval_set(load_split(project / "data/voc", s), size, cache) for s in ("test", "train"))
+        chosen = np.random.default_rng(0).permutation(len(train))[:128]
+        predictors = [TorchPredictor(model), *predictors_of(model, folder / name, train.images[chosen], threads)]
+        lines += accuracy_lines(name, predictors, test)
+    return "\n".join(lines)
+
+
+def accuracy_lines(name: str, predictors: list[Predictor], test: EvalSet) -> list[str]:
+    found = [(predictor.backend, evaluate(predictor, test).metrics) for predictor in predictors]
+    truth = found[0][1]["map50"]
+    return [
+        f"| {name} | {backend} | {m['map50']:.4f} | {m['map50_95']:.4f} | {m['map50'] - truth:+.4f} |"
+        for backend, m in found
+    ]
+
+
+def evaluation_line(folder: Path, pack: Path, threads: int) -> str:
+    """From JPEG files to metrics: decoding, letterbox, inference, suppression, COCO and VOC mAP."""
+    root = folder / "bccd"
+    prepare(DataParams(source="voc", path=str(pack), train_set="trainval", val_set="test", test_set="test"), root)
+    split = load_split(root, "test")
+    export_model(build_detector("yolov5n", split.classes, 320).eval(), folder / "bccd-onnx")
+    predictor = open_predictor(folder / "bccd-onnx", threads=threads)
+    start = time.perf_counter()
+    images = load_eval_set(load_split(root, "test"), 320, folder / "bccd-cache")
+    evaluate(predictor, images)
+    return (
+        f"\nevaluation of bccd test, {len(images)} images at 320 px, ONNX Runtime: {time.perf_counter() - start:.2f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
