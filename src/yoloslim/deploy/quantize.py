@@ -3,6 +3,7 @@
 The head's convolutions stay fp32: their outputs are logits of very different range, and they cost next to nothing.
 """
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,6 +127,7 @@ def _write_openvino(graph: onnx.ModelProto, images: Images, folder: Path) -> lis
         import nncf
     except ImportError as error:
         raise DeployError(f"NNCF is not installed ({error}); pip install 'yoloslim[runtimes]'") from error
+    nncf.set_log_level(logging.ERROR)  # it tells of every node that it leaves alone
     quantized = nncf.quantize(
         to_ir(graph),
         nncf.Dataset(list(_feeds(graph, images))),
