@@ -244,7 +244,7 @@ def quantize(
     count: Annotated[int, typer.Option(help="pictures to use at most")] = 128,
     out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the export")] = None,
 ) -> None:
-    """Write the int8 twin of an export."""
+    """Write the int8 version of an export."""
     target = out or export_dir.with_name(f"{export_dir.name}-int8-{runtime}")
     manifest = quantize_export(export_dir, calibration_images(images, export_dir, count), target, runtime)
     typer.echo(f"{target}: {', '.join(manifest.files)}; largest difference of a logit {manifest.max_abs_diff:.2g}")

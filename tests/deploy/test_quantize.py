@@ -25,14 +25,14 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "runtime", [pytest.param(r, marks=pytest.mark.slow if r == "openvino" else ()) for r in INT8_RUNTIMES]
 )
-def test_an_int8_twin_is_near_its_model_and_smaller(runtime: Int8Runtime, export: Path, tmp_path: Path) -> None:
+def test_an_int8_version_is_near_its_model_and_smaller(runtime: Int8Runtime, export: Path, tmp_path: Path) -> None:
     manifest = quantize(export, IMAGES, tmp_path, runtime)
     assert manifest == load_manifest(tmp_path)
     assert manifest.precision == "int8"
-    twin, original = open_predictor(tmp_path, threads=1), open_predictor(export, threads=1)
-    assert twin.backend == f"{runtime}-cpu-int8"
-    assert twin.classes == original.classes
-    after, before = twin.predict(IMAGES[:4]), original.predict(IMAGES[:4])
+    version, original = open_predictor(tmp_path, threads=1), open_predictor(export, threads=1)
+    assert version.backend == f"{runtime}-cpu-int8"
+    assert version.classes == original.classes
+    after, before = version.predict(IMAGES[:4]), original.predict(IMAGES[:4])
     errors = [np.abs(a - b) for a, b in zip(after, before, strict=True)]
     assert manifest.max_abs_diff == pytest.approx(max(e.max() for e in errors), abs=1e-4)
     for error, head in zip(errors, before, strict=True):

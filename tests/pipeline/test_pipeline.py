@@ -108,7 +108,7 @@ def test_every_stage_runs(first_run: tuple[Project, set[str]]) -> None:
     assert first_run[1] == BASELINE_STAGES | stages_of(40) | {"quantize@40"}
 
 
-def test_int8_twins_stand_beside_their_model(project: Project) -> None:
+def test_int8_versions_stand_beside_their_model(project: Project) -> None:
     metrics = project.json("metrics/quantize/40.json")
     assert {name: values["backend"] for name, values in metrics.items()} == {
         "onnxruntime": "onnxruntime-cpu-int8",

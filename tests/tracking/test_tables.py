@@ -104,7 +104,7 @@ def test_predicted_changes_are_metrics_of_the_run(root: Path) -> None:
     assert "twin_map50_reference" in metrics
 
 
-def test_int8_twins_follow_their_model_and_are_never_recommended() -> None:
+def test_int8_versions_follow_their_model_and_are_never_recommended() -> None:
     rows = [model(0, 0.8, 2.0), model(50, 0.79, 0.8)]
     twin = {"map50": 0.785, "latency_ms": 2.5, "speedup": 4.2, "size_mb": 0.9, "backend": "onnxruntime-cpu-int8"}
     rows[1] = replace(rows[1], quantized={"onnxruntime": twin})

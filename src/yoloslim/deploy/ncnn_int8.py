@@ -47,7 +47,7 @@ class _Weights:
 
 
 def quantize_ncnn(source: Path, folder: Path, feeds: Iterator[Floats], keep_fp32: int) -> list[str]:
-    """Write the int8 twin of an fp32 ncnn model.
+    """Write the int8 version of an fp32 ncnn model.
 
     Args:
         source: folder of the fp32 files.

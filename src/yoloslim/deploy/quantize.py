@@ -35,7 +35,7 @@ _OPSET = 13
 
 
 def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: Int8Runtime) -> Manifest:
-    """Write the int8 twin of an export, for one runtime.
+    """Write the int8 version of an export, for one runtime.
 
     Args:
         export_dir: what `export_model` wrote as ONNX with raw heads, one image a call.

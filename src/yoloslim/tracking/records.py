@@ -105,16 +105,16 @@ class Row:
         found["speedup"] = self.deployed.get("speedup")
         found |= {f"{key}_pytorch": self.trained.get(key) for key in SPEED}
         found |= {f"{key}_deployed": self.deployed.get(key) for key in (*QUALITY, "size_mb")}
-        for runtime, twin in self.quantized.items():
-            found |= {f"{key}_int8_{runtime}": twin.get(key) for key in (*QUALITY, *SPEED, "size_mb", "speedup")}
+        for runtime, values in self.quantized.items():
+            found |= {f"{key}_int8_{runtime}": values.get(key) for key in (*QUALITY, *SPEED, "size_mb", "speedup")}
         found |= {key: self.pruned.get(key) for key in PRUNING} | _cut_metrics(self.report)
         for effect, change in (self.deployed.get("twin") or {}).items():  # what the board will do, predicted
             found[f"twin_map50_{effect}"] = change.get("map50")
         found |= {"map50_pruned": self.pruned.get("map50"), "onnx_max_diff": self.exported.get("onnx_max_diff")}
         return {key: float(value) for key, value in found.items() if _is_number(value)}
 
-    def twins(self) -> "list[Row]":
-        """This row, and one beside it for every int8 twin, as comparisons show them."""
+    def with_int8(self) -> "list[Row]":
+        """This row, and one beside it for every int8 version, as comparisons show them."""
         names = [f"{self.name} int8 {runtime}" for runtime in self.quantized]
         return [self, *(replace(self, name=n, deployed=m) for n, m in zip(names, self.quantized.values(), strict=True))]
 

@@ -33,7 +33,7 @@ Column = tuple[str, Callable[[Row], str]]
 def comparison_grid(rows: Sequence[Row]) -> Grid:
     """One line a model: what it finds, weighs and does a second, on the deployment runtime where it has been there."""
     return _grid(
-        _with_twins(rows), [("model", lambda row: row.title), *_measures(Row.best), ("measured with", _backend)]
+        _with_int8(rows), [("model", lambda row: row.title), *_measures(Row.best), ("measured with", _backend)]
     )
 
 
@@ -98,7 +98,7 @@ def comparison_table(rows: Sequence[Row], *, full: bool = False) -> Table:
     for index in shown:
         table.add_column(grid.header[index], justify="left" if index in grid.words else "right", no_wrap=True)
     best = recommended(rows)
-    for row, line in zip(_with_twins(rows), grid.rows, strict=True):
+    for row, line in zip(_with_int8(rows), grid.rows, strict=True):
         table.add_row(*(line[index] for index in shown), style="bold green" if row is best else None)
     return table
 
@@ -172,9 +172,9 @@ def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:
     ]
 
 
-def _with_twins(rows: Sequence[Row]) -> list[Row]:
-    """Every model, followed by its int8 twins."""
-    return [twin for row in rows for twin in row.twins()]
+def _with_int8(rows: Sequence[Row]) -> list[Row]:
+    """Every model, followed by its int8 versions."""
+    return [each for row in rows for each in row.with_int8()]
 
 
 def _backend(row: Row) -> str:
