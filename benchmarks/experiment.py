@@ -28,6 +28,7 @@ from pipeline.training import Training, train
 
 from benchmarks.latency import interleaved
 from yoloslim.config import Params, parse_params
+from yoloslim.errors import Interrupted
 from yoloslim.files import read_json, write_json
 from yoloslim.models.detector import Detector, count_params
 from yoloslim.models.spec import ModelSpec
@@ -55,14 +56,14 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.pack = arguments.pack.resolve()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.setitimer(signal.ITIMER_REAL, arguments.minutes * 60)
     arguments.work.mkdir(parents=True, exist_ok=True)
     try:
         with contextlib.chdir(arguments.work):
             run(arguments)
             print(table(params_of(arguments, "coupled")))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         print("stopped; the same command goes on")
 
 

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import torch
 
-from pipeline.common import BASELINE, split_of, stage
+from pipeline.common import BASELINE, split_of, stage, train_set
 from pipeline.training import Training, train
 from yoloslim.config import Params
 from yoloslim.data.anchors import Anchors, fit_anchors
-from yoloslim.data.trainset import load_train_set
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.foreign.adapt import with_classes, with_imgsz
 from yoloslim.models.foreign.load import import_model
@@ -19,10 +18,11 @@ from yoloslim.models.zoo import build_spec
 def start_model(params: Params, weights: Path | None) -> Detector:
     """A fresh model with anchors that suit the data, or one that begins with the weights of a file."""
     classes = split_of("train").classes
-    images = load_train_set(split_of("train"), params.imgsz, Path(params.train.cache_dir) / "images")
+    images = train_set(params)
+    sizes = images.box_sizes() * (params.imgsz / images.imgsz)
 
     def fit(anchors: Anchors) -> Anchors:
-        return fit_anchors(images.box_sizes(), anchors, params.imgsz, params.train.anchor_t, params.seed)
+        return fit_anchors(sizes, anchors, params.imgsz, params.train.anchor_t, params.seed)
 
     if weights:
         torch.manual_seed(params.seed)

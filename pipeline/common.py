@@ -1,19 +1,24 @@
 """What every stage script shares: reading params, measuring a model, writing its files."""
 
 import logging
+import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloslim.config import Params, load_params
 from yoloslim.data.evalset import EvalSet, load_eval_set
+from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.data.voc import VocSplit, load_split
-from yoloslim.errors import YoloslimError
+from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.evaluation.evaluate import Evaluation, evaluate
 from yoloslim.evaluation.predictor import TorchPredictor
 from yoloslim.evaluation.speed import measure_latency
@@ -35,10 +40,32 @@ def stage(run: Callable[[Params], None]) -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         run(load_params())
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stop.exit_code)
     except YoloslimError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("stopped; a training goes on after its last whole epoch when the same command is given again")
+        print(
+            "stopped; a training goes on from its last checkpoint when the same command is given again", file=sys.stderr
+        )
+        sys.exit(128 + signal.SIGINT)
+
+
+def is_forced() -> bool:
+    """Whether `dvc repro --force` (or `dvc exp run -f`) runs this stage.
+
+    DVC tells its stages nothing about --force, so this reads the command lines of the processes above.
+    """
+    for process in psutil.Process().parents():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            if any(re.search(r"(^|[\\/])dvc(\.exe|[\\/]__main__\.py)?$", word) for word in words[:3]) and {
+                "repro",
+                "run",
+            } & set(words):
+                return any(word == "--force" or re.fullmatch(r"-[a-zA-Z]*f[a-zA-Z]*", word) for word in words)
+    return False
 
 
 def split_of(name: str) -> VocSplit:
@@ -49,6 +76,13 @@ def split_of(name: str) -> VocSplit:
 def eval_set(params: Params, split: str) -> EvalSet:
     """A split, letterboxed for evaluation."""
     return load_eval_set(split_of(split), params.imgsz, Path(params.train.cache_dir) / "images")
+
+
+def train_set(params: Params) -> TrainSet:
+    """The split `train`, in the largest size that any epoch asks for."""
+    t = params.train
+    size = max((params.imgsz, *t.resolutions))
+    return load_train_set(split_of("train"), size, Path(t.cache_dir) / "images", t.memory_gb)
 
 
 def training_images(params: Params, count: int) -> Iterator[Tensor]:
@@ -65,9 +99,18 @@ def training_sample(params: Params, count: int) -> NDArray[np.uint8]:
 
 
 def evaluate_model(params: Params, model: Detector, images: EvalSet) -> Evaluation:
-    """Evaluate in fp32 PyTorch, with the thresholds of section `evaluation`."""
+    """Evaluate in fp32 PyTorch where the model is, with the thresholds of section `evaluation`."""
     e = params.evaluation
-    return evaluate(TorchPredictor(model), images, e.conf_thres, e.iou_thres, e.max_det, e.batch)
+    device = str(next(model.parameters()).device)
+    return evaluate(
+        TorchPredictor(model, device, any_shape=e.rect),
+        images,
+        e.conf_thres,
+        e.iou_thres,
+        e.max_det,
+        e.batch,
+        rect=e.rect,
+    )
 
 
 def save_results(

@@ -19,8 +19,9 @@ def distillation(params: Params) -> tuple[tuple[Path, ...], tuple[Callback, ...]
     if f.distill == "none":
         return (), ()
     path = MODELS / f.distill / "model.safetensors"
-    gains = Gains(**{name: getattr(params.train, name) for name in Gains.__dataclass_fields__})
-    teach = Distillation(load_model(path), gains, f.distill_output, f.distill_feature, f.distill_temperature)
+    teach = Distillation(
+        load_model(path), Gains.of(params.train), f.distill_output, f.distill_feature, f.distill_temperature
+    )
     return (path,), (teach,)
 
 

@@ -28,11 +28,13 @@ from yoloslim.training.loss import DetectionLoss, Gains
 def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
     """First-order Taylor scores on plain training images."""
     images = load_train_set(split_of("train"), params.imgsz, Path(params.train.cache_dir) / "images")
-    plain = Augmentation(**dict.fromkeys(Augmentation.__dataclass_fields__, 0.0))
-    augmenter, rng = Augmenter(images, plain, torch.device("cpu")), torch.Generator().manual_seed(params.seed)
+    augmenter, rng = (
+        Augmenter(images, Augmentation.none(), torch.device("cpu")),
+        torch.Generator().manual_seed(params.seed),
+    )
     chosen = torch.randperm(len(images), generator=rng)[:count]
-    batches = (augmenter.batch(part, rng, compose=False) for part in torch.split(chosen, params.train.batch))
-    loss = DetectionLoss(model.spec, Gains(), torch.device("cpu"))
+    batches = (augmenter.batch(part, rng, compose=False) for part in torch.split(chosen, params.evaluation.batch))
+    loss = DetectionLoss(model.spec, Gains.of(params.train), torch.device("cpu"))
     return taylor_scores(model, label_channels(model), batches, lambda m, b: loss(m(b.images), b.targets)[0])
 
 

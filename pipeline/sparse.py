@@ -14,6 +14,7 @@ from yoloslim.models.store import load_model
 from yoloslim.pruning.forecast import NEAR_ZERO, forecast, travel, verdict
 from yoloslim.pruning.selection import penalised_bns
 from yoloslim.training.fit import Fit
+from yoloslim.training.memory import usual_batch
 from yoloslim.training.optim import learning_rates
 from yoloslim.training.sparsity import Collapse, SparsityPenalty, decayed
 
@@ -23,7 +24,8 @@ logger = logging.getLogger("yoloslim")
 def say_forecast(params: Params, gammas: NDArray[np.float32], momentum: float) -> None:
     """Log what the penalty can reach, before hours are spent on finding out."""
     p, t = params.sparse, params.train
-    steps = math.ceil(len(split_of("train").ids) / t.batch)
+    images = len(split_of("train").ids)
+    steps = math.ceil(images / (t.batch or usual_batch(images)))
     lrs = list(learning_rates(p, steps, t.schedule))
     rates = [decayed(p.rate, i // steps, p.epochs) for i in range(len(lrs))]
     distance = travel(lrs, rates, optimizer=p.optimizer.lower(), mode=p.mode, momentum=momentum)  # type: ignore[arg-type]

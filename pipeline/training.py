@@ -7,10 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.common import DATA, MODELS, PLOTS, eval_set, evaluate_model, save_results, split_of, training_images
+from pipeline.common import (
+    DATA,
+    MODELS,
+    PLOTS,
+    eval_set,
+    evaluate_model,
+    is_forced,
+    save_results,
+    train_set,
+    training_images,
+)
 from pipeline.track import follow
 from yoloslim.config import Params, PhaseParams
-from yoloslim.data.trainset import load_train_set
 from yoloslim.files import atomic_path, sha256_file, write_json
 from yoloslim.models.detector import Detector
 from yoloslim.pruning.recalibrate import recalibrate
@@ -47,6 +56,8 @@ def train(
 ) -> None:
     """Train, resuming an interrupted run of the very same inputs; write models, metrics and plots.
 
+    The checkpoint is removed once these are written, and before starting under `dvc repro --force`.
+
     Args:
         params: all sections.
         training: which one.
@@ -57,28 +68,34 @@ def train(
 
     def settle(model: Detector) -> Detector:
         settled = copy.deepcopy(model)
-        recalibrate(settled, training_images(params, training.recalibrate_images))
+        device = next(settled.parameters()).device
+        recalibrate(settled, (x.to(device) for x in training_images(params, training.recalibrate_images)))
         return settled
 
     def validate(ema: Detector) -> dict[str, float]:
         metrics = evaluate_model(params, settle(ema), val).metrics
         return {k: metrics[k] for k in ("map50", "map50_95", "precision", "recall")}
 
-    cache, preview, key = Path(params.train.cache_dir), Preview(), checkpoint_key(params, training)
+    preview, key = Preview(), checkpoint_key(params, training)
     live = follow(params, training.name, key)
+    checkpoint = Path(params.train.cache_dir) / "checkpoints" / f"{key}.pt"
+    if is_forced():
+        checkpoint.unlink(missing_ok=True)
     task = Task(
         model,
-        load_train_set(split_of("train"), params.imgsz, cache / "images"),
+        train_set(params),
         validate,
         params.train,
         training.phase,
         params.seed,
         (*training.callbacks, preview, live),
         "last" if training.keep_last else "best",
-        cache / "checkpoints" / f"{key}.pt",
+        checkpoint,
     )
     with live:
         result = fit(task)
+    if not result.is_main:
+        return
     history = {"kept_epoch": result.kept_epoch, "training": key, "epochs": result.history}
     write_json(MODELS / training.name / "history.json", history)
     write_csv(PLOTS / training.name / "epochs.csv", result.history)
@@ -86,8 +103,7 @@ def train(
     extra = more(result) if more else None
     model = settle(result.model)
     save_results(params, model, training.name, evaluate_model(params, model, eval_set(params, "test")), extra)
-    if task.checkpoint:
-        task.checkpoint.unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
 
 
 def checkpoint_key(params: Params, training: Training) -> str:

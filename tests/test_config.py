@@ -79,7 +79,7 @@ def test_key_that_resembles_nothing_lists_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("raw", "where", "limits"),
     [
-        ({"train": {"batch": 0}}, "train.batch = 0", "(range: >= 1 and <= 4096)"),
+        ({"train": {"batch": -1}}, "train.batch = -1", "(range: >= 0 and <= 4096)"),
         ({"train": {"mosaic": 1.5}}, "train.mosaic = 1.5", "(range: >= 0 and <= 1)"),
         ({"sparse": {"momentum": 1.0}}, "sparse.momentum = 1.0", "(range: >= 0 and < 1)"),
         ({"baseline": {"lr0": 0}}, "baseline.lr0 = 0", "(range: > 0 and <= 10)"),

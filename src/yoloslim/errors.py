@@ -33,6 +33,16 @@ class TrainError(YoloslimError):
     """Training that cannot go on: non-finite loss, collapse, no memory."""
 
 
+class Interrupted(YoloslimError):
+    """A training that stopped because it was asked to."""
+
+    def __init__(self, signal: int, place: str, resumable: bool = True) -> None:
+        """Say where it stopped; `exit_code` is what a shell expects of a process that this signal has ended."""
+        self.exit_code = 128 + signal
+        advice = "give the same command again to go on from there" if resumable else "no checkpoint was asked for"
+        super().__init__(f"stopped {place}; {advice}")
+
+
 class DeployError(YoloslimError):
     """Export, compilation or a device that failed."""
 

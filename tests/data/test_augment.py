@@ -1,8 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tests.data.splits import write_split
@@ -10,10 +12,12 @@ from tests.tiny import tiny_train_set
 from yoloslim.boxes import FILL
 from yoloslim.data.augment import Augmentation, Augmenter, Batch
 from yoloslim.data.evalset import load_eval_set
+from yoloslim.data.sampling import gather
 from yoloslim.data.trainset import TrainSet, load_train_set
 
 CPU = torch.device("cpu")
-NONE = dict.fromkeys(Augmentation.__dataclass_fields__, 0.0)
+NONE = vars(Augmentation.none())
+USUAL = {"mosaic": 1.0, "scale": 0.5, "translate": 0.1, "hsv_h": 0.015, "hsv_s": 0.7, "hsv_v": 0.4, "flip": 0.5}
 COLOURS = torch.tensor([[r, g, b] for r in (0, 255) for g in (0, 255) for b in (0, 255)][1:], dtype=torch.uint8)
 SIZE = 96
 
@@ -67,7 +71,7 @@ def test_zero_strengths_give_the_images_and_boxes_of_evaluation(tmp_path: Path, 
     split = write_split(tmp_path / "voc")
     batch = augment(load_train_set(split, 64, tmp_path / "cache"), compose=compose)
     truth = load_eval_set(split, 64, tmp_path / "cache")
-    expected = torch.from_numpy(truth.images).permute(0, 3, 1, 2) / 255
+    expected = torch.from_numpy(truth.images[:]).permute(0, 3, 1, 2) / 255
     torch.testing.assert_close(batch.images, expected, rtol=0, atol=1e-4)
     boxes = [g.to_canvas(a.boxes[:1]) for g, a in zip(truth.letterboxes, truth.annotations, strict=True)]
     assert batch.targets[:, :2].tolist() == [[0, 0], [1, 1], [2, 0]]
@@ -85,24 +89,57 @@ def test_last_epochs_leave_out_mosaic_and_mixup() -> None:
 
 def test_batch_is_a_pure_function_of_the_generator() -> None:
     images = tiny_train_set(5)
-    everything = vars(Augmentation(mixup=0.5, degrees=10, shear=5))
+    everything = {**USUAL, "mixup": 0.5, "degrees": 10.0, "shear": 5.0}
     first, again, other = (augment(images, seed, **everything) for seed in (1, 1, 2))
     assert torch.equal(first.images, again.images)
     assert torch.equal(first.targets, again.targets)
     assert not torch.equal(first.images, other.images)
 
 
-def test_canvas_of_a_larger_batch_leaves_no_trace() -> None:
-    images = tiny_train_set(4)
-    augmenter = Augmenter(images, Augmentation(), CPU)
-    augmenter.batch(torch.arange(4), torch.Generator().manual_seed(7))
-    used = augmenter.batch(torch.arange(2), torch.Generator().manual_seed(1))
-    fresh = Augmenter(images, Augmentation(), CPU).batch(torch.arange(2), torch.Generator().manual_seed(1))
-    assert torch.equal(used.images, fresh.images)
+@pytest.mark.parametrize("shape", [(SIZE, SIZE), (SIZE, 71), (60, SIZE)])
+@pytest.mark.parametrize("strengths", [{}, {"degrees": 20.0, "shear": 8.0, "mosaic": 0.5}, {"mosaic": 0.0}])
+@pytest.mark.parametrize("size", [SIZE, 64, 160])
+def test_device_samples_the_pixels_that_the_cpu_samples(
+    shape: tuple[int, int], strengths: dict[str, float], size: int
+) -> None:
+    images = tiny_train_set(5, SIZE)
+    smooth = F.avg_pool2d(images.images.permute(0, 3, 1, 2).float(), 5, 1, 2).permute(0, 2, 3, 1).byte().contiguous()
+    images = replace(images, images=smooth, sizes=torch.tensor([shape] * 5))
+    augmenter = Augmenter(images, Augmentation(**(NONE | USUAL | strengths)), CPU)
+    plan = augmenter.plan(torch.arange(5), torch.Generator().manual_seed(1), size=size)
+    assert plan.pixels is not None
+    difference = (plan.pixels.float() - gather(images, plan.layout)).abs()
+    assert difference.mean() < 0.35  # the CPU rounds to whole grey levels
+    assert difference.quantile(0.999) < 4  # and its coordinates to 1/32 px, which shows at sharp edges
+
+
+def test_rows_of_a_shared_batch_are_those_of_the_whole() -> None:
+    augmenter = Augmenter(tiny_train_set(5), Augmentation(**(NONE | USUAL)), CPU)
+    whole = augmenter.batch(torch.arange(5), torch.Generator().manual_seed(3))
+    for rank in (0, 1):
+        rows = slice(rank, None, 2)
+        part = augmenter.finish(augmenter.plan(torch.arange(5), torch.Generator().manual_seed(3), rows=rows))
+        assert torch.equal(part.images, whole.images[rows])
+        for mine, number in enumerate(range(5)[rows]):
+            expected = whole.targets[whole.targets[:, 0] == number, 1:]
+            assert torch.equal(part.targets[part.targets[:, 0] == mine, 1:], expected)
+
+
+@pytest.mark.parametrize("size", [64, 160])
+def test_other_output_sizes_show_the_same_picture(size: int) -> None:
+    images = painted()
+    augmenter = Augmenter(images, Augmentation(**(NONE | {"flip": 0.5, "translate": 0.1})), CPU)
+    plain, other = (
+        augmenter.batch(torch.arange(len(images)), torch.Generator().manual_seed(2), size=s) for s in (SIZE, size)
+    )
+    assert other.images.shape == (len(images), 3, size, size)
+    torch.testing.assert_close(other.targets, plain.targets, rtol=0, atol=1e-5)
+    scaled = F.interpolate(plain.images, (size, size), mode="bilinear")
+    assert (scaled - other.images).abs().mean() < 0.03
 
 
 def test_images_are_channels_last_and_in_range() -> None:
-    batch = augment(tiny_train_set(4), **vars(Augmentation(hsv_v=1.0)))
+    batch = augment(tiny_train_set(4), **(USUAL | {"hsv_v": 1.0}))
     assert batch.images.shape == (4, 3, 64, 64)
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert 0 <= batch.images.min() <= batch.images.max() <= 1
@@ -193,7 +230,7 @@ def test_boxes_of_which_too_little_is_left_are_dropped() -> None:
 
 
 def test_boxes_never_leave_the_image() -> None:
-    batch = augment(painted(), 5, **vars(Augmentation(translate=0.5)))
+    batch = augment(painted(), 5, **(USUAL | {"translate": 0.5}))
     boxes = corners(batch.targets)
     assert boxes.min() >= -1e-3
     assert boxes.max() <= SIZE + 1e-3
@@ -244,7 +281,7 @@ def test_brightness_scales_image_and_fill_alike() -> None:
 def test_images_without_boxes_give_no_targets() -> None:
     images = tiny_train_set(3)
     bare = TrainSet(images.images, images.sizes, images.boxes, torch.full_like(images.labels, -1))
-    assert augment(bare, **vars(Augmentation(mixup=1.0))).targets.shape == (0, 6)
+    assert augment(bare, **(USUAL | {"mixup": 1.0})).targets.shape == (0, 6)
 
 
 def test_data_set_of_one_image_makes_a_mosaic_of_itself() -> None:

@@ -1,12 +1,18 @@
 import dataclasses
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from tests.data.splits import write_split
-from yoloslim.data.trainset import load_train_set
+from yoloslim.data.trainset import free_memory, load_train_set
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_boxes_are_in_canvas_pixels_and_difficult_ones_left_out(tmp_path: Path) -> None:
@@ -50,3 +56,54 @@ def test_split_without_images_or_boxes_opens(tmp_path: Path) -> None:
     assert found.box_sizes().shape == (0, 2)
     bare = dataclasses.replace(split, ids=split.ids[3:], annotations=split.annotations[3:])
     assert load_train_set(bare, 64, tmp_path / "cache").labels.tolist() == [[-1]]
+
+
+@pytest.mark.slow
+def test_set_larger_than_the_memory_trains(tmp_path: Path) -> None:
+    """1.9 GB of images in a process that may take 1 GB more: they stay in their file and are read piece by piece."""
+    code = """
+import os, resource
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from tests.training.test_fit import fit, task
+from yoloslim.data.trainset import TrainSet, _advise
+
+fit(task(1))  # what torch needs for itself
+count, side = 600, 1024
+open_memmap("images.npy", mode="w+", dtype=np.uint8, shape=(count, side, side, 3))  # sparse on the disk
+used = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (used + 1_000_000_000,) * 2)
+stored = np.load("images.npy", mmap_mode="r")
+_advise(stored, fits=False)
+try:
+    np.ones(stored.shape, np.uint8)
+    raise SystemExit("the limit does not hold")
+except MemoryError:
+    pass
+boxes = torch.tensor([[100.0, 100, 500, 400]]).expand(count, 1, 4)
+sizes, labels = torch.full((count, 2), side), torch.zeros(count, 1, dtype=torch.int64)
+images = TrainSet(torch.from_numpy(stored), sizes, boxes, labels)
+print(fit(task(1, train_set=images, train={"batch": 20})).history[0]["loss"])
+"""
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.splitlines()[-1]) > 0
+
+
+@pytest.mark.parametrize(("memory_gb", "fits"), [(1e-9, False), (1.0, True)])
+def test_images_that_fit_the_budget_are_read_ahead(
+    tmp_path: Path, memory_gb: float, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr("yoloslim.data.trainset._advise", lambda stored, fits: seen.append(fits))
+    found = load_train_set(write_split(tmp_path / "voc"), 64, tmp_path / "cache", memory_gb)
+    assert seen == [fits]
+    assert found.images.shape == (4, 64, 64, 3)
+
+
+def test_free_memory_is_known() -> None:
+    assert 0 < free_memory() < 1e15

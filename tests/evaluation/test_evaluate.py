@@ -5,7 +5,7 @@ import pytest
 
 from tests.evaluation.oracles import random_boxes
 from yoloslim.boxes import fit
-from yoloslim.data.evalset import EvalSet
+from yoloslim.data.evalset import EvalSet, Letterboxed
 from yoloslim.data.voc import Annotation, annotation_from
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation.evaluate import evaluate
@@ -133,3 +133,47 @@ def test_disagreement_between_model_and_data_is_an_error() -> None:
     other.imgsz = 96
     with pytest.raises(ConfigError, match=r"64 px.*96 px"):
         evaluate(other, eval_set)
+
+
+class Finder(Oracle):
+    """Finds the one bright box of each image by its pixels, on a canvas of any shape."""
+
+    takes_any_shape = True
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def predict(self, images: np.ndarray) -> list[np.ndarray]:
+        self.shapes.append(images.shape[1:3])
+        rows, columns = images.shape[1:3]
+        heads = [np.full((len(images), 1, rows // s, columns // s, 7), -20, np.float32) for s in STRIDES]
+        for place, picture in enumerate(images):
+            y, x = np.nonzero(picture[..., 0] == 255)
+            self._write(heads[0][place, 0], np.array([x.min(), y.min(), x.max() + 1, y.max() + 1], float), 0)
+        return heads
+
+
+def test_rectangles_give_the_metrics_of_squares_from_smaller_canvases() -> None:
+    sizes = [(64, 20), (30, 64), (64, 64), (64, 33), (64, 30)]
+    stored = np.full((len(sizes), IMGSZ, IMGSZ, 3), 114, np.uint8)
+    truth = []
+    for image, (width, height) in zip(stored, sizes, strict=True):
+        image[2:14, 3:19] = 255
+        truth.append(annotation_from(width, height, [[3, 2, 19, 14]], [0], [False], [False]))
+    boxes = tuple(fit(width, height, IMGSZ) for width, height in sizes)
+    eval_set = EvalSet(("a", "b"), tuple("vwxyz"), Letterboxed(stored, boxes), boxes, tuple(truth))
+    squares, rectangles = Finder(), Finder()
+    plain = evaluate(squares, eval_set, batch=2)
+    least = evaluate(rectangles, eval_set, batch=2, rect=True)
+    assert plain.metrics["map50_95"] == pytest.approx(1)
+    assert least.metrics == plain.metrics
+    for mine, theirs in zip(least.detections, plain.detections, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-3)
+    assert set(squares.shapes) == {(64, 64)}
+    assert rectangles.shapes == [(32, 64), (64, 64), (64, 32)]
+
+
+def test_rectangles_are_refused_by_runtimes_that_take_squares_only() -> None:
+    eval_set = make_set([1])
+    with pytest.raises(ConfigError, match=r"oracle takes square images only: set evaluation\.rect=false"):
+        evaluate(Oracle(eval_set), eval_set, rect=True)

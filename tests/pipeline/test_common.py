@@ -2,11 +2,11 @@ import logging
 from pathlib import Path
 
 import pytest
-from pipeline.common import stage
+from pipeline.common import is_forced, stage
 from pipeline.training import Training, checkpoint_key, write_csv
 
 from yoloslim.config import Params
-from yoloslim.errors import DataError
+from yoloslim.errors import DataError, Interrupted
 
 
 @pytest.fixture
@@ -68,13 +68,56 @@ def test_errors_made_for_people_end_a_stage_without_a_traceback(project: Path) -
     assert seen == [3]
 
 
-def test_interrupt_says_how_to_go_on(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "goes on from its last checkpoint when the same command"),
+        (Interrupted(15, "after epoch 1 of 3"), 143, "stopped after epoch 1 of 3; give the same command again"),
+    ],
+)
+def test_interrupt_says_how_to_go_on(
+    project: Path, error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupt(params: Params) -> None:
-        raise KeyboardInterrupt
+        raise error
 
     (project / "params.yaml").write_text("seed: 0\n")
-    with pytest.raises(SystemExit, match="goes on after its last whole epoch"):
+    with pytest.raises(SystemExit) as ended:
         stage(interrupt)
+    assert ended.value.code == code
+    assert message in capsys.readouterr().err
+
+
+class Ancestor:
+    """Stands for a process above: a fake."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = list(words)
+
+    def cmdline(self) -> list[str]:
+        return self.words
+
+
+@pytest.mark.parametrize(
+    ("words", "forced"),
+    [
+        (["python", "/venv/bin/dvc", "repro", "--force"], True),
+        (["/venv/bin/dvc", "repro", "-f", "sparse"], True),
+        (["dvc", "repro", "-sf", "sparse"], True),
+        (["python", "/lib/dvc/__main__.py", "repro", "--force"], True),
+        (["dvc", "repro"], False),
+        (["dvc", "exp", "run", "-f"], True),
+        (["dvc", "repro", "finetune@50"], False),
+        (["dvc", "exp", "run", "-S", "prune.scope=free"], False),
+        (["bash", "-f", "repro"], False),
+    ],
+)
+def test_force_is_read_off_the_dvc_process_above(
+    words: list[str], forced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = [Ancestor("sh", "-c", "python -m pipeline.sparse"), Ancestor(*words), Ancestor("bash")]
+    monkeypatch.setattr("psutil.Process.parents", lambda self: above)
+    assert is_forced() is forced
 
 
 def test_mistakes_of_the_program_keep_their_traceback(project: Path) -> None:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from tests.tiny import tiny_detector, tiny_train_set
 from yoloslim.config import BaselineParams, TrainParams
-from yoloslim.errors import TrainError
+from yoloslim.errors import Interrupted, TrainError
 from yoloslim.models.detector import Detector
-from yoloslim.training.fit import Callback, Fit, State, Task, Validate, choose_device, choose_precision, fit
+from yoloslim.training.callback import Callback, State
+from yoloslim.training.fit import Fit, Task, Validate, fit
 from yoloslim.training.sparsity import SparsityPenalty
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +163,81 @@ def test_training_interrupted_many_times_still_ends_in_the_same_weights(tmp_path
     assert_same_weights(resumed.model, whole.model)
 
 
+class Signal(Callback):
+    """Sends a signal to this process in the middle of an epoch, as `kill` or Ctrl-C would."""
+
+    def __init__(self, number: int, step: int) -> None:
+        self.number, self.step = number, step
+
+    def after_step(self, state: State) -> None:
+        if state.step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "step", "place"),
+    [
+        (signal.SIGTERM, 143, 4, "after epoch 1 of 4 and step 2 of 3"),
+        (signal.SIGINT, 130, 5, "after epoch 2 of 4;"),
+    ],
+)
+def test_asked_to_stop_it_finishes_the_step_and_resumes_to_the_same_weights(
+    tmp_path: Path, number: int, code: int, step: int, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = task(train={"mixup": 0.5}, checkpoint=tmp_path / "x.pt")
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=f"stopped {place}.* give the same command again") as stopped:
+        fit(replace(settings, callbacks=(Signal(number, step),)))
+    assert stopped.value.exit_code == code
+    assert signal.getsignal(number) is before
+    with caplog.at_level(logging.INFO):
+        resumed = fit(replace(settings, callbacks=(Callback(),)))
+    assert f"resuming {place.removesuffix(';')}" in caplog.text
+    whole = fit(replace(settings, checkpoint=None))
+    assert_same_weights(resumed.model, whole.model)
+    assert without_clock(resumed) == without_clock(whole)
+
+
+def test_second_ctrl_c_does_not_wait() -> None:
+    class Impatient(Callback):
+        def after_step(self, state: State) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            pytest.fail("the second one ends the step at once")
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(task(callbacks=(Impatient(),)))
+
+
+def test_long_epochs_are_saved_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yoloslim.training.fit.SAVE_EVERY_S", 0)
+    settings = task(checkpoint=tmp_path / "x.pt")
+    with pytest.raises(KeyboardInterrupt):
+        fit(replace(settings, callbacks=(Fuse(2),)))  # within the first epoch
+    saved = torch.load(tmp_path / "x.pt", weights_only=True)
+    assert (saved["epoch"], saved["step"]) == (0, 1)
+    resumed = fit(replace(settings, callbacks=(Callback(),)))
+    assert_same_weights(resumed.model, fit(task()).model)
+
+
+def test_fp16_resumes_with_its_scaler(tmp_path: Path) -> None:
+    settings = task(3, train={"precision": "fp16"}, checkpoint=tmp_path / "x.pt")
+    with pytest.raises(KeyboardInterrupt):
+        fit(replace(settings, callbacks=(Fuse(5),)))
+    saved = torch.load(tmp_path / "x.pt", weights_only=True)
+    assert saved["scaler"]["scale"] > 0
+    resumed = fit(replace(settings, callbacks=(Callback(),)))
+    whole = fit(replace(settings, checkpoint=None))
+    assert_same_weights(resumed.model, whole.model)
+    exact = fit(task(3))
+    assert whole.history[-1]["loss"] == pytest.approx(exact.history[-1]["loss"], rel=0.05)
+
+
+def test_changing_sizes_train(tmp_path: Path) -> None:
+    result = fit(task(4, train={"multi_scale": 0.5, "resolutions": (64, 128), "image_weights": True}))
+    assert all(math.isfinite(row["loss"]) for row in result.history)
+
+
 @pytest.mark.slow
 def test_run_killed_by_the_system_resumes_to_the_same_weights(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
@@ -277,16 +353,3 @@ def test_images_without_boxes_train() -> None:
     result = fit(task(2, train_set=replace(empty, labels=torch.full_like(empty.labels, -1))))
     assert result.history[-1]["box_loss"] == 0
     assert result.history[-1]["obj_loss"] > 0
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
-def test_missing_cuda_is_said() -> None:
-    with pytest.raises(TrainError, match="PyTorch finds no CUDA device; set it to auto or cpu"):
-        choose_device("cuda")
-    assert choose_device("auto").type == "cpu"
-
-
-@pytest.mark.parametrize(("name", "expected"), [("fp32", "32-true"), ("bf16", "bf16-mixed"), ("fp16", "16-mixed")])
-def test_precision_can_be_asked_for(name: str, expected: str) -> None:
-    assert choose_precision(name, torch.device("cpu")) == expected
-    assert choose_precision("auto", torch.device("cpu")) in {"bf16-mixed", "32-true"}

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from yoloslim.training.loss import DetectionLoss, Gains, assign, complete_iou
 
 CPU = torch.device("cpu")
 STRIDES = (8, 16, 32)
+GAINS = Gains(box_gain=0.05, obj_gain=1.0, cls_gain=0.5, anchor_t=4.0, label_smoothing=0.0)
 Match = tuple[int, int, int, int, tuple[float, float, float, float], int]
 """Image, anchor, row, column, box (centre from the cell's corner, sides; in cells), label."""
 
@@ -145,7 +147,7 @@ DECODINGS = {
 def test_loss_and_gradients_equal_the_reference(name: str, nc: int, kind: str) -> None:
     targets = TARGETS[name].clone()
     targets[:, 1].clamp_(max=nc - 1)
-    gains = Gains(label_smoothing=0.1 if name == "random" else 0.0)
+    gains = replace(GAINS, label_smoothing=0.1 if name == "random" else 0.0)
     spec = tiny_spec(tuple("abc"[:nc])).model_copy(update={"decoding": DECODINGS[kind]})
     heads = random_heads(2, nc, seed=len(name))
     doubles = [h.detach().double().requires_grad_() for h in heads]
@@ -198,12 +200,12 @@ def test_only_cells_that_can_reach_a_centre_answer_for_it() -> None:
 
 def test_of_two_boxes_on_one_prediction_the_better_fit_sets_the_goal_whatever_the_order() -> None:
     targets = TARGETS["many on one cell"]
-    heads, loss = random_heads(1, 3, seed=0), DetectionLoss(tiny_spec(tuple("abc")), Gains(), CPU)
+    heads, loss = random_heads(1, 3, seed=0), DetectionLoss(tiny_spec(tuple("abc")), GAINS, CPU)
     torch.testing.assert_close(loss(heads, targets)[1], loss(heads, targets.flip(0))[1], rtol=1e-5, atol=0)
 
 
 def test_loss_in_bf16_is_computed_in_float32() -> None:
-    loss = DetectionLoss(tiny_spec(), Gains(), CPU)
+    loss = DetectionLoss(tiny_spec(), GAINS, CPU)
     rounded = [h.detach().bfloat16() for h in random_heads(2, 2, seed=0)]
     targets = random_targets(8, 2, 2, seed=0)
     total, parts = loss(rounded, targets)
@@ -214,7 +216,7 @@ def test_loss_in_bf16_is_computed_in_float32() -> None:
 def test_perfect_answer_costs_no_box_loss() -> None:
     targets = torch.tensor([row(0.5 / 8 + 3 / 8, 0.5 / 8 + 4 / 8, 8 / 64, 8 / 64)])
     heads = [torch.zeros(1, 2, 64 // s, 64 // s, 7) for s in STRIDES]  # zeros are the cell's centre and the anchor
-    gains = Gains(anchor_t=1.1)  # the 8 x 8 anchor alone answers
+    gains = replace(GAINS, anchor_t=1.1)  # the 8 x 8 anchor alone answers
     _, parts = DetectionLoss(tiny_spec(), gains, CPU)(heads, targets)
     assert parts[0].item() == pytest.approx(0, abs=1e-7)
     assert parts[2].item() == pytest.approx(0.5 * 2 / 80 * math.log(2), rel=1e-5)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from yoloslim.config.base import Section
+from yoloslim.config.base import Section, Side
 from yoloslim.config.data import DataParams
 from yoloslim.config.deploy import AscendEvalParams, AscendParams, AtcParams, ExportParams, QuantizeParams
 from yoloslim.config.prune import PruneParams, UnstructuredParams
@@ -50,7 +50,7 @@ class Params(Section):
 
     seed: int = Field(0, ge=0)
     model: str = "yolov5n"
-    imgsz: int = Field(160, ge=32, le=4096, description="side of the network's input, px")
+    imgsz: Side = Field(160, description="side of the network's input, px")
     percents: tuple[Percent, ...] = (30, 50, 70)
     data: DataParams = DataParams()
     train: TrainParams = TrainParams()
@@ -67,13 +67,6 @@ class Params(Section):
     ascend_eval: AscendEvalParams = AscendEvalParams()
     report: ReportParams = ReportParams()
     tracking: TrackingParams = TrackingParams()
-
-    @field_validator("imgsz")
-    @classmethod
-    def _imgsz_fits_strides(cls, value: int) -> int:
-        if value % 32:
-            raise ValueError(f"must be a multiple of 32; nearest are {value // 32 * 32} and {value // 32 * 32 + 32}")
-        return value
 
     @field_validator("percents")
     @classmethod

@@ -12,6 +12,7 @@ class EvaluationParams(Section):
     iou_thres: float = Field(0.6, gt=0, lt=1)
     max_det: int = Field(300, ge=1)
     batch: int = Field(32, ge=1)
+    rect: bool = Field(False, description="least padding instead of squares; PyTorch only")
     threads: int = Field(2, ge=1, le=512, description="CPU threads that latency is measured with")
 
 

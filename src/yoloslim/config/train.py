@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from yoloslim.config.base import Section, Unit
+from yoloslim.config.base import Section, Side, Unit
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Optimizer = Literal["SGD", "Adam", "AdamW"]
@@ -13,12 +13,18 @@ Optimizer = Literal["SGD", "Adam", "AdamW"]
 class TrainParams(Section):
     """What all three trainings share."""
 
-    batch: int = Field(32, ge=1, le=4096, description="images a step")
+    batch: int = Field(32, ge=0, le=4096, description="images a step, over all devices; 0 takes what fits")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on convolution weights only")
     schedule: Literal["linear", "cosine"] = "cosine"
     precision: Precision = "auto"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$")
+    devices: int = Field(1, ge=1, le=64, description="processes, one a GPU; torchrun overrides it")
+    sync_bn: bool = Field(False, description="BatchNorm over the whole batch of several devices")
     threads: int = Field(0, ge=0, le=512, description="CPU threads; 0 leaves torch's choice")
+    workers: int = Field(0, ge=0, le=512, description="threads that make batches ahead; 0 chooses")
+    memory_gb: float = Field(
+        0.0, ge=0, description="for decoded images, in RAM or on the GPU; 0 is half of what is free"
+    )
     ema_decay: float = Field(0.9999, ge=0, lt=1)
     ema_tau: float = Field(200, gt=0, description="updates after which the decay has risen to 63 %")
     box_gain: float = Field(0.05, ge=0)
@@ -27,6 +33,10 @@ class TrainParams(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     anchor_t: float = Field(4.0, gt=1, description="largest ratio between a box side and its anchor's")
     auto_anchor: bool = True
+    freeze: int = Field(0, ge=0, description="first layers that keep their weights and statistics")
+    image_weights: bool = Field(False, description="draw images with rare classes more often")
+    multi_scale: float = Field(0.0, ge=0, le=0.5, description="image side varies by this share, in multiples of 32")
+    resolutions: tuple[Side, ...] = Field((), description="image sides of equal shares of the epochs; empty is imgsz")
     mosaic: Unit = 0.0
     close_mosaic: int = Field(0, ge=0, description="last epochs without mosaic and mixup")
     mixup: Unit = 0.0

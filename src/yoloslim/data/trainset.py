@@ -1,11 +1,15 @@
 """A split as training wants it: one tensor of images, padded tensors of boxes."""
 
+import mmap
 import warnings
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloslim.data.store import geometries, image_store
@@ -42,17 +46,23 @@ class TrainSet:
         return (self.boxes[..., 2:] - self.boxes[..., :2])[real]
 
 
-def load_train_set(split: VocSplit, imgsz: int, cache_dir: Path, device: torch.device | None = None) -> TrainSet:
+def load_train_set(split: VocSplit, imgsz: int, cache_dir: Path, memory_gb: float = 0.0) -> TrainSet:
     """Open a split for training; difficult boxes are left out, as VOC trainers do.
 
-    Images stay memory-mapped on the CPU; on another device they are copied there when they fill at most half
-    of its free memory.
+    Args:
+        split: which images.
+        imgsz: side of the stored images, px.
+        cache_dir: folder of stores.
+        memory_gb: RAM that images may fill; 0 is half of what is free. Images stay in a memory-mapped file either
+            way; those that fit are read ahead, so that the first epoch does not wait for the disk, and those that do
+            not are read piece by piece, so that a set larger than the memory trains.
     """
+    stored = image_store(split, imgsz, cache_dir)
+    if len(stored):
+        _advise(stored, stored.nbytes <= (memory_gb * 1e9 or free_memory() / 2))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
-        images = torch.from_numpy(image_store(split, imgsz, cache_dir))
-    if device is not None and device.type == "cuda" and images.numel() < torch.cuda.mem_get_info(device)[0] // 2:
-        images = images.to(device)
+        images = torch.from_numpy(stored)
     kept = [~a.difficult for a in split.annotations]
     longest = max(1, *(int(k.sum()) for k in kept), 1)
     boxes = np.zeros((len(split.ids), longest, 4), np.float32)
@@ -64,3 +74,29 @@ def load_train_set(split: VocSplit, imgsz: int, cache_dir: Path, device: torch.d
         labels[i, :n] = annotation.labels[keep]
     sizes = torch.tensor([[b.width, b.height] for b in letterboxes], dtype=torch.int64)
     return TrainSet(images, sizes, torch.from_numpy(boxes), torch.from_numpy(labels))
+
+
+def on_device(train_set: TrainSet, device: torch.device, memory_gb: float = 0.0) -> TrainSet:
+    """The same set, its images on a GPU when they fit into `memory_gb` there (0: half of what is free)."""
+    if device.type != "cuda":
+        return train_set
+    budget = memory_gb * 1e9 or torch.cuda.mem_get_info(device)[0] / 2
+    if train_set.images.numel() > budget:
+        return train_set
+    return replace(train_set, images=train_set.images.to(device))
+
+
+def free_memory() -> int:
+    """Bytes of RAM that this process may still take, a container's limit included."""
+    free = int(psutil.virtual_memory().available)
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    with suppress(OSError, ValueError):  # not a container, or `max`: without a limit
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return max(free, 0)
+
+
+def _advise(stored: NDArray[np.uint8], fits: bool) -> None:
+    """Tell the kernel how the file behind a memory map will be read, where the system has a way to."""
+    mapped = getattr(stored, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_WILLNEED if fits else mmap.MADV_RANDOM)

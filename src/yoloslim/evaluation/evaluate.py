@@ -1,7 +1,7 @@
 """One evaluation for every runtime: images through a predictor, decoding, suppression, metrics."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +73,7 @@ def evaluate(
     max_det: int | None = 300,
     batch: int = 32,
     options: NmsOptions | None = None,
+    rect: bool = False,
 ) -> Evaluation:
     """Detect objects on every image of a set and compare them with the truth.
 
@@ -84,13 +85,16 @@ def evaluate(
         max_det: detections kept per image; None keeps all.
         batch: images a call of the predictor.
         options: replaces the three thresholds, for instance by `nms.mindx_options()`.
+        rect: batches by aspect ratio with the least padding, for predictors that take images of any shape.
 
     Raises:
-        ConfigError: predictor and set disagree about image size or classes.
+        ConfigError: predictor and set disagree about image size or classes, or rectangles cannot be had.
     """
     _check(predictor, eval_set)
     options = options or NmsOptions(conf_thres, iou_thres, max_det)
-    detections = list(detect_all(predictor, eval_set, options, batch))
+    if rect and not getattr(predictor, "takes_any_shape", False):
+        raise ConfigError(f"{predictor.backend} takes square images only: set evaluation.rect=false")
+    detections = detect_all(predictor, eval_set, options, batch, rect)
     return score(eval_set.annotations, detections, eval_set.classes)
 
 
@@ -115,21 +119,23 @@ def score(truth: Sequence[Annotation], detections: list[NDArray[np.float32]], cl
 
 
 def detect_all(
-    predictor: Predictor, eval_set: EvalSet, options: NmsOptions, batch: int = 32
-) -> Iterator[NDArray[np.float32]]:
+    predictor: Predictor, eval_set: EvalSet, options: NmsOptions, batch: int = 32, rect: bool = False
+) -> list[NDArray[np.float32]]:
     """Detections (n, 6) of every image in its original pixels, clipped to it, best first.
 
     Boxes that lie wholly in the letterbox padding have no area in the image and are left out.
     """
-    for start in range(0, len(eval_set), batch):
-        heads = predictor.predict(eval_set.images[start : start + batch])
+    detections: list[NDArray[np.float32]] = [np.empty((0, 6), np.float32)] * len(eval_set)
+    parts = eval_set.rectangles(batch, max(predictor.strides)) if rect else eval_set.squares(batch)
+    for part in parts:
+        heads = predictor.predict(part.images)
         found = detect(heads, predictor.anchors, predictor.strides, options, predictor.decoding)
-        for offset, rows in enumerate(found):
-            index = start + offset
+        for index, letterbox, rows in zip(part.numbers, part.letterboxes, found, strict=True):
             image = eval_set.annotations[index]
-            boxes = eval_set.letterboxes[index].to_image(rows[:, :4], image.width, image.height)
+            boxes = letterbox.to_image(rows[:, :4], image.width, image.height)
             inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-            yield np.concatenate([boxes, rows[:, 4:]], axis=1).astype(np.float32)[inside]
+            detections[index] = np.concatenate([boxes, rows[:, 4:]], axis=1).astype(np.float32)[inside]
+    return detections
 
 
 def _check(predictor: Predictor, eval_set: EvalSet) -> None:

@@ -21,7 +21,7 @@ from yoloslim.errors import TrackingError, TrainError
 from yoloslim.tracking.connection import CHECKOUT, KEY, SLOT, TRAINING, Connection, reaching
 from yoloslim.tracking.naming import curves_of
 from yoloslim.tracking.uris import absolute_uri
-from yoloslim.training.fit import Callback, State
+from yoloslim.training.callback import Callback, State
 
 logger = logging.getLogger(__name__)
 

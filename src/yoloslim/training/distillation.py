@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from yoloslim.errors import TrainError
 from yoloslim.models.detector import Detector, fuse
-from yoloslim.training.fit import Callback, State
+from yoloslim.training.callback import Callback, State
 from yoloslim.training.loss import DetectionLoss, Gains, boxes_of, complete_iou
 
 SURE = 0.01

@@ -2,128 +2,35 @@
 
 import copy
 import logging
-import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
-from yoloslim.config import PhaseParams, TrainParams
-from yoloslim.data.augment import Augmentation, Augmenter
-from yoloslim.data.trainset import TrainSet
-from yoloslim.errors import TrainError
+from yoloslim.errors import Interrupted, TrainError
 from yoloslim.models.detector import Detector
+from yoloslim.training.batches import Batches, Step
+from yoloslim.training.callback import Callback, Row, State
 from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
+from yoloslim.training.devices import launch
+from yoloslim.training.interrupt import Stop, stop_on_signals
 from yoloslim.training.loss import DetectionLoss, Gains
+from yoloslim.training.memory import choose_batch, largest_that_fits, ran_out
+from yoloslim.training.network import prepare, set_training
 from yoloslim.training.optim import Ema, build_optimizer, set_learning_rates
 from yoloslim.training.progress import Progress
+from yoloslim.training.task import Fit, Task, Validate
+
+__all__ = ["Callback", "Fit", "Row", "State", "Task", "Validate", "fit"]
 
 logger = logging.getLogger(__name__)
 
-Row = dict[str, float]
-Validate = Callable[[Detector], Row]
-"""Maps the averaged model to val metrics, with at least map50 and map50_95."""
-
-
-@dataclass
-class State:
-    """What callbacks see: where training is, its models, and the step under way.
-
-    Attributes:
-        model: what is trained.
-        ema: its moving average, which is what is measured and kept.
-        epochs: how many there are.
-        epoch: how many are over.
-        step: how many steps are over, of all epochs.
-        lr: learning rate of this step.
-        history: a row an epoch.
-        images: the batch of this step, (B, 3, S, S) in [0, 1], on the training device.
-        targets: its boxes, as in `data.augment.Batch`.
-        heads: what the model made of it, with gradients.
-        autocast: the context in which the model computes, for whoever runs another network beside it.
-    """
-
-    model: Detector
-    ema: Detector
-    epochs: int
-    epoch: int = 0
-    step: int = 0
-    lr: float = 0.0
-    history: list[Row] = field(default_factory=list)
-    images: Tensor = field(default_factory=lambda: torch.empty(0))
-    targets: Tensor = field(default_factory=lambda: torch.empty(0, 6))
-    heads: list[Tensor] = field(default_factory=list)
-    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
-
-
-class Callback:
-    """Rides on the loop; every hook may be left as it is."""
-
-    def start(self, state: State) -> None:
-        """Called once before the first step, after a checkpoint has been restored."""
-
-    def extra_loss(self, state: State) -> Tensor | None:
-        """A term added to the loss of this step, like it summed over the images of the batch."""
-        return None
-
-    def after_step(self, state: State) -> None:
-        """Called when the optimizer has stepped."""
-
-    def after_epoch(self, state: State) -> Row:
-        """Columns added to the epoch's row, which is the last of `state.history`.
-
-        Raises:
-            TrainError: to stop the training with advice.
-        """
-        return {}
-
-    def saved(self) -> dict[str, Tensor]:
-        """What must outlive a kill."""
-        return {}
-
-    def restore(self, saved: dict[str, Tensor]) -> None:
-        """Take back what `saved` gave."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What came out: the averaged model that was kept, one row an epoch, and which epoch it is from."""
-
-    model: Detector
-    history: list[Row]
-    kept_epoch: int
-
-
-@dataclass(frozen=True)
-class Task:
-    """All that one training needs.
-
-    Attributes:
-        model: where it starts; left unchanged.
-        train_set: images and boxes.
-        validate: measures the averaged model after an epoch.
-        train, phase, seed: sections of params.yaml.
-        callbacks: see Callback.
-        keep: the epoch with the best val mAP, or the last one.
-        checkpoint: where to resume from; None keeps none. It stays when the training is over, for the caller to
-            remove once the results are safe.
-    """
-
-    model: Detector
-    train_set: TrainSet
-    validate: Validate
-    train: TrainParams
-    phase: PhaseParams
-    seed: int = 0
-    callbacks: Sequence[Callback] = ()
-    keep: Literal["best", "last"] = "best"
-    checkpoint: Path | None = None
+SAVE_EVERY_S = 300
+"""Within an epoch a checkpoint is written this often, so that a kill never costs more."""
+LOOK_EVERY = 16
+"""Steps between looks at what a GPU, or another process, has come to: each look waits for it."""
+MAX_NORM = 10.0
 
 
 def fit(task: Task) -> Fit:
@@ -133,77 +40,71 @@ def fit(task: Task) -> Fit:
     training that is run again ends in the very weights of an uninterrupted one (on the CPU bit for bit).
 
     Raises:
-        TrainError: a non-finite loss (with its parts), or a callback's verdict.
+        TrainError: a non-finite loss (with its parts), no memory (with a batch that fits), or a callback's verdict.
+        Interrupted: SIGTERM or Ctrl-C; the step under way was finished and a checkpoint written.
     """
-    run = _Run(task)
-    run.resume()
-    run.progress = Progress(run.state.epochs, run.state.epoch)
-    for callback in task.callbacks:
-        callback.start(run.state)
-    while run.state.epoch < task.phase.epochs and not run.out_of_patience():
-        run.epoch()
+    with stop_on_signals() as stop:
+        run = _Run(task, stop)
+        run.resume()
+        run.progress = Progress(run.state.epochs, run.state.epoch)
+        for callback in task.callbacks:
+            callback.start(run.state)
+        while run.state.epoch < task.phase.epochs and not run.out_of_patience():
+            run.epoch()
     run.ema.model.load_state_dict(run.kept["weights"])
-    return Fit(run.state.ema.cpu(), run.state.history, int(run.kept["epoch"]))
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that `train.device` names; `auto` takes CUDA when there is one."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise TrainError("train.device is cuda, but PyTorch finds no CUDA device; set it to auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def choose_precision(name: str, device: torch.device) -> str:
-    """Fabric's name of the precision; `auto` takes bf16 where the hardware computes in it, else fp32 or fp16."""
-    if name != "auto":
-        return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[name]
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    flags = torch.backends.cpu.get_cpu_capability()
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if "AVX512" in flags and fast else "32-true"
+    return Fit(run.state.ema.cpu(), run.state.history, int(run.kept["epoch"]), run.fabric.is_global_zero)
 
 
 class _Run:
     """The mutable side of `fit`."""
 
-    def __init__(self, task: Task) -> None:
-        self.task, t, phase = task, task.train, task.phase
-        self.device = choose_device(t.device)
-        self.fabric = Fabric(
-            accelerator=self.device.type,
-            devices=1,
-            precision=choose_precision(t.precision, self.device),
-        )
-        if t.threads:
-            torch.set_num_threads(t.threads)
+    def __init__(self, task: Task, stop: Stop) -> None:
+        self.task, t, phase, self.stop = task, task.train, task.phase, stop
+        self.fabric = launch(t)
+        self.device, self.world = self.fabric.device, self.fabric.world_size
         torch.manual_seed(task.seed)
-        net = copy.deepcopy(task.model).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        optimizer = build_optimizer(net, phase.optimizer, phase.lr0, phase.momentum, t.weight_decay)
-        self.net, self.optimizer = self.fabric.setup(net, optimizer)
+        net = copy.deepcopy(task.model).to(self.device)
         self.ema = Ema(net, t.ema_decay, t.ema_tau)
-        self.loss = DetectionLoss(net.spec, Gains(**_same_fields(Gains, t)), self.device)
-        strengths = Augmentation(**_same_fields(Augmentation, t))
-        self.augmenter = Augmenter(task.train_set, strengths, self.device)
-        self.state = State(net, cast(Detector, self.ema.model), task.phase.epochs, autocast=self.fabric.autocast)
-        self.steps_per_epoch = math.ceil(len(task.train_set) / t.batch)
-        self.progress = Progress(task.phase.epochs)
+        prepare(net, t)
+        fused = getattr(self.fabric.strategy.precision, "scaler", None) is None
+        optimizer = build_optimizer(net, phase.optimizer, phase.lr0, phase.momentum, t.weight_decay, fused)
+        self.net, self.optimizer = self.fabric.setup(net, optimizer)
+        total = self._total if self.world > 1 else None
+        self.loss = DetectionLoss(net.spec, Gains.of(t), self.device, total)
+        self.state = State(net, cast(Detector, self.ema.model), phase.epochs, autocast=self.fabric.autocast)
+        self.progress = Progress(phase.epochs)
         self.kept: dict[str, Any] = {"epoch": 0, "map50_95": -1.0, "weights": {}}
+        self.saved = load_checkpoint(task.checkpoint) if task.checkpoint else None
+        self.batches = self._batches(self.saved["batch"] if self.saved else t.batch)
+        self.first, self.sums, self.saved_at = 0, torch.zeros(4, device=self.device), time.monotonic()
+
+    def _batches(self, batch: int) -> Batches:
+        task, size = self.task, max(self.task.model.spec.imgsz, *self.task.train.resolutions, 0)
+        if not batch:
+            batch = self.fabric.broadcast(
+                choose_batch(lambda n: self._attempt(n, size), self.device, len(task.train_set))
+            )
+        params = task.train.model_copy(update={"batch": batch})
+        where = (self.device, self.fabric.global_rank, self.world)
+        return Batches(task.train_set, params, task.phase.epochs, task.seed, task.model.spec, *where)
 
     def resume(self) -> None:
-        saved = load_checkpoint(self.task.checkpoint) if self.task.checkpoint else None
+        saved, self.saved = self.saved, None
         if saved is None:
             return
         self.state.model.load_state_dict(saved["model"])
         self.ema.model.load_state_dict(saved["ema"])
         self.ema.updates = saved["ema_updates"]
         self.optimizer.load_state_dict(saved["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(saved["scaler"])
         self.kept = saved["kept"]
         self.state.history = saved["history"]
-        self.state.epoch = saved["epoch"]
+        self.state.epoch, self.first = saved["epoch"], saved["step"]
+        self.sums = saved["sums"].to(self.device)
         for callback, memory in zip(self.task.callbacks, saved["callbacks"], strict=True):
             callback.restore(memory)
-        logger.info("resuming after epoch %d of %d", self.state.epoch, self.state.epochs)
+        within = f" and step {self.first} of {len(self.batches)}" if self.first else ""
+        logger.info("resuming after epoch %d of %d%s", self.state.epoch, self.state.epochs, within)
 
     def out_of_patience(self) -> bool:
         """Only a validated epoch can disappoint; a training that keeps its last epoch waits for no better one."""
@@ -214,82 +115,159 @@ class _Run:
 
     def epoch(self) -> None:
         """Train one epoch, validate, note a row, write a checkpoint."""
-        state, start = self.state, time.perf_counter()
-        self.state.model.train()
-        parts = self._train_epoch()
+        state, start, images = self.state, time.perf_counter(), 0
+        set_training(state.model, self.task.train.freeze)
+        steps = self.batches.epoch(state.epoch, self.first)
+        if self.fabric.is_global_zero:  # one process speaks for all
+            steps = self.progress.steps(steps, state.epoch + 1, len(self.batches) - self.first)
+        try:
+            for step in steps:
+                self._step(step)
+                images += step.images
+                self._save_within_epoch(step.index + 1)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            raise self._no_memory() from error
+        self._stop_if_not_finite(self.sums)
         seconds = time.perf_counter() - start
-        row: Row = {
-            "epoch": state.epoch + 1,
-            **parts,
-            "lr": state.lr,
-            "images_per_s": len(self.task.train_set) / seconds,
-        }
+        row: Row = {"epoch": state.epoch + 1, **self._mean_losses(), "lr": state.lr, "images_per_s": images / seconds}
         last = state.epoch + 1 == state.epochs
         if last or (state.epoch + 1) % self.task.train.val_every == 0:
-            row |= self.task.validate(state.ema)
+            # one process measures, while the others wait
+            row |= self.fabric.broadcast(self.task.validate(state.ema) if self.fabric.is_global_zero else {})
         state.history.append(row)
         for callback in self.task.callbacks:
             row |= callback.after_epoch(state)
         state.epoch += 1
+        self._keep(row, last)
+        self.progress.epoch(row)
+        self._save(0)
+        if asked := self._agreed(self._asked())[0]:
+            raise self._interrupted(asked, 0)
+
+    def _keep(self, row: Row, last: bool) -> None:
         better = row.get("map50_95", -1.0) > self.kept["map50_95"]
         if better or (self.task.keep == "last" and last) or not self.kept["weights"]:
             weights = {k: v.clone() for k, v in self.ema.model.state_dict().items()}
-            self.kept = {"epoch": state.epoch, "map50_95": row.get("map50_95", -1.0), "weights": weights}
-        self.progress.epoch(row)
-        if self.task.checkpoint:
-            self._save(self.task.checkpoint)
+            self.kept = {"epoch": self.state.epoch, "map50_95": row.get("map50_95", -1.0), "weights": weights}
 
-    def _train_epoch(self) -> Row:
+    def _step(self, step: Step) -> None:
         task, state = self.task, self.state
-        rng = torch.Generator().manual_seed(task.seed * 1_000_003 + state.epoch)
-        order = torch.randperm(len(task.train_set), generator=rng)
-        compose = state.epoch < state.epochs - task.train.close_mosaic
-        total = torch.zeros(3, device=self.device)
-        steps = torch.split(order, task.train.batch)
-        for i, indices in enumerate(self.progress.steps(steps, state.epoch + 1)):
-            state.step = state.epoch * self.steps_per_epoch + i
-            state.lr = set_learning_rates(
-                self.optimizer, task.phase, state.step, self.steps_per_epoch, task.train.schedule, task.phase.momentum
-            )
-            batch = self.augmenter.batch(indices, rng, compose)
-            state.images, state.targets, state.heads = batch.images, batch.targets, self.net(batch.images)
-            loss, parts = self.loss(state.heads, batch.targets)
-            self._stop_if_not_finite(loss, parts)
-            for callback in task.callbacks:
-                extra = callback.extra_loss(state)
-                loss = loss if extra is None else loss + extra
-            self.optimizer.zero_grad()
-            self.fabric.backward(loss)
-            self.fabric.clip_gradients(self.net, self.optimizer, max_norm=10.0, error_if_nonfinite=False)
-            self.optimizer.step()
-            for callback in task.callbacks:
-                callback.after_step(state)
-            self.ema.update(state.model)
-            total += parts * len(indices)
-        box, obj, cls = (total / len(task.train_set)).tolist()
+        state.step = state.epoch * len(self.batches) + step.index
+        state.lr = set_learning_rates(
+            self.optimizer, task.phase, state.step, len(self.batches), task.train.schedule, task.phase.momentum
+        )
+        state.images, state.targets = step.batch.images, step.batch.targets
+        state.heads = self.net(state.images)
+        loss, parts = self.loss(state.heads, state.targets)
+        for callback in task.callbacks:
+            extra = callback.extra_loss(state)
+            loss = loss if extra is None else loss + extra
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss * self.world)  # DDP takes the mean over processes; the loss is a sum
+        self.sums += torch.cat([parts * step.images, parts.new_tensor([step.images])])
+        if self.device.type == "cpu" or step.index % LOOK_EVERY == 0:
+            self._stop_if_not_finite(parts)
+        self._update()
+
+    def _update(self) -> None:
+        """Gradients to weights: unscale, clip, let callbacks add theirs, step, average."""
+        self.fabric.clip_gradients(self.net, self.optimizer, max_norm=MAX_NORM, error_if_nonfinite=False)
+        for callback in self.task.callbacks:
+            callback.before_step(self.state)
+        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        before = scaler.get_scale() if scaler else 0.0
+        self.optimizer.step()
+        if scaler and scaler.get_scale() < before:
+            return  # fp16 overflowed: the scaler has skipped the step, and so must all that follows one
+        for callback in self.task.callbacks:
+            callback.after_step(self.state)
+        self.ema.update(self.state.model)
+
+    def _mean_losses(self) -> Row:
+        *parts, images = self._total(self.sums).tolist() if self.world > 1 else self.sums.tolist()
+        box, obj, cls = (part / images * self.world for part in parts)  # every process has counted all images
+        self.first, self.sums = 0, torch.zeros_like(self.sums)
         return {"box_loss": box, "obj_loss": obj, "cls_loss": cls, "loss": box + obj + cls}
 
-    def _stop_if_not_finite(self, loss: Tensor, parts: Tensor) -> None:
-        if not torch.isfinite(loss):
-            box, obj, cls = parts.tolist()
+    def _total(self, value: Tensor) -> Tensor:
+        return cast(Tensor, self.fabric.all_reduce(value, reduce_op="sum"))
+
+    def _stop_if_not_finite(self, parts: Tensor) -> None:
+        if not torch.isfinite(parts).all():
+            box, obj, cls = parts[:3].tolist()
             raise TrainError(
                 f"the loss is not finite in epoch {self.state.epoch + 1} (box {box:.4g}, obj {obj:.4g}, cls {cls:.4g}) "
                 f"at learning rate {self.state.lr:.3g}; lower lr0 (now {self.task.phase.lr0}) or lengthen the warm-up"
             )
 
-    def _save(self, path: Path) -> None:
+    def _attempt(self, images: int, size: int) -> None:
+        """A forward and backward pass of blank images, without other processes; leaves no trace."""
+        before = {name: value.clone() for name, value in self.state.model.named_buffers()}
+        x = torch.zeros((images, 3, size, size), device=self.device).contiguous(memory_format=torch.channels_last)
+        with self.fabric.autocast():
+            heads = self.state.model(x)
+        torch.stack([head.float().sum() for head in heads]).sum().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.zero_grad()
+        for name, value in self.state.model.named_buffers():
+            value.copy_(before[name])
+
+    def _no_memory(self) -> TrainError:
+        batch, size = min(self.batches.params.batch, self.batches.count), self.batches.largest_size(self.state.epoch)
+        self.optimizer.zero_grad()
+        self.state.images, self.state.heads = torch.empty(0), []
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        fits = largest_that_fits(lambda n: self._attempt(n, size), -(-batch // self.world)) * self.world
+        advice = f"a batch of {fits} fits: set train.batch={fits}" if fits else "not even one image fits: lower imgsz"
+        return TrainError(f"no memory left on {self.device.type} for a batch of {batch} images of {size} px; {advice}")
+
+    def _save_within_epoch(self, done: int) -> None:
+        """Write a checkpoint now and then, and when asked to stop."""
+        if done == len(self.batches) or (self.world > 1 and done % LOOK_EVERY):
+            return  # the epoch writes its own; and processes stop together, but asking each other costs time
+        asked, overdue = self._agreed(self._asked(), time.monotonic() - self.saved_at > SAVE_EVERY_S)
+        if asked or overdue:
+            self._stop_if_not_finite(self.sums)
+            if self.world > 1:  # the checkpoint is of one process, and all resume from it
+                self.sums = self._total(self.sums) / self.world
+            self._save(done)
+        if asked:
+            raise self._interrupted(asked, done)
+
+    def _asked(self) -> int:
+        return self.stop.signal.value if self.stop.signal else 0
+
+    def _agreed(self, *values: int) -> list[int]:
+        """The largest of each value over all processes."""
+        if self.world == 1:
+            return list(values)
+        found = self.fabric.all_reduce(torch.tensor(values, device=self.device), reduce_op="max")
+        return cast(list[int], cast(Tensor, found).tolist())
+
+    def _interrupted(self, number: int, done: int) -> Interrupted:
+        within = f" and step {done} of {len(self.batches)}" if done else ""
+        place = f"after epoch {self.state.epoch} of {self.state.epochs}{within}"
+        return Interrupted(number, place, resumable=self.task.checkpoint is not None)
+
+    def _save(self, step: int) -> None:
+        """Write a checkpoint: `step` steps of the present epoch are done."""
+        if self.task.checkpoint is None or not self.fabric.is_global_zero:
+            return
         state = {
             "model": self.state.model.state_dict(),
             "ema": self.ema.model.state_dict(),
             "ema_updates": self.ema.updates,
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.fabric.strategy.precision.state_dict(),
             "kept": self.kept,
             "history": self.state.history,
             "epoch": self.state.epoch,
+            "step": step,
+            "sums": self.sums,
+            "batch": self.batches.params.batch,
             "callbacks": [callback.saved() for callback in self.task.callbacks],
         }
-        save_checkpoint(path, state)
-
-
-def _same_fields(target: type, params: TrainParams) -> dict[str, Any]:
-    return {name: getattr(params, name) for name in target.__dataclass_fields__}  # type: ignore[attr-defined]
+        save_checkpoint(self.task.checkpoint, state)
+        self.saved_at = time.monotonic()

@@ -5,13 +5,17 @@ neighbouring cell answers for a box only if it can put a centre there. So heads 
 (YOLOv3) learn from the cell of the centre alone, as Darknet trains them, and none is asked for the impossible.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from yoloslim.config import TrainParams
 from yoloslim.models.spec import EXP_LIMIT, ModelSpec
+
+Total = Callable[[Tensor], Tensor]
 
 LEVEL_BALANCE = {2: (4.0, 1.0), 3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}
 """Weight of each level's objectness, fine to coarse: fine levels have many more empty cells."""
@@ -19,13 +23,18 @@ LEVEL_BALANCE = {2: (4.0, 1.0), 3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}
 
 @dataclass(frozen=True)
 class Gains:
-    """Weights of the parts; the fields of the same names in `train:` of params.yaml."""
+    """Weights of the parts; the fields of the same names in `train:` of params.yaml, which says what each means."""
 
-    box_gain: float = 0.05
-    obj_gain: float = 1.0
-    cls_gain: float = 0.5
-    anchor_t: float = 4.0
-    label_smoothing: float = 0.0
+    box_gain: float
+    obj_gain: float
+    cls_gain: float
+    anchor_t: float
+    label_smoothing: float
+
+    @classmethod
+    def of(cls, params: TrainParams) -> "Gains":
+        """The weights that params.yaml asks for."""
+        return cls(**{name: getattr(params, name) for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,16 @@ class Assignment:
     boxes: Tensor
     labels: Tensor
     anchors: Tensor
+
+    def to(self, device: torch.device) -> "Assignment":
+        """The same on another device, in one copy that waits for nothing (numbers below 2^24 are exact in fp32)."""
+        if device == self.boxes.device:
+            return self
+        numbers = torch.stack([self.image, self.anchor, self.row, self.column, self.labels], 1).float()
+        packed = torch.cat([numbers, self.boxes, self.anchors], 1)
+        packed = (packed.pin_memory() if device.type == "cuda" else packed).to(device, non_blocking=True)
+        image, anchor, row, column, labels = packed[:, :5].long().unbind(1)
+        return Assignment(image, anchor, row, column, packed[:, 5:9], labels, packed[:, 9:])
 
 
 def assign(targets: Tensor, anchors: Tensor, grid: tuple[int, int], anchor_t: float, reach: float = 0.5) -> Assignment:
@@ -110,11 +129,20 @@ def complete_iou(a: Tensor, b: Tensor, eps: float = 1e-7) -> Tensor:
 class DetectionLoss:
     """Loss of raw heads against targets; a callable without weights of its own."""
 
-    def __init__(self, spec: ModelSpec, gains: Gains, device: torch.device) -> None:
+    def __init__(self, spec: ModelSpec, gains: Gains, device: torch.device, total: Total | None = None) -> None:
+        """Take the geometry of a model.
+
+        Args:
+            spec: anchors, strides, classes, image size.
+            gains: see Gains.
+            device: where the heads are.
+            total: sums a tensor over the processes that share a batch; None when there is one.
+        """
         levels = len(spec.strides)
-        self.gains = gains
-        self.nc = spec.nc
-        self.anchors = [torch.tensor(a, device=device) / s for a, s in zip(spec.anchors, spec.strides, strict=True)]
+        self.gains, self.nc, self.total = gains, spec.nc, total
+        sizes = [torch.tensor(a) / s for a, s in zip(spec.anchors, spec.strides, strict=True)]
+        self.anchors = [a.to(device) for a in sizes]
+        self._anchors = {"cpu": sizes, device.type: self.anchors}
         self.kind, self.scales = spec.decoding.kind, spec.decoding.scales(levels)
         self.balance = LEVEL_BALANCE[levels]
         # the gains were tuned for 3 levels, 80 classes and 640 px
@@ -123,39 +151,58 @@ class DetectionLoss:
         self.obj_weight = gains.obj_gain * (spec.imgsz / 640) ** 2 * 3 / levels
 
     def __call__(self, heads: list[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of a batch.
+        """Loss of a batch, or of this process's part of it.
 
         Args:
             heads: raw logits by level, (B, a, h, w, 5 + nc).
-            targets: (n, 6), see `assign`.
+            targets: (n, 6), see `assign`; on the CPU no device is waited for.
 
         Returns:
-            The loss (a scalar, summed over the batch's images), and its parts box, obj, cls (3,), means, detached.
+            The loss (a scalar, summed over the images of the whole batch), and its parts box, obj, cls (3,), means,
+            detached. Where processes share a batch, theirs add up to those of one process with the whole batch.
         """
+        found = self._assign(heads, targets)
+        counts = [len(f.labels) for f in found] + [len(heads[0])]
+        if self.total:
+            counts = self.total(torch.tensor(counts, dtype=torch.float64)).long().tolist()
+        images = counts[-1]
         box = heads[0].new_zeros((), dtype=torch.float32)
         obj, cls = box.clone(), box.clone()
-        for head, anchors, balance, scale in zip(heads, self.anchors, self.balance, self.scales, strict=True):
-            found = assign(targets, anchors, (head.shape[2], head.shape[3]), self.gains.anchor_t, (scale - 1) / 2)
+        levels = zip(heads, found, counts, self.balance, self.scales, strict=False)  # the last count is of images
+        for head, mine, count, balance, scale in levels:
             goal = torch.zeros(head.shape[:4], device=head.device)
-            if len(found.labels):
-                answer = head[found.image, found.anchor, found.row, found.column].float()
-                iou = complete_iou(boxes_of(answer, found.anchors, self.kind, scale), found.boxes)
-                box = box + (1 - iou).mean()
+            if len(mine.labels):
+                answers = mine.to(head.device)
+                answer = head[answers.image, answers.anchor, answers.row, answers.column].float()
+                iou = complete_iou(boxes_of(answer, answers.anchors, self.kind, scale), answers.boxes)
+                box = box + (1 - iou).sum() / count
                 # where two boxes claim one prediction the better fit counts, whatever the order
-                place = (found.image, found.anchor, found.row, found.column)
+                place = (answers.image, answers.anchor, answers.row, answers.column)
                 flat = _flat_index(place, goal.shape)
                 goal.view(-1).scatter_reduce_(0, flat, iou.detach().clamp(0), "amax")
                 if self.nc > 1:
-                    cls = cls + self._class_loss(answer[:, 5:], found.labels)
-            obj = obj + balance * F.binary_cross_entropy_with_logits(head[..., 4].float(), goal)
+                    cls = cls + self._class_loss(answer[:, 5:], answers.labels) / (count * self.nc)
+            cells = images * goal[0].numel()
+            obj = obj + balance * _cross_entropy(head[..., 4].float(), goal) / cells
         parts = torch.stack([self.box_weight * box, self.obj_weight * obj, self.cls_weight * cls])
-        return parts.sum() * len(heads[0]), parts.detach()
+        return parts.sum() * images, parts.detach()
+
+    def _assign(self, heads: list[Tensor], targets: Tensor) -> list[Assignment]:
+        levels = zip(heads, self._anchors[targets.device.type], self.scales, strict=True)
+        return [
+            assign(targets, anchors, (head.shape[2], head.shape[3]), self.gains.anchor_t, (scale - 1) / 2)
+            for head, anchors, scale in levels
+        ]
 
     def _class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         smooth = self.gains.label_smoothing
         goal = torch.full_like(logits, 0.5 * smooth)
         goal[torch.arange(len(labels), device=labels.device), labels] = 1 - 0.5 * smooth
-        return F.binary_cross_entropy_with_logits(logits, goal)
+        return _cross_entropy(logits, goal)
+
+
+def _cross_entropy(logits: Tensor, goal: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, goal, reduction="sum")
 
 
 def boxes_of(answer: Tensor, anchors: Tensor, kind: str, scale: float) -> Tensor:

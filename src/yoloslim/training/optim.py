@@ -16,11 +16,12 @@ WARMUP_MOMENTUM = 0.8
 
 
 def build_optimizer(
-    model: nn.Module, name: str, lr: float, momentum: float, weight_decay: float
+    model: nn.Module, name: str, lr: float, momentum: float, weight_decay: float, fused: bool = False
 ) -> torch.optim.Optimizer:
     """Optimizer with three groups: biases, BatchNorm scales, and all other weights (which alone decay).
 
-    `momentum` is beta1 for Adam and AdamW. SGD uses Nesterov's form.
+    `momentum` is beta1 for Adam and AdamW. SGD uses Nesterov's form. `fused` updates all weights in one kernel; it
+    does not go with a gradient scaler, since fused optimizers unscale gradients themselves, after clipping.
     """
     biases: list[nn.Parameter] = []
     scales: list[nn.Parameter] = []
@@ -40,11 +41,11 @@ def build_optimizer(
     groups = [g for g in groups if g["params"]]
     match name:
         case "SGD":
-            return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
+            return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
         case "Adam":
-            return torch.optim.Adam(groups, lr=lr, betas=(momentum, 0.999))
+            return torch.optim.Adam(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
         case _:
-            return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999))
+            return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
 
 
 def lr_factor(progress: float, lrf: float, schedule: str) -> float:
@@ -94,14 +95,17 @@ class Ema:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay, self.tau = decay, tau
         self.updates = 0
+        self._mine = _float_state(self.model)  # listing them takes longer than the update itself
+        self._followed: tuple[nn.Module, list[Tensor]] | None = None
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move towards the model's present state."""
+        if self._followed is None or self._followed[0] is not model:
+            self._followed = model, _float_state(model)
         self.updates += 1
         decay = self.decay * (1 - math.exp(-self.updates / self.tau))
-        mine, theirs = _float_state(self.model), _float_state(model)
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        torch._foreach_lerp_(self._mine, self._followed[1], 1 - decay)
 
 
 def _float_state(model: nn.Module) -> list[Tensor]:

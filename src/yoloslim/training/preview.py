@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from yoloslim.files import atomic_path
-from yoloslim.training.fit import Callback, State
+from yoloslim.training.callback import Callback, State
 
 SIDE = 256
 """Longer images are made as small as this, px: what is kept lies in every checkpoint."""

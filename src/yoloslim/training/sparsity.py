@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from yoloslim.errors import TrainError
 from yoloslim.pruning.forecast import NEAR_ZERO
-from yoloslim.training.fit import Callback, State
+from yoloslim.training.callback import Callback, State
 
 QUANTILES = (5, 25, 50, 75, 95)
 
@@ -32,7 +32,8 @@ class SparsityPenalty(Callback):
 
     Mode `subgradient` adds `rate_e * sign(gamma)` to the gradient of each scale and `beta_factor * rate *
     sign(beta)` to that of each shift, with `rate_e = rate * (1 - 0.9 * epoch / epochs)`, as the sources do. The
-    terms enter through the loss, so they are right under any precision and gradient scaler.
+    terms are added once gradients are unscaled and clipped, so they are the same in any precision, and a large
+    gradient of the detection loss does not shrink them.
 
     Mode `proximal` soft-thresholds each scale after the optimizer's step, by `lr * rate_e / (1 - momentum)` for SGD
     and `lr * rate_e` for Adam: the pull that the subgradient would have in the long run, but decoupled from the
@@ -56,18 +57,14 @@ class SparsityPenalty(Callback):
         self.sizes = [len(norm.weight) for norm in self._norms(model)]
         self.by_epoch: list[Tensor] = []
 
-    def extra_loss(self, state: State) -> Tensor | None:
-        """Penalty whose gradient is the sub-gradient of the sources; None in proximal mode."""
+    @torch.no_grad()
+    def before_step(self, state: State) -> None:
+        """Add the sub-gradients of the penalties."""
         norms = self._norms(state.model)
-        loss = None
         if self.mode == "subgradient":
-            loss = (
-                decayed(self.rate, state.epoch, state.epochs) * torch.cat([norm.weight for norm in norms]).abs().sum()
-            )
+            _add_signs([norm.weight for norm in norms], decayed(self.rate, state.epoch, state.epochs))
         if self.beta_factor > 0:
-            shift = self.beta_factor * self.rate * torch.cat([norm.bias for norm in norms]).abs().sum()
-            loss = shift if loss is None else loss + shift
-        return loss
+            _add_signs([norm.bias for norm in norms], self.beta_factor * self.rate)
 
     @torch.no_grad()
     def after_step(self, state: State) -> None:
@@ -118,12 +115,20 @@ class SparsityPenalty(Callback):
 
     def saved(self) -> dict[str, Tensor]:
         """See Callback."""
-        return {"by_epoch": torch.stack(self.by_epoch)}
+        return {"by_epoch": torch.stack(self.by_epoch)} if self.by_epoch else {}
 
     def restore(self, saved: dict[str, Tensor]) -> None:
         """See Callback."""
-        self.by_epoch = list(saved["by_epoch"])
+        self.by_epoch = list(saved.get("by_epoch", ()))
 
 
 def _norm(model: nn.Module, path: str) -> nn.BatchNorm2d:
     return cast(nn.BatchNorm2d, model.get_submodule(path))
+
+
+def _add_signs(values: list[nn.Parameter], rate: float) -> None:
+    """Add `rate` times its sign to the gradient of each value that trains."""
+    trained = [(value.grad, value.data) for value in values if value.grad is not None]
+    if trained:
+        gradients, data = (list(column) for column in zip(*trained, strict=True))
+        torch._foreach_add_(gradients, torch._foreach_sign(data), alpha=rate)

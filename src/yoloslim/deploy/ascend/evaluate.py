@@ -135,7 +135,7 @@ def _on_device(
     if device and not reason:
         try:
             with TemporaryDirectory() as folder:
-                job = prepare_job(atc_dir, Path(folder), eval_set.ids, eval_set.images, options, warmup=warmup)
+                job = prepare_job(atc_dir, Path(folder), eval_set.ids, eval_set.images[:], options, warmup=warmup)
                 return device.run(job, atc_dir, progress=_Progress())
         except DeviceUnavailableError as error:
             reason = str(error)

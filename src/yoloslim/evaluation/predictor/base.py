@@ -86,17 +86,26 @@ def divide_by_255(images: Images) -> Floats:
     return np.divide(planes, np.float32(255), dtype=np.float32)
 
 
-def check_images(images: Images, imgsz: int, backend: str) -> None:
+def check_images(images: Images, imgsz: int, backend: str, stride: int | None = None) -> None:
     """Refuse images that a model would misread.
 
+    Args:
+        images: what came.
+        imgsz: side of the model's input, px.
+        backend: for the message.
+        stride: of a model that takes smaller images too, with sides of a multiple of it.
+
     Raises:
-        DeployError: not uint8 (B, imgsz, imgsz, 3) with B at least 1.
+        DeployError: not uint8 (B, imgsz, imgsz, 3) with B at least 1, nor smaller where that is allowed.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (imgsz, imgsz, 3) or not len(images):
-        raise DeployError(
-            f"the {backend} model takes uint8 images (batch, {imgsz}, {imgsz}, 3), not {images.dtype} "
-            f"{images.shape}; letterbox them to {imgsz} px, or export the model for their size"
-        )
+    fits = images.dtype == np.uint8 and images.ndim == 4 and len(images) > 0 and images.shape[3] == 3
+    sides = images.shape[1:3]
+    if fits and (sides == (imgsz, imgsz) or (stride and all(s % stride == 0 and 0 < s <= imgsz for s in sides))):
+        return
+    raise DeployError(
+        f"the {backend} model takes uint8 images (batch, {imgsz}, {imgsz}, 3), not {images.dtype} "
+        f"{images.shape}; letterbox them to {imgsz} px, or export the model for their size"
+    )
 
 
 class GraphPredictor(ABC):

@@ -17,7 +17,11 @@ class TorchPredictor:
 
     preprocessing = "float/255"
 
-    def __init__(self, model: Detector, device: str = "cpu", precision: Precision = "fp32") -> None:
+    def __init__(
+        self, model: Detector, device: str = "cpu", precision: Precision = "fp32", any_shape: bool = False
+    ) -> None:
+        """Take a model, on a device such as `cpu` or `cuda:0`; `any_shape` lets in smaller images than imgsz."""
+        self.takes_any_shape = any_shape
         self._device = torch.device(device)
         self._model = fuse(model).to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._precision = precision
@@ -30,7 +34,7 @@ class TorchPredictor:
 
     def predict(self, images: Images) -> list[Floats]:
         """See `Predictor.predict`."""
-        check_images(images, self.imgsz, self.backend)
+        check_images(images, self.imgsz, self.backend, max(self.strides) if self.takes_any_shape else None)
         # A NHWC array seen as NCHW already lies in memory as channels_last wants it: nothing is copied.
         batch = torch.from_numpy(np.array(images)).to(self._device).permute(0, 3, 1, 2)
         bf16 = self._precision == "bf16"
