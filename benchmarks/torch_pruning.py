@@ -143,7 +143,8 @@ def difference(model: Detector, masked: Detector) -> float:
 def measure_map50(voc: Path, imgsz: int) -> Callable[[Detector], tuple[str, str]]:
     """mAP50 on the test split as cut, and after re-estimating BatchNorm statistics on training images."""
     test = load_eval_set(load_split(voc, "test"), imgsz, Path(".cache/images"))
-    train = load_eval_set(load_split(voc, "train"), imgsz, Path(".cache/images")).images[:RECALIBRATION_IMAGES]
+    images = load_eval_set(load_split(voc, "train"), imgsz, Path(".cache/images")).images
+    train = images[np.random.default_rng(0).permutation(len(images))[:RECALIBRATION_IMAGES]]
     batches = [torch.from_numpy(b).permute(0, 3, 1, 2).float() / 255 for b in np.array_split(train, 8)]
 
     def both(model: Detector) -> tuple[str, str]:
