@@ -3,6 +3,7 @@
 import copy
 import logging
 import time
+import traceback
 from typing import Any, cast
 
 import torch
@@ -115,19 +116,13 @@ class _Run:
 
     def epoch(self) -> None:
         """Train one epoch, validate, note a row, write a checkpoint."""
-        state, start, images = self.state, time.perf_counter(), 0
-        set_training(state.model, self.task.train.freeze)
-        steps = self.batches.epoch(state.epoch, self.first)
-        if self.fabric.is_global_zero:  # one process speaks for all
-            steps = self.progress.steps(steps, state.epoch + 1, len(self.batches) - self.first)
+        state, start = self.state, time.perf_counter()
         try:
-            for step in steps:
-                self._step(step)
-                images += step.images
-                self._save_within_epoch(step.index + 1)
+            images = self._train()
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
+            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
             raise self._no_memory() from error
         self._stop_if_not_finite(self.sums)
         seconds = time.perf_counter() - start
@@ -145,6 +140,19 @@ class _Run:
         self._save(0)
         if asked := self._agreed(self._asked())[0]:
             raise self._interrupted(asked, 0)
+
+    def _train(self) -> int:
+        """The steps of an epoch that are left; how many images they had."""
+        images, epoch = 0, self.state.epoch
+        set_training(self.state.model, self.task.train.freeze)
+        steps = self.batches.epoch(epoch, self.first)
+        if self.fabric.is_global_zero:  # one process speaks for all
+            steps = self.progress.steps(steps, epoch + 1, len(self.batches) - self.first)
+        for step in steps:
+            self._step(step)
+            images += step.images
+            self._save_within_epoch(step.index + 1)
+        return images
 
     def _keep(self, row: Row, last: bool) -> None:
         better = row.get("map50_95", -1.0) > self.kept["map50_95"]
