@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.pruning.networks import scramble
+from yoloslim.config import TrainParams
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.models.detector import Detector, build_detector, count_params
@@ -68,7 +69,7 @@ def check_training_step(model: Detector) -> None:
     side = 2 * max(model.spec.strides)  # one cell at the coarsest head would leave BatchNorm four numbers
     images = torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([[i, i % 3, 0.4, 0.6, w, h] for i in range(4) for w, h in ((0.2, 0.3), (0.5, 0.6))])
-    loss = DetectionLoss(model.spec, Gains(anchor_t=1000), torch.device("cpu"))
+    loss = DetectionLoss(model.spec, Gains.of(TrainParams(anchor_t=1000)), torch.device("cpu"))
     torch.manual_seed(0)  # of dropout
     before, parts = loss(model.train()(images), targets)
     assert bool(parts.isfinite().all())

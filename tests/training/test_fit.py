@@ -174,6 +174,7 @@ class Signal(Callback):
             os.kill(os.getpid(), self.number)
 
 
+@pytest.mark.slow  # those run in the main thread, the only one that signals reach; pytest-xdist's may be another
 @pytest.mark.parametrize(
     ("number", "code", "step", "place"),
     [
@@ -198,6 +199,7 @@ def test_asked_to_stop_it_finishes_the_step_and_resumes_to_the_same_weights(
     assert without_clock(resumed) == without_clock(whole)
 
 
+@pytest.mark.slow  # as above
 def test_second_ctrl_c_does_not_wait() -> None:
     class Impatient(Callback):
         def after_step(self, state: State) -> None:
