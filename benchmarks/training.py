@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -35,6 +35,7 @@ from yoloslim.evaluation.metrics import coco_metrics
 from yoloslim.evaluation.predictor import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.training.callback import Callback, State
+from yoloslim.training.devices import choose_precision
 from yoloslim.training.fit import Task, fit
 from yoloslim.training.loss import DetectionLoss, Gains
 
@@ -174,8 +175,11 @@ def _memory(pack: Path, folder: Path, name: str, threads: int) -> float:
 
 
 def validation_s(folder: Path, model: Detector) -> float:
+    """As `fit` measures an epoch: in the precision of the training, model folded and metrics included."""
     test = load_eval_set(load_split(folder / "voc", "test"), IMGSZ, folder / "cache")
-    return min(_seconds(lambda: evaluate(TorchPredictor(model), test)) for _ in range(3))
+    fast = choose_precision("auto", torch.device("cpu")) == "bf16-mixed"
+    precision: Literal["fp32", "bf16"] = "bf16" if fast else "fp32"
+    return min(_seconds(lambda: evaluate(TorchPredictor(model, precision=precision), test)) for _ in range(3))
 
 
 def metrics_s(count: int = 4952, each: int = 100, objects: int = 12_330, classes: int = 20) -> float:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import psutil
@@ -98,12 +99,14 @@ def training_sample(params: Params, count: int) -> NDArray[np.uint8]:
     return images[np.random.default_rng(params.seed).permutation(len(images))[:count]]
 
 
-def evaluate_model(params: Params, model: Detector, images: EvalSet) -> Evaluation:
-    """Evaluate in fp32 PyTorch where the model is, with the thresholds of section `evaluation`."""
+def evaluate_model(
+    params: Params, model: Detector, images: EvalSet, precision: Literal["fp32", "bf16"] = "fp32"
+) -> Evaluation:
+    """Evaluate in PyTorch where the model is, with the thresholds of section `evaluation`."""
     e = params.evaluation
     device = str(next(model.parameters()).device)
     return evaluate(
-        TorchPredictor(model, device, any_shape=e.rect),
+        TorchPredictor(model, device, precision, any_shape=e.rect),
         images,
         e.conf_thres,
         e.iou_thres,

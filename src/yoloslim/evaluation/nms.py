@@ -6,12 +6,14 @@ candidates below cannot change it and are never looked at.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloslim.data.workers import worker_count
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation.decode import Anchors, Floats, decode_above
 from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
@@ -64,7 +66,11 @@ def detect(
     """Raw heads (B, anchors, H, W, 5 + classes) a level to detections, as `nms` of `decode` but faster."""
     options = options or NmsOptions()
     objectness = max(options.conf_thres, options.objectness_thres)
-    return [_suppress(rows, options) for rows in decode_above(heads, anchors, strides, objectness, decoding)]
+    decoded = decode_above(heads, anchors, strides, objectness, decoding)
+    if len(decoded) == 1:
+        return [_suppress(decoded[0], options)]
+    with ThreadPoolExecutor(worker_count(0)) as pool:  # OpenCV suppresses outside the interpreter's lock
+        return list(pool.map(lambda rows: _suppress(rows, options), decoded))
 
 
 def nms(decoded: Floats, options: NmsOptions | None = None) -> list[Floats]:
