@@ -20,7 +20,7 @@ from yoloslim.data.prepare import prepare
 from yoloslim.data.trainset import load_train_set
 from yoloslim.data.voc import load_split
 from yoloslim.evaluation.evaluate import evaluate
-from yoloslim.evaluation.predictor import TorchPredictor
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.zoo import build_spec
 from yoloslim.training.fit import Task, fit

@@ -25,7 +25,8 @@ from yoloslim.deploy.quantize import INT8_RUNTIMES, quantize
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.nms import NmsOptions, detect
-from yoloslim.evaluation.predictor import OnnxPredictor, Predictor, TorchPredictor
+from yoloslim.evaluation.predictor import OnnxPredictor, Predictor
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector, fuse
 from yoloslim.models.store import load_model
 

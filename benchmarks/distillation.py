@@ -16,7 +16,7 @@ from yoloslim.data.evalset import load_eval_set
 from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.data.voc import load_split
 from yoloslim.evaluation.evaluate import evaluate
-from yoloslim.evaluation.predictor import TorchPredictor
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
 from yoloslim.training.distillation import Distillation

@@ -21,7 +21,7 @@ from benchmarks.latency import interleaved
 from yoloslim.data.evalset import load_eval_set
 from yoloslim.data.voc import load_split
 from yoloslim.evaluation.evaluate import evaluate
-from yoloslim.evaluation.predictor import TorchPredictor
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
 from yoloslim.models.store import load_model
 from yoloslim.pruning.labels import label_channels

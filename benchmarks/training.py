@@ -32,7 +32,7 @@ from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.data.voc import annotation_from, load_split
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.metrics import coco_metrics
-from yoloslim.evaluation.predictor import TorchPredictor
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.training.callback import Callback, State
 from yoloslim.training.devices import choose_precision

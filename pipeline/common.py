@@ -21,7 +21,7 @@ from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.data.voc import VocSplit, load_split
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.evaluation.evaluate import Evaluation, evaluate
-from yoloslim.evaluation.predictor import TorchPredictor
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.evaluation.speed import measure_latency
 from yoloslim.files import write_json
 from yoloslim.models.detector import Detector, count_macs, count_params

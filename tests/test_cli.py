@@ -112,7 +112,7 @@ def test_darknet_files_go_out_and_come_in_again(tmp_path: Path) -> None:
 
 
 def test_models_lists_what_can_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yoloslim.cli.model_names", lambda: ["yolov5n", "v5Lite-e"])  # the others take seconds
+    monkeypatch.setattr("yoloslim.models.zoo.model_names", lambda: ["yolov5n", "v5Lite-e"])  # the others take seconds
     result = runner.invoke(app, ["models", "--classes", "20"])
     assert result.exit_code == 0
     rows = [line.split() for line in result.output.splitlines()]

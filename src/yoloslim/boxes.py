@@ -8,9 +8,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 FILL = 114
 """Grey level (0-255) that letterboxing pads with, by convention of the YOLO family."""
@@ -48,6 +46,12 @@ class Letterbox:
         limit = np.array([width, height, width, height], np.float32)
         return np.asarray(np.clip(image, 0, limit), np.float32)
 
+    def detections_to_image(self, rows: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+        """Map detections (n, 6), `xyxy` first, likewise; those that lie wholly in the padding are left out."""
+        boxes = self.to_image(rows[:, :4], width, height)
+        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        return np.concatenate([boxes, rows[:, 4:]], axis=1).astype(np.float32)[inside]
+
     def _offset(self) -> NDArray[np.float32]:
         return np.array([self.left, self.top, self.left, self.top], np.float32)
 
@@ -83,10 +87,9 @@ def letterbox(
     return canvas, geometry
 
 
-def iou_matrix(a: Tensor, b: Tensor) -> Tensor:
+def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
     """Intersection over union of all boxes of `a` (n, 4) with all of `b` (m, 4): (n, m) in [0, 1]."""
-    size = (torch.min(a[:, None, 2:], b[None, :, 2:]) - torch.max(a[:, None, :2], b[None, :, :2])).clamp(0)
-    overlap = size.prod(2)
-    area_a = (a[:, 2:] - a[:, :2]).prod(1)
-    area_b = (b[:, 2:] - b[:, :2]).prod(1)
-    return overlap / (area_a[:, None] + area_b[None] - overlap).clamp_min(1e-9)
+    size = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    overlap = np.maximum(size, 0).prod(axis=2)
+    area_a, area_b = (a[:, 2:] - a[:, :2]).prod(axis=1), (b[:, 2:] - b[:, :2]).prod(axis=1)
+    return overlap / np.maximum(area_a[:, None] + area_b[None] - overlap, 1e-9)  # type: ignore[no-any-return]

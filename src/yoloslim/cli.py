@@ -1,38 +1,21 @@
-"""The `yoloslim` command: look at a stored model, prune it, without a pipeline around it."""
+"""The `yoloslim` command: look at a stored model, prune it, export it, run it, without a pipeline around it.
+
+Commands import what they need themselves: PyTorch takes seconds, and `eval` of an exported model does without it.
+"""
 
 import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from yoloslim.config import DataParams
-from yoloslim.config.presets import apply_preset, load_preset, load_presets
-from yoloslim.data.voc import read_image
-from yoloslim.deploy.adopt import adopt_onnx
-from yoloslim.deploy.export import export_model
+from yoloslim.config.deploy import Int8Runtime
 from yoloslim.deploy.manifest import Format, Outputs
-from yoloslim.deploy.onnx import ExportOptions
-from yoloslim.deploy.quantize import Int8Runtime, calibration_images
-from yoloslim.deploy.quantize import quantize as quantize_export
 from yoloslim.errors import YoloslimError
-from yoloslim.evaluation.nms import NmsOptions
-from yoloslim.files import write_json
-from yoloslim.models.detector import count_macs, count_params
-from yoloslim.models.foreign.adapt import read_names, with_classes
-from yoloslim.models.foreign.darknet.export import export_darknet
-from yoloslim.models.foreign.load import import_model
-from yoloslim.models.foreign.source import find_weights
-from yoloslim.models.store import load_model, save_model
-from yoloslim.models.zoo import model_names
-from yoloslim.pruning.catalogue import IMGSZ, entry
-from yoloslim.pruning.inspection import inspect_model
-from yoloslim.pruning.prune import prune as prune_model
-from yoloslim.pruning.request import GroupScore, Importance, PruneRequest, Scope
+from yoloslim.pruning.request import GroupScore, Importance, Scope
 from yoloslim.runner.errors import RunnerError
 from yoloslim.tasks.commands import detect, doctor, evaluate, speed
 
@@ -58,6 +41,9 @@ def models(
     classes: Annotated[int, typer.Option(min=1, help="classes that the heads tell apart")] = 80,
 ) -> None:
     """List what `model:` in params.yaml can be: size, cost, layers, what can be pruned, where it comes from."""
+    from yoloslim.models.zoo import model_names
+    from yoloslim.pruning.catalogue import IMGSZ, entry
+
     table = Table(
         title=f"{classes} classes, GFLOPs at {IMGSZ} px",
         title_justify="left",
@@ -84,6 +70,9 @@ def models(
 @app.command()
 def inspect(model: Model, layers: Annotated[bool, typer.Option(help="show every layer")] = False) -> None:
     """Show layers, groups, scales, and how far a model can be pruned."""
+    from yoloslim.models.store import load_model
+    from yoloslim.pruning.inspection import inspect_model
+
     network = load_model(model)
     found = inspect_model(network, network.spec.imgsz)
     console, totals = Console(), found["totals"]
@@ -125,6 +114,12 @@ def prune(
 ) -> None:
     """Cut channels out of a stored model, prove the cut exact, and write model and report."""
     choices: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("model", "out")}
+    from yoloslim.files import write_json
+    from yoloslim.models.detector import count_macs, count_params
+    from yoloslim.models.store import load_model, save_model
+    from yoloslim.pruning.prune import prune as prune_model
+    from yoloslim.pruning.request import PruneRequest
+
     if importance == "taylor":
         raise YoloslimError("importance taylor needs training images: use the pipeline (prune.importance: taylor)")
     network = load_model(model)
@@ -148,7 +143,9 @@ def features(
     out: Annotated[Path, typer.Option(help="the picture")] = Path("features.png"),
 ) -> None:
     """Draw where a model looks: the strength of its features over images, as heat maps."""
-    from yoloslim.tracking.features import features as draw  # matplotlib takes a second
+    from yoloslim.data.voc import read_image
+    from yoloslim.models.store import load_model
+    from yoloslim.tracking.features import features as draw
 
     network = load_model(model)
     draw([(network.spec.name, network)], [read_image(path) for path in image], out)
@@ -162,6 +159,8 @@ def preset(
     dry_run: Annotated[bool, typer.Option(help="only show what would change")] = False,
 ) -> None:
     """Write a published training recipe into params.yaml; comments and all other values stay."""
+    from yoloslim.config.presets import apply_preset, load_preset, load_presets
+
     console = Console()
     if not name:
         table = Table("preset", "for", box=None, pad_edge=False)
@@ -188,6 +187,15 @@ def import_weights(
     out: Annotated[Path | None, typer.Option(help="where to; default: beside the weights")] = None,
 ) -> None:
     """Turn weights of YOLOv5, a state dict or Darknet into a model file; runs nothing of the file."""
+    import torch
+
+    from yoloslim.config import DataParams
+    from yoloslim.models.detector import count_params
+    from yoloslim.models.foreign.adapt import read_names, with_classes
+    from yoloslim.models.foreign.load import import_model
+    from yoloslim.models.foreign.source import find_weights
+    from yoloslim.models.store import save_model
+
     path = find_weights(source, Path(DataParams().download_dir))
     wanted = read_names(classes) if classes else None
     torch.manual_seed(0)  # what starts afresh is the same every time
@@ -208,6 +216,9 @@ def export_to_darknet(
     out: Annotated[Path | None, typer.Option(help="name of the cfg; default: beside the model")] = None,
 ) -> None:
     """Write a YOLOv3 or YOLOv4, pruned or not, as .cfg, .weights and .names, to finetune it in Darknet."""
+    from yoloslim.models.foreign.darknet.export import export_darknet
+    from yoloslim.models.store import load_model
+
     cfg = (out or model).with_suffix(".cfg")
     for path in export_darknet(load_model(model), cfg):
         typer.echo(path)
@@ -227,6 +238,12 @@ def export(
     like: Annotated[Path | None, typer.Option(help="model with the classes and anchors of an .onnx")] = None,
 ) -> None:
     """Write a model for a runtime, compared with PyTorch, with its manifest."""
+    from yoloslim.deploy.adopt import adopt_onnx
+    from yoloslim.deploy.export import export_model
+    from yoloslim.deploy.onnx import ExportOptions
+    from yoloslim.evaluation.nms import NmsOptions
+    from yoloslim.models.store import load_model
+
     target = out or model.parent / f"{model.stem}-{file_format}"
     if like is not None:
         manifest = adopt_onnx(model, like, target)
@@ -245,6 +262,9 @@ def quantize(
     out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the export")] = None,
 ) -> None:
     """Write the int8 version of an export."""
+    from yoloslim.deploy.quantize import calibration_images
+    from yoloslim.deploy.quantize import quantize as quantize_export
+
     target = out or export_dir.with_name(f"{export_dir.name}-int8-{runtime}")
     manifest = quantize_export(export_dir, calibration_images(images, export_dir, count), target, runtime)
     typer.echo(f"{target}: {', '.join(manifest.files)}; largest difference of a logit {manifest.max_abs_diff:.2g}")

@@ -13,7 +13,8 @@ from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.decode import decode
 from yoloslim.evaluation.nms import NmsOptions, nms
-from yoloslim.evaluation.predictor import TorchPredictor, divide_by_255
+from yoloslim.evaluation.predictor import divide_by_255
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import build_detector
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)

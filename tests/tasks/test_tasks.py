@@ -1,6 +1,8 @@
 """detect, speed and eval through the command line, on files of every kind."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,8 +15,9 @@ from typer.testing import CliRunner
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.cli import app
 from yoloslim.data.voc import annotation_from, write_annotation
+from yoloslim.deploy.export import export_model
 from yoloslim.errors import DataError
-from yoloslim.models.store import save_model
+from yoloslim.models.store import load_model, save_model
 from yoloslim.runner.pictures import draw_boxes
 from yoloslim.runner.tasks import STAGES
 from yoloslim.tasks.detect import unique_names
@@ -194,6 +197,15 @@ def test_eval_writes_voc_files_that_score_as_printed(model: Path, dataset: Path,
         assert 0 < float(score) <= 1
         assert 1 <= float(xmin) <= float(xmax) + 1 <= 81  # counted from 1, inclusive
         assert 1 <= float(ymin) <= float(ymax) + 1 <= 61
+
+
+def test_eval_of_an_exported_model_does_without_pytorch(model: Path, dataset: Path, tmp_path: Path) -> None:
+    export_model(load_model(model), tmp_path / "onnx")
+    arguments = ["eval", str(tmp_path / "onnx"), str(dataset), "--out", str(tmp_path / "txt")]
+    program = f"import sys; sys.modules['torch'] = None; from yoloslim.cli import app; app({arguments})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "3 images on onnxruntime-cpu" in done.stdout
 
 
 def test_eval_names_what_is_wrong_with_a_data_set(model: Path, dataset: Path, tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from yoloslim.config.base import Section
 
+Int8Runtime = Literal["onnxruntime", "openvino", "ncnn"]
+"""What int8 versions can be written for."""
+
 
 class ExportParams(Section):
     """ONNX export."""
@@ -19,7 +22,7 @@ class QuantizeParams(Section):
     """Post-training quantisation to int8; no model and no runtime by default."""
 
     models: tuple[Annotated[int, Field(ge=0, le=99)] | Literal["baseline"], ...] = ()
-    runtimes: tuple[Literal["onnxruntime", "openvino", "ncnn"], ...] = ("onnxruntime", "openvino")
+    runtimes: tuple[Int8Runtime, ...] = ("onnxruntime", "openvino")
     images: int = Field(128, ge=1, description="training images that the ranges are taken from")
 
 

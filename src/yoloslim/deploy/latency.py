@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from yoloslim.deploy.export import export_model
-from yoloslim.evaluation.predictor import OnnxPredictor, TorchPredictor
+from yoloslim.evaluation.predictor import OnnxPredictor
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.evaluation.speed import measure_latency
 from yoloslim.models.detector import Detector
 

@@ -7,13 +7,14 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import onnx
 from onnx import version_converter
 
 from yoloslim.boxes import letterbox
+from yoloslim.config.deploy import Int8Runtime
 from yoloslim.data.voc import read_image
 from yoloslim.deploy.graph import head_nodes
 from yoloslim.deploy.manifest import Manifest, load_manifest
@@ -28,7 +29,6 @@ from yoloslim.evaluation.predictor import Images, divide_by_255
 from yoloslim.files import sha256_file
 from yoloslim.runner.pictures import SUFFIXES
 
-Int8Runtime = Literal["onnxruntime", "openvino", "ncnn"]
 INT8_RUNTIMES: tuple[Int8Runtime, ...] = get_args(Int8Runtime)
 _OPSET = 13
 """The first whose QuantizeLinear knows a scale for each channel."""

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from yoloslim.deploy.ascend.atc import load_result
+from yoloslim.deploy.ascend.bundle import BUNDLE, COMPILED
 from yoloslim.deploy.ascend.predictors import AclPredictor, AisBenchPredictor, OmPredictor
-from yoloslim.deploy.describe import describe_onnx
 from yoloslim.deploy.manifest import MANIFEST_NAME, Manifest, load_manifest
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import (
@@ -16,10 +16,8 @@ from yoloslim.evaluation.predictor import (
     OpenVinoPredictor,
     Precision,
     Predictor,
-    TorchPredictor,
 )
 from yoloslim.files import read_json
-from yoloslim.models.store import load_model
 
 Runtime = Literal["pytorch", "onnxruntime", "openvino", "ncnn", "acl", "ais_bench"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
@@ -49,7 +47,8 @@ def open_predictor(
     Args:
         path: `.safetensors`, `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), `.om` (in the folder that the atc stage
             wrote), or a folder with `manifest.json`.
-        runtime: what runs it; None takes the usual one for the file.
+        runtime: what runs it; None takes the usual one for the file. Of a folder that holds a compiled model beside
+            its graph, `acl` and `ais_bench` take the former.
         threads: CPU threads; None leaves the runtime's choice.
         precision: `bf16` is for PyTorch and OpenVINO.
 
@@ -59,19 +58,18 @@ def open_predictor(
         YoloslimError: the file is missing.
     """
     manifest = _manifest_of(path)
-    file = path / manifest.file if path.is_dir() and manifest else path
+    file = path
+    if path.is_dir() and manifest:
+        file = path / (COMPILED if runtime in _DEVICES and (path / COMPILED).is_file() else manifest.file)
     chosen = _choose(file, runtime)
     if precision != "fp32" and chosen not in ("pytorch", "openvino"):
         raise DeployError(f"{chosen} computes in the precision of the file; {precision} is for pytorch and openvino")
     if chosen == "pytorch":
-        torch_predictor = TorchPredictor(load_model(file), precision=precision)
-        if threads:
-            torch_predictor.set_threads(threads)
-        return torch_predictor
+        return _open_torch(file, threads, precision)
     if chosen in _DEVICES:
-        source, gears = load_result(file.parent).aipp_input, tuple(read_json(file.parent / "bundle.json")["gears"])
+        source, gears = load_result(file.parent).aipp_input, tuple(read_json(file.parent / BUNDLE)["gears"])
         return _DEVICES[chosen](file, load_manifest(file.parent), source, gears)
-    return open_graph(file, manifest or describe_onnx(file), chosen, threads, precision)
+    return open_graph(file, manifest or _describe(file), chosen, threads, precision)
 
 
 def open_graph(
@@ -90,6 +88,22 @@ def open_graph(
     chosen = _choose(file, runtime)
     extra: dict[str, Any] = {"precision": precision} if chosen == "openvino" else {}
     return _GRAPHS[chosen](file, description, threads, **extra)
+
+
+def _open_torch(file: Path, threads: int | None, precision: Precision) -> Predictor:
+    from yoloslim.evaluation.predictor.pytorch import TorchPredictor  # PyTorch takes two seconds to import
+    from yoloslim.models.store import load_model
+
+    predictor = TorchPredictor(load_model(file), precision=precision)
+    if threads:
+        predictor.set_threads(threads)
+    return predictor
+
+
+def _describe(file: Path) -> GraphDescription:
+    from yoloslim.deploy.describe import describe_onnx  # only files that lost their manifest need `onnx`
+
+    return describe_onnx(file)
 
 
 def _choose(file: Path, runtime: Runtime | None) -> Runtime:

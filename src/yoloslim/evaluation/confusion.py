@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from yoloslim.boxes import iou_matrix
@@ -51,7 +50,7 @@ def _pairs(
     objects: NDArray[np.float32], found: NDArray[np.float32], iou_thres: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of matched detections and objects, greedily by falling overlap."""
-    iou = iou_matrix(torch.from_numpy(found), torch.from_numpy(objects)).numpy()
+    iou = iou_matrix(found, objects)
     pairs: list[tuple[int, int]] = []
     candidates = np.argwhere(iou > iou_thres)
     order = np.argsort(-iou[candidates[:, 0], candidates[:, 1]], kind="stable")

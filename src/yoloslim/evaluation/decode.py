@@ -3,17 +3,21 @@
 Objectness and class probabilities are the logistic function of their logits.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from yoloslim.models.spec import EXP_LIMIT, YOLOV5_BOXES, BoxDecoding
 
+if TYPE_CHECKING:  # at run time nothing here needs PyTorch, which takes two seconds to import
+    from torch import Tensor
+
 Floats = NDArray[np.float32]
-Values = TypeVar("Values", NDArray[Any], Tensor)
+Values = TypeVar("Values", NDArray[Any], "Tensor")
 Anchors = Sequence[Sequence[Sequence[float]]]
 """Width and height in canvas pixels, by level and anchor."""
 
@@ -122,7 +126,7 @@ def box_corners(
         half = (values[..., 2:] * 2) ** 2 * (anchors / 2)
     else:
         limited = logits[..., 2:].clip(max=EXP_LIMIT)
-        half = (limited.exp() if isinstance(limited, Tensor) else np.exp(limited)) * (anchors / 2)
+        half = (np.exp(limited) if isinstance(limited, np.ndarray) else limited.exp()) * (anchors / 2)
     return centre - half, centre + half
 
 
@@ -136,7 +140,7 @@ def _logistic(x: Floats) -> Floats:
 
 def to_numpy(head: Floats | Tensor) -> Floats:
     """A head output as a float32 array, whatever device or precision it came from."""
-    if isinstance(head, Tensor):
+    if not isinstance(head, np.ndarray):
         head = head.detach().float().cpu().numpy()
     return np.ascontiguousarray(head, np.float32)
 

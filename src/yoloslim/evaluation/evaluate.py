@@ -132,9 +132,7 @@ def detect_all(
         found = detect(heads, predictor.anchors, predictor.strides, options, predictor.decoding)
         for index, letterbox, rows in zip(part.numbers, part.letterboxes, found, strict=True):
             image = eval_set.annotations[index]
-            boxes = letterbox.to_image(rows[:, :4], image.width, image.height)
-            inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-            detections[index] = np.concatenate([boxes, rows[:, 4:]], axis=1).astype(np.float32)[inside]
+            detections[index] = letterbox.detections_to_image(rows, image.width, image.height)
     return detections
 
 

@@ -8,18 +8,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from yoloslim.config import Params, load_params
 from yoloslim.deploy.runtimes import Runtime, open_predictor
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.files import write_json
 from yoloslim.runner.tasks import measure, speed_lines
 from yoloslim.tasks.detect import detect_images, detect_stream
-from yoloslim.tasks.doctor import examine
 from yoloslim.tasks.evaluate import evaluate_dataset
 from yoloslim.tasks.pipeline import PredictorPipeline
 from yoloslim.tasks.sources import Stream, image_paths, is_stream
 
-Model = Annotated[Path, typer.Argument(help="model file (.safetensors, .onnx, .xml, .param) or folder of an export")]
+Model = Annotated[Path, typer.Argument(help="file (.safetensors, .onnx, .xml, .param, .om), or folder of an export")]
 Source = Annotated[str, typer.Argument(help="image, folder, list of images (.txt), video, or number of a camera")]
 ImageDir = Annotated[Path | None, typer.Argument(help="where the images of a list are; default: beside the list")]
 Backend = Annotated[Runtime | None, typer.Option(help="what runs it; default: the usual one for the file")]
@@ -95,6 +93,9 @@ def doctor(
 
     Ends with status 1 if something that is installed or asked for does not work.
     """
+    from yoloslim.config import Params, load_params
+    from yoloslim.tasks.doctor import examine  # PyTorch and SSH take seconds to import
+
     console, table = Console(), Table("", "state", "what was found", "what to do", box=None, pad_edge=False)
     styles = {"ok": "green", "absent": "dim", "broken": "bold red"}
     findings = list(examine(load_params(params) if params.is_file() else Params()))

@@ -24,7 +24,7 @@ from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import Format
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import YoloslimError
-from yoloslim.evaluation.predictor import TorchPredictor
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
 
 State = Literal["ok", "absent", "broken"]

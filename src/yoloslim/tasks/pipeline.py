@@ -45,6 +45,4 @@ class PredictorPipeline(Pipeline):
         box, width, height = place
         p = self._predictor
         rows = nms.detect(heads, p.anchors, p.strides, self._options, p.decoding)[0]
-        boxes = box.to_image(rows[:, :4], width, height)
-        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        return np.concatenate([boxes, rows[:, 4:]], axis=1).astype(np.float32)[inside]
+        return box.detections_to_image(rows, width, height)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -66,7 +65,7 @@ def choose_images(annotations: Sequence[Annotation], count: int) -> list[int]:
 def right_boxes(detections: NDArray[np.float32], truth: Annotation) -> NDArray[np.bool_]:
     """(n,) which of the detections (n, 6), best first, meet a truth of their class that no better one has met."""
     free = np.ones(len(truth), np.bool_)
-    overlaps = iou_matrix(torch.from_numpy(detections[:, :4]), torch.from_numpy(truth.boxes)).numpy()
+    overlaps = iou_matrix(detections[:, :4], truth.boxes)
     right = np.zeros(len(detections), np.bool_)
     for i, row in enumerate(overlaps):
         allowed = np.where(free & (truth.labels == int(detections[i, 5])), row, 0.0)

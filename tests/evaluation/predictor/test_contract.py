@@ -13,7 +13,8 @@ from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import open_graph, open_predictor
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.predictor import Predictor, TorchPredictor, divide_by_255
+from yoloslim.evaluation.predictor import Predictor, divide_by_255
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import save_model
 

@@ -11,6 +11,7 @@ from yoloslim.files import atomic_path, sha256_file, write_json
 
 RUNNER = "runner.pyz"
 BUNDLE = "bundle.json"
+COMPILED = "model.om"
 
 SET_ENV = (
     "/usr/local/Ascend/ascend-toolkit/set_env.sh",

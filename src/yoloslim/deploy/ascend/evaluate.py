@@ -163,12 +163,8 @@ class _Progress:
 
 def _in_images(detections: list[NDArray[np.float32]], eval_set: EvalSet) -> list[NDArray[np.float32]]:
     """Detections on canvases, brought to the pixels of their images."""
-    found = []
-    for rows, note, box in zip(detections, eval_set.annotations, eval_set.letterboxes, strict=True):
-        boxes = box.to_image(rows[:, :4], note.width, note.height)
-        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        found.append(np.concatenate([boxes, rows[:, 4:]], axis=1).astype(np.float32)[inside])
-    return found
+    places = zip(detections, eval_set.annotations, eval_set.letterboxes, strict=True)
+    return [box.detections_to_image(rows, note.width, note.height) for rows, note, box in places]
 
 
 def _check_letterbox(manifest: Manifest, eval_set: EvalSet) -> None:

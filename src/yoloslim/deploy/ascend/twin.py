@@ -128,9 +128,7 @@ class _Twin:
             m = self._manifest
             self._rows[*key, options] = detect(self._heads[key], m.anchors, m.strides, options, m.decoding)[0]
         rows = self._rows[*key, options]
-        boxes = box.to_image(rows[:, :4], picture.shape[1], picture.shape[0])
-        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        return np.concatenate([boxes, rows[:, 4:]], axis=1).astype(np.float32)[inside]
+        return box.detections_to_image(rows, picture.shape[1], picture.shape[0])
 
 
 def place(

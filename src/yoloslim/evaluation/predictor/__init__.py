@@ -1,12 +1,14 @@
 """Predictors: anything that maps uint8 images to raw head outputs. Decoding and metrics do not care which.
 
-`deploy.runtimes.open_predictor` finds the right one for a file.
+`deploy.runtimes.open_predictor` finds the right one for a file. PyTorch's is in `predictor.pytorch`, so that the others
+can do without PyTorch, which takes two seconds to import.
 """
 
 from yoloslim.evaluation.predictor.base import (
     GraphDescription,
     GraphPredictor,
     Images,
+    Precision,
     Predictor,
     Preprocess,
     divide_by_255,
@@ -14,7 +16,6 @@ from yoloslim.evaluation.predictor.base import (
 from yoloslim.evaluation.predictor.ncnn import NcnnPredictor
 from yoloslim.evaluation.predictor.onnxruntime import OnnxPredictor
 from yoloslim.evaluation.predictor.openvino import OpenVinoPredictor
-from yoloslim.evaluation.predictor.pytorch import Precision, TorchPredictor
 
 __all__ = [
     "GraphDescription",
@@ -26,6 +27,5 @@ __all__ = [
     "Precision",
     "Predictor",
     "Preprocess",
-    "TorchPredictor",
     "divide_by_255",
 ]

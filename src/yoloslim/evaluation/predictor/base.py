@@ -4,7 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from yoloslim.evaluation.decode import Anchors, Floats
 from yoloslim.models.spec import BoxDecoding
 
 Images = NDArray[np.uint8]
+Precision = Literal["fp32", "bf16"]
+"""What a runtime computes in, where the file leaves the choice."""
 Preprocess = Callable[[Images], NDArray[Any]]
 """Maps images (B, S, S, 3) to what the network takes, usually float32 (B, 3, S, S)."""
 

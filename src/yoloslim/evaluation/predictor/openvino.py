@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.decode import Floats, to_numpy
-from yoloslim.evaluation.predictor.base import GraphDescription, GraphPredictor, Preprocess, divide_by_255
-from yoloslim.evaluation.predictor.pytorch import Precision
+from yoloslim.evaluation.predictor.base import GraphDescription, GraphPredictor, Precision, Preprocess, divide_by_255
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 

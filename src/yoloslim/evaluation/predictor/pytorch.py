@@ -1,15 +1,11 @@
 """PyTorch: the reference that every other runtime is compared with."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 
 from yoloslim.evaluation.decode import Floats, to_numpy
-from yoloslim.evaluation.predictor.base import Images, check_images
+from yoloslim.evaluation.predictor.base import Images, Precision, check_images
 from yoloslim.models.detector import Detector, fuse
-
-Precision = Literal["fp32", "bf16"]
 
 
 class TorchPredictor:
