@@ -40,6 +40,9 @@ lint: $(READY)  ## ruff and mypy
 flow: $(READY)  ## run the pipeline as a Prefect flow
 	python -m flows.pipeline
 
+sweep: $(READY)  ## find the percent to ship; params.yaml says what is wanted
+	@yoloslim sweep
+
 track: $(READY)  ## bring MLflow in line with the results, show the table
 	@python -m pipeline.track
 
@@ -52,4 +55,4 @@ bench: $(READY)  ## measure what the README claims
 clean:  ## remove results (caches of DVC and MLflow stay)
 	rm -rf data models metrics plots report .cache
 
-.PHONY: help setup repro test ssh-server unit lint flow track ui bench clean
+.PHONY: help setup repro test ssh-server unit lint flow sweep track ui bench clean

@@ -4,7 +4,7 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -132,16 +132,24 @@ def save_results(
     save_model(model, path)
     detections = [[[round(float(v), 4) for v in row] for row in rows] for rows in evaluation.detections]
     write_json(MODELS / name / "detections.json", {"ids": split_of("test").ids, "detections": detections})
-    metrics: dict[str, float | str] = {
-        **evaluation.metrics,
+    found = {**evaluation.metrics, **measure(params, model), "size_mb": path.stat().st_size / 1e6}
+    write_metrics(name, found | (extra or {}))
+    logger.info("%s: test mAP50 %.3f, %.2f M parameters", name, found["map50"], found["params_m"])
+
+
+def measure(params: Params, model: Detector) -> dict[str, float | str]:
+    """What a model costs: params_m, gflops, and its latency in PyTorch on the CPU."""
+    return {
         "params_m": count_params(model) / 1e6,
         "gflops": 2e-9 * count_macs(model, params.imgsz),
-        "size_mb": path.stat().st_size / 1e6,
         **measure_latency(TorchPredictor(model), threads=params.evaluation.threads),
         "backend": "pytorch-cpu",
     }
-    write_json(METRICS / f"{name}.json", {k: _rounded(v) for k, v in (metrics | (extra or {})).items()})
-    logger.info("%s: test mAP50 %.3f, %.2f M parameters", name, evaluation.metrics["map50"], metrics["params_m"])
+
+
+def write_metrics(name: str, metrics: Mapping[str, float | str]) -> None:
+    """Write `metrics/<name>.json`, six digits a number."""
+    write_json(METRICS / f"{name}.json", {k: _rounded(v) for k, v in metrics.items()})
 
 
 def _rounded(value: float | str) -> float | str:

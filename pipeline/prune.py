@@ -19,7 +19,7 @@ from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
 from yoloslim.pruning.importance import Scores, taylor_scores
 from yoloslim.pruning.labels import label_channels
-from yoloslim.pruning.prune import prune
+from yoloslim.pruning.prune import PruneResult, prune
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.request import PruneRequest
 from yoloslim.training.loss import DetectionLoss, Gains
@@ -45,13 +45,12 @@ def request_of(params: Params, percent: int) -> PruneRequest:
     return PruneRequest(**chosen, percent=percent, imgsz=params.imgsz, seed=params.seed)
 
 
-def run(params: Params, percent: int) -> None:
-    """Write models/prune/<percent> and metrics/prune/<percent>.json."""
-    test = eval_set(params, "test")
+def cut_model(params: Params, percent: int) -> PruneResult[Detector]:
+    """The sparse model without its least important channels, proved on real images."""
     sample = torch.cat(list(training_images(params, params.prune.certificate_images)))
     sparse = load_model(MODELS / "sparse" / "model.safetensors")
     p, threads = params.prune, params.evaluation.threads
-    result = prune(
+    return prune(
         sparse,
         request_of(params, percent),
         sample,
@@ -62,9 +61,21 @@ def run(params: Params, percent: int) -> None:
         else None,
         measure_ms=lambda model: latency_ms(cast(Detector, model), p.latency_runtime, threads),
     )
-    recalibrated = copy.deepcopy(result.model)
-    recalibrate(recalibrated, training_images(params, params.prune.recalibrate_images))
-    evaluation = evaluate_model(params, recalibrated, test)
+
+
+def recalibrated(params: Params, model: Detector) -> Detector:
+    """A copy whose BatchNorm statistics suit the channels that are left."""
+    settled = copy.deepcopy(model)
+    recalibrate(settled, training_images(params, params.prune.recalibrate_images))
+    return settled
+
+
+def run(params: Params, percent: int) -> None:
+    """Write models/prune/<percent> and metrics/prune/<percent>.json."""
+    test = eval_set(params, "test")
+    result = cut_model(params, percent)
+    model = recalibrated(params, result.model)
+    evaluation = evaluate_model(params, model, test)
     steps = {
         "map50_cut": evaluate_model(params, result.cut, test).metrics["map50"],
         "map50_folded": evaluate_model(params, result.model, test).metrics["map50"],
@@ -74,7 +85,7 @@ def run(params: Params, percent: int) -> None:
         "certificate_max_diff": max(result.certificate.cut),
     }
     write_json(MODELS / "prune" / str(percent) / "report.json", result.report)
-    save_results(params, recalibrated, f"prune/{percent}", evaluation, steps)
+    save_results(params, model, f"prune/{percent}", evaluation, steps)
 
 
 if __name__ == "__main__":

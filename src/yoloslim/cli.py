@@ -177,6 +177,19 @@ def preset(
         typer.echo(f"{params}: {'would change' if dry_run else 'changed'} {len(changes)} values")
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def sweep(context: typer.Context) -> None:
+    """Find the percent to ship; the section `sweep:` of params.yaml says what is wanted. --help shows options."""
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        from flows.sweep import main as run  # beside params.yaml, not in the library
+    except ModuleNotFoundError as error:
+        if error.name not in ("flows", "flows.sweep", "pipeline"):
+            raise
+        raise YoloslimError("there is no flows/sweep.py here; run `yoloslim sweep` in the project's folder") from error
+    run(context.args)
+
+
 @app.command("import")
 def import_weights(
     source: Annotated[str, typer.Argument(help="weights file, or an http(s) address with #sha256=... behind it")],

@@ -49,3 +49,7 @@ class DeployError(YoloslimError):
 
 class TrackingError(YoloslimError):
     """A tracking server that cannot be reached or refuses."""
+
+
+class SweepError(YoloslimError):
+    """A sweep that cannot start or go on; what it finished is kept."""

@@ -15,18 +15,6 @@ stages:
 """
 
 
-def test_stream_passes_lines_on_in_order() -> None:
-    lines: list[str] = []
-    flows.stream([sys.executable, "-c", "print('one'); print('two')"], lines.append)
-    assert lines == ["one", "two"]
-
-
-def test_stream_names_command_status_and_last_line_of_a_failure() -> None:
-    command = [sys.executable, "-c", "import sys; print('no space left'); sys.exit(3)"]
-    with pytest.raises(RuntimeError, match=r"ended with status 3: no space left"):
-        flows.stream(command, lambda line: None)
-
-
 @pytest.mark.slow
 def test_flow_reproduces_stages_and_then_tracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.testing.utilities import prefect_test_harness

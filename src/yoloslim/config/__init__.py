@@ -13,7 +13,8 @@ from yoloslim.config.base import Section, Side
 from yoloslim.config.data import DataParams
 from yoloslim.config.deploy import AscendEvalParams, AscendParams, AtcParams, ExportParams, QuantizeParams
 from yoloslim.config.prune import PruneParams, UnstructuredParams
-from yoloslim.config.results import EvaluationParams, ReportParams, TrackingParams
+from yoloslim.config.results import EvaluationParams, ReportParams, SweepPoint, SweepResult, TrackingParams
+from yoloslim.config.sweep import Constraints, Objective, SweepParams
 from yoloslim.config.train import BaselineParams, FinetuneParams, Optimizer, PhaseParams, SparseParams, TrainParams
 from yoloslim.errors import ConfigError
 from yoloslim.explain import explain
@@ -23,10 +24,12 @@ __all__ = [
     "AscendParams",
     "AtcParams",
     "BaselineParams",
+    "Constraints",
     "DataParams",
     "EvaluationParams",
     "ExportParams",
     "FinetuneParams",
+    "Objective",
     "Optimizer",
     "Params",
     "PhaseParams",
@@ -35,6 +38,9 @@ __all__ = [
     "ReportParams",
     "Section",
     "SparseParams",
+    "SweepParams",
+    "SweepPoint",
+    "SweepResult",
     "TrackingParams",
     "TrainParams",
     "UnstructuredParams",
@@ -52,6 +58,7 @@ class Params(Section):
     model: str = "yolov5n"
     imgsz: Side = Field(160, description="side of the network's input, px")
     percents: tuple[Percent, ...] = (30, 50, 70)
+    probes: tuple[Percent, ...] = ()
     data: DataParams = DataParams()
     train: TrainParams = TrainParams()
     baseline: BaselineParams = BaselineParams()
@@ -66,9 +73,10 @@ class Params(Section):
     atc: AtcParams = AtcParams()
     ascend_eval: AscendEvalParams = AscendEvalParams()
     report: ReportParams = ReportParams()
+    sweep: SweepParams = SweepParams()
     tracking: TrackingParams = TrackingParams()
 
-    @field_validator("percents")
+    @field_validator("percents", "probes")
     @classmethod
     def _percents_differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) != len(value):

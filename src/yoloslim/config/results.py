@@ -1,8 +1,11 @@
-"""Sections of what is measured, shown and tracked."""
+"""Sections of what is measured, shown and tracked, and the file that holds what a sweep found."""
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, JsonValue
 
 from yoloslim.config.base import Section
+from yoloslim.config.sweep import Constraints, Objective, Status
 
 
 class EvaluationParams(Section):
@@ -31,3 +34,75 @@ class TrackingParams(Section):
     live: bool = True
     uri: str = "sqlite:///mlflow.db"
     experiment: str = Field("yoloslim", min_length=1)
+
+
+class SweepPoint(Section):
+    """One point of metrics/sweep.json.
+
+    Attributes:
+        name: unique in the sweep: the percent, and the variant in front of it where there is one (`v1/50`).
+        percent: share of prunable channels asked to go, %.
+        overrides: params.yaml's keys that differ from the checkout's (`prune.scope` -> `free`); empty for none.
+        status: how far it came.
+        why: why it was tried.
+        before: metrics of the cut model in PyTorch, before it was finetuned.
+        after: metrics of the finetuned model in PyTorch.
+        deployed: metrics on the runtime that the backend in them names.
+        missed: constraints that it does not satisfy, one phrase each.
+        error: what broke it off; empty if nothing did.
+    """
+
+    name: str
+    percent: int
+    overrides: dict[str, JsonValue] = Field(default_factory=dict)
+    status: Status
+    why: str
+    before: dict[str, Any] = Field(default_factory=dict)
+    after: dict[str, Any] = Field(default_factory=dict)
+    deployed: dict[str, Any] = Field(default_factory=dict)
+    missed: tuple[str, ...] = ()
+    error: str = ""
+
+
+class SweepResult(Section):
+    """metrics/sweep.json: what a sweep tried and what it found.
+
+    Attributes:
+        name: of the sweep, for people.
+        key: hash of what it was asked and of what came out; the same for the same.
+        objective: what was wanted.
+        constraints: what had to hold.
+        axes: key of params.yaml -> values tried; `percent` -> [low, high, step].
+        baseline: metrics of the dense model on the runtime.
+        sparse: metrics of the sparse model in PyTorch, where every cut starts.
+        cliff: last percent before mAP falls off before finetuning; 0: before the first point; None: no cliff.
+        points: everything tried, by variant and percent.
+        front: names of points that no other beats in both map50 and cost.
+        winner: name of the best point; None if no point satisfies the constraints.
+        why: one or two sentences on why it won, or on which point is closest and what it misses.
+        closest: name of the point that misses least, where there is no winner.
+        added: percents that the sweep wrote into params.yaml, besides those that were listed there.
+        probes: points cut and measured.
+        finetunings: points finetuned.
+        grid_finetunings: what the exhaustive search in steps of 1 % would have finetuned.
+        seconds: from start to end, of the run that got here.
+    """
+
+    name: str
+    key: str = ""
+    objective: Objective
+    constraints: Constraints
+    axes: dict[str, tuple[JsonValue, ...]]
+    baseline: dict[str, Any]
+    sparse: dict[str, Any]
+    cliff: int | None
+    points: tuple[SweepPoint, ...]
+    front: tuple[str, ...]
+    winner: str | None
+    why: str
+    closest: str | None = None
+    added: tuple[int, ...] = ()
+    probes: int
+    finetunings: int
+    grid_finetunings: int
+    seconds: float

@@ -1,0 +1,70 @@
+"""Commands that flows run: their output line by line, and an end for all of them when the flow is stopped."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+_running: set[subprocess.Popen[str]] = set()
+_guard = threading.Lock()
+
+
+class CommandError(RuntimeError):
+    """A command failed."""
+
+
+def stream(
+    command: Sequence[str], say: Callable[[str], None], cwd: Path, environment: Mapping[str, str] | None = None
+) -> None:
+    """Run a command, passing its output on line by line.
+
+    It gets a session of its own, so that Ctrl-C reaches it once, through `stop_all`, and not from the terminal too.
+
+    Raises:
+        CommandError: it failed; the message holds the command, its exit status and its last line.
+    """
+    last = ""
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        with _guard:
+            _running.add(process)
+        try:
+            for line in process.stdout or ():
+                last = line.rstrip() or last
+                say(line.rstrip())
+        finally:
+            process.wait()
+            with _guard:
+                _running.discard(process)
+    if process.returncode:
+        raise CommandError(f"`{' '.join(command)}` ended with status {process.returncode}: {last}")
+
+
+def stop_all(patience_s: float = 60) -> None:
+    """Ask all commands to stop, as Ctrl-C does, and wait until they have: trainings write a checkpoint first."""
+    with _guard:
+        processes = list(_running)
+    for process in processes:
+        _signal(process, signal.SIGINT)
+    deadline = time.monotonic() + patience_s
+    for process in processes:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            _signal(process, signal.SIGKILL)
+
+
+def _signal(process: subprocess.Popen[str], number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

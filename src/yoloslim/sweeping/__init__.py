@@ -1,0 +1,1 @@
+"""The search for the optimal pruning point: pure, knows nothing of DVC, Prefect or MLflow."""
