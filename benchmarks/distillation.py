@@ -16,6 +16,7 @@ from yoloslim.data.evalset import load_eval_set
 from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.data.voc import load_split
 from yoloslim.evaluation.evaluate import evaluate
+from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
@@ -68,7 +69,7 @@ def table(params: Params, root: Path, cache: Path, percent: int, seeds: list[int
     e = params.evaluation
 
     def measure(model: Detector, split: object) -> dict[str, float]:
-        return evaluate(TorchPredictor(model), split, e.conf_thres, e.iou_thres, e.max_det, e.batch).metrics
+        return evaluate(TorchPredictor(model), split, NmsOptions(e.conf_thres, e.iou_thres, e.max_det), e.batch).metrics
 
     found: dict[Variant, list[tuple[float, float, float]]] = {variant: [] for variant in chosen}
     for seed in seeds:

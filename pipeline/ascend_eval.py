@@ -4,19 +4,18 @@ import argparse
 from functools import partial
 from typing import Any
 
-from pipeline.common import BASELINE, METRICS, MODELS, eval_set, split_of, stage
+from pipeline.common import BASELINE, METRICS, MODELS, eval_set, nms_options, split_of, stage
 from yoloslim.config import Params
 from yoloslim.deploy.ascend.device import open_device
 from yoloslim.deploy.ascend.evaluate import evaluate_exported
 from yoloslim.deploy.ascend.twin import predict_board
-from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.files import read_json, write_json
 
 
 def run(params: Params, which: str) -> None:
     """Write metrics/ascend_eval/<which>.json."""
     e, a = params.evaluation, params.ascend_eval
-    export, options = MODELS / "export" / which, NmsOptions(e.conf_thres, e.iou_thres, e.max_det)
+    export, options = MODELS / "export" / which, nms_options(params)
     measured, _ = evaluate_exported(
         export,
         MODELS / "atc" / which,

@@ -21,6 +21,7 @@ from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.data.voc import VocSplit, load_split
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.evaluation.evaluate import Evaluation, evaluate
+from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.evaluation.speed import measure_latency
 from yoloslim.files import write_json
@@ -105,15 +106,14 @@ def evaluate_model(
     """Evaluate in PyTorch where the model is, with the thresholds of section `evaluation`."""
     e = params.evaluation
     device = str(next(model.parameters()).device)
-    return evaluate(
-        TorchPredictor(model, device, precision, any_shape=e.rect),
-        images,
-        e.conf_thres,
-        e.iou_thres,
-        e.max_det,
-        e.batch,
-        rect=e.rect,
-    )
+    predictor = TorchPredictor(model, device, precision, any_shape=e.rect)
+    return evaluate(predictor, images, nms_options(params), e.batch, e.rect)
+
+
+def nms_options(params: Params) -> NmsOptions:
+    """The thresholds of section `evaluation`."""
+    e = params.evaluation
+    return NmsOptions(e.conf_thres, e.iou_thres, e.max_det, e.multi_label)
 
 
 def save_results(

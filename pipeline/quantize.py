@@ -3,7 +3,7 @@
 import argparse
 from functools import partial
 
-from pipeline.common import BASELINE, METRICS, MODELS, eval_set, stage, training_sample
+from pipeline.common import BASELINE, METRICS, MODELS, eval_set, nms_options, stage, training_sample
 from yoloslim.config import Params
 from yoloslim.deploy.quantize import quantize
 from yoloslim.deploy.runtimes import open_predictor
@@ -23,7 +23,7 @@ def run(params: Params, which: str) -> None:
         out = MODELS / "quantize" / which / runtime
         manifest = quantize(MODELS / "export" / which, images, out, runtime)
         predictor = open_predictor(out, threads=e.threads)
-        found = evaluate(predictor, test, e.conf_thres, e.iou_thres, e.max_det, e.batch).metrics
+        found = evaluate(predictor, test, nms_options(params), e.batch).metrics
         size = sum((out / name).stat().st_size for name in manifest.files)
         metrics[runtime] = {
             **found,

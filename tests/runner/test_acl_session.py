@@ -13,6 +13,7 @@ import pytest
 from tests.deploy.models import tiny_detector
 from yoloslim.deploy.ascend.aipp import device_input
 from yoloslim.deploy.export import export_model
+from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.runner import nv12
 from yoloslim.runner.acl_session import AclError, AclSession
 from yoloslim.runner.errors import RunnerError
@@ -99,6 +100,16 @@ def test_batches_run_in_the_smallest_gear_that_holds_them(graph: Path, tmp_path:
     session.close()
 
 
+def test_a_fixed_batch_is_filled_up(tmp_path: Path, acl: ModuleType) -> None:
+    export_model(tiny_detector(), tmp_path, ExportOptions(batch=2))
+    session = AclSession(make_om(tmp_path / "model.onnx", tmp_path))
+    fed = device_input("nv12", images(1))
+    wanted = expected(tmp_path / "model.onnx", nv12.scale(nv12.from_nv12(np.concatenate([fed, 0 * fed]))))
+    for head, both in zip(session.infer(fed), wanted, strict=True):
+        np.testing.assert_array_equal(head, both[:1])
+    session.close()
+
+
 def test_a_model_for_another_chip_is_named_with_the_way_out(graph: Path, tmp_path: Path, acl: ModuleType) -> None:
     with pytest.raises(AclError, match=r"507008.*another chip.*atc\.soc_version") as caught:
         AclSession(make_om(graph, tmp_path, soc="Ascend310B4"))
@@ -120,7 +131,7 @@ def test_images_of_another_size_are_refused(graph: Path, tmp_path: Path, acl: Mo
     session = AclSession(make_om(graph, tmp_path))
     with pytest.raises(RunnerError, match="takes 6144 bytes an image, not 12288"):
         session.infer(images())
-    with pytest.raises(RunnerError, match="batches of exactly 1 images, not 2"):
+    with pytest.raises(RunnerError, match="largest batch is 1, not 2"):
         session.infer(device_input("nv12", images(2)))
     session.close()
 

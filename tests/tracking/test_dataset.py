@@ -38,10 +38,15 @@ def cells(axes: Any) -> set[tuple[int, int]]:
     return {(int(x), int(y)) for y, x in found}
 
 
-def test_data_without_boxes_can_be_drawn(root: Path) -> None:
-    write_annotation(root / "data/voc/Annotations/a.xml", "a.jpg", annotation_from(64, 48, [], [], [], []), ("cat",))
-    for panel in dataset.labels([load_split(root / "data/voc", name) for name in SPLITS]):
-        drawn(panel)
+def test_data_without_boxes_gives_empty_charts(root: Path) -> None:
+    for path in (root / "data/voc/Annotations").iterdir():
+        write_annotation(path, f"{path.stem}.jpg", annotation_from(64, 48, [], [], [], []), ("cat",))
+    counts, crowds, sizes, places = (
+        drawn(p) for p in dataset.labels([load_split(root / "data/voc", s) for s in SPLITS])
+    )
+    assert [bar.get_width() for bar in counts.patches] == [0] * 6
+    assert [bar.get_height() for bar in crowds.patches] == [2, 0]  # both images have none
+    assert cells(sizes) == cells(places) == set()
 
 
 def test_batches_are_drawn_a_line_each(root: Path) -> None:

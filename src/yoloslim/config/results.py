@@ -14,6 +14,7 @@ class EvaluationParams(Section):
     conf_thres: float = Field(0.001, ge=0, lt=1)
     iou_thres: float = Field(0.6, gt=0, lt=1)
     max_det: int = Field(300, ge=1)
+    multi_label: bool = Field(True, description="every class of a cell counts, not its best alone")
     batch: int = Field(32, ge=1)
     rect: bool = Field(False, description="least padding instead of squares; PyTorch only")
     threads: int = Field(2, ge=1, le=512, description="CPU threads that latency is measured with")

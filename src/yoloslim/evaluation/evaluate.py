@@ -68,11 +68,8 @@ class Evaluation:
 def evaluate(
     predictor: Predictor,
     eval_set: EvalSet,
-    conf_thres: float = 0.001,
-    iou_thres: float = 0.6,
-    max_det: int | None = 300,
-    batch: int = 32,
     options: NmsOptions | None = None,
+    batch: int = 32,
     rect: bool = False,
 ) -> Evaluation:
     """Detect objects on every image of a set and compare them with the truth.
@@ -80,21 +77,17 @@ def evaluate(
     Args:
         predictor: the runtime.
         eval_set: letterboxed images with their truth; may be empty.
-        conf_thres: candidates below this score are dropped, in [0, 1).
-        iou_thres: overlap above which suppression removes the worse box, in [0, 1].
-        max_det: detections kept per image; None keeps all.
+        options: thresholds of suppression; None as trainers validate.
         batch: images a call of the predictor.
-        options: replaces the three thresholds, for instance by `nms.mindx_options()`.
         rect: batches by aspect ratio with the least padding, for predictors that take images of any shape.
 
     Raises:
         ConfigError: predictor and set disagree about image size or classes, or rectangles cannot be had.
     """
     _check(predictor, eval_set)
-    options = options or NmsOptions(conf_thres, iou_thres, max_det)
     if rect and not getattr(predictor, "takes_any_shape", False):
         raise ConfigError(f"{predictor.backend} takes square images only: set evaluation.rect=false")
-    detections = detect_all(predictor, eval_set, options, batch, rect)
+    detections = detect_all(predictor, eval_set, options or NmsOptions(), batch, rect)
     return score(eval_set.annotations, detections, eval_set.classes)
 
 

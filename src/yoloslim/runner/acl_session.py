@@ -118,7 +118,7 @@ class AclSession:
                 raise RunnerError("model", f"output {index} has ACL data type {number}; compile with float outputs")
             self.output_shapes.append(tuple(int(d) for d in dims))
             self._types.append(_FLOAT_TYPES[number])
-        self.batch = self.output_shapes[0][0]
+        self.batch = self._gears[-1] if self._gears else self.output_shapes[0][0]
         self.input_bytes = self._in[1][0][1] // self.batch
 
     def infer(self, images: np.ndarray) -> list[np.ndarray]:
@@ -152,8 +152,7 @@ class AclSession:
         for (pointer, size), shape, kind in zip(self._out[1], self.output_shapes, self._types):
             target, buffer = self._host(bytes(size))
             self._check("rt.memcpy", acl.rt.memcpy(target, size, pointer, size, self._to_host))
-            used = int(np.prod(shape)) // self.batch * count
-            values = np.frombuffer(buffer, kind, used)
+            values = np.frombuffer(buffer, kind, int(np.prod(shape[1:])) * count)
             outputs.append(values.reshape((count, *shape[1:])).astype(np.float32))
         return outputs
 
@@ -172,14 +171,12 @@ class AclSession:
             function(*arguments)
 
     def _gear(self, count: int) -> int:
-        """The batch that will run: `count`, or the smallest gear that holds it."""
-        if not self._gears:
-            if count != self.batch:
-                raise RunnerError("model", f"the model takes batches of exactly {self.batch} images, not {count}")
-            return count
-        gear = next((g for g in self._gears if g >= count), None)
+        """The batch that will run: the smallest that holds `count` images."""
+        gear = next((g for g in self._gears or (self.batch,) if g >= count), None)
         if gear is None:
-            raise RunnerError("model", f"the model's largest batch is {self._gears[-1]}, not {count}")
+            raise RunnerError("model", f"the model's largest batch is {self.batch}, not {count}")
+        if not self._gears:
+            return gear
         acl = self._acl
         found = acl.mdl.get_input_index_by_name(self._description, _DYNAMIC_BATCH)
         index = self._value("mdl.get_input_index_by_name", found)

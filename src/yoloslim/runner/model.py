@@ -47,7 +47,10 @@ class OnnxSession:
         if self._source == "nv12":
             images = nv12.from_nv12(images.reshape(-1, size * 3 // 2, size))
         pixels = nv12.scale(images.reshape(-1, size, size, 3))
-        return list(self._session.run(self._heads, {self._input: pixels}))
+        count, batch = len(pixels), self._session.get_inputs()[0].shape[0]
+        if isinstance(batch, int):  # else it is open
+            pixels = np.concatenate([pixels, np.zeros((batch - count, *pixels.shape[1:]), np.float32)])
+        return [head[:count] for head in self._session.run(self._heads, {self._input: pixels})]
 
     def close(self) -> None:
         """Nothing to give back."""

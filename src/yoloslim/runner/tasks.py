@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ _AHEAD = 8
 """Images decoded ahead of the one that is being run."""
 
 
-class Pipeline:
+class Pipeline(ABC):
     """From an image file to its detections, in four steps; what a runtime must bring to run the tasks.
 
     Attributes:
@@ -30,21 +31,21 @@ class Pipeline:
     backend: str
     classes: Sequence[str]
 
+    @abstractmethod
     def read(self, path: Path) -> np.ndarray:
         """The file as RGB (H, W, 3)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, Any]:
         """The letterboxed canvas (S, S, 3), and where the image lies on it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def infer(self, canvas: np.ndarray) -> list[np.ndarray]:
         """Raw heads (1, anchors, H, W, 5 + classes) of one canvas."""
-        raise NotImplementedError
 
+    @abstractmethod
     def find(self, heads: list[np.ndarray], place: Any) -> np.ndarray:
         """Detections (n, 6) in pixels of the image: `xyxy`, score, class; best first."""
-        raise NotImplementedError
 
 
 def detections(pipeline: Pipeline, paths: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:

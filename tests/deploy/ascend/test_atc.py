@@ -114,13 +114,15 @@ def test_a_runtime_that_cannot_compile_is_told_apart(
 
 def test_batch_gears_need_an_open_batch(exported: Path) -> None:
     manifest = load_manifest(exported)
-    with pytest.raises(DeployError, match="fixed at 1; export with a dynamic batch"):
+    with pytest.raises(DeployError, match=r"fixed at 1; export it again with export\.batch=0"):
         atc_arguments(manifest, AtcOptions(batch_gears=(1, 4)))
     opened = manifest.model_copy(update={"input_shape": (-1, 3, 64, 64)})
     arguments = atc_arguments(opened, AtcOptions(batch_gears=(4, 1)))
     assert "--dynamic_batch_size=1,4" in arguments
     assert "--input_shape=images:-1,3,64,64" in arguments
     assert "--input_shape=images:1,3,64,64" in atc_arguments(opened, AtcOptions())
+    four = manifest.model_copy(update={"input_shape": (4, 3, 64, 64)})
+    assert "--input_shape=images:4,3,64,64" in atc_arguments(four, AtcOptions())
     for gears in ((4,), (1, 1), (0, 2), tuple(range(1, 102))):
         with pytest.raises(DeployError, match="2 to 100 different"):
             atc_arguments(opened, AtcOptions(batch_gears=gears))

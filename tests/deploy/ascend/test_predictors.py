@@ -52,6 +52,22 @@ def test_acl_gives_the_heads_of_the_graph_behind_aipp(
     predictor.close()
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (3, [4]), (6, [4, 4])])
+def test_images_go_in_the_smallest_gear_that_holds_them(
+    count: int, sizes: list[int], export: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_fake(monkeypatch)
+    om = make_om(export[0], tmp_path, source="rgb", gears=(1, 4))
+    predictor, seen = AclPredictor(Path(om), export[1], "rgb", (4, 1)), []
+    run = predictor.run
+    monkeypatch.setattr(predictor, "run", lambda batch: seen.append(len(batch)) or run(batch))
+    images = np.concatenate([IMAGES, IMAGES])[:count]
+    for a, b in zip(predictor.predict(images), cpu(export, "rgb").predict(images), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    assert seen == sizes
+    predictor.close()
+
+
 def test_a_model_for_another_chip_is_said(
     export: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.errors import WeightsError
-from yoloslim.models.detector import Detector
+from yoloslim.models.detector import Detector, fuse
 from yoloslim.models.foreign.load import import_model
 from yoloslim.models.store import load_model, save_model
 
@@ -104,6 +104,12 @@ def test_missing_and_foreign_tensors_are_named(public: Path, tmp_path: Path) -> 
     with pytest.raises(
         WeightsError, match=r"nearest is yolov5n: 2 tensors differ: model\.9\.cv2\.bn\.bias 256 is miss"
     ):
+        import_model(tmp_path / "m.pt")
+
+
+def test_a_fused_checkpoint_is_refused_with_the_way_out(public: Path, tmp_path: Path) -> None:
+    torch.save(fuse(import_model(public / "v6.pt")).state_dict(), tmp_path / "m.pt")
+    with pytest.raises(WeightsError, match=r"m\.pt: it has no BatchNorm: .*folded .*Give the checkpoint that training"):
         import_model(tmp_path / "m.pt")
 
 

@@ -88,15 +88,15 @@ def _load(path: str) -> tuple[int, int]:
     if facts["soc_version"] != os.environ.get("FAKE_ACL_SOC", "Ascend310"):
         return 0, 507008
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    size = session.get_inputs()[0].shape[2]
+    fixed, _, size, _ = session.get_inputs()[0].shape
     pixels = size * size * 3 // (2 if facts["aipp_input"] == "nv12" else 1)
     gears = facts["gears"]
-    batch = max(gears, default=1)
+    step = fixed if isinstance(fixed, int) else 1
+    batch = max((step, *gears))
     shapes = [(batch, *o.shape[1:]) for o in session.get_outputs()]
     number = next(_numbers)
-    _models[number] = SimpleNamespace(
-        session=session, size=size, source=facts["aipp_input"], gears=gears, batch=batch, pixels=pixels, shapes=shapes
-    )
+    sizes = {"size": size, "pixels": pixels, "batch": batch, "step": step, "shapes": shapes}
+    _models[number] = SimpleNamespace(session=session, source=facts["aipp_input"], gears=gears, **sizes)
     return number, 0
 
 
@@ -130,7 +130,7 @@ def _execute(number: int, inputs: list[Any], outputs: list[Any]) -> int:
     model = _models.get(number)
     if model is None or len(inputs) != (2 if model.gears else 1):
         return 145003
-    batch = _state["batch"] if model.gears else 1
+    batch = _state["batch"] if model.gears else model.batch
     if batch is None:
         return 145011
     data = np.frombuffer(ctypes.string_at(inputs[0][0], batch * model.pixels), np.uint8)
@@ -140,8 +140,8 @@ def _execute(number: int, inputs: list[Any], outputs: list[Any]) -> int:
         images = data.reshape(batch, model.size, model.size, 3)
     pixels = nv12.scale(images)
     name = model.session.get_inputs()[0].name
-    single = [model.session.run(None, {name: pixels[i : i + 1]}) for i in range(batch)]
-    for (pointer, size), level in zip(outputs, zip(*single, strict=True), strict=True):
+    parts = [model.session.run(None, {name: pixels[i : i + model.step]}) for i in range(0, batch, model.step)]
+    for (pointer, size), level in zip(outputs, zip(*parts, strict=True), strict=True):
         heads = np.concatenate(level).astype(np.float32).tobytes()
         if len(heads) > size:
             return 100000

@@ -1,21 +1,25 @@
 """Compile an exported graph for Ascend chips with Huawei's ATC, or say plainly that it is not here."""
 
-import json
 import logging
-import os
 import shlex
 import shutil
-import signal
-import subprocess
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from yoloslim.deploy.ascend.aipp import AippInput, aipp_config
-from yoloslim.deploy.ascend.bundle import RUNNER, source_set_env, write_bundle, write_run_script, write_runner
-from yoloslim.deploy.ascend.cann import Cann, find_cann
-from yoloslim.deploy.ascend.codes import AtcCode, AtcError, parse_codes
+from yoloslim.deploy.ascend.bundle import (
+    BUNDLE,
+    COMPILED,
+    RUNNER,
+    source_set_env,
+    write_bundle,
+    write_run_script,
+    write_runner,
+)
+from yoloslim.deploy.ascend.cann import find_cann
+from yoloslim.deploy.ascend.codes import AtcCode
+from yoloslim.deploy.ascend.compiler import CHECK_REPORT, LOG, run_compiler
 from yoloslim.deploy.ascend.mindx import write_mindx
 from yoloslim.deploy.manifest import MANIFEST_NAME, Manifest, load_manifest
 from yoloslim.errors import DeployError
@@ -24,9 +28,8 @@ from yoloslim.files import atomic_path, read_json, sha256_file, write_json, writ
 logger = logging.getLogger(__name__)
 
 _HOW_TO_GET_ATC = "It comes with Huawei's CANN toolkit, which is in none of its usual places: source its set_env.sh."
-_CHECK_REPORT = "check_result.json"
-_SUCCESS = "ATC run success"
-_CLOCK_SLACK_S = 2.0  # file systems round the time of a change
+RESULT = "atc.json"
+_OUTPUT = COMPILED.removesuffix(".om")  # atc appends it
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class AtcOptions:
         soc_version: the chip, as `npu-smi info` names it with `Ascend` in front; a model loads on that chip only.
         aipp_input: what the device will be fed.
         precision_mode: arithmetic; `force_fp16` is the compiler's own default.
-        batch_gears: batch sizes the model can switch between while it runs; empty compiles for batch 1.
+        batch_gears: batch sizes the model can switch between while it runs; empty compiles for the graph's batch, which
+            is 1 where that is open.
         enable_small_channel: speeds up convolutions on up to 4 input channels, mostly.
         timeout_s: seconds after which a compilation is stopped.
     """
@@ -85,19 +89,19 @@ def atc_arguments(manifest: Manifest, options: AtcOptions) -> list[str]:
     Raises:
         DeployError: gears for a graph of fixed batch, or fewer than 2 or more than 100 of them, or one twice.
     """
-    gears = options.batch_gears
+    gears, batch = options.batch_gears, manifest.input_shape[0]
     if gears and not (2 <= len(gears) <= 100 and len(set(gears)) == len(gears) and min(gears) >= 1):
         raise DeployError(f"atc.batch_gears={list(gears)}: give 2 to 100 different batch sizes, or none")
-    if gears and manifest.input_shape[0] != -1:
+    if gears and batch != -1:
         raise DeployError(
-            f"atc.batch_gears={list(gears)} needs a graph whose batch is open, and this one is fixed at "
-            f"{manifest.input_shape[0]}; export with a dynamic batch"
+            f"atc.batch_gears={list(gears)} needs a graph whose batch is open, and this one is fixed at {batch}; "
+            "export it again with export.batch=0"
         )
-    shape = ",".join(map(str, (-1 if gears else 1, *manifest.input_shape[1:])))
+    shape = ",".join(map(str, (-1 if gears else max(1, batch), *manifest.input_shape[1:])))
     return [
         f"--model={manifest.file}",
         "--framework=5",  # ONNX
-        "--output=model",  # atc appends .om
+        f"--output={_OUTPUT}",
         "--input_format=NCHW",
         f"--input_shape={manifest.input_name}:{shape}",
         *([f"--dynamic_batch_size={','.join(map(str, sorted(gears)))}"] if gears else []),
@@ -143,22 +147,22 @@ def compile_model(
             _HOW_TO_GET_ATC,
             out_dir / "atc.sh",
         )
-    codes = _run(compiler, argv, out_dir, options.timeout_s) if compiler else ()
+    codes = run_compiler(compiler, argv, out_dir, options.timeout_s) if compiler else ()
     result = AtcResult(
         state="compiled" if compiler else "not_available",
         argv=tuple(argv),
         codes=codes,
-        log="atc.log" if compiler else None,
-        om="model.om" if compiler else None,
-        om_sha256=sha256_file(out_dir / "model.om") if compiler else None,
+        log=LOG if compiler else None,
+        om=COMPILED if compiler else None,
+        om_sha256=sha256_file(out_dir / COMPILED) if compiler else None,
         onnx_sha256=manifest.sha256,
         soc_version=options.soc_version,
         aipp_input=options.aipp_input,
         cann_version=compiler.version if compiler else "",
     )
-    packed = [*files, "model.om"] if compiler else files
+    packed = [*files, COMPILED] if compiler else files
     write_bundle(out_dir, manifest, packed, options.aipp_input, options.soc_version, options.batch_gears)
-    write_json(out_dir / "atc.json", asdict(result))
+    write_json(out_dir / RESULT, asdict(result))
     return result
 
 
@@ -169,7 +173,7 @@ def load_result(folder: Path) -> AtcResult:
         DeployError: it is not one, or the compiled model is not the file it describes.
         YoloslimError: it is missing: nothing was compiled, or a compilation was cut short.
     """
-    path = folder / "atc.json"
+    path = folder / RESULT
     values: dict[str, Any] = read_json(path)
     try:
         codes = tuple(AtcCode(**code) for code in values.pop("codes"))
@@ -188,7 +192,7 @@ def _fill_folder(
 ) -> list[str]:
     """Everything that a compilation and a board need, by name; results of an earlier compilation are removed."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    for stale in ("atc.json", "bundle.json", "model.om", "atc.log", _CHECK_REPORT):
+    for stale in (RESULT, BUNDLE, COMPILED, LOG, CHECK_REPORT):
         (out_dir / stale).unlink(missing_ok=True)
     for name in (manifest.file, MANIFEST_NAME):
         with atomic_path(out_dir / name) as temporary:
@@ -201,98 +205,11 @@ def _fill_folder(
     return [manifest.file, MANIFEST_NAME, "aipp.cfg", "atc.sh", RUNNER, "run.sh", *mindx]
 
 
-def _run(compiler: Cann, argv: list[str], folder: Path, timeout_s: int) -> tuple[AtcCode, ...]:
-    """Run the compiler in `folder`; success is exit code 0, the success text and a new, non-empty model."""
-    log, om = folder / "atc.log", folder / "model.om"
-    started = time.time()
-    logger.info("compiling: %s", shlex.join(argv))
-    with log.open("wb") as stream:
-        try:
-            # Its own session, so that a timeout also ends the kernel compilers that atc starts.
-            process = subprocess.Popen(
-                [str(compiler.atc.absolute()), *argv[1:]],
-                cwd=folder,
-                env={**compiler.environment, "ASCEND_SLOG_PRINT_TO_STDOUT": "1"},  # the detail log, into ours
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise AtcError(f"{compiler.atc} cannot be started: {error.strerror}") from error
-        try:
-            status = process.wait(timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise AtcError(
-                f"atc was stopped after {timeout_s} s (see {log}); raise atc.timeout_s, or give the machine more memory"
-            ) from error
-        finally:
-            _end(process)
-    output = log.read_text(encoding="utf-8", errors="replace")
-    codes = parse_codes(output)
-    failure = _failure(status, output, om, started)
-    if failure:
-        om.unlink(missing_ok=True)
-        raise AtcError(f"{failure}.{_explain(codes, output)}{_parse_failures(folder)} Full output: {log}", codes)
-    return codes
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that still runs, with all that it started."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _failure(status: int, output: str, om: Path, started: float) -> str:
-    if status != 0:
-        return f"atc failed with exit code {status}"
-    if _SUCCESS not in output:
-        return f"atc exited with 0, but never printed '{_SUCCESS}'"
-    if not om.is_file() or om.stat().st_size == 0:
-        return f"atc reported success, but {om.name} is missing or empty"
-    if om.stat().st_mtime < started - _CLOCK_SLACK_S:
-        return f"atc reported success, but {om.name} is older than this run"
-    return ""
-
-
-def _explain(codes: tuple[AtcCode, ...], output: str) -> str:
-    errors = [code for code in codes if code.is_error]
-    if not errors:
-        last = output.strip().splitlines()[-3:]
-        return f" It printed no error code; its last lines: {' | '.join(last) or 'none'}."
-    lines = [f" {e.code}: {e.message}." + (f" Likely cause: {e.cause}." if e.cause else "") for e in errors]
-    return "".join(lines)
-
-
-def _parse_failures(folder: Path) -> str:
-    """What the compiler's check report says of operators that it could not parse, if it wrote one."""
-    try:
-        report = json.loads((folder / _CHECK_REPORT).read_text(encoding="utf-8"))
-        failed = {
-            str(item["type"]): item for item in _dicts(report) if item.get("result") == "failed" and "type" in item
-        }
-    except (OSError, ValueError):
-        return ""
-    causes = (
-        f"{kind} ({'; '.join(str(cause.get('message', cause)) for cause in _dicts(item.get('cause', [])))})"
-        for kind, item in failed.items()
-    )
-    return f" Operators it refused: {', '.join(causes)}." if failed else ""
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    """All objects anywhere in a JSON value: the report's outer layout differs between versions."""
-    if isinstance(value, dict):
-        return [value, *(found for inner in value.values() for found in _dicts(inner))]
-    return [found for inner in value for found in _dicts(inner)] if isinstance(value, list) else []
-
-
 def _write_script(path: Path, argv: list[str], manifest: Manifest, options: AtcOptions) -> None:
     command = " \\\n    ".join(map(shlex.quote, argv))
     text = f"""#!/usr/bin/env bash
 # Compiles {manifest.file} for {options.soc_version}. Copy this folder to a machine with Huawei's CANN toolkit and run
-# this script there; it writes model.om beside itself.
+# this script there; it writes {COMPILED} beside itself.
 set -eo pipefail  # no -u: CANN's set_env.sh reads unset variables
 cd "$(dirname "${{BASH_SOURCE[0]}}")"
 if ! command -v atc >/dev/null; then
@@ -303,10 +220,10 @@ if ! command -v atc >/dev/null; then
     exit 127
 fi
 echo "{manifest.sha256}  {manifest.file}" | sha256sum --check --quiet
-rm -f model.om
+rm -f {COMPILED}
 {command}
-test -s model.om
-chmod 640 model.om  # the MindX SDK refuses models that others may read
+test -s {COMPILED}
+chmod 640 {COMPILED}  # the MindX SDK refuses models that others may read
 """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -60,7 +60,7 @@ CAUSES = {
     "EZ3002": "an operator has attributes this SoC does not support",
     "EZ3003": "no kernel for an operator on this SoC; check --soc_version",
     "EZ9010": _OPSET,
-    "EZ9999": "inner error; read the log with atc.log=debug",
+    "EZ9999": "inner error; put --log=debug into atc.sh and run it, for the details",
     "W10010": "an operator misses its fast kernel: slow, sometimes failing at run time",
     "W11001": "an operator misses its fast kernel: slow, sometimes failing at run time",
 }

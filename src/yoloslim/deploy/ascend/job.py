@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.deploy.ascend.aipp import device_input
-from yoloslim.deploy.ascend.bundle import BUNDLE, RUNNER
+from yoloslim.deploy.ascend.bundle import BUNDLE, COMPILED, RUNNER
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.files import read_json, sha256_file, write_json
@@ -101,8 +101,8 @@ def prepare_job(
         DeployError: no bundle, or one without a compiled model.
     """
     facts = read_json(bundle / BUNDLE)
-    model = "model.om" if backend == "acl" else facts["graph"]
-    if backend == "acl" and "model.om" not in facts["files"]:
+    model = COMPILED if backend == "acl" else facts["graph"]
+    if backend == "acl" and COMPILED not in facts["files"]:
         raise DeployError(f"{bundle} holds no compiled model; run the atc stage where atc is, or {bundle / 'atc.sh'}")
     files = {name: bundle / name for name in (RUNNER, BUNDLE, model)}
     step = max(1, chunk_bytes // max(1, int(np.prod(images.shape[1:]))))

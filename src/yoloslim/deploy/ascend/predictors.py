@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.deploy.ascend.aipp import AippInput, device_input
+from yoloslim.deploy.manifest import Manifest
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.decode import Floats, to_numpy
-from yoloslim.evaluation.predictor import GraphDescription, GraphPredictor
+from yoloslim.evaluation.predictor import GraphPredictor
 from yoloslim.runner.acl_session import AclSession
 from yoloslim.runner.errors import RunnerError
 
@@ -25,7 +26,7 @@ class OmPredictor(GraphPredictor):
     def __init__(
         self,
         path: Path,
-        graph: GraphDescription,
+        graph: Manifest,
         aipp_input: AippInput = "nv12",
         gears: tuple[int, ...] = (),
         device: int = 0,
@@ -36,18 +37,22 @@ class OmPredictor(GraphPredictor):
             path: the .om file.
             graph: manifest of the graph that it was compiled from.
             aipp_input: what it was compiled to be fed.
-            gears: batch sizes it was compiled for; empty for one image a call.
+            gears: batch sizes it was compiled for; empty for the batch of the graph.
             device: number of the chip.
 
         Raises:
             DeployError: the runtime is missing, or refused: the message holds Huawei's error number and its meaning.
         """
-        self.gears, self.device = gears, device
+        self.gears, self.device = tuple(sorted(gears)), device
         super().__init__(path, graph, None, partial(device_input, aipp_input), f"aipp-{aipp_input}")
-        self.batch = max(gears, default=1)
+        self.batch = max((graph.input_shape[0], 1, *gears))
 
     def set_threads(self, threads: int) -> None:
         """The chip computes; nothing to set."""
+
+    def batch_for(self, count: int) -> int:
+        """See `GraphPredictor.batch_for`: the smallest gear that holds so many."""
+        return next((gear for gear in self.gears if gear >= count), self.batch)
 
     def heads(self, outputs: Sequence[NDArray[Any]]) -> list[Floats]:
         """The outputs in the order of levels. Their sizes tell which is which; names differ between CANN versions."""

@@ -153,8 +153,8 @@ class GraphPredictor(ABC):
     def predict(self, images: Images) -> list[Floats]:
         """See `Predictor.predict`. Where the graph's batch is fixed, images go in portions, the last one padded."""
         check_images(images, self.imgsz, self.backend)
-        size = self.batch or len(images)
-        portions = [self._portion(images[start : start + size], size) for start in range(0, len(images), size)]
+        most = self.batch or len(images)
+        portions = [self._portion(images[start : start + most]) for start in range(0, len(images), most)]
         return portions[0] if len(portions) == 1 else [np.concatenate(level) for level in zip(*portions, strict=True)]
 
     def set_threads(self, threads: int) -> None:
@@ -171,10 +171,15 @@ class GraphPredictor(ABC):
     def run(self, batch: NDArray[Any]) -> list[Floats]:
         """Heads of preprocessed images, in the order of `graph.head_names`."""
 
-    def _portion(self, images: Images, size: int) -> list[Floats]:
+    def batch_for(self, count: int) -> int:
+        """How many images the graph is given for `count` of them, which is at most `batch`."""
+        return self.batch or count
+
+    def _portion(self, images: Images) -> list[Floats]:
         count = len(images)
-        if count < size:
-            images = np.concatenate([images, np.zeros((size - count, *images.shape[1:]), np.uint8)])
+        empty = self.batch_for(count) - count
+        if empty:
+            images = np.concatenate([images, np.zeros((empty, *images.shape[1:]), np.uint8)])
         return [head[:count] for head in self.run(self.preprocess(images))]
 
     def cannot_load(self, reason: object) -> DeployError:

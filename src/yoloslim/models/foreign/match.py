@@ -59,6 +59,7 @@ def detector_from(checkpoint: Checkpoint, name: str | None = None, classes: tupl
         ModelError: no architecture of that name.
     """
     head = read_head(checkpoint.state)
+    _check_norms(checkpoint.state)
     names = checkpoint.classes if checkpoint.classes and len(checkpoint.classes) == head.nc else None
     if names is None:
         names = classes if classes and len(classes) == head.nc else tuple(f"class{i}" for i in range(head.nc))
@@ -101,6 +102,16 @@ def read_head(state: Mapping[str, Tensor]) -> Head:
     if rest or not 6 <= outputs <= MAX_OUTPUTS:
         raise WeightsError(f"its head gives {len(biases[0])} values a cell, which are not {per_level} anchors' outputs")
     return Head(layer, widths, anchors, outputs - 5)
+
+
+def _check_norms(state: Mapping[str, Tensor]) -> None:
+    """Refuse a network whose BatchNorms are gone: its tensors would be called missing one by one."""
+    if not any(key.endswith(".running_var") for key in state):
+        raise WeightsError(
+            "it has no BatchNorm: they were folded into the convolutions (`fuse()`), as is done to run a model; nothing "
+            "is left to train or prune by. Give the checkpoint that training wrote (best.pt, last.pt), not one that was "
+            "saved after loading it for detection"
+        )
 
 
 def _recognise(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...], name: str | None) -> ModelSpec:

@@ -186,7 +186,7 @@ def test_a_cfg_cannot_ask_for_all_memory(tmp_path: Path) -> None:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_damaged_files_give_an_error_in_words_or_a_model(tmp_path: Path, data: st.DataObject) -> None:
+def test_damaged_files_give_an_error_with_their_name_or_a_sound_model(tmp_path: Path, data: st.DataObject) -> None:
     cfg, weights = tmp_path / "m.cfg", tmp_path / "m.weights"
     text = bytearray(CFG.encode())
     for _ in range(data.draw(st.integers(0, 3), "flips")):
@@ -196,6 +196,12 @@ def test_damaged_files_give_an_error_in_words_or_a_model(tmp_path: Path, data: s
     count = data.draw(st.sampled_from([0, 1, 100, 3072, 3073]))
     weights.write_bytes(header + np.zeros(count, "<f4").tobytes())
     try:
-        import_model(weights, partial=data.draw(st.booleans()))
-    except ModelError:
+        model = import_model(weights, partial=data.draw(st.booleans()))
+    except ModelError as error:
+        assert str(tmp_path / "m.") in str(error)
         return
+    side = max(model.spec.strides)
+    with torch.no_grad():
+        heads = model(torch.rand(1, 3, side, side))
+    assert [head.shape[2] for head in heads] == [side // stride for stride in model.spec.strides]
+    assert all(bool(head.isfinite().all()) for head in heads)
