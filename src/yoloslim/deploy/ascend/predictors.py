@@ -45,7 +45,7 @@ class OmPredictor(GraphPredictor):
         """
         self.gears, self.device = tuple(sorted(gears)), device
         super().__init__(path, graph, None, partial(device_input, aipp_input), f"aipp-{aipp_input}")
-        self.batch = max((graph.input_shape[0], 1, *gears))
+        self.batch: int = max((graph.input_shape[0], 1, *gears))
 
     def set_threads(self, threads: int) -> None:
         """The chip computes; nothing to set."""

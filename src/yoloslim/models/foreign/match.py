@@ -108,9 +108,9 @@ def _check_norms(state: Mapping[str, Tensor]) -> None:
     """Refuse a network whose BatchNorms are gone: its tensors would be called missing one by one."""
     if not any(key.endswith(".running_var") for key in state):
         raise WeightsError(
-            "it has no BatchNorm: they were folded into the convolutions (`fuse()`), as is done to run a model; nothing "
-            "is left to train or prune by. Give the checkpoint that training wrote (best.pt, last.pt), not one that was "
-            "saved after loading it for detection"
+            "it has no BatchNorm: they were folded into the convolutions (`fuse()`), as is done to run a model, and "
+            "nothing is left to train or prune by. Give the checkpoint that training wrote (best.pt, last.pt), not one "
+            "that was saved after it was loaded for detection"
         )
 
 

@@ -195,10 +195,13 @@ def test_damaged_files_give_an_error_with_their_name_or_a_sound_model(tmp_path: 
     header = data.draw(st.one_of(st.just(struct.pack("<iiiq", 0, 2, 5, 0)), st.binary(max_size=24)))
     count = data.draw(st.sampled_from([0, 1, 100, 3072, 3073]))
     weights.write_bytes(header + np.zeros(count, "<f4").tobytes())
+    model, refusal = None, ""
     try:
         model = import_model(weights, partial=data.draw(st.booleans()))
     except ModelError as error:
-        assert str(tmp_path / "m.") in str(error)
+        refusal = str(error)
+    if model is None:
+        assert str(tmp_path / "m.") in refusal
         return
     side = max(model.spec.strides)
     with torch.no_grad():
