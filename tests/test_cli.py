@@ -123,7 +123,7 @@ def test_models_lists_what_can_be_built(monkeypatch: pytest.MonkeyPatch) -> None
 def test_export_and_quantize_write_folders_that_open(stored: Path, tmp_path: Path) -> None:
     result = runner.invoke(app, ["export", str(stored)])
     assert result.exit_code == 0, result.output
-    assert "sparse-onnx: model.onnx; largest difference from PyTorch" in result.output
+    assert result.output.endswith(f"{tmp_path / 'sparse-onnx'}: model.onnx\n")
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for number in range(3):
@@ -131,6 +131,12 @@ def test_export_and_quantize_write_folders_that_open(stored: Path, tmp_path: Pat
     result = runner.invoke(app, ["quantize", str(tmp_path / "sparse-onnx"), str(pictures)])
     assert result.exit_code == 0, result.output
     assert open_predictor(tmp_path / "sparse-onnx-int8-onnxruntime").backend == "onnxruntime-cpu-int8"
+
+
+def test_an_exported_file_is_not_exported_again(stored: Path, tmp_path: Path) -> None:
+    runner.invoke(app, ["export", str(stored), "--out", str(tmp_path / "a")])
+    result = runner.invoke(app, ["export", str(tmp_path / "a/model.onnx")])
+    assert "taken in with `--like MODEL`" in str(result.exception)
 
 
 def test_export_of_a_wrong_request_says_the_way_out(stored: Path, tmp_path: Path) -> None:

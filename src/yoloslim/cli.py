@@ -258,12 +258,17 @@ def export(
     from yoloslim.models.store import load_model
 
     target = out or model.parent / f"{model.stem}-{file_format}"
+    if like is None and model.suffix == ".onnx":
+        raise YoloslimError(
+            f"{model} is exported already; an .onnx of another tool is taken in with `--like MODEL`, a model of the same "
+            "classes and anchors"
+        )
     if like is not None:
         manifest = adopt_onnx(model, like, target)
     else:
         nms = NmsOptions(conf_thres, iou_thres, max_det)
         manifest = export_model(load_model(model), target, ExportOptions(opset, batch, outputs, nms), file_format)
-    typer.echo(f"{target}: {', '.join(manifest.files)}; largest difference from PyTorch {manifest.max_abs_diff:.1e}")
+    typer.echo(f"{target}: {', '.join(manifest.files)}")
 
 
 @app.command()
@@ -271,7 +276,7 @@ def quantize(
     export_dir: Annotated[Path, typer.Argument(help="folder of an ONNX export")],
     images: Annotated[Path, typer.Argument(help="folder of pictures like those the model will see")],
     runtime: Annotated[Int8Runtime, typer.Option(help="what will run it")] = "onnxruntime",
-    count: Annotated[int, typer.Option(help="pictures to use at most")] = 128,
+    count: Annotated[int, typer.Option(min=1, help="pictures to use at most")] = 128,
     out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the export")] = None,
 ) -> None:
     """Write the int8 version of an export."""
@@ -280,7 +285,7 @@ def quantize(
 
     target = out or export_dir.with_name(f"{export_dir.name}-int8-{runtime}")
     manifest = quantize_export(export_dir, calibration_images(images, export_dir, count), target, runtime)
-    typer.echo(f"{target}: {', '.join(manifest.files)}; largest difference of a logit {manifest.max_abs_diff:.2g}")
+    typer.echo(f"{target}: {', '.join(manifest.files)}")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def test_our_own_file_describes_itself_without_its_manifest(folder: Path, tmp_pa
     path.write_bytes((folder / "ours" / "model.onnx").read_bytes())
     mine, ours = open_predictor(path, threads=1), open_predictor(folder / "ours", threads=1)
     assert (mine.imgsz, mine.classes) == (64, ("a", "b", "c"))
+    assert (mine.graph.letterbox_align, mine.graph.letterbox_fill) == ("center", 114)  # type: ignore[attr-defined]
     for a, b in zip(mine.predict(IMAGES), ours.predict(IMAGES), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -72,12 +73,20 @@ def test_our_own_file_describes_itself_without_its_manifest(folder: Path, tmp_pa
 @pytest.mark.parametrize(
     ("name", "runtime", "message"),
     [
-        ("model.pt", None, r"no model that yoloslim runs; give a file that ends in \.safetensors, \.onnx"),
+        (
+            "model.pt",
+            None,
+            r"no model that yoloslim runs; `yoloslim import` turns it into one; or give a file that ends in \.safetensors",
+        ),
         ("model.safetensors", "openvino", "openvino does not read model.safetensors, pytorch do"),
         ("theirs.xml", None, r"manifest\.json is missing, and theirs\.xml does not describe itself"),
+        ("none.onnx", None, r"none\.onnx is missing; check the name"),
+        ("ours", "acl", r"acl runs compiled models \(\.om\), not model\.onnx; compile it first"),
     ],
 )
 def test_files_that_no_runtime_reads_are_refused(name: str, runtime: str, message: str, folder: Path) -> None:
+    for empty in ("model.pt", "theirs.xml"):
+        (folder / empty).touch()
     with pytest.raises(DeployError, match=message):
         open_predictor(folder / name, runtime)  # type: ignore[arg-type]
 

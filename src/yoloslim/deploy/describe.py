@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx
 
+from yoloslim.boxes import Align
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.decode import Anchors
 from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
@@ -25,6 +26,8 @@ class Description:
     strides: tuple[int, ...]
     classes: tuple[str, ...]
     imgsz: int
+    letterbox_align: Align
+    letterbox_fill: int
     precision: str = "fp32"
     decoding: BoxDecoding = YOLOV5_BOXES
 
@@ -69,6 +72,8 @@ def describe_onnx(path: Path) -> Description:
         tuple(values["strides"]),
         tuple(values["classes"]),
         values["imgsz"],
+        values["letterbox"]["align"],
+        values["letterbox"]["fill"],
         precision,
         BoxDecoding.model_validate(values.get("decoding", {})),
     )

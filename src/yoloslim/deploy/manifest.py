@@ -109,10 +109,12 @@ def load_manifest(folder: Path) -> Manifest:
     """Read a folder's manifest and make sure that it belongs to the files beside it.
 
     Raises:
-        DeployError: the manifest is not valid, or a file is missing or not the one it describes.
-        YoloslimError: the manifest is missing or no JSON.
+        DeployError: the manifest is missing or not valid, or a file is missing or not the one it describes.
+        YoloslimError: the manifest is no JSON.
     """
     path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise DeployError(f"{path} is missing, so {folder} is not the folder of an export (`yoloslim export`)")
     try:
         manifest = Manifest.model_validate(read_json(path))
     except ValidationError as error:

@@ -47,6 +47,7 @@ def publish(model: Detector, folder: Path, manifest: Manifest, out_dir: Path) ->
             f"{manifest.format} and PyTorch differ by {difference:.2g}, which is {share:.2g} of the largest output and "
             f"more than {TOLERANCE}; nothing was written to {out_dir}. Non-finite or huge weights are the usual cause"
         )
+    logger.info("%s: largest difference from PyTorch %.1e", out_dir / manifest.file, difference)
     return keep(folder, manifest.model_copy(update={"max_abs_diff": difference}), out_dir)
 
 
@@ -56,7 +57,6 @@ def keep(folder: Path, manifest: Manifest, out_dir: Path) -> Manifest:
         with atomic_path(out_dir / name) as temporary:
             shutil.copyfile(folder / name, temporary)
     save_manifest(manifest, out_dir)
-    logger.info("exported %s: largest difference %.1e", out_dir / manifest.file, manifest.max_abs_diff)
     return manifest
 
 

@@ -27,9 +27,12 @@ from yoloslim.errors import DeployError
 from yoloslim.evaluation.decode import Floats
 from yoloslim.evaluation.predictor import Images, divide_by_255
 from yoloslim.files import sha256_file
+from yoloslim.quiet import quiet
 from yoloslim.runner.pictures import SUFFIXES
 
 INT8_RUNTIMES: tuple[Int8Runtime, ...] = get_args(Int8Runtime)
+logger = logging.getLogger(__name__)
+
 _OPSET = 13
 """The first whose QuantizeLinear knows a scale for each channel."""
 
@@ -76,6 +79,7 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: Int8Runti
         quantized = manifest.model_copy(update=update)
         after = open_graph(folder / quantized.file, quantized, runtime).predict(images[:4])
         difference = max(float(np.abs(a - b).max()) for a, b in zip(after, before, strict=True))
+        logger.info("%s: largest difference of a logit from fp32 %.2g", out_dir / quantized.file, difference)
         return keep(folder, quantized.model_copy(update={"max_abs_diff": difference}), out_dir)
 
 
@@ -108,16 +112,17 @@ def _write_onnx(graph: onnx.ModelProto, images: Images, folder: Path) -> list[st
 
     source = folder / "fp32.onnx"
     onnx.save(version_converter.convert_version(graph, _OPSET), source)
-    quantize_static(
-        str(source),
-        str(folder / "model.onnx"),
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QUInt8,  # with int8 weights: what x86 multiplies in one instruction
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        nodes_to_exclude=[node.name for node in head_nodes(graph)],
-    )
+    with quiet():  # it advises shape inference, which the exporter has done
+        quantize_static(
+            str(source),
+            str(folder / "model.onnx"),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,  # with int8 weights: what x86 multiplies in one instruction
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            nodes_to_exclude=[node.name for node in head_nodes(graph)],
+        )
     source.unlink()
     return ["model.onnx"]
 

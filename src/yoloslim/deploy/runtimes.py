@@ -108,10 +108,18 @@ def _describe(file: Path) -> GraphDescription:
 
 def _choose(file: Path, runtime: Runtime | None) -> Runtime:
     readers = READERS.get(file.suffix, ())
+    if not file.exists():
+        raise DeployError(f"model {file} is missing; check the name, or export it again (`yoloslim export`)")
     if not readers:
+        weights = "`yoloslim import` turns it into one; or " if file.suffix in (".pt", ".pth", ".weights") else ""
         raise DeployError(
-            f"{file} is no model that yoloslim runs; give a file that ends in {', '.join(READERS)}, or the folder of "
-            "an export"
+            f"{file} is no model that yoloslim runs; {weights}give a file that ends in {', '.join(READERS)}, or the "
+            "folder of an export"
+        )
+    if runtime in _DEVICES and runtime not in readers:
+        raise DeployError(
+            f"{runtime} runs compiled models (.om), not {file.name}; compile it first (stage atc, or atc.sh in its "
+            "folder)"
         )
     if runtime is not None and runtime not in readers:
         raise DeployError(f"{runtime} does not read {file.name}, {' and '.join(readers)} do; export the model for it")

@@ -1,13 +1,11 @@
 """What this machine can do: runtimes that really run, Ascend's tools, the board, disk and GPU."""
 
 import importlib.metadata
-import logging
 import os
 import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,6 +24,7 @@ from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import YoloslimError
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
+from yoloslim.quiet import quiet
 
 State = Literal["ok", "absent", "broken"]
 
@@ -102,7 +101,7 @@ def _runtime(name: str, file_format: Format, package: str, install: str, model: 
         return Finding(name, "absent", "not installed", install)
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
     try:
-        with tempfile.TemporaryDirectory() as folder, _quiet():
+        with tempfile.TemporaryDirectory() as folder, quiet():
             export_model(model, Path(folder), file_format=file_format)
             found = open_predictor(Path(folder), threads=1).predict(images)
         wanted = TorchPredictor(model).predict(images)
@@ -168,13 +167,3 @@ def _disk() -> Finding:
 def _tool(name: str, purpose: str, fix: str) -> Finding:
     path = shutil.which(name)
     return Finding(name, "ok" if path else "absent", path or f"not installed ({purpose})", "" if path else fix)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back what exporters log: a table is no place for it."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)

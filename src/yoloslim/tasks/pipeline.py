@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloslim.boxes import Align, Letterbox, letterbox
+from yoloslim.boxes import FILL, Align, Letterbox, letterbox
 from yoloslim.data.voc import read_image
 from yoloslim.evaluation import nms
 from yoloslim.evaluation.decode import Floats
@@ -26,6 +26,7 @@ class PredictorPipeline(Pipeline):
         self.backend, self.classes = predictor.backend, predictor.classes
         graph = getattr(predictor, "graph", None)  # exported graphs know how their images are to be placed
         self._align: Align = getattr(graph, "letterbox_align", "center")
+        self._fill: int = getattr(graph, "letterbox_fill", FILL)
 
     def read(self, path: Path) -> Image:
         """See `Pipeline.read`."""
@@ -33,7 +34,7 @@ class PredictorPipeline(Pipeline):
 
     def prepare(self, image: Image) -> tuple[Image, Placed]:
         """See `Pipeline.prepare`."""
-        canvas, box = letterbox(image, self._predictor.imgsz, self._align)
+        canvas, box = letterbox(image, self._predictor.imgsz, self._align, self._fill)
         return canvas, (box, image.shape[1], image.shape[0])
 
     def infer(self, canvas: Image) -> list[Floats]:

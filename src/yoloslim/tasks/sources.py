@@ -69,8 +69,9 @@ class Stream:
             raise DataError(f"video {source} is missing; check the name")
         self._capture = cv2.VideoCapture(int(source) if is_camera else source)
         if not self._capture.isOpened():
-            what = f"camera {source}" if is_camera else f"video {source}"
-            raise DataError(f"{what} cannot be opened: is it there, and of a format that OpenCV reads?")
+            if is_camera:
+                raise DataError(f"camera {source} cannot be opened; is it connected, and free?")
+            raise DataError(f"video {source} cannot be opened: it is damaged, cut short, or of a format OpenCV lacks")
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         self.expected = 0 if is_camera else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 

@@ -1,5 +1,6 @@
 """Compiled models against fakes: the fake `acl` of the runner's tests, and a fake ais_bench made here."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +8,14 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
 from tests.deploy.models import tiny_detector
 from tests.runner.test_acl_session import load_fake, make_om
+from yoloslim.cli import app
 from yoloslim.deploy.ascend.aipp import aipp_twin
+from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
 from yoloslim.deploy.ascend.predictors import AclPredictor, AisBenchPredictor
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import Manifest, load_manifest
@@ -128,6 +133,33 @@ def test_ais_bench_gives_the_heads_in_the_order_of_levels(
     assert predictor.compute_ms() == [1.5, 1.5, 1.5]
     with pytest.raises(DeployError, match="set device failed"):
         AisBenchPredictor(om, export[1], "rgb", device=7)
+
+
+@pytest.mark.parametrize("runtime", [None, "acl", "ais_bench"])
+def test_a_bundle_that_was_compiled_elsewhere_runs_the_tasks(
+    runtime: str | None,
+    ais_bench: type[FakeInferSession],
+    export: tuple[Path, Manifest],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load_fake(monkeypatch)
+    monkeypatch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
+    bundle = tmp_path / "bundle"
+    compile_model(export[0].parent, bundle, AtcOptions(aipp_input="rgb"))
+    make_om(export[0], bundle, source="rgb")  # what atc.sh leaves there
+    picture = tmp_path / "picture.png"
+    Image.fromarray(IMAGES[0]).save(picture)
+    found = {}
+    for name, model in (("chip", bundle / "model.om" if runtime is None else bundle), ("cpu", bundle / "model.onnx")):
+        out, options = tmp_path / name, ["--runtime", runtime] if runtime and name == "chip" else []
+        done = CliRunner().invoke(app, ["detect", str(model), str(picture), "--conf", "0", "--out", str(out), *options])
+        assert done.exit_code == 0, done.output + str(done.exception)
+        found[name] = json.loads((out / "detections.json").read_text())
+    assert found["chip"]["backend"] == f"ascend-{runtime or 'acl'}"
+    boxes = [found[name]["images"]["picture.png"] for name in ("chip", "cpu")]
+    assert [box["class"] for box in boxes[0]] == [box["class"] for box in boxes[1]]
+    assert [box["score"] for box in boxes[0]] == pytest.approx([box["score"] for box in boxes[1]], abs=1e-3)
 
 
 def test_outputs_that_are_no_heads_are_said(
