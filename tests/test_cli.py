@@ -136,7 +136,7 @@ def test_export_and_quantize_write_folders_that_open(stored: Path, tmp_path: Pat
 def test_an_exported_file_is_not_exported_again(stored: Path, tmp_path: Path) -> None:
     runner.invoke(app, ["export", str(stored), "--out", str(tmp_path / "a")])
     result = runner.invoke(app, ["export", str(tmp_path / "a/model.onnx")])
-    assert "taken in with `--like MODEL`" in str(result.exception)
+    assert "`--like MODEL` takes in an" in str(result.exception)
 
 
 def test_export_of_a_wrong_request_says_the_way_out(stored: Path, tmp_path: Path) -> None:

@@ -260,8 +260,8 @@ def export(
     target = out or model.parent / f"{model.stem}-{file_format}"
     if like is None and model.suffix == ".onnx":
         raise YoloslimError(
-            f"{model} is exported already; an .onnx of another tool is taken in with `--like MODEL`, a model of the same "
-            "classes and anchors"
+            f"{model} is exported already; `--like MODEL` takes in an .onnx of another tool, with the classes and "
+            "anchors of MODEL"
         )
     if like is not None:
         manifest = adopt_onnx(model, like, target)

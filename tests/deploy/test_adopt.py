@@ -76,7 +76,7 @@ def test_our_own_file_describes_itself_without_its_manifest(folder: Path, tmp_pa
         (
             "model.pt",
             None,
-            r"no model that yoloslim runs; `yoloslim import` turns it into one; or give a file that ends in \.safetensors",
+            r"no model that yoloslim runs; `yoloslim import` turns it into one; or give a file that ends",
         ),
         ("model.safetensors", "openvino", "openvino does not read model.safetensors, pytorch do"),
         ("theirs.xml", None, r"manifest\.json is missing, and theirs\.xml does not describe itself"),
