@@ -5,7 +5,7 @@ import pytest
 
 from yoloslim.data.voc import Annotation, annotation_from
 from yoloslim.tracking.boxes import label_places
-from yoloslim.tracking.predictions import choose_images, right_boxes
+from yoloslim.tracking.predictions import choose_images, match_boxes
 
 
 def note(*boxes: tuple[float, float, float, float], labels: tuple[int, ...] = ()) -> Annotation:
@@ -39,9 +39,13 @@ def test_a_box_is_right_once_in_its_class_and_place() -> None:
         ],
         np.float32,
     )
-    assert right_boxes(found, note(BOX)).tolist() == [True, False, False, False]
-    assert right_boxes(found, note()).tolist() == [False] * 4
-    assert right_boxes(np.zeros((0, 6), np.float32), note(BOX)).tolist() == []
+    right, met = match_boxes(found, note(BOX, (60, 60, 70, 70)))
+    assert right.tolist() == [True, False, False, False]
+    assert met.tolist() == [True, False]
+    assert match_boxes(found, note())[0].tolist() == [False] * 4
+    right, met = match_boxes(np.zeros((0, 6), np.float32), note(BOX))
+    assert right.tolist() == []
+    assert met.tolist() == [False]
 
 
 def test_labels_stand_clear_of_each_other_and_inside_the_image() -> None:

@@ -33,18 +33,18 @@ def draw_boxes(axes: Any, boxes: NDArray[np.float32], texts: Sequence[str], look
 
 
 def label_places(
-    boxes: NDArray[np.float32], lengths: Sequence[int], width: int, height: int
+    boxes: NDArray[np.float32], lengths: Sequence[int], width: int, height: int, font: float = FONT
 ) -> list[tuple[float, float]]:
     """Top left corners of labels, in image pixels: at their boxes, inside the image, and clear of one another.
 
     Each takes the first free place of: above the box, below it, inside its top, inside its bottom, each flush left
     and then flush right; where none is free, the first.
     """
-    point = width / (72 * CELL)  # image pixels that a point of text covers
-    tall = 1.5 * FONT * point
+    point = text_point(width)
+    tall = 1.5 * font * point
     placed: list[tuple[float, float, float, float]] = []
     for (x0, y0, x1, y1), length in zip(boxes[:, :4].tolist(), lengths, strict=True):
-        wide = 0.62 * FONT * point * length
+        wide = 0.62 * font * point * length
         options = []
         for y in (y0 - tall, y1, y0, y1 - tall):
             for x in (x0, x1 - wide):
@@ -53,6 +53,11 @@ def label_places(
         inside = [option for option in options if option[1] >= 0 and option[3] <= height] or options[4:5]
         placed.append(next((o for o in inside if not any(_overlap(o, other) for other in placed)), inside[0]))
     return [(left, top) for left, top, _, _ in placed]
+
+
+def text_point(width: int) -> float:
+    """Image pixels that a point of text covers, in an image of this width."""
+    return width / (72 * CELL)
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:

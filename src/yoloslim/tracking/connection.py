@@ -19,6 +19,8 @@ from yoloslim.tracking.uris import database_of, without_password
 SLOT, CHECKOUT, TRAINING, KEY = "yoloslim.slot", "yoloslim.checkout", "yoloslim.training", "yoloslim.key"
 """Tags of a run: the row it is for, where it was made, the key of the training that it followed live, and, once it is
 complete, that of the results."""
+CURRENT = "yoloslim.current"
+"""Tag of a complete run: whether the files still hold what it shows."""
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Tells MLflow's page to show runs and their charts, not traces of language models."""

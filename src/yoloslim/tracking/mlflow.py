@@ -17,7 +17,7 @@ from typing import Any
 
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json, write_json
-from yoloslim.tracking.connection import CHECKOUT, KEY, SLOT, TRAINING, Connection, reaching
+from yoloslim.tracking.connection import CHECKOUT, CURRENT, KEY, SLOT, TRAINING, Connection, reaching
 from yoloslim.tracking.cuts import layers_markdown
 from yoloslim.tracking.live import is_training
 from yoloslim.tracking.naming import curves_of, run_params
@@ -26,7 +26,6 @@ from yoloslim.tracking.uris import absolute_uri, database_of, without_password
 
 logger = logging.getLogger(__name__)
 
-CURRENT = "yoloslim.current"
 STATE = Path(".cache") / "tracking.json"
 """Remembers, below the root, what a server was told last; SQLite stores are asked themselves."""
 

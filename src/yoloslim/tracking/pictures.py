@@ -9,7 +9,7 @@ from yoloslim.models.store import load_model
 from yoloslim.tracking import dataset, plots
 from yoloslim.tracking.features import features
 from yoloslim.tracking.predictions import choose_images, predictions
-from yoloslim.tracking.quality import confusion, judge_rows, quality
+from yoloslim.tracking.quality import Judged, confusion, judge_rows, quality
 from yoloslim.tracking.records import Row
 from yoloslim.tracking.style import Panel, side_by_side
 
@@ -87,8 +87,8 @@ PICTURES = (
 
 def draw_report(
     rows: Sequence[Row], best: Row | None, data: Path, folder: Path, *, images: int, conf_thres: float, maps: bool
-) -> Charts:
-    """Draw what there is to draw, and give the charts, which a page may draw again one by one.
+) -> list[Judged]:
+    """Draw what there is to draw; returns what the models found on the test images, judged.
 
     Args:
         rows: the models.
@@ -99,11 +99,11 @@ def draw_report(
         conf_thres: boxes with a lower score are not drawn.
         maps: draw heat maps of features too.
     """
-    charts = _charts(rows)
+    charts, judged = _charts(rows), []
     plots.channels(rows, folder / "channels.png")
     if (data / "classes.txt").is_file():
         charts["labels.png"] = dataset.labels([load_split(data, name) for name in SPLITS])
-        _draw_results(rows, best, data, folder, charts, images, conf_thres)
+        judged = _draw_results(rows, best, data, folder, charts, images, conf_thres)
         start = next((row.batches for row in rows if row.batches), None)
         if start:
             dataset.batches(start, load_split(data, "train").classes, folder / "batches.png")
@@ -111,7 +111,7 @@ def draw_report(
             _draw_maps([row for row in rows if row.kind == "baseline" or row is best], data, folder / "features.png")
     for file, panels in charts.items():
         side_by_side(panels, folder / file)
-    return charts
+    return judged
 
 
 def draw_row(row: Row, data: Path, folder: Path) -> None:
@@ -153,15 +153,17 @@ def _draw_results(
     charts: Charts,
     images: int,
     conf_thres: float,
-) -> None:
+) -> list[Judged]:
     """What was found on the test images."""
     if not any(row.detections for row in rows):
-        return
+        return []
     predictions(rows, data, folder / "predictions.png", images=images, conf_thres=conf_thres)
     test = load_split(data, "test")
     judged = judge_rows([row for row in rows if row.kind != "unstructured"], test)
     charts["quality.png"] = quality(judged, test.classes)
-    confusion(next((item for item in judged if item.row is best), judged[0]), test, folder / "confusion.png")
+    if judged:
+        confusion(next((item for item in judged if item.row is best), judged[0]), test, folder / "confusion.png")
+    return judged
 
 
 def _draw_maps(rows: Sequence[Row], data: Path, path: Path) -> None:

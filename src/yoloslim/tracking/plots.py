@@ -44,14 +44,14 @@ def comparison(rows: Sequence[Row]) -> list[Panel]:
 def curves(rows: Sequence[Row]) -> list[Panel]:
     """Loss and val mAP along the epochs; the finetunings of all percents start where sparse training ends."""
     trained = [row for row in rows if row.epochs]
-    starts, colours = _starts(trained), row_colours(trained)
+    first, colours = starts(trained), row_colours(trained)
 
     def panel(columns: dict[str, str], title: str, corner: str) -> Panel:
         def draw(axes: Any) -> None:
             for row, colour in zip(trained, colours, strict=True):
                 for column, linestyle in columns.items():
                     label = row.title if linestyle == "-" else None
-                    _curve(axes, row, column, starts[row.name], color=colour, linestyle=linestyle, label=label)
+                    _curve(axes, row, column, first[row.name], color=colour, linestyle=linestyle, label=label)
             axes.set(xlabel="epoch", title=title)
             axes.set_ylim(bottom=0)
             whole_numbers(axes)
@@ -167,7 +167,7 @@ def _line(
     axes.plot(x, y, color=colour, marker=marker, label=label, **style)
 
 
-def _starts(rows: Sequence[Row]) -> dict[str, int]:
+def starts(rows: Sequence[Row]) -> dict[str, int]:
     """The epoch that each row's axis begins after, when baseline, sparse and finetune stand in a line."""
     lengths = {row.name: int(row.epochs[-1]["epoch"]) for row in rows}
     if len(rows) == 1:

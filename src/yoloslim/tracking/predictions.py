@@ -62,8 +62,17 @@ def choose_images(annotations: Sequence[Annotation], count: int) -> list[int]:
     return [good[i] for i in steps]
 
 
-def right_boxes(detections: NDArray[np.float32], truth: Annotation) -> NDArray[np.bool_]:
-    """(n,) which of the detections (n, 6), best first, meet a truth of their class that no better one has met."""
+def match_boxes(detections: NDArray[np.float32], truth: Annotation) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which detections are right, and which objects were found.
+
+    Args:
+        detections: (n, 6), best first.
+        truth: the image's objects.
+
+    Returns:
+        (n,) whether a detection meets an object of its class that no better one has met, and (objects,) whether
+        an object was met.
+    """
     free = np.ones(len(truth), np.bool_)
     overlaps = iou_matrix(detections[:, :4], truth.boxes)
     right = np.zeros(len(detections), np.bool_)
@@ -71,7 +80,7 @@ def right_boxes(detections: NDArray[np.float32], truth: Annotation) -> NDArray[n
         allowed = np.where(free & (truth.labels == int(detections[i, 5])), row, 0.0)
         if allowed.size and allowed.max() >= MATCH_IOU:
             right[i], free[allowed.argmax()] = True, False
-    return right
+    return right, ~free
 
 
 def _draw_line(
@@ -89,4 +98,4 @@ def _draw_line(
         kept = kept[kept[:, 4] >= conf_thres]
         kept = kept[np.argsort(-kept[:, 4], kind="stable")]
         texts = [f"{split.classes[int(box[5])]} {box[4]:.2f}" for box in kept]
-        draw_boxes(axes, kept, texts, ["found" if right else "wrong" for right in right_boxes(kept, truth)])
+        draw_boxes(axes, kept, texts, ["found" if right else "wrong" for right in match_boxes(kept, truth)[0]])

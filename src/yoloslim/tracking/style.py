@@ -70,16 +70,6 @@ def side_by_side(panels: Sequence[Panel], path: Path, *, height: float = 4.1) ->
             panel(axes)
 
 
-def one_each(panels: Sequence[Panel], folder: Path, stem: str) -> list[Path]:
-    """Draw every chart as a picture of its own, for pages that set them side by side only where there is room."""
-    width = 4.4 if len(panels) == 3 else 4.8  # small pictures, so that their text stays readable on a phone
-    paths = [folder / f"{stem}-{i}.png" for i in range(len(panels))]
-    for panel, path in zip(panels, paths, strict=True):
-        with picture(path, width, 3.8) as figure:
-            panel(figure.subplots())
-    return paths
-
-
 def whole_numbers(axes: Any) -> None:
     """Mark only whole numbers on the x axis."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

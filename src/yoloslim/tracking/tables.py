@@ -10,6 +10,8 @@ from yoloslim.deploy.ascend.effects import TITLES
 from yoloslim.tracking.records import Row
 
 MISSING = "–"
+MAX_DROP = 0.03
+"""mAP50 that the recommended model may lose against the baseline."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,12 @@ def comparison_table(rows: Sequence[Row], *, full: bool = False) -> Table:
     return table
 
 
-def recommended(rows: Sequence[Row], max_drop: float = 0.03) -> Row | None:
+def recommended(rows: Sequence[Row], max_drop: float = MAX_DROP) -> Row | None:
     """The smallest pruned model whose mAP50 is within `max_drop` of the baseline's, else the most accurate one.
 
     Only models measured the same way as the baseline are compared; None without baseline or pruned models.
     """
-    baseline = _baseline(rows)
+    baseline = baseline_of(rows)
     trained = [row for row in rows if row.kind == "pruned" and row.best("map50") is not None]
     if baseline is None or not trained:
         return None
@@ -121,7 +123,7 @@ def recommended(rows: Sequence[Row], max_drop: float = 0.03) -> Row | None:
 
 def verdict(row: Row, rows: Sequence[Row]) -> str:
     """One sentence on a pruned model against the baseline; speed is told only where both ran on one backend."""
-    baseline = _baseline(rows)
+    baseline = baseline_of(rows)
     text = f"{row.percent} % pruned" + (" and finetuned" if row.trained else "")
     text += f": mAP50 {share(row.best('map50'))}"
     if baseline is None:
@@ -187,5 +189,6 @@ def _grid(rows: Sequence[Row], columns: Sequence[Column], words: set[int] | None
     return Grid(header, tuple(tuple(show(row) for _, show in columns) for row in rows), text)
 
 
-def _baseline(rows: Sequence[Row]) -> Row | None:
+def baseline_of(rows: Sequence[Row]) -> Row | None:
+    """The dense model, if it is among the rows."""
     return next((row for row in rows if row.kind == "baseline"), None)

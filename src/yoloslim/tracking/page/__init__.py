@@ -1,0 +1,1 @@
+"""The page: `report/index.html`, one file with charts, photographs and tables that opens offline."""

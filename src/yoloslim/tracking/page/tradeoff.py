@@ -1,0 +1,207 @@
+"""Charts of what pruning costs and saves: accuracy against cost, and accuracy along percent."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from yoloslim.pruning.optimum import CLIFF, find_cliff
+from yoloslim.tracking.page.look import (
+    ACCENT,
+    CARD,
+    CUT,
+    DENSE,
+    FAINT,
+    INT8,
+    LINE,
+    TUNED,
+    Spec,
+    chart,
+    colours,
+    number,
+    rows,
+    tip,
+    word,
+)
+from yoloslim.tracking.page.points import COSTS, STATES, Point, comparable, front
+
+STATE_COLOURS = {"baseline": DENSE, "finetuned": TUNED, "int8": INT8, "cut, not finetuned": CUT}
+DIGITS = {"latency_ms": 2, "params_m": 3, "size_mb": 2}
+UNITS = {"latency_ms": "ms", "params_m": "M", "size_mb": "MB"}
+FINGER = 900
+"""Area of what can be touched around a point, px²."""
+
+
+@dataclass(frozen=True)
+class Cliff:
+    """Where accuracy before finetuning falls off.
+
+    Attributes:
+        percent: the last percent before the fall; without one, the largest that was measured.
+        after: the first percent after it; None where accuracy falls off nowhere.
+    """
+
+    percent: int
+    after: int | None
+
+    @property
+    def text(self) -> str:
+        """What a reader is told."""
+        if self.after is None:
+            return f"No cliff up to {self.percent} %: no step loses more than {100 * CLIFF:.0f} % of the mAP50 it had."
+        last = f"{self.percent} % is the last point before it" if self.percent else "it comes before the first point"
+        return f"The cliff lies between {self.percent} % and {self.after} %: {last}."
+
+
+def pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float]) -> dict[str, Spec]:
+    """mAP50 against every cost that at least two models have, by cost.
+
+    Args:
+        points: the models.
+        winner: name of the one to mark; empty marks none.
+        limits: metric -> what a model may cost at most, or `map50` -> what it must find at least.
+    """
+    found = {}
+    for cost in COSTS:
+        known = comparable(points, cost)
+        if len(known) > 1:
+            found[cost] = _pareto(known, winner, limits, cost)
+    return found
+
+
+def _pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float], cost: str) -> Spec:
+    backend = f" on {points[0].backend}" if cost == "latency_ms" and points[0].backend else ""
+    x = number("x", COSTS[cost] + backend, scale={"zero": False, "nice": True, "padding": 24})
+    y = number("y", "mAP50 on the test images", scale={"zero": False, "nice": True, "padding": 24})
+    place: Spec = {"x": x, "y": y}
+    data = [_spot(point, cost) for point in points]
+    edge = [_spot(point, cost) for point in front(points, cost)]
+    tooltip = tip(("title", "model"), ("map50", "mAP50"), ("cost", COSTS[cost].split(",")[0]), ("state", "state"))
+    states = {state: STATE_COLOURS[state] for state in STATE_COLOURS if any(d["state"] == state for d in data)}
+    colour = word("state", scale=colours(states))
+    filled = {"test": f"datum.state === '{STATES['probed']}'", "value": CARD}
+    layers: list[Spec] = [
+        {
+            "data": rows(edge),
+            "mark": {"type": "line", "interpolate": "step-after", "color": LINE, "strokeWidth": 2, "tooltip": None},
+            "encoding": place,
+        },
+        *_limits(limits, cost),
+        {
+            "mark": {"type": "point", "size": 130, "strokeWidth": 2.5, "opacity": 1, "aria": False},
+            "encoding": place
+            | {"stroke": colour, "fill": {"condition": filled, **word("state", scale=colours(states))}},
+        },
+        {
+            "data": rows([spot for spot in data if spot["name"] == winner]),
+            "mark": {"type": "point", "size": 460, "color": ACCENT, "strokeWidth": 3, "opacity": 1, "aria": False},
+            "encoding": place,
+        },
+        {
+            "mark": {"type": "text", "dy": -18, "fontSize": 12, "aria": False},
+            "encoding": place | {"text": word("label")},
+        },
+        {  # what is touched and read out is larger than what is seen
+            "mark": {"type": "point", "size": FINGER, "filled": True, "opacity": 0, "cursor": "pointer"},
+            "encoding": place | {"tooltip": tooltip, "key": {"field": "name"}, "description": word("spoken")},
+        },
+    ]
+    return chart(layers, 360, data)
+
+
+def _spot(point: Point, cost: str) -> dict[str, Any]:
+    map50, x = point.values["map50"], point.values[cost]
+    text, price = f"{map50:.3f}", f"{x:.{DIGITS[cost]}f} {UNITS[cost]}"
+    return {
+        **{"name": point.name, "title": point.title, "state": STATES[point.state], "x": x, "y": map50},
+        **{"label": "baseline" if point.state == "dense" else f"{point.percent} %", "map50": text, "cost": price},
+        "spoken": f"{point.title}: mAP50 {text}, {price}",
+    }
+
+
+def _limits(limits: Mapping[str, float], cost: str) -> list[Spec]:
+    """Dashed lines where the constraints are."""
+    layers = []
+    for channel, metric in (("x", cost), ("y", "map50")):
+        if metric in limits:
+            mark = {"type": "rule", "strokeDash": [5, 4], "color": FAINT, "aria": False}
+            layers.append(
+                {"data": rows([{channel: limits[metric]}]), "mark": mark, "encoding": {channel: number(channel)}}
+            )
+    return layers
+
+
+def cliff_of(points: Mapping[int, float]) -> Cliff | None:
+    """The cliff of percent -> mAP50 before finetuning; None with fewer than two points."""
+    if len(points) < 2:
+        return None
+    percent = int(find_cliff({float(p): value for p, value in points.items()}))
+    later = sorted(p for p in points if p > percent)
+    return Cliff(percent, later[0] if later else None)
+
+
+def recovery(cut: Mapping[int, float], tuned: Mapping[int, float], cliff: Cliff | None, winner: int | None) -> Spec:
+    """mAP50 along percent, before and after finetuning, the cliff marked.
+
+    Args:
+        cut: percent -> mAP50 of the cut model before finetuning.
+        tuned: percent -> mAP50 after finetuning.
+        cliff: where the first falls off.
+        winner: percent to mark.
+    """
+    before, after = "before finetuning", "after finetuning"
+    data = [
+        {"percent": p, "y": value, "map50": f"{value:.3f}", "step": step, "asked": f"{p} %"}
+        for step, series in ((before, cut), (after, tuned))
+        for p, value in sorted(series.items())
+    ]
+    x = number(
+        "percent",
+        "channels asked to go, %",
+        scale={"nice": False, "padding": 16},
+        axis={"tickMinStep": 5, "tickCount": 8},
+    )
+    place: Spec = {"x": x, "y": number("y", "mAP50 on the test images", scale={"domainMin": 0})}
+    colour = word("step", scale=colours({before: CUT, after: TUNED}), legend={"symbolType": "stroke"})
+    dot: Spec = {"type": "point", "size": 90, "strokeWidth": 2, "opacity": 1, "aria": False}
+    tooltip = tip(("asked", "pruned"), ("map50", "mAP50"), ("step", "measured"))
+    layers = [
+        *(_cliff_layers(cliff) if cliff and cliff.after is not None else []),
+        {"mark": {"type": "line", "aria": False}, "encoding": place | {"color": colour}},
+        {
+            "mark": dot | {"fill": CARD, "stroke": CUT},
+            "encoding": place,
+            "transform": [{"filter": f"datum.step === '{before}'"}],
+        },
+        {
+            "mark": dot | {"fill": TUNED, "stroke": TUNED},
+            "encoding": place,
+            "transform": [{"filter": f"datum.step === '{after}'"}],
+        },
+        {
+            "data": rows([item for item in data if item["percent"] == winner and item["step"] == after]),
+            "mark": {"type": "point", "size": 380, "color": ACCENT, "strokeWidth": 3, "opacity": 1, "aria": False},
+            "encoding": place,
+        },
+        {
+            "mark": {"type": "point", "size": FINGER, "filled": True, "opacity": 0},
+            "encoding": place | {"detail": word("step"), "tooltip": tooltip},
+        },
+    ]
+    return chart(layers, 320, data)
+
+
+def _cliff_layers(cliff: Cliff) -> list[Spec]:
+    place = [{"from": cliff.percent, "to": cliff.after, "text": f"cliff after {cliff.percent} %"}]
+    x: Spec = {"x": number("from")}
+    return [
+        {
+            "data": rows(place),
+            "mark": {"type": "rect", "color": CUT, "opacity": 0.14, "aria": False},
+            "encoding": x | {"x2": {"field": "to"}},
+        },
+        {
+            "data": rows(place),
+            "mark": {"type": "text", "align": "left", "baseline": "top", "dx": 5, "dy": 4, "y": 0, "color": FAINT},
+            "encoding": x | {"text": word("text")},
+        },
+    ]
