@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from yoloslim.sweeping.pareto import pareto_front
 from yoloslim.tracking.records import COST, QUALITY, SPEED, Row
 
 COSTS = {"latency_ms": "latency, ms", "params_m": "parameters, million", "size_mb": "size on disk, MB"}
@@ -71,9 +72,5 @@ def comparable(points: Sequence[Point], cost: str) -> list[Point]:
 
 def front(points: Sequence[Point], cost: str) -> list[Point]:
     """The Pareto front from cheap to dear: nothing costs as little and finds as much."""
-    best, kept = float("-inf"), []
-    for point in sorted(points, key=lambda p: (p.values[cost], -p.values["map50"])):
-        if point.values["map50"] > best:
-            best = point.values["map50"]
-            kept.append(point)
-    return kept
+    by_name = {point.name: point for point in points}
+    return [by_name[name] for name in pareto_front({p.name: (p.values[cost], -p.values["map50"]) for p in points})]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from yoloslim.pruning.optimum import CLIFF, find_cliff
+from yoloslim.sweeping.cliff import CLIFF, find_fall
 from yoloslim.tracking.page.look import (
     ACCENT,
     CARD,
@@ -134,9 +134,8 @@ def cliff_of(points: Mapping[int, float]) -> Cliff | None:
     """The cliff of percent -> mAP50 before finetuning; None with fewer than two points."""
     if len(points) < 2:
         return None
-    percent = int(find_cliff({float(p): value for p, value in points.items()}))
-    later = sorted(p for p in points if p > percent)
-    return Cliff(percent, later[0] if later else None)
+    fall = find_fall(points, tuple(points))
+    return Cliff(fall.last, fall.first)
 
 
 def recovery(cut: Mapping[int, float], tuned: Mapping[int, float], cliff: Cliff | None, winner: int | None) -> Spec:
