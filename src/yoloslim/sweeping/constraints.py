@@ -71,6 +71,11 @@ def budget_misses(metrics: Metrics, constraints: Constraints) -> list[Miss]:
     return found
 
 
+def has_budgets(constraints: Constraints) -> bool:
+    """Whether size or speed are bounded at all."""
+    return any(getattr(constraints, name) is not None for name, _, _ in BOUNDS)
+
+
 def choose(candidates: Mapping[str, Metrics], objective: Objective) -> str:
     """The best of those that satisfy the constraints, by name.
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from yoloslim.config.sweep import SweepParams
 from yoloslim.sweeping.boundary import last_true, next_looks
 from yoloslim.sweeping.cliff import coarse_steps, find_fall, next_probes
-from yoloslim.sweeping.constraints import budget_misses, map_miss, number
+from yoloslim.sweeping.constraints import budget_misses, has_budgets, map_miss, number
 
 Metrics = dict[str, Any]
 Kind = Literal["probe", "finetune"]
@@ -90,8 +90,8 @@ class Search:
     def holds(self, measured: Measured) -> bool:
         """Whether a finetuned point is on the near side of the boundary that is looked for."""
         if self.params.objective == "accurate":
-            return not budget_misses(measured.deployed, self.params.constraints)
-        return not map_miss(measured.deployed, self.baseline, self.params.constraints)
+            return not budget_misses(measured.deployed, self.params)
+        return not map_miss(measured.deployed, self.baseline, self.params)
 
     def _before(self, table: Table) -> dict[int, float]:
         found = {p: number(m.before, "map50") for p, m in table.items() if m.before and p >= self.params.low}
@@ -119,6 +119,8 @@ class Search:
         candidates = self.candidates(table)
         known = {i: self.holds(table[p]) for i, p in enumerate(candidates) if p in table and table[p].deployed}
         count = len(candidates)
+        if self.params.objective == "accurate" and not has_budgets(self.params):
+            known = dict.fromkeys(range(count - 1), True) | known  # all are within no budget: the last is the answer
         looks = next_looks(known, count, self._guess(candidates, table), self.ways)
         if looks:
             return [Ask("finetune", candidates[i], self._why(candidates, known, i, table)) for i in looks]

@@ -34,14 +34,14 @@ def judge(candidates: Mapping[str, Metrics], baseline: Metrics, params: SweepPar
     Raises:
         PruneError: a metric that is needed is missing.
     """
-    missed = {n: tuple(m.text for m in misses(c, baseline, params.constraints)) for n, c in candidates.items()}
+    missed = {n: tuple(m.text for m in misses(c, baseline, params)) for n, c in candidates.items()}
     good = {name: metrics for name, metrics in candidates.items() if not missed[name]}
     cost = COST[params.objective]
     front = tuple(pareto_front({n: (number(m, cost), -number(m, "map50")) for n, m in candidates.items()}))
     if not candidates:
         return Verdict(None, None, "no point could be measured", (), {})
     if not good:
-        near = closest(candidates, baseline, params.constraints)
+        near = closest(candidates, baseline, params)
         why = f"no point satisfies the constraints; {near} comes closest: it {' and '.join(missed[near])}"
         return Verdict(None, near, why, front, missed)
     winner = choose(good, params.objective)
@@ -61,7 +61,7 @@ def _why(
         (n for n in candidates if n not in good), key=lambda n: number(candidates[n], "params_m"), reverse=True
     )
     if out:
-        reason = misses(candidates[out[0]], baseline, params.constraints)[0].text
+        reason = misses(candidates[out[0]], baseline, params)[0].text
         text += f"; the next, {out[0]}, {reason}"
     if params.objective == "fastest" and len(good) > 1:
         text += f" (speeds within {EQUAL_SPEED:.0%} count as equal)"
