@@ -95,6 +95,7 @@ def params_of(arguments: argparse.Namespace, scope: str) -> Params:
             "prune": {"scope": scope, "round_to": SCOPES[scope]},
             "finetune": {"epochs": finetune},
             "evaluation": {"threads": arguments.threads},
+            "tracking": {"enabled": False},
         }
     )
 

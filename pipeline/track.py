@@ -7,16 +7,12 @@ import logging
 import os
 from pathlib import Path
 
-from rich.console import Console
-
 from pipeline.common import stage
 from yoloslim.config import Params
 from yoloslim.errors import TrackingError
 from yoloslim.tracking.live import LiveCurves, Target
-from yoloslim.tracking.mlflow import sync
 from yoloslim.tracking.naming import training_params
 from yoloslim.tracking.records import read_rows
-from yoloslim.tracking.tables import comparison_table, recommended, verdict
 
 logger = logging.getLogger("yoloslim")
 
@@ -52,6 +48,8 @@ def sync_or_say(params: Params) -> None:
     t = params.tracking
     if not t.enabled:
         return
+    from yoloslim.tracking.mlflow import sync  # not above: stages that train import this file for `follow` alone
+
     try:
         result = sync(Path(), params.model_dump(mode="json"), tracking_uri(params), t.experiment)
     except TrackingError as error:
@@ -63,6 +61,10 @@ def sync_or_say(params: Params) -> None:
 
 def run(params: Params) -> None:
     """Sync, then print the table and the next commands."""
+    from rich.console import Console
+
+    from yoloslim.tracking.tables import comparison_table, recommended, verdict
+
     sync_or_say(params)
     rows = read_rows(Path(), params.percents)
     console = Console()

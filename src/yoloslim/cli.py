@@ -1,7 +1,6 @@
-"""The `yoloslim` command: look at a stored model, prune it, export it, run it, without a pipeline around it.
+"""The `yoloslim` command: look at a stored model, prune it, export it, run it, without a pipeline around it."""
 
-Commands import what they need themselves: PyTorch takes seconds, and `eval` of an exported model does without it.
-"""
+# Commands import what they need themselves: PyTorch takes seconds, and `eval` of an exported model does without it.
 
 import logging
 import sys

@@ -5,7 +5,6 @@ import warnings
 
 import numpy as np
 import torch
-from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from yoloslim.models.spec import Anchor
@@ -52,6 +51,8 @@ def fit_anchors(sizes: Tensor, anchors: Anchors, imgsz: int, anchor_t: float, se
     best = max((anchors, scaled), key=lambda a: mean_fit(sizes, torch.tensor(_flat(a))))
     recall = possible_recall(sizes, torch.tensor(_flat(best)), anchor_t)
     if recall < ENOUGH and len(sizes) >= len(_flat(anchors)):
+        from scipy.cluster.vq import kmeans2  # slow to import, and mostly not needed
+
         logs = np.log(sizes.numpy().astype(np.float64))  # ratios matter, not differences
         with warnings.catch_warnings():  # where boxes have few sizes, some anchors come out alike, which is fine
             warnings.simplefilter("ignore")

@@ -1,4 +1,7 @@
-"""Latency of a model, and of each of its convolutions, on a named runtime: what a cut would really save."""
+"""Latency of a model, and of each of its convolutions, on a named runtime: what a cut would really save.
+
+Pruning without a latency in mind imports this file, too, so runtimes are imported where they are used.
+"""
 
 import io
 import tempfile
@@ -9,12 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from yoloslim.deploy.export import export_model
-from yoloslim.evaluation.predictor import OnnxPredictor
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.evaluation.speed import measure_latency
 from yoloslim.models.detector import Detector
@@ -36,6 +36,9 @@ def latency_ms(model: Detector, runtime: Runtime, threads: int, repeats: int = 3
     """
     if runtime == "pytorch":
         return measure_latency(TorchPredictor(model), repeats=repeats, threads=threads)["latency_ms"]
+    from yoloslim.deploy.export import export_model
+    from yoloslim.evaluation.predictor import OnnxPredictor
+
     with tempfile.TemporaryDirectory() as folder:
         manifest = export_model(model, Path(folder))
         predictor = OnnxPredictor(Path(folder) / manifest.file, manifest, threads)
@@ -99,6 +102,8 @@ def _open_torch(layer: nn.Conv2d, x: Tensor, threads: int) -> Callable[[], objec
 
 
 def _open_onnx(layer: nn.Conv2d, x: Tensor, threads: int) -> Callable[[], object]:
+    import onnxruntime
+
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dynamo=False is deprecated; the new exporter is ten times slower

@@ -1,6 +1,7 @@
 """What this machine can do: runtimes that really run, Ascend's tools, the board, disk and GPU."""
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
@@ -59,6 +60,7 @@ def examine(params: Params) -> Iterator[Finding]:
     yield _runtime("ONNX Runtime", "onnx", "onnxruntime", "pip install onnxruntime", model)
     yield _runtime("OpenVINO", "openvino", "openvino", "pip install 'yoloslim[runtimes]'", model)
     yield _runtime("ncnn", "ncnn", "ncnn", "pip install 'yoloslim[runtimes]'", model)
+    yield _ais_bench()
     yield _atc(params)
     yield _chip(params)
     yield _board(params)
@@ -112,6 +114,14 @@ def _runtime(name: str, file_format: Format, package: str, install: str, model: 
     facts = f"{version}, differs from PyTorch by {difference:.0e}"
     right = difference <= LARGEST_DIFFERENCE
     return Finding(name, "ok" if right else "broken", facts, "" if right else f"{install} again")
+
+
+def _ais_bench() -> Finding:
+    if importlib.util.find_spec("ais_bench") and importlib.util.find_spec("aclruntime"):
+        return Finding("ais_bench", "ok", "installed; it is tried when a model is opened")
+    return Finding(
+        "ais_bench", "absent", "not installed", "only beside a chip: Huawei's wheels aclruntime and ais_bench"
+    )
 
 
 def _atc(params: Params) -> Finding:
