@@ -5,7 +5,7 @@ Dense training; for each scope sparse training, pruning at several percents and 
 `coupled` at the first percent, trained from scratch for as long as the other took in all. One table at the end.
 
 Give the same command again to go on: what is finished is kept, an interrupted training resumes. `--minutes 9` stops by
-itself before a limit of ten.
+itself before a limit of ten. docs/training.md names the few packages that it needs besides PyTorch.
 """
 
 import argparse

@@ -10,21 +10,18 @@ and the share of the time that the GPU waits for data: what a run that repeats o
 """
 
 import argparse
-import copy
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import psutil
 import torch
-from torch import Tensor
 
-from yoloslim.config import BaselineParams, DataParams, TrainParams
+from benchmarks.instruments import BATCH, IMGSZ, MOSAIC, BareStep, PeakMemory, Turns, clocked, seconds_of
+from yoloslim.config import BaselineParams, DataParams
 from yoloslim.data.augment import Augmenter, Batch
 from yoloslim.data.evalset import load_eval_set
 from yoloslim.data.prepare import prepare
@@ -34,101 +31,13 @@ from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.metrics import coco_metrics
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
-from yoloslim.training.callback import Callback, State
 from yoloslim.training.devices import choose_precision
 from yoloslim.training.fit import Task, fit
-from yoloslim.training.loss import DetectionLoss, Gains
 
-IMGSZ, BATCH = 320, 16
 PEER = {  # on its own machine: whole step and plain fp32 step in images/s, validation in s, memory in MB
     "yolov5n": {"whole": 37.7, "fp32": 50.5, "val": 0.9, "memory": 1851, "owed": 2.2},
     "yolov5s": {"whole": 14.0, "fp32": 16.6, "val": 1.8, "memory": 2691, "owed": 2.5},
 }
-MOSAIC = TrainParams(batch=BATCH, mosaic=1.0, scale=0.5, hsv_s=0.7, hsv_v=0.4, val_every=10_000)
-
-
-class BareStep:
-    """Forward, loss, backward and SGD on one fixed batch: what no trainer can do without."""
-
-    def __init__(self, model: Detector, fast: bool) -> None:
-        self.net = copy.deepcopy(model).train()
-        layout = torch.channels_last if fast else torch.contiguous_format
-        self.net.to(memory_format=layout)
-        self.images = torch.rand(BATCH, 3, IMGSZ, IMGSZ).contiguous(memory_format=layout)
-        self.loss = DetectionLoss(model.spec, Gains.of(MOSAIC), torch.device("cpu"))
-        self.sgd = torch.optim.SGD(self.net.parameters(), lr=1e-4, momentum=0.9, nesterov=True)
-        self.context = torch.autocast("cpu", torch.bfloat16) if fast else nullcontext()
-
-    def __call__(self, targets: Tensor) -> None:
-        """Take one step."""
-        with self.context:
-            heads = self.net(self.images)
-        loss, _ = self.loss(heads, targets)
-        self.sgd.zero_grad()
-        loss.backward()
-        self.sgd.step()
-
-
-class Turns(Callback):
-    """After each step of `fit`, bare steps; notes what each took, in seconds."""
-
-    def __init__(self, bare: dict[str, BareStep]) -> None:
-        self.bare = bare
-        self.times: dict[str, list[float]] = {"whole": [], **{name: [] for name in bare}}
-        self.since = 0.0
-
-    def start(self, state: State) -> None:
-        """See Callback."""
-        self.since = time.perf_counter()
-
-    def after_step(self, state: State) -> None:
-        """Time the step that is over, then the bare ones; the short last batch of an epoch does not count."""
-        if len(state.images) == BATCH:
-            self.times["whole"].append(time.perf_counter() - self.since)
-            for name, step in self.bare.items():
-                self.times[name].append(_seconds(lambda step=step: step(state.targets)))  # type: ignore[misc]
-        self.since = time.perf_counter()
-
-    def after_epoch(self, state: State) -> dict[str, float]:
-        """See Callback."""
-        self.since = time.perf_counter()
-        return {}
-
-
-class PeakMemory(Callback):
-    """Proportional set size of the process and its children, MB."""
-
-    peak = 0.0
-
-    def after_step(self, state: State) -> None:
-        """See Callback."""
-        me = psutil.Process()
-        tree = [me, *me.children(recursive=True)]
-        self.peak = max(self.peak, sum(p.memory_full_info().pss for p in tree) / 1e6)
-
-
-@contextmanager
-def clocked(*names: str) -> Iterator[list[float]]:
-    """Seconds spent in methods of Augmenter."""
-    spent: list[float] = []
-    before = {name: getattr(Augmenter, name) for name in names}
-
-    def clock(method: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any, **more: Any) -> Any:
-            start = time.perf_counter()
-            result = method(*arguments, **more)
-            spent.append(time.perf_counter() - start)
-            return result
-
-        return timed
-
-    for name, method in before.items():
-        setattr(Augmenter, name, clock(method))
-    try:
-        yield spent
-    finally:
-        for name, method in before.items():
-            setattr(Augmenter, name, method)
 
 
 def no_validation(_: Detector) -> dict[str, float]:
@@ -179,7 +88,7 @@ def validation_s(folder: Path, model: Detector) -> float:
     test = load_eval_set(load_split(folder / "voc", "test"), IMGSZ, folder / "cache")
     fast = choose_precision("auto", torch.device("cpu")) == "bf16-mixed"
     precision: Literal["fp32", "bf16"] = "bf16" if fast else "fp32"
-    return min(_seconds(lambda: evaluate(TorchPredictor(model, precision=precision), test)) for _ in range(3))
+    return min(seconds_of(lambda: evaluate(TorchPredictor(model, precision=precision), test)) for _ in range(3))
 
 
 def metrics_s(count: int = 4952, each: int = 100, objects: int = 12_330, classes: int = 20) -> float:
@@ -202,13 +111,7 @@ def metrics_s(count: int = 4952, each: int = 100, objects: int = 12_330, classes
         label[:hits] = labels[mine][:hits]
         rows = np.concatenate([some, rng.uniform(0, 1, (each, 1)), label[:, None]], 1)
         found.append(rows.astype(np.float32))
-    return min(_seconds(lambda: coco_metrics(truth, found, names)) for _ in range(2))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    return min(seconds_of(lambda: coco_metrics(truth, found, names)) for _ in range(2))
 
 
 def on_cpu(pack: Path, names: list[str], epochs: int) -> None:

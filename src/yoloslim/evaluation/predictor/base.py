@@ -20,12 +20,10 @@ Preprocess = Callable[[Images], NDArray[Any]]
 """Maps images (B, S, S, 3) to what the network takes, usually float32 (B, 3, S, S)."""
 
 
-class Predictor(Protocol):
-    """What evaluation and speed measurement need of a runtime.
+class Geometry(Protocol):
+    """What turns raw logits into boxes with names.
 
     Attributes:
-        backend: runtime, device and precision that every number is labelled with, such as `onnxruntime-cpu`.
-        preprocessing: how bytes become network input, such as `float/255`.
         anchors: (level, anchor, 2) in canvas pixels.
         strides: canvas pixels per cell, by level.
         decoding: how logits become boxes.
@@ -33,10 +31,6 @@ class Predictor(Protocol):
         imgsz: side of the images in pixels.
     """
 
-    @property
-    def backend(self) -> str: ...  # noqa: D102
-    @property
-    def preprocessing(self) -> str: ...  # noqa: D102
     @property
     def anchors(self) -> Anchors: ...  # noqa: D102
     @property
@@ -47,6 +41,20 @@ class Predictor(Protocol):
     def classes(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def imgsz(self) -> int: ...  # noqa: D102
+
+
+class Predictor(Geometry, Protocol):
+    """What evaluation and speed measurement need of a runtime.
+
+    Attributes:
+        backend: runtime, device and precision that every number is labelled with, such as `onnxruntime-cpu`.
+        preprocessing: how bytes become network input, such as `float/255`.
+    """
+
+    @property
+    def backend(self) -> str: ...  # noqa: D102
+    @property
+    def preprocessing(self) -> str: ...  # noqa: D102
 
     def predict(self, images: Images) -> list[Floats]:
         """Raw logits (B, anchors, H, W, 5 + classes) by level, of RGB images uint8 (B, S, S, 3).
@@ -61,7 +69,7 @@ class Predictor(Protocol):
         ...
 
 
-class GraphDescription(Protocol):
+class GraphDescription(Geometry, Protocol):
     """What must be known of an exported graph to run it; `deploy.manifest.Manifest` is one."""
 
     @property
@@ -70,16 +78,6 @@ class GraphDescription(Protocol):
     def head_names(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def precision(self) -> str: ...  # noqa: D102
-    @property
-    def anchors(self) -> Anchors: ...  # noqa: D102
-    @property
-    def strides(self) -> Sequence[int]: ...  # noqa: D102
-    @property
-    def decoding(self) -> BoxDecoding: ...  # noqa: D102
-    @property
-    def classes(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def imgsz(self) -> int: ...  # noqa: D102
 
 
 def divide_by_255(images: Images) -> Floats:

@@ -88,6 +88,8 @@ def read_head(state: Mapping[str, Tensor]) -> Head:
     widths = tuple(weight.shape[1] for weight, _ in convolutions if weight.ndim == 4)
     biases = [bias for _, bias in convolutions if bias.ndim == 1]
     anchors = state.get(f"{prefix}anchors")
+    if layer < 0:
+        raise WeightsError("none of its tensors is named as in YOLOv5 (model.0.conv.weight ...); it is another network")
     if not biases or len(biases) != len(widths) or len({len(bias) for bias in biases}) > 1:
         raise WeightsError(
             f"it has no detection head: its last layer, model.{layer}, is not one convolution a level "

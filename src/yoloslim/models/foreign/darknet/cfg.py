@@ -1,12 +1,15 @@
 """Read a Darknet `.cfg`: sections of keys and values, each with the line it stands in."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from yoloslim.errors import WeightsError
+
+Number = TypeVar("Number", int, float)
 
 MAX_BYTES = 2**20
 """The longest public cfg has 50 kB."""
@@ -63,13 +66,7 @@ class Section:
         Raises:
             WeightsError: one of them is none.
         """
-        if key not in self.options:
-            return default
-        value, line = self.options[key]
-        try:
-            return tuple(int(part[:12]) for part in value.rstrip(",").split(","))
-        except ValueError as error:
-            raise WeightsError(f"line {line}: {key}={value[:40]} is no whole number") from error
+        return self._values(key, lambda part: int(part[:12]), "whole number") if key in self.options else default
 
     def numbers(self, key: str, default: tuple[float, ...] = ()) -> tuple[float, ...]:
         """Numbers between commas.
@@ -77,16 +74,17 @@ class Section:
         Raises:
             WeightsError: one of them is none.
         """
-        if key not in self.options:
-            return default
-        value, line = self.options[key]
-        try:
-            numbers = tuple(float(part) for part in value.rstrip(",").split(","))
-        except ValueError as error:
-            raise WeightsError(f"line {line}: {key}={value[:40]} is no number") from error
+        numbers = self._values(key, float, "number") if key in self.options else default
         if not all(map(math.isfinite, numbers)):
-            raise WeightsError(f"line {line}: {key}={value[:40]} is not finite")
+            raise self.error(f"{key}={self.text(key)[:40]} is not finite", key)
         return numbers
+
+    def _values(self, key: str, read: Callable[[str], Number], what: str) -> tuple[Number, ...]:
+        value = self.text(key)
+        try:
+            return tuple(read(part) for part in value.rstrip(",").split(","))
+        except ValueError as error:
+            raise self.error(f"{key}={value[:40]} is no {what}", key) from error
 
     def error(self, message: str, key: str = "") -> WeightsError:
         """An error at this section, or at one of its keys."""
