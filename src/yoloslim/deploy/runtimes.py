@@ -53,10 +53,12 @@ def open_predictor(
         precision: `bf16` is for PyTorch and OpenVINO.
 
     Raises:
-        DeployError: no runtime reads the file, nothing describes it, or it does not match its description.
+        DeployError: the file is missing, no runtime reads it, nothing describes it, or it does not match its
+            description.
         ModelError: a model file that cannot be read.
-        YoloslimError: the file is missing.
     """
+    if not path.exists():
+        raise DeployError(f"model {path} is missing; check the name, or export it again (`yoloslim export`)")
     manifest = _manifest_of(path)
     file = path
     if path.is_dir() and manifest:
@@ -108,8 +110,6 @@ def _describe(file: Path) -> GraphDescription:
 
 def _choose(file: Path, runtime: Runtime | None) -> Runtime:
     readers = READERS.get(file.suffix, ())
-    if not file.exists():
-        raise DeployError(f"model {file} is missing; check the name, or export it again (`yoloslim export`)")
     if not readers:
         weights = "`yoloslim import` turns it into one; or " if file.suffix in (".pt", ".pth", ".weights") else ""
         raise DeployError(
