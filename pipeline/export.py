@@ -1,6 +1,7 @@
 """Stage `export`: write a model as ONNX with raw heads, and prove that it computes the same."""
 
 import argparse
+from dataclasses import replace
 from functools import partial
 
 from pipeline.common import BASELINE, METRICS, MODELS, stage
@@ -18,7 +19,8 @@ def run(params: Params, which: str) -> None:
     model, options = load_model(source), ExportOptions(opset=params.export.opset, batch=params.export.batch)
     manifest = export_model(model, out, options)
     for file_format in params.export.formats:
-        export_model(model, out / file_format, options, file_format)
+        batch = 1 if file_format == "ncnn" else options.batch  # ncnn knows no batches
+        export_model(model, out / file_format, replace(options, batch=batch), file_format)
     size_mb = (out / manifest.file).stat().st_size / 1e6
     metrics = {"onnx_max_diff": manifest.max_abs_diff, "size_mb": size_mb, "opset": manifest.opset}
     write_json(METRICS / "export" / f"{which}.json", metrics)

@@ -67,9 +67,24 @@ def test_calibration_images_of_another_size_are_refused(export: Path, tmp_path: 
         quantize(export, IMAGES[:, :32], tmp_path, "onnxruntime")
 
 
-def test_only_plain_exports_are_quantised(export: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "runtime", [pytest.param(r, marks=pytest.mark.slow if r == "openvino" else ()) for r in INT8_RUNTIMES]
+)
+def test_an_export_of_open_batch_gives_the_same_for_one_image(
+    runtime: Int8Runtime, export: Path, tmp_path: Path
+) -> None:
     export_model(tiny_detector(), tmp_path / "open", ExportOptions(batch=0))
+    manifest = quantize(tmp_path / "open", IMAGES, tmp_path / "int8", runtime)
+    assert manifest.input_shape == (1, 3, 64, 64)
+    quantize(export, IMAGES, tmp_path / "plain", runtime)
+    heads, wanted = (open_predictor(tmp_path / name, threads=1).predict(IMAGES) for name in ("int8", "plain"))
+    for a, b in zip(heads, wanted, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_only_plain_exports_are_quantised(export: Path, tmp_path: Path) -> None:
+    export_model(tiny_detector(), tmp_path / "two", ExportOptions(batch=2))
     quantize(export, IMAGES, tmp_path / "int8", "onnxruntime")
-    for name in ("open", "int8"):
+    for name in ("two", "int8"):
         with pytest.raises(DeployError, match="quantisation starts from an fp32 ONNX export"):
             quantize(tmp_path / name, IMAGES, tmp_path / "out", "onnxruntime")

@@ -84,6 +84,12 @@ def open_batch(model: ModelProto) -> None:
     del model.graph.value_info[:]  # shapes of the inside, which name one image
 
 
+def fix_batch(model: ModelProto) -> None:
+    """Let a graph of open batch take one image, in place."""
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
 def _find_heads(model: ModelProto, classes: int) -> list[tuple[NodeProto, tuple[int, ...]]]:
     shapes = _shapes(model)
     makers = {output: node for node in model.graph.node for output in node.output}

@@ -16,7 +16,7 @@ from onnx import version_converter
 from yoloslim.boxes import letterbox
 from yoloslim.config.deploy import Int8Runtime
 from yoloslim.data.voc import read_image
-from yoloslim.deploy.graph import head_nodes
+from yoloslim.deploy.graph import fix_batch, head_nodes
 from yoloslim.deploy.manifest import Manifest, load_manifest
 from yoloslim.deploy.ncnn import write_ncnn
 from yoloslim.deploy.ncnn_int8 import quantize_ncnn
@@ -41,26 +41,26 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: Int8Runti
     """Write the int8 version of an export, for one runtime.
 
     Args:
-        export_dir: what `export_model` wrote as ONNX with raw heads, one image a call.
+        export_dir: what `export_model` wrote as ONNX with raw heads, for one image a call or any number.
         images: calibration images, uint8 (N, S, S, 3), letterboxed as in evaluation; a hundred or more of the
             training set.
         out_dir: made if missing.
         runtime: what will run it; each has its own way to write quantised graphs.
 
     Returns:
-        The manifest; its `max_abs_diff` is the largest difference of any logit from the fp32 graph on the first
-        calibration images.
+        The manifest, for one image a call; its `max_abs_diff` is the largest difference of any logit from the fp32
+        graph on the first calibration images.
 
     Raises:
         DeployError: no calibration images or of the wrong size, the export is of another kind, or the runtime's
             tools are missing.
     """
     manifest = load_manifest(export_dir)
-    kind = (manifest.format, manifest.outputs, manifest.precision, manifest.input_shape[0])
-    if kind != ("onnx", "raw", "fp32", 1):
+    kind, batch = (manifest.format, manifest.outputs, manifest.precision), manifest.input_shape[0]
+    if kind != ("onnx", "raw", "fp32") or batch > 1:
         raise DeployError(
-            f"{export_dir} holds {manifest.format}, {manifest.outputs} outputs, {manifest.precision}, batch "
-            f"{manifest.input_shape[0]}; quantisation starts from an fp32 ONNX export with raw heads and batch 1"
+            f"{export_dir} holds {', '.join(kind)}, batch {batch}; quantisation starts from an fp32 ONNX export "
+            "with raw heads and batch 1 or 0 (open)"
         )
     if not len(images):
         raise DeployError(
@@ -69,13 +69,15 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: Int8Runti
         )
     graph = onnx.load(export_dir / manifest.file)
     graph.metadata_props.add(key="precision", value='"int8"')
+    fix_batch(graph)
     fp32 = open_graph(export_dir / manifest.file, manifest)
     before = fp32.predict(images[:4])
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         names = _WRITERS[runtime](graph, images, folder)
         files = {name: sha256_file(folder / name) for name in names}
-        update = {"format": _FORMATS[runtime], "precision": "int8", "files": files}
+        shape = (1, *manifest.input_shape[1:])
+        update = {"format": _FORMATS[runtime], "precision": "int8", "files": files, "input_shape": shape}
         quantized = manifest.model_copy(update=update)
         after = open_graph(folder / quantized.file, quantized, runtime).predict(images[:4])
         difference = max(float(np.abs(a - b).max()) for a, b in zip(after, before, strict=True))

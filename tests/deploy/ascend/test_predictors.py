@@ -1,16 +1,14 @@
-"""Compiled models against fakes: the fake `acl` of the runner's tests, and a fake ais_bench made here."""
+"""Compiled models against fakes of `acl` and ais_bench."""
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.deploy.ascend.fake_ais_bench import FakeInferSession, load_fake_ais_bench
 from tests.deploy.models import tiny_detector
 from tests.runner.test_acl_session import load_fake, make_om
 from yoloslim.cli import app
@@ -90,36 +88,9 @@ def test_without_acl_or_ais_bench_the_way_out_is_said(export: tuple[Path, Manife
         AisBenchPredictor(om, export[1])
 
 
-class FakeInferSession:
-    """A fake of ais_bench's session: the graph behind the emulated AIPP, its outputs in another order."""
-
-    source: OnnxPredictor
-
-    def __init__(self, device: int, path: str) -> None:
-        if device != 0:
-            raise RuntimeError("[ERROR] set device failed 100000")
-        self.calls: list[str] = []
-
-    def infer(self, feeds: list[np.ndarray], mode: str) -> list[np.ndarray]:
-        (feed,) = feeds
-        assert feed.flags["C_CONTIGUOUS"]
-        assert feed.dtype == np.uint8
-        self.calls.append(mode)
-        return self.source.predict(feed)[::-1]
-
-    def sumary(self) -> SimpleNamespace:  # as ais_bench 0.0.2 spells it
-        return SimpleNamespace(exec_time_list=[1.5] * len(self.calls))
-
-
 @pytest.fixture
-def ais_bench(monkeypatch: pytest.MonkeyPatch, export: tuple[Path, Manifest]) -> Iterator[type[FakeInferSession]]:
-    FakeInferSession.source = cpu(export, "rgb")
-    interface = ModuleType("ais_bench.infer.interface")
-    interface.InferSession = FakeInferSession  # type: ignore[attr-defined]
-    for name in ("ais_bench", "ais_bench.infer"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    monkeypatch.setitem(sys.modules, "ais_bench.infer.interface", interface)
-    return FakeInferSession
+def ais_bench(monkeypatch: pytest.MonkeyPatch, export: tuple[Path, Manifest]) -> type[FakeInferSession]:
+    return load_fake_ais_bench(monkeypatch, cpu(export, "rgb"))
 
 
 def test_ais_bench_gives_the_heads_in_the_order_of_levels(
@@ -159,6 +130,9 @@ def test_a_bundle_that_was_compiled_elsewhere_runs_the_tasks(
     assert found["chip"]["backend"] == f"ascend-{runtime or 'acl'}"
     boxes = [found[name]["images"]["picture.png"] for name in ("chip", "cpu")]
     assert [box["class"] for box in boxes[0]] == [box["class"] for box in boxes[1]]
+    if runtime == "ais_bench":
+        done = CliRunner().invoke(app, ["speed", str(bundle), str(picture), "--runtime", runtime, "--warmup", "1"])
+        assert "the chip alone, without copies: 1.50 ms (p50)" in done.output
     assert [box["score"] for box in boxes[0]] == pytest.approx([box["score"] for box in boxes[1]], abs=1e-3)
 
 

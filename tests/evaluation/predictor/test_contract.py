@@ -1,5 +1,6 @@
-"""One contract for every runtime; all of them run for real here."""
+"""One contract for every runtime. All run for real here but the two Ascend ones, which run on fakes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,13 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from tests.deploy.ascend.fake_ais_bench import load_fake_ais_bench
 from tests.deploy.models import tiny_detector
+from tests.runner.test_acl_session import load_fake, make_om
+from yoloslim.deploy.ascend.aipp import aipp_twin
+from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import open_graph, open_predictor
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.predictor import Predictor, divide_by_255
+from yoloslim.evaluation.predictor import OnnxPredictor, Predictor, divide_by_255
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import save_model
@@ -29,6 +34,7 @@ class Kind:
     options: dict[str, str]
     backend: str
     tolerance: float = 1e-5
+    preprocessing: str = "float/255"
 
 
 KINDS = {
@@ -42,6 +48,8 @@ KINDS = {
     "openvino of open batch": Kind("open", {"runtime": "openvino"}, "openvino-cpu"),
     "openvino-bf16": Kind("openvino", {"precision": "bf16"}, "openvino-cpu-bf16", 0.05),
     "ncnn": Kind("ncnn", {}, "ncnn-cpu"),
+    "acl": Kind("ascend", {"runtime": "acl"}, "ascend-acl", 5e-3, "aipp-rgb"),  # AIPP scales in float16
+    "ais_bench": Kind("ascend", {"runtime": "ais_bench"}, "ascend-ais_bench", 5e-3, "aipp-rgb"),
 }
 
 
@@ -60,7 +68,7 @@ class Exports:
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
     root, model = tmp_path_factory.mktemp("exports"), tiny_detector()
     save_model(model, root / "model.safetensors")
     export_model(model, root / "onnx")
@@ -68,7 +76,14 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
     export_model(model, root / "two", ExportOptions(batch=2))
     export_model(model, root / "openvino", file_format="openvino")
     export_model(model, root / "ncnn", file_format="ncnn")
-    return Exports(model, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
+        compile_model(root / "open", root / "ascend", AtcOptions(aipp_input="rgb"))
+        make_om(root / "open/model.onnx", root / "ascend", source="rgb")
+        load_fake(patch)
+        manifest = load_manifest(root / "open")
+        load_fake_ais_bench(patch, OnnxPredictor(root / "open/model.onnx", manifest, 1, aipp_twin("rgb")))
+        yield Exports(model, root)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -97,7 +112,7 @@ def test_openvino_computes_in_bf16_only_when_asked(exports: Exports) -> None:
 def test_every_predictor_says_what_it_is(kind: str, exports: Exports) -> None:
     predictor = exports.open(kind)
     assert predictor.backend == KINDS[kind].backend
-    assert predictor.preprocessing == "float/255"
+    assert predictor.preprocessing == KINDS[kind].preprocessing
     assert (predictor.imgsz, tuple(predictor.classes), tuple(predictor.strides)) == (64, ("a", "b", "c"), (8, 16, 32))
     assert predictor.decoding.kind == "yolov5"
     assert predictor.anchors == exports.model.spec.anchors
