@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -9,9 +7,26 @@ from yoloslim.evaluation.speed import measure_latency, measure_speedup
 from yoloslim.models.spec import YOLOV5_BOXES
 
 
+class Clock:
+    """Stands still unless somebody takes time, so that a busy machine changes nothing."""
+
+    seconds = 0.0
+
+    def perf_counter(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    Sleeper.clock = Clock()
+    monkeypatch.setattr("yoloslim.evaluation.speed.time", Sleeper.clock)
+    return Sleeper.clock
+
+
 class Sleeper:
     """A predictor that takes the given milliseconds, one after the other."""
 
+    clock: Clock
     backend, preprocessing = "sleeper", "none"
     anchors, strides, decoding, classes, imgsz = (), (), YOLOV5_BOXES, ("a",), 32
 
@@ -24,17 +39,17 @@ class Sleeper:
 
     def predict(self, images: np.ndarray) -> list[np.ndarray]:
         self.shapes.append(images.shape)
-        time.sleep(self.milliseconds.pop(0) / 1000)
+        self.clock.seconds += self.milliseconds.pop(0) / 1000
         return []
 
 
 def test_the_median_of_the_timed_calls_counts() -> None:
     sleeper = Sleeper(200, 200, 10, 10, 80, 10, 10)  # two calls warm up, one outlier
     result = measure_latency(sleeper, batch=4, warmup=2, repeats=5)
-    assert 10 <= result["latency_ms"] < 60
+    assert result["latency_ms"] == pytest.approx(10)
     assert result["latency_p50_ms"] == result["latency_ms"]
-    assert 20 <= result["latency_p90_ms"] <= 80
-    assert result["fps"] == pytest.approx(4000 / result["latency_ms"])
+    assert result["latency_p90_ms"] == pytest.approx(52)  # 10 + 0.6 (80 - 10)
+    assert result["fps"] == pytest.approx(400)
     assert sleeper.shapes == [(4, 32, 32, 3)] * 7
 
 
@@ -49,7 +64,7 @@ def test_threads_are_set_and_the_process_gets_its_own_back() -> None:
 
 def test_speedup_is_the_median_of_paired_ratios() -> None:
     quick, slow = Sleeper(50, 5, 10, 20), Sleeper(1, 20, 40, 40)
-    assert measure_speedup(quick, slow, warmup=1, repeats=3) == pytest.approx(4, rel=0.2)
+    assert measure_speedup(quick, slow, warmup=1, repeats=3) == pytest.approx(4)
 
 
 def test_counts_below_one_are_refused() -> None:
