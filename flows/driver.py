@@ -4,95 +4,127 @@ Nothing here knows of Prefect: how jobs are spread is a function, `FanOut`. DVC 
 keeps no state of its own: started again after being killed, it asks the same questions and finds the answers done.
 """
 
-import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pipeline.track import sync_or_say
 
-from flows.points import SHARED, WORK, Job, Outcome, list_percents, read_point, reproduce, run_job
-from yoloslim.config import Params, SweepResult, load_params
+from flows.lane import ADDED, FanOut, Lane, Listener
+from flows.points import WORK
+from flows.variants import close_variant, keep_variant, open_variant
+from yoloslim.config import Params, SweepResult
 from yoloslim.config.edit import set_list
-from yoloslim.errors import SweepError, YoloslimError
+from yoloslim.errors import SweepError
 from yoloslim.files import read_json, write_json, write_text
 from yoloslim.sweeping.result import result_of
-from yoloslim.sweeping.search import Ask, Measured, Search
+from yoloslim.sweeping.search import Ask, Kind, Search
+from yoloslim.sweeping.space import HERE, Variant, check_axes, variant, variants
+from yoloslim.sweeping.trials import Trial, Trials
 
 RESULT = Path("metrics") / "sweep.json"
-PAUSES_S = (2.0, 10.0)
-"""Before the second and every later try of a point."""
-
-FanOut = Callable[[Sequence[Job], Path], Iterable[Outcome]]
-"""Runs jobs in a checkout, or in ones that share its cache, in any order; yields how each ended."""
-Listener = Callable[[str, Job | None, str], None]
-"""Told of `shared`, `asked`, `ended`, `failed`, `again`, `rest`: what happened, to which job, and in words."""
-
-logger = logging.getLogger("yoloslim")
 
 
-def in_threads(workers: int) -> FanOut:
-    """Jobs side by side in threads; DVC runs each in processes of its own."""
+def run_sweep(checkout: Path, params: Params, fan_out: FanOut, workers: int, listen: Listener) -> SweepResult:
+    """A whole sweep, alone in its checkout.
 
-    def fan_out(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
-        with ThreadPoolExecutor(workers) as pool:
-            futures = [pool.submit(run_job, job, checkout) for job in jobs]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    return fan_out
+    Raises:
+        SweepError: another sweep is running here; a stage that all points need failed; the disk is full.
+    """
+    check_axes(params)
+    with only_one(checkout):
+        return Sweep(checkout, params, fan_out, workers, listen).run()
 
 
 class Sweep:
-    """One sweep in one checkout."""
+    """One sweep in one checkout, and in worktrees of it where there are other axes than percent."""
 
     def __init__(self, checkout: Path, params: Params, fan_out: FanOut, workers: int, listen: Listener) -> None:
         self.checkout, self.params, self.fan_out = checkout, params, fan_out
         self.workers, self.listen = workers, listen
-        self.table: dict[int, Measured] = {}
-        self.whys: dict[int, list[str]] = {}
+        self.home = self._lane(checkout, HERE)
+        self.lanes = {HERE: self.home}
+        self.cliff: int | None = None
 
     def run(self) -> SweepResult:
-        """From the shared stages to metrics/sweep.json and the report.
-
-        Raises:
-            SweepError: a stage that all points need failed, or the disk is full.
-        """
+        """From the shared stages to metrics/sweep.json and the report."""
         start = time.monotonic()
         own = self._own_percents()
-        self.listen("shared", None, "stages that all points share")
-        self._reproduce_all(SHARED, "shared")
-        search = self._search(own)
-        while asks := search.next(self.table):
-            self._round(asks)
-        finetuned = {p for p, found in self.table.items() if found.deployed and not found.error}
-        added = sorted(finetuned - set(own))
-        self._list(sorted({*own, *added}), sorted(p for p, f in self.table.items() if f.before and not f.error))
-        name = f"{self.params.model}, {self.params.sweep.objective}"
-        result = result_of(name, search, self.table, self.whys, added, time.monotonic() - start)
+        self.home.prepare()
+        if self.params.sweep.sampler == "optuna":
+            self._sample()
+        else:
+            self._search_all(own)
+        added = [percent for percent in self.home.done(finetuned=True) if percent not in own]
+        self._list(sorted({*own, *added}), self.home.done(finetuned=False))
+        result = self._result(added, time.monotonic() - start)
         self._write(result)
-        self.listen("rest", None, "what is left: report, and percents that params.yaml lists besides")
-        self._reproduce_all((), "rest")
+        self.listen("stage", None, "the report, and what params.yaml lists besides")
+        self.home.reproduce((), "rest")
         sync_or_say(self.params)
+        for lane in self.lanes.values():
+            if lane is not self.home:
+                keep_variant(self.checkout, lane.checkout, lane.variant, lane.done(finetuned=True))
+                close_variant(self.checkout, lane.checkout)
         return result
 
-    def _search(self, own: Sequence[int]) -> Search:
-        metrics = self.checkout / "metrics"
-        baseline = read_json(metrics / "ascend_eval" / "baseline.json")
-        return Search(self.params.sweep, baseline, read_json(metrics / "sparse.json"), tuple(own), self.workers)
+    def _search_all(self, own: Sequence[int]) -> None:
+        """Search along percent, in one variant after the other."""
+        baseline = self.home.baseline
+        for each in variants(self.params):
+            lane = self._open(each)
+            listed = tuple(own) if lane is self.home else ()
+            search = Search(self.params.sweep, baseline, lane.sparse, listed, self.workers)
+            while asks := search.next(lane.table):
+                lane.run(asks)
+            if lane is self.home:
+                self.cliff = search.cliff(lane.table)
+
+    def _sample(self) -> None:
+        """Let Optuna propose points, a batch at a time; told in the order of asking, so that it can be repeated."""
+        trials = Trials(self.params.sweep, self.home.baseline, self.home.sparse, self.params.seed)
+        left = self.params.sweep.trials
+        while left > 0:
+            batch = [trials.ask() for _ in range(min(self.workers, left))]
+            left -= len(batch)
+            lanes = {trial: self._open(variant(self.params, dict(trial.values))) for trial in batch}
+            self._run_trials(lanes, "probe", "Optuna proposed it")
+            hopeful = {}
+            for trial, lane in lanes.items():
+                found = lane.table[trial.percent]
+                if found.error:
+                    trials.tell(trial, None)
+                elif trials.is_hopeless(trial, found.before) and not found.deployed:
+                    lane.drop(trial.percent)
+                    trials.tell(trial, None, hopeless=True)
+                else:
+                    hopeful[trial] = lane
+            self._run_trials(hopeful, "finetune", "the cut is better than the median")
+            for trial, lane in hopeful.items():
+                found = lane.table[trial.percent]
+                trials.tell(trial, None if found.error else found.deployed)
+
+    def _run_trials(self, lanes: dict[Trial, Lane], kind: Kind, why: str) -> None:
+        for lane in dict.fromkeys(lanes.values()):
+            percents = dict.fromkeys(trial.percent for trial, of in lanes.items() if of is lane)
+            lane.run([Ask(kind, p, why) for p in percents if not lane.has(p, kind)])
+
+    def _open(self, each: Variant) -> Lane:
+        if each not in self.lanes:
+            lane = self._lane(open_variant(self.checkout, each), each)
+            lane.prepare()
+            self.lanes[each] = lane
+        return self.lanes[each]
+
+    def _lane(self, checkout: Path, each: Variant) -> Lane:
+        return Lane(checkout, each, self.fan_out, self.listen, self.params.sweep.retries)
 
     def _own_percents(self) -> list[int]:
         """Those that people listed: all in params.yaml but what a sweep, finished or killed, has added."""
-        note = self.checkout / WORK / "added.json"
-        added = set(read_json(note)) if note.is_file() else set()
+        added = self.home.added()
         former = self.checkout / RESULT
         if former.is_file():
             added |= set(read_json(former).get("added", ()))
@@ -104,69 +136,20 @@ class Sweep:
         set_list(self.checkout / "params.yaml", "percents", percents)
         set_list(self.checkout / "params.yaml", "probes", probes)
 
-    def _note_added(self, percents: Iterable[int]) -> None:
-        note = self.checkout / WORK / "added.json"
-        known = set(read_json(note)) if note.is_file() else set()
-        write_json(note, sorted({*known, *percents} - set(load_params(self.checkout / "params.yaml").percents)))
-
-    def _round(self, asks: Sequence[Ask]) -> None:
-        """Run what was asked for side by side, then measure speed one at a time."""
-        probes = [Job("probe", ask.percent) for ask in asks if ask.kind == "probe"]
-        trainings = [Job("finetune", ask.percent) for ask in asks if ask.kind == "finetune"]
-        for ask in asks:
-            self.whys.setdefault(ask.percent, []).append(ask.why)
-            self.listen("asked", Job(ask.kind, ask.percent), ask.why)
-        if trainings:
-            self._note_added(job.percent for job in trainings)
-        list_percents(self.checkout, "probes", [job.percent for job in probes])
-        list_percents(self.checkout, "percents", [job.percent for job in trainings])
-        failed = self._with_retries([*probes, *trainings], self.fan_out)
-        good = [Job("measure", job.percent) for job in trainings if job not in failed]
-        failed |= self._with_retries(good, in_threads(1))
-        for ask in asks:
-            known = self.table.get(ask.percent, Measured())
-            error = next((text for job, text in failed.items() if job.percent == ask.percent), "")
-            if error:
-                self.table[ask.percent] = replace(known, error=error)
-            else:
-                self.table[ask.percent] = read_point(self.checkout, ask, known)
-
-    def _with_retries(self, jobs: Sequence[Job], fan_out: FanOut) -> dict[Job, str]:
-        """Run jobs, again where the cause may pass; returns those that failed for good, with their errors."""
-        left, failed = list(jobs), {}
-        for attempt in range(self.params.sweep.retries + 1):
-            again: list[Job] = []
-            for outcome in fan_out(left, self.checkout) if left else ():
-                if outcome.disk_full:
-                    raise SweepError(
-                        f"the disk is full ({outcome.error}); nothing that was finished is lost: free some space "
-                        "(`dvc gc --workspace` removes what no file here uses), then `yoloslim sweep` goes on"
-                    )
-                if not outcome.error:
-                    self.listen("ended", outcome.job, f"{outcome.seconds:.0f} s")
-                elif outcome.may_pass and attempt < self.params.sweep.retries:
-                    self.listen("again", outcome.job, outcome.error)
-                    again.append(outcome.job)
-                else:
-                    self.listen("failed", outcome.job, outcome.error)
-                    failed[outcome.job] = outcome.error
-            left = again
-            if left:
-                time.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
-        return failed
-
-    def _reproduce_all(self, targets: Sequence[str], log: str) -> None:
-        try:
-            reproduce(targets, self.checkout, log)
-        except (RuntimeError, YoloslimError) as error:
-            raise SweepError(f"no sweep without the stages that all points share: {error}") from error
+    def _result(self, added: Sequence[int], seconds: float) -> SweepResult:
+        baseline = self.home.baseline
+        paired = all(lane.baseline == baseline for lane in self.lanes.values())
+        entries = [entry for lane in self.lanes.values() for entry in lane.entries()]
+        if not paired:  # times as fast as another dense model is another measure
+            entries = [entry.without_speedup() for entry in entries]
+        return result_of(self.params, baseline, self.home.sparse, self.cliff, entries, added, seconds)
 
     def _write(self, result: SweepResult) -> None:
         """Write the result; the same one again leaves the file as it is, so that nothing depends on the clock."""
         path = self.checkout / RESULT
         if not (path.is_file() and read_json(path).get("key") == result.key):
             write_json(path, result.model_dump(mode="json"))
-        (self.checkout / WORK / "added.json").unlink(missing_ok=True)
+        (self.checkout / ADDED).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -187,9 +170,3 @@ def only_one(checkout: Path) -> Iterator[None]:
         raise SweepError(
             f"a sweep is running in {checkout} already (process {pid}); wait for it, or stop it with `kill -INT {pid}`"
         ) from None
-
-
-def run_sweep(checkout: Path, params: Params, fan_out: FanOut, workers: int, listen: Listener) -> SweepResult:
-    """A whole sweep, alone in its checkout; see `Sweep.run`."""
-    with only_one(checkout):
-        return Sweep(checkout, params, fan_out, workers, listen).run()

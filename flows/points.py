@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ from yoloslim.config.edit import set_list
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json
 from yoloslim.sweeping.search import Ask, Measured
+from yoloslim.sweeping.space import HERE, Variant
 
 WORK = Path(".cache") / "sweep"
 """Below the checkout: logs, locks and notes of a sweep; git and DVC ignore it."""
@@ -52,19 +53,26 @@ FULL = ("No space left on device", "Disk quota exceeded")
 
 @dataclass(frozen=True)
 class Job:
-    """What to run: `probe` cuts and measures, `finetune` makes the model and its exports, `measure` times them too.
+    """What to run, and in which variant of the project.
 
-    Speeds can be compared only if they were taken on one machine with nothing else running, so `measure` is apart: the
-    sweep runs it in its own checkout, one at a time; it restores what `finetune` made elsewhere.
+    `probe` cuts and measures; `finetune` makes the model and its exports; `measure` times them too. Speeds can be
+    compared only if they were taken on one machine with nothing else running, so `measure` is apart: the sweep runs it
+    in its own checkout, one at a time; it restores what `finetune` made elsewhere.
     """
 
     kind: Literal["probe", "finetune", "measure"]
     percent: int
+    variant: Variant = HERE
+
+    @property
+    def point(self) -> str:
+        """Name of the point."""
+        return self.variant.point(self.percent)
 
     @property
     def name(self) -> str:
         """For people, logs and Prefect."""
-        return f"{self.kind} {self.percent} %"
+        return f"{self.kind} {self.point} %"
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -112,7 +120,14 @@ def run_job(job: Job, checkout: Path) -> Outcome:
     return Outcome(job, time.monotonic() - start)
 
 
-def reproduce(targets: Sequence[str], checkout: Path, log: str, *, single: bool = False) -> None:
+def reproduce(
+    targets: Sequence[str],
+    checkout: Path,
+    log: str,
+    listen: Callable[[str], None] = lambda line: None,
+    *,
+    single: bool = False,
+) -> None:
     """Run `dvc repro`; with `single`, the targets alone and not what they depend on.
 
     Raises:
@@ -136,6 +151,7 @@ def reproduce(targets: Sequence[str], checkout: Path, log: str, *, single: bool 
             last.append(line)
             stream_out.write(line + "\n")
             stream_out.flush()
+            listen(line)
 
         try:
             stream(command, say, checkout, environment())

@@ -14,7 +14,8 @@ import torch
 from pipeline.common import stage
 from rich.console import Console
 
-from flows.driver import FanOut, in_threads, run_sweep
+from flows.driver import run_sweep
+from flows.lane import FanOut, in_threads
 from flows.points import Job, Outcome, run_job
 from yoloslim.config import Params, SweepResult
 

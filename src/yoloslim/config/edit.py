@@ -1,11 +1,16 @@
-"""Changes a list in params.yaml, and nothing else in it."""
+"""Changes values in params.yaml, and nothing else in it."""
 
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
 
+from yoloslim.config import parse_params
 from yoloslim.errors import ConfigError
 from yoloslim.files import write_text
 
@@ -34,3 +39,49 @@ def set_list(path: Path, key: str, values: Sequence[int]) -> None:
     if (yaml.safe_load(changed) or {}).get(key) != list(values):
         raise ConfigError(f"{path}: cannot change the list `{key}:`; write it as `{key}: [10, 20]`, on one line")
     write_text(path, changed)
+
+
+def set_values(path: Path, changes: Mapping[str, Any]) -> None:
+    """Give keys of params.yaml other values; comments and all other lines stay.
+
+    Args:
+        path: of params.yaml.
+        changes: dotted key (`prune.scope`, `imgsz`) -> value.
+
+    Raises:
+        ConfigError: the file does not hold up with the changes; it is left as it was.
+    """
+    parser = yaml_parser()
+    document = parser.load(path.read_text(encoding="utf-8")) or {}
+    assign(document, changes)
+    stream = io.StringIO()
+    parser.dump(document, stream)
+    parse_params(yaml.safe_load(stream.getvalue()), f"{path} with {dict(changes)}")
+    write_text(path, stream.getvalue())
+
+
+def assign(document: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Set dotted keys in nested dictionaries."""
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        place = document
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes `null` as such, not as nothing."""
+
+
+_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+def yaml_parser() -> YAML:
+    """Reads and writes YAML as params.yaml is laid out, keeping comments in their columns."""
+    parser = YAML()
+    parser.Representer = _Representer
+    parser.preserve_quotes = True
+    parser.width = 4096
+    parser.indent(mapping=2, sequence=4, offset=2)
+    return parser

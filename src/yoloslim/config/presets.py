@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.representer import RoundTripRepresenter
 
 from yoloslim.config import load_params, parse_params
+from yoloslim.config.edit import yaml_parser
 from yoloslim.errors import ConfigError
 from yoloslim.files import write_text
 
@@ -64,7 +63,7 @@ def apply_preset(path: Path, preset: Preset, *, write: bool = True) -> dict[str,
         ConfigError: params.yaml cannot be read, or does not hold up before or after the change.
     """
     before = load_params(path).model_dump()
-    parser = _parser()
+    parser = yaml_parser()
     document = parser.load(path.read_text(encoding="utf-8")) or {}
     changes = {}
     for section, values in preset.values.items():
@@ -78,20 +77,3 @@ def apply_preset(path: Path, preset: Preset, *, write: bool = True) -> dict[str,
     if write and changes:
         write_text(path, stream.getvalue())
     return changes
-
-
-class _Representer(RoundTripRepresenter):
-    """Writes `null` as such, not as nothing."""
-
-
-_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
-
-
-def _parser() -> YAML:
-    """Reads and writes YAML as params.yaml is laid out, keeping comments in their columns."""
-    parser = YAML()
-    parser.Representer = _Representer
-    parser.preserve_quotes = True
-    parser.width = 4096
-    parser.indent(mapping=2, sequence=4, offset=2)
-    return parser

@@ -32,6 +32,8 @@ class SweepParams(Constraints):
     step: int = Field(1, ge=1, le=50, description="percents that may be finetuned are so far apart")
     coarse: int = Field(20, ge=1, le=50, description="step of the first, cheap round")
     axes: dict[str, tuple[JsonValue, ...]] = Field({}, description="other keys of params.yaml and their values")
+    sampler: Literal["grid", "optuna"] = Field("grid", description="grid searches percents for every combination")
+    trials: int = Field(20, ge=1, le=10_000, description="optuna: points to try")
     workers: int = Field(0, ge=0, le=256, description="points at a time; 0 is one a GPU, or one")
     retries: int = Field(2, ge=0, le=10, description="how often a point is tried again where the cause may pass")
 

@@ -2,52 +2,83 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from yoloslim.config import Params
 from yoloslim.config.results import SweepPoint, SweepResult
-from yoloslim.sweeping.search import Measured, Search, Table
+from yoloslim.config.sweep import Status
+from yoloslim.sweeping.search import Measured, Metrics
+from yoloslim.sweeping.space import Variant, combinations, describe
 from yoloslim.sweeping.verdict import judge
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A point that was tried: what, why (one sentence for each time), and what came out."""
+
+    variant: Variant
+    percent: int
+    whys: tuple[str, ...]
+    found: Measured
+
+    @property
+    def name(self) -> str:
+        """Unique in a sweep."""
+        return self.variant.point(self.percent)
+
+    def without_speedup(self) -> "Entry":
+        """The same, for comparison with points that were timed in turn with another dense model."""
+        kept = {key: value for key, value in self.found.deployed.items() if key != "speedup"}
+        return replace(self, found=replace(self.found, deployed=kept))
+
+
 def result_of(
-    name: str, search: Search, table: Table, whys: Mapping[int, Sequence[str]], added: Sequence[int], seconds: float
+    params: Params,
+    baseline: Metrics,
+    sparse: Metrics,
+    cliff: int | None,
+    entries: Sequence[Entry],
+    added: Sequence[int],
+    seconds: float,
 ) -> SweepResult:
     """Judge what was measured.
 
     Args:
-        name: of the sweep.
-        search: what was asked for.
-        table: what was measured.
-        whys: percent -> why it was tried, one sentence for each time.
+        params: what was asked for.
+        baseline: metrics of the dense model on the runtime.
+        sparse: metrics of the sparse model.
+        cliff: see `SweepResult`.
+        entries: all points.
         added: percents that the sweep wrote into params.yaml.
         seconds: from start to end.
     """
-    params = search.params
-    deployed = {str(p): table[p].deployed for p in sorted(table) if table[p].deployed and not table[p].error}
-    verdict = judge(deployed, search.baseline, params)
+    p = params.sweep
+    deployed = {entry.name: entry.found.deployed for entry in entries if _status(entry.found) == "finetuned"}
+    verdict = judge(deployed, baseline, p)
     points = tuple(
         SweepPoint(
-            name=str(percent),
-            percent=percent,
-            status=_status(found),
-            why="; then ".join(dict.fromkeys(whys.get(percent, ()))),
-            before=found.before,
-            after=found.after,
-            deployed=found.deployed,
-            missed=verdict.missed.get(str(percent), ()),
-            error=found.error,
+            name=entry.name,
+            percent=entry.percent,
+            overrides=dict(entry.variant.overrides),
+            status=_status(entry.found),
+            why="; then ".join(dict.fromkeys(entry.whys)),
+            before=entry.found.before,
+            after=entry.found.after,
+            deployed=entry.found.deployed,
+            missed=verdict.missed.get(entry.name, ()),
+            error=entry.found.error,
         )
-        for percent, found in sorted(table.items())
+        for entry in entries
     )
-    finetuned = sum(point.status == "finetuned" for point in points)
     result = SweepResult(
-        name=name,
-        objective=params.objective,
-        constraints=params.constraints,
-        axes={"percent": (params.low, params.high, params.step)},
-        baseline=search.baseline,
-        sparse=search.sparse,
-        cliff=search.cliff(table),
+        name=f"{params.model}, {p.objective}",
+        objective=p.objective,
+        constraints=p.constraints,
+        axes=describe(params),
+        baseline=baseline,
+        sparse=sparse,
+        cliff=cliff,
         points=points,
         front=verdict.front,
         winner=verdict.winner,
@@ -55,16 +86,18 @@ def result_of(
         closest=verdict.closest,
         added=tuple(sorted(added)),
         probes=sum(bool(point.before) for point in points),
-        finetunings=finetuned,
-        grid_finetunings=params.high - params.low + 1,
+        finetunings=len(deployed),
+        grid_finetunings=(p.high - p.low + 1) * combinations(p.axes),
         seconds=round(seconds, 1),
     )
     return result.model_copy(update={"key": _key(result)})
 
 
-def _status(found: Measured) -> str:
+def _status(found: Measured) -> Status:
     if found.error:
         return "failed"
+    if found.hopeless:
+        return "pruned"
     return "finetuned" if found.deployed else "probed"
 
 

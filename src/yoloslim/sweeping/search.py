@@ -40,12 +40,14 @@ class Measured:
         after: metrics of the finetuned model in PyTorch.
         deployed: metrics on the runtime.
         error: what broke it off for good.
+        hopeless: it was dropped before finetuning.
     """
 
     before: Metrics = field(default_factory=dict)
     after: Metrics = field(default_factory=dict)
     deployed: Metrics = field(default_factory=dict)
     error: str = ""
+    hopeless: bool = False
 
 
 Table = Mapping[int, Measured]

@@ -1,0 +1,164 @@
+"""One variant of a sweep in its checkout: runs what the search asks for there, again where the cause may pass."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flows.points import SHARED, WORK, Job, Outcome, list_percents, read_point, reproduce, run_job
+from yoloslim.config import load_params
+from yoloslim.errors import SweepError, YoloslimError
+from yoloslim.files import read_json, write_json
+from yoloslim.sweeping.result import Entry
+from yoloslim.sweeping.search import Ask, Kind, Measured
+from yoloslim.sweeping.space import Variant
+
+PAUSES_S = (2.0, 10.0)
+"""Before the second and every later try of a point."""
+ADDED = WORK / "added.json"
+"""Percents that a sweep which is not finished has written into params.yaml."""
+
+FanOut = Callable[[Sequence[Job], Path], Iterable[Outcome]]
+"""Runs jobs in a checkout, or in ones that share its cache, in any order; yields how each ended."""
+Listener = Callable[[str, Job | None, str], None]
+"""Told what happened, to which job, and in words: `stage`, `asked`, `ended`, `again`, `failed`, `dropped`."""
+
+
+def in_threads(workers: int) -> FanOut:
+    """Jobs side by side in threads; DVC runs each in processes of its own."""
+
+    def fan_out(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
+        with ThreadPoolExecutor(workers) as pool:
+            futures = [pool.submit(run_job, job, checkout) for job in jobs]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    return fan_out
+
+
+@dataclass(eq=False)
+class Lane:
+    """A variant and what is known of its points.
+
+    Attributes:
+        checkout: its folder.
+        variant: its overrides.
+        fan_out: how jobs are spread.
+        listen: who is told.
+        retries: how often a point is tried again.
+        table: percent -> what was measured.
+        whys: percent -> why it was tried.
+    """
+
+    checkout: Path
+    variant: Variant
+    fan_out: FanOut
+    listen: Listener
+    retries: int
+    table: dict[int, Measured] = field(default_factory=dict)
+    whys: dict[int, list[str]] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Run the stages that all points of this variant share."""
+        where = f" of {self.variant.name}" if self.variant.overrides else ""
+        self.listen("stage", None, f"stages that all points{where} share")
+        self.reproduce(SHARED, "shared")
+
+    def reproduce(self, targets: Sequence[str], log: str) -> None:
+        """Run stages and what they depend on; all without targets.
+
+        Raises:
+            SweepError: one failed.
+        """
+        try:
+            reproduce(targets, self.checkout, log, lambda line: self.listen("line", None, line))
+        except (RuntimeError, YoloslimError) as error:
+            raise SweepError(f"no sweep without the stages that all points share: {error}") from error
+
+    @property
+    def baseline(self) -> dict[str, Any]:
+        """Metrics of the dense model on the runtime."""
+        return dict(read_json(self.checkout / "metrics" / "ascend_eval" / "baseline.json"))
+
+    @property
+    def sparse(self) -> dict[str, Any]:
+        """Metrics of the sparse model."""
+        return dict(read_json(self.checkout / "metrics" / "sparse.json"))
+
+    def entries(self) -> list[Entry]:
+        """All points tried."""
+        return [Entry(self.variant, p, tuple(self.whys.get(p, ())), found) for p, found in sorted(self.table.items())]
+
+    def done(self, *, finetuned: bool) -> list[int]:
+        """Percents that were finetuned, or only cut and measured, without failing."""
+        part = "deployed" if finetuned else "before"
+        return sorted(p for p, found in self.table.items() if getattr(found, part) and not found.error)
+
+    def has(self, percent: int, kind: Kind) -> bool:
+        """Whether a point need not be run: it has got that far, or failed."""
+        found = self.table.get(percent, Measured())
+        return bool(found.error or found.deployed or (kind == "probe" and found.before))
+
+    def drop(self, percent: int) -> None:
+        """Leave a point as it is: finetuning it is not worth while."""
+        self.table[percent] = replace(self.table[percent], hopeless=True)
+        self.listen("dropped", Job("probe", percent, self.variant), "worse than the median of the cuts before it")
+
+    def run(self, asks: Sequence[Ask]) -> None:
+        """Run what was asked for side by side, then measure speed one at a time."""
+        probes = [Job("probe", ask.percent, self.variant) for ask in asks if ask.kind == "probe"]
+        trainings = [Job("finetune", ask.percent, self.variant) for ask in asks if ask.kind == "finetune"]
+        for ask in asks:
+            self.whys.setdefault(ask.percent, []).append(ask.why)
+            self.listen("asked", Job(ask.kind, ask.percent, self.variant), ask.why)
+        self._note_added(job.percent for job in trainings)
+        list_percents(self.checkout, "probes", [job.percent for job in probes])
+        list_percents(self.checkout, "percents", [job.percent for job in trainings])
+        failed = self._with_retries([*probes, *trainings], self.fan_out)
+        good = [Job("measure", job.percent, self.variant) for job in trainings if job not in failed]
+        failed |= self._with_retries(good, in_threads(1))
+        for ask in asks:
+            known = self.table.get(ask.percent, Measured())
+            error = next((text for job, text in failed.items() if job.percent == ask.percent), "")
+            self.table[ask.percent] = replace(known, error=error) if error else read_point(self.checkout, ask, known)
+            job = Job(ask.kind, ask.percent, self.variant)
+            self.listen("failed" if error else "measured", job, error)
+
+    def _note_added(self, percents: Iterable[int]) -> None:
+        listed = load_params(self.checkout / "params.yaml").percents
+        new = set(percents) - set(listed)
+        if new:
+            write_json(self.checkout / ADDED, sorted({*self.added(), *new}))
+
+    def added(self) -> set[int]:
+        """Percents that a sweep which is not finished has added."""
+        note = self.checkout / ADDED
+        return set(read_json(note)) if note.is_file() else set()
+
+    def _with_retries(self, jobs: Sequence[Job], fan_out: FanOut) -> dict[Job, str]:
+        """Run jobs, again where the cause may pass; returns those that failed for good, with their errors."""
+        left, failed = list(jobs), dict[Job, str]()
+        for attempt in range(self.retries + 1):
+            again: list[Job] = []
+            for outcome in fan_out(left, self.checkout) if left else ():
+                if outcome.disk_full:
+                    raise SweepError(
+                        f"the disk is full ({outcome.error}); nothing that was finished is lost: free some space, "
+                        "then `yoloslim sweep` goes on"
+                    )
+                if not outcome.error:
+                    self.listen("ended", outcome.job, f"{outcome.seconds:.0f} s")
+                elif outcome.may_pass and attempt < self.retries:
+                    self.listen("again", outcome.job, outcome.error)
+                    again.append(outcome.job)
+                else:
+                    failed[outcome.job] = outcome.error
+            left = again
+            if left:
+                time.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+        return failed
