@@ -111,7 +111,7 @@ class Row:
         for effect, change in (self.deployed.get("twin") or {}).items():  # what the board will do, predicted
             found[f"twin_map50_{effect}"] = change.get("map50")
         found |= {"map50_pruned": self.pruned.get("map50"), "onnx_max_diff": self.exported.get("onnx_max_diff")}
-        return {key: float(value) for key, value in found.items() if _is_number(value)}
+        return {key: float(value) for key, value in found.items() if is_number(value)}
 
     def with_int8(self) -> "list[Row]":
         """This row, and one beside it for every int8 version, as comparisons show them."""
@@ -121,12 +121,12 @@ class Row:
     def number(self, key: str) -> float | None:
         """A PyTorch metric; costs are known from `prune` on, before a percent is finetuned."""
         value = self.trained.get(key, self.pruned.get(key) if key in (*COST, "size_mb") else None)
-        return float(value) if _is_number(value) else None
+        return float(value) if is_number(value) else None
 
     def best(self, key: str) -> float | None:
         """The deployed value where there is one, else PyTorch's."""
         value = self.deployed.get(key)
-        return float(value) if _is_number(value) else self.number(key)
+        return float(value) if is_number(value) else self.number(key)
 
     def key(self) -> str:
         """SHA-256 of what the stages produced: all numbers and the model file."""
@@ -245,5 +245,6 @@ def _first(*paths: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value read from a file is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -5,19 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yoloslim.config.results import SweepResult
 from yoloslim.data.voc import load_split
 from yoloslim.errors import TrackingError
 from yoloslim.files import atomic_folder, write_text
 from yoloslim.tracking.cuts import certificate_grid, layers_markdown, totals_grid
 from yoloslim.tracking.page.embed import embedded_picture
 from yoloslim.tracking.page.findings import Findings
-from yoloslim.tracking.page.points import points_of
 from yoloslim.tracking.page.provenance import RunLinks, outputs, shown_params
 from yoloslim.tracking.page.render import Extras, render
 from yoloslim.tracking.pictures import PICTURES, Picture, draw_report
 from yoloslim.tracking.records import Row, read_rows
-from yoloslim.tracking.tables import comparison_grid, pruning_grid, pytorch_grid, recommended, twin_grid, verdict
-from yoloslim.tracking.wording import CUT, PROOF, TWIN_TEXT, TWIN_TITLE, headline, notes
+from yoloslim.tracking.sweep import best_row, effort, read_sweep, sweep_grid
+from yoloslim.tracking.tables import comparison_grid, pruning_grid, pytorch_grid, twin_grid, verdict
+from yoloslim.tracking.wording import CUT, PROOF, TWIN_TEXT, TWIN_TITLE, headline, notes, why
 
 LAYERS = "layers.md"
 EMBEDDED = ("labels.png", "batches.png", "features.png")
@@ -70,18 +71,19 @@ def write_report(
     rows = read_rows(root, params.get("percents"))
     if not rows:
         raise TrackingError(f"{root / 'metrics'} holds no metrics to report on; run the pipeline (`dvc repro`)")
-    best = recommended(rows)
+    sweep = read_sweep(root)
+    best = best_row(rows, sweep)
     verdicts = {row.name: verdict(row, rows) for row in rows if row.kind == "pruned"}
     data = data or root / "data" / "voc"
     with atomic_folder(out_dir) as folder:
         judged = draw_report(rows, best, data, folder, images=images, conf_thres=conf_thres, maps=feature_maps)
         drawn = [picture for picture in PICTURES if (folder / picture.file).is_file()]
-        write_text(folder / "report.md", _markdown(rows, best, drawn))
+        write_text(folder / "report.md", _markdown(rows, best, drawn, sweep))
         tables = [layers_markdown(row) for row in rows if row.report.get("layers")]
         if tables:
             write_text(folder / LAYERS, "\n".join(["# Layer by layer\n", *tables]))
         test = load_split(data, "test") if (data / "classes.txt").is_file() else None
-        findings = Findings(rows, best, points_of(rows), judged, test)
+        findings = Findings(rows, best, judged, test, sweep)
         pictures = [(item, *embedded_picture(folder / item.file)) for item in drawn if item.file in EMBEDDED]
         extras = Extras(
             pictures, shown_params(params), _links(params, root), outputs(root / "dvc.lock"), images, conf_thres
@@ -97,9 +99,11 @@ def _links(params: Mapping[str, Any], root: Path) -> RunLinks:
     return RunLinks(tracking.get("uri", "sqlite:///mlflow.db"), tracking.get("experiment", "yoloslim"), root)
 
 
-def _markdown(rows: Sequence[Row], best: Row | None, drawn: Sequence[Picture]) -> str:
-    parts = ["# Report", f"**{headline(best, rows)}**"]
+def _markdown(rows: Sequence[Row], best: Row | None, drawn: Sequence[Picture], sweep: SweepResult | None) -> str:
+    parts = ["# Report", f"**{headline(best, rows, sweep)}**", why(best, rows, sweep)]
     parts += ["## Models", comparison_grid(rows).markdown(), "\n".join(f"- {note}" for note in notes(rows))]
+    if sweep:
+        parts += ["## The sweep", effort(sweep), sweep_grid(sweep).markdown()]
     if any(row.pruned for row in rows):
         parts += ["## From cut to deployment", pruning_grid(rows).markdown()]
     if totals_grid(rows).rows:
@@ -111,4 +115,4 @@ def _markdown(rows: Sequence[Row], best: Row | None, drawn: Sequence[Picture]) -
     if any(row.deployed.get("twin") for row in rows):
         parts += [f"## {TWIN_TITLE}", TWIN_TEXT, twin_grid(rows).markdown()]
     parts += [f"## {item.title}\n\n![{item.title}]({item.file})\n\n{item.text}" for item in drawn]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from yoloslim.deploy.ascend.effects import TITLES
-from yoloslim.tracking.records import Row
+from yoloslim.tracking.records import Row, is_number
 
 MISSING = "–"
 MAX_DROP = 0.03
@@ -141,7 +141,7 @@ def verdict(row: Row, rows: Sequence[Row]) -> str:
 
 def number(value: float | None, digits: int) -> str:
     """A rounded number, or a dash."""
-    return MISSING if value is None else f"{value:.{digits}f}"
+    return MISSING if not is_number(value) else f"{value:.{digits}f}"
 
 
 def share(value: float | None) -> str:
@@ -151,7 +151,7 @@ def share(value: float | None) -> str:
 
 def small(value: float | None) -> str:
     """A tiny difference."""
-    return MISSING if value is None else f"{value:.1e}"
+    return MISSING if not is_number(value) else f"{value:.1e}"
 
 
 def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from yoloslim.config.results import SweepResult
 from yoloslim.tracking.records import Row
-from yoloslim.tracking.tables import MAX_DROP, baseline_of, small, verdict
+from yoloslim.tracking.sweep import asked_for, chosen_point, point_metrics, point_title
+from yoloslim.tracking.tables import MAX_DROP, baseline_of, share, small, verdict
 
 CUT = (
     "Above the limit some layer would lose all its channels: a clipped layer was given channels back. A cube "
@@ -21,20 +23,29 @@ TWIN_TEXT = (
 )
 
 
-def headline(best: Row | None, rows: Sequence[Row]) -> str:
-    """The recommended model in one sentence."""
+def headline(best: Row | None, rows: Sequence[Row], sweep: SweepResult | None = None) -> str:
+    """The model to ship in one sentence."""
+    point = chosen_point(sweep) if sweep else None
+    if sweep and not sweep.winner:
+        closest = f"; {point_title(point)} comes closest" if point else ""
+        return f"No model satisfies what was asked{closest}."
+    if best is None and point is not None:
+        return f"{point_title(point)} and finetuned: mAP50 {share(point_metrics(point).get('map50'))}."
     return verdict(best, rows) if best else "Nothing has been pruned yet."
 
 
-def why(best: Row | None, rows: Sequence[Row]) -> str:
-    """Why it is recommended."""
+def why(best: Row | None, rows: Sequence[Row], sweep: SweepResult | None = None) -> str:
+    """Why it is that one."""
+    if sweep:
+        reason = f"Chosen as {sweep.why}" if sweep.winner else sweep.why[:1].upper() + sweep.why[1:]
+        return f"Asked for: {asked_for(sweep)}. {reason}."
     dense = baseline_of(rows)
     if best is None or dense is None:
         return ""
     mine, floor = best.best("map50") or 0.0, (dense.best("map50") or 0.0) - MAX_DROP
     if mine >= floor:
-        return f"Recommended as the smallest model that loses no more than {MAX_DROP:g} mAP50 against the dense one."
-    return f"Every pruned model loses more than {MAX_DROP:g} mAP50 against the dense one; this one loses least."
+        return f"Recommended as the smallest model that loses no more than {MAX_DROP:g} mAP50 against the baseline."
+    return f"Every pruned model loses more than {MAX_DROP:g} mAP50 against the baseline; this one loses least."
 
 
 def proof(rows: Sequence[Row]) -> str:

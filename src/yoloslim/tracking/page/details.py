@@ -18,7 +18,7 @@ MEASURES = {
     "latency_ms": ("latency, median", 2, " ms"),
     "latency_p90_ms": ("latency, 90th percentile", 2, " ms"),
     "fps": ("images a second", 0, ""),
-    "speedup": ("speed against dense, timed in turn", 2, " x"),
+    "speedup": ("speed against the baseline, timed in turn", 2, " x"),
 }
 """Metric -> what it is called, digits and unit."""
 

@@ -57,28 +57,19 @@ def _tradeoff(findings: Findings) -> Figure:
     return Figure("pareto", label, first, choices=choices, chosen=next(iter(choices)), variants=specs, asks="against")
 
 
-def cut_and_tuned(findings: Findings) -> tuple[dict[int, float], dict[int, float]]:
-    """Percent -> mAP50 in PyTorch before and after finetuning; at 0 stands the sparse model that is cut."""
-    cut, tuned = {}, {}
-    for row in findings.rows:
-        before = row.pruned.get("map50_recalibrated", row.pruned.get("map50"))
-        after = row.number("map50")
-        if row.kind == "sparse" and after is not None:
-            cut[0] = after
-        if row.kind == "pruned" and isinstance(before, int | float):
-            cut[row.percent] = float(before)
-        if row.kind == "pruned" and after is not None:
-            tuned[row.percent] = after
-    return cut | findings.probed, tuned
-
-
 def cliff(findings: Findings) -> Cliff | None:
-    """Where mAP50 before finetuning falls off; None with fewer than two points."""
-    return findings.cliff or cliff_of(cut_and_tuned(findings)[0])
+    """Where mAP50 before finetuning falls off, as the sweep says or as the points show; None with fewer than two."""
+    before = findings.before_finetuning()
+    sweep = findings.sweep
+    if sweep is None or len(before) < 2:
+        return cliff_of(before)
+    last = max(before) if sweep.cliff is None else sweep.cliff
+    after = [percent for percent in sorted(before) if percent > last]
+    return Cliff(last, after[0] if after else None)
 
 
 def _recovery(findings: Findings) -> Figure:
-    cut, tuned = cut_and_tuned(findings)
+    cut, tuned = findings.before_finetuning(), findings.after_finetuning()
     if not (set(cut) - {0} or tuned):
         return Figure("recovery", "", why="no percent has been pruned yet")
     winner = findings.best.percent if findings.best else None
@@ -107,7 +98,7 @@ def _layers(findings: Findings) -> Figure:
 def _ridges(findings: Findings) -> Figure:
     arrays = next((row.gammas for row in findings.rows if row.gammas), None)
     if arrays is None:
-        return Figure("ridges", "", why="models/sparse/gammas.npz is not there: the sparse training has not run yet")
+        return Figure("ridges", "", why="`models/sparse/gammas.npz` is not there: the sparse training has not run yet")
     spec = training.ridges(arrays)
     if spec is None:
         return Figure("ridges", "", why="the sparse training wrote down no scales that can be drawn")

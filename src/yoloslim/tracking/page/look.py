@@ -56,8 +56,8 @@ def rows(values: Sequence[Mapping[str, Any]]) -> Spec:
 
 
 def number(field: str, title: str | None = None, **more: Any) -> Spec:
-    """A quantitative channel."""
-    return {"field": field, "type": "quantitative", "title": title, **more}
+    """A quantitative channel; without a title it takes that of the layers beside it."""
+    return {"field": field, "type": "quantitative", **({"title": title} if title else {}), **more}
 
 
 def word(field: str, title: str | None = None, **more: Any) -> Spec:

@@ -17,11 +17,13 @@ from yoloslim.tracking.page.findings import Findings
 from yoloslim.tracking.page.photos import Photo, photos
 from yoloslim.tracking.page.points import Point
 from yoloslim.tracking.page.provenance import Output, RunLinks, commands
+from yoloslim.tracking.sweep import effort, sweep_grid
 from yoloslim.tracking.tables import Grid, comparison_grid, pruning_grid, pytorch_grid, twin_grid
 
 CONTENTS = (
     ("cost", "Cost"),
     ("models", "Models"),
+    ("sweep", "Sweep"),
     ("cliff", "Cliff"),
     ("layers", "Layers"),
     ("gammas", "Scales"),
@@ -67,9 +69,8 @@ def render(findings: Findings, extras: Extras) -> str:
     environment = Environment(
         loader=PackageLoader("yoloslim.tracking"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"code": _code, "nbsp": lambda text: text.replace(" %", "\u00a0%")}
+    environment.filters |= {"code": _code, "marked": _marked}
     shown = _photos(findings, extras)
-    best = findings.best
     return environment.get_template("page.html.j2").render(
         **_head(findings),
         **_tables(findings),
@@ -83,7 +84,7 @@ def render(findings: Findings, extras: Extras) -> str:
             }
         ),
         library=_script(library()),
-        contents=CONTENTS,
+        contents=[item for item in CONTENTS if item[0] != "sweep" or findings.sweep],
         limited=bool(findings.limits),
         details=details(findings.points, extras.links, extras.lock),
         opened={point.title: point.name for point in findings.points},
@@ -92,7 +93,7 @@ def render(findings: Findings, extras: Extras) -> str:
         photos=shown,
         photo_titles=[item.row.title for item in findings.compared],
         no_photos=_no_photos(findings),
-        winner=best.title if best else "",
+        winner=next((point.title for point in findings.points if point.name == findings.winner), ""),
         pictures=extras.pictures,
         params=json.dumps(extras.params, indent=2, default=str),
     )
@@ -111,8 +112,8 @@ def _head(findings: Findings) -> dict[str, Any]:
     dense = next((point for point in findings.points if point.state == "dense"), None)
     mine = next((point for point in findings.points if point.name == findings.winner), None)
     return {
-        "headline": wording.headline(best, findings.rows),
-        "why": wording.why(best, findings.rows),
+        "headline": wording.headline(best, findings.rows, findings.sweep),
+        "why": wording.why(best, findings.rows, findings.sweep),
         "facts": _facts(mine, dense) if mine and dense else [],
     }
 
@@ -135,6 +136,8 @@ def _tables(findings: Findings) -> dict[str, Any]:
         "pytorch": pytorch_grid(rows),
         "twin": twin_grid(rows),
         "notes": wording.notes(rows),
+        "sweep": sweep_grid(findings.sweep) if findings.sweep else None,
+        "effort": effort(findings.sweep) if findings.sweep else "",
         "cut_text": wording.CUT,
         "proof": wording.proof(rows),
         "proof_text": wording.PROOF,
@@ -186,6 +189,13 @@ def _json(value: Any) -> Markup:
 
 def _script(code: str) -> Markup:
     return Markup(code.replace("</script", "<\\/script"))
+
+
+def _marked(text: str, word: str) -> Markup:
+    """Escape a sentence, set the first of these words in bold, and keep numbers and % together."""
+    before, found, after = text.partition(word or text)
+    bold = Markup("<b>{}</b>").format(found) if word else escape(found)
+    return Markup((escape(before) + bold + escape(after)).replace(" %", "\u00a0%"))
 
 
 def _code(text: str) -> Markup:

@@ -70,11 +70,13 @@ def pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float]) ->
 
 def _pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float], cost: str) -> Spec:
     backend = f" on {points[0].backend}" if cost == "latency_ms" and points[0].backend else ""
-    x = number("x", COSTS[cost] + backend, scale={"zero": False, "nice": True, "padding": 24})
-    y = number("y", "mAP50 on the test images", scale={"zero": False, "nice": True, "padding": 24})
+    near = {name: limit for name, limit in limits.items() if name in (cost, "map50")}
+    x_scale, y_scale = _scale(points, cost, near), _scale(points, "map50", near)
+    x = number("x", COSTS[cost] + backend, scale=x_scale)
+    y = number("y", "mAP50 on the test images", scale=y_scale)
     place: Spec = {"x": x, "y": y}
     data = [_spot(point, cost) for point in points]
-    edge = [_spot(point, cost) for point in front(points, cost)]
+    edge = [_spot(point, cost) for point in front([p for p in points if p.state != "probed"], cost)]
     tooltip = tip(("title", "model"), ("map50", "mAP50"), ("cost", COSTS[cost].split(",")[0]), ("state", "state"))
     states = {state: STATE_COLOURS[state] for state in STATE_COLOURS if any(d["state"] == state for d in data)}
     colour = word("state", scale=colours(states))
@@ -85,7 +87,7 @@ def _pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float], c
             "mark": {"type": "line", "interpolate": "step-after", "color": LINE, "strokeWidth": 2, "tooltip": None},
             "encoding": place,
         },
-        *_limits(limits, cost),
+        *_limits(near, cost, {"x": x_scale, "y": y_scale}),
         {
             "mark": {"type": "point", "size": 130, "strokeWidth": 2.5, "opacity": 1, "aria": False},
             "encoding": place
@@ -118,15 +120,25 @@ def _spot(point: Point, cost: str) -> dict[str, Any]:
     }
 
 
-def _limits(limits: Mapping[str, float], cost: str) -> list[Spec]:
-    """Dashed lines where the constraints are."""
+def _scale(points: Sequence[Point], metric: str, limits: Mapping[str, float]) -> Spec:
+    """A scale with room around the points, and with a limit in it that is not far away."""
+    values = [point.values[metric] for point in points]
+    room = max(values) - min(values) or max(values) or 1.0
+    limit = limits.get(metric)
+    if limit is not None and min(values) - room / 2 <= limit <= max(values) + room / 2:
+        values.append(limit)
+    return {"domain": [max(0.0, min(values) - 0.08 * room), max(values) + 0.12 * room], "nice": False}
+
+
+def _limits(limits: Mapping[str, float], cost: str, scales: Mapping[str, Spec]) -> list[Spec]:
+    """Dashed lines where the constraints are; one that lies outside would only squeeze the points."""
     layers = []
     for channel, metric in (("x", cost), ("y", "map50")):
-        if metric in limits:
+        low, high = scales[channel]["domain"]
+        if metric in limits and low <= limits[metric] <= high:
             mark = {"type": "rule", "strokeDash": [5, 4], "color": FAINT, "aria": False}
-            layers.append(
-                {"data": rows([{channel: limits[metric]}]), "mark": mark, "encoding": {channel: number(channel)}}
-            )
+            data = rows([{channel: limits[metric]}])
+            layers.append({"data": data, "mark": mark, "encoding": {channel: number(channel)}})
     return layers
 
 
@@ -200,7 +212,15 @@ def _cliff_layers(cliff: Cliff) -> list[Spec]:
         },
         {
             "data": rows(place),
-            "mark": {"type": "text", "align": "left", "baseline": "top", "dx": 5, "dy": 4, "y": 0, "color": FAINT},
+            "mark": {
+                "type": "text",
+                "align": "left",
+                "baseline": "bottom",
+                "dx": 5,
+                "dy": -6,
+                "y": "height",
+                "color": FAINT,
+            },
             "encoding": x | {"text": word("text")},
         },
     ]
