@@ -5,11 +5,13 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PREFECT_HOME := $(CURDIR)/.prefect
 export DVC_NO_ANALYTICS := 1
+# boards over SSH are tested against a real server, the report's page in a real browser
+DEBIAN := openssh-server chromium fonts-dejavu-core
 
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "yoloslim needs Python 3.11.4 or newer; set PYTHON=/path/to/python3")'
@@ -26,8 +28,8 @@ test: $(READY) lint  ## lint, types and all tests, the whole pipeline at a tiny 
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
 	python -m pytest -m slow
 
-ssh-server:  ## install OpenSSH's server, which tests of boards over SSH need (Debian, as root)
-	@PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server)
+debian-packages:  ## install what tests need besides Python (Debian, as root)
+	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN))
 
 unit: $(READY)  ## the quick tests alone
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
@@ -55,4 +57,4 @@ bench: $(READY)  ## measure what the README claims
 clean:  ## remove results (caches of DVC and MLflow stay)
 	rm -rf data models metrics plots report .cache
 
-.PHONY: help setup repro test ssh-server unit lint flow sweep track ui bench clean
+.PHONY: help setup repro test debian-packages unit lint flow sweep track ui bench clean

@@ -53,7 +53,7 @@ def serve(root: Path) -> Iterator[Server]:
     """Start sshd, or skip the test with the reason."""
     program = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if program is None or shutil.which("ssh-keygen") is None:
-        pytest.skip("sshd is not installed: `make ssh-server`, or apt-get install openssh-server")
+        pytest.skip("sshd is not installed: `make debian-packages`, or apt-get install openssh-server")
     server = Server(root, _free_port())
     ssh = server.home / ".ssh"
     ssh.mkdir(parents=True)

@@ -21,7 +21,7 @@ LIMIT_BYTES, LIMIT_PAINT_MS = 5e6, 1000
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM:
-        pytest.skip("no Chromium here: `make debian-packages` installs it on Debian")
+        pytest.skip("no Chromium here: `make debian-packages`, or apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
