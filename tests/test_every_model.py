@@ -43,6 +43,7 @@ def test_model_goes_through_the_whole_pipeline(name: str, tmp_path: Path) -> Non
     assert all(torch.equal(value, small.state_dict()[key]) for key, value in again.state_dict().items())
     manifest = export_model(again, tmp_path, ExportOptions(opset=11))
     assert manifest.opset == 11
+    assert manifest.max_abs_diff is not None
     assert manifest.max_abs_diff < 1e-3
     assert manifest.decoding == again.spec.decoding
 

@@ -84,5 +84,4 @@ def manifest_of(
         letterbox_fill=options.fill,
         opset=options.opset,
         torch_version=torch.__version__,
-        max_abs_diff=0.0,
     )

@@ -55,7 +55,8 @@ class Manifest(BaseModel):
         letterbox_fill: grey level of the padding, 0-255.
         opset: ONNX operator set really written (for other formats: of the graph they were made from).
         torch_version: exporter.
-        max_abs_diff: largest difference of any logit between PyTorch and this graph at export.
+        max_abs_diff: largest difference of any output between PyTorch and this graph at export (of an int8 version:
+            from its fp32 graph); None for a file of another tool, whose model is not here.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,7 +78,7 @@ class Manifest(BaseModel):
     letterbox_fill: int = Field(ge=0, le=255)
     opset: int
     torch_version: str
-    max_abs_diff: float
+    max_abs_diff: float | None = None
 
     @property
     def file(self) -> str:

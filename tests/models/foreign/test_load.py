@@ -58,6 +58,15 @@ def test_state_dicts_give_the_same_and_take_the_names_they_are_given(public: Pat
     assert_gives(import_model(tmp_path / "plain.safetensors"), public, "v6")
 
 
+def test_names_of_another_number_than_the_head_has_are_said_and_left(
+    public: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = import_model(public / "v6.pt").state_dict()
+    torch.save({"model": state, "names": ["a", "b"]}, tmp_path / "m.pt")
+    assert import_model(tmp_path / "m.pt").spec.classes == ("class0", "class1", "class2", "class3")
+    assert "names 2 classes, but its head tells 4 apart" in caplog.text
+
+
 def test_our_own_file_is_read_as_it_is(tmp_path: Path) -> None:
     model = tiny_detector()
     shake_norms(model)

@@ -1,5 +1,6 @@
 """From a foreign checkpoint to a Detector: which architecture it is, and proof that it is that one."""
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from yoloslim.models.foreign.finite import finite
 from yoloslim.models.foreign.structure import structure_differences
 from yoloslim.models.spec import Anchor, ModelSpec, round_up
 from yoloslim.models.zoo import build_spec, model_names
+
+logger = logging.getLogger(__name__)
 
 GEOMETRY = ("anchors", "anchor_grid", "stride")
 """Buffers of a public Detect that are no weights: anchors in cells, or in pixels, and strides."""
@@ -60,10 +63,7 @@ def detector_from(checkpoint: Checkpoint, name: str | None = None, classes: tupl
     """
     head = read_head(checkpoint.state)
     _check_norms(checkpoint.state)
-    names = checkpoint.classes if checkpoint.classes and len(checkpoint.classes) == head.nc else None
-    if names is None:
-        names = classes if classes and len(classes) == head.nc else tuple(f"class{i}" for i in range(head.nc))
-    spec = _recognise(checkpoint, head, names, name)
+    spec = _recognise(checkpoint, head, _names(checkpoint.classes, classes, head.nc), name)
     model = Detector(spec)
     differences = structure_differences(model, checkpoint.modules)
     if differences:
@@ -104,6 +104,13 @@ def read_head(state: Mapping[str, Tensor]) -> Head:
     if rest or not 6 <= outputs <= MAX_OUTPUTS:
         raise WeightsError(f"its head gives {len(biases[0])} values a cell, which are not {per_level} anchors' outputs")
     return Head(layer, widths, anchors, outputs - 5)
+
+
+def _names(told: tuple[str, ...] | None, given: tuple[str, ...] | None, count: int) -> tuple[str, ...]:
+    """Names of the classes: those that the file tells, else those that were given, else numbers."""
+    if told and len(told) != count:
+        logger.warning("it names %d classes, but its head tells %d apart: the names are not used", len(told), count)
+    return next((n for n in (told, given) if n and len(n) == count), tuple(f"class{i}" for i in range(count)))
 
 
 def _check_norms(state: Mapping[str, Tensor]) -> None:
