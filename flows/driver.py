@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pipeline.track import sync_or_say
 
-from flows.lane import ADDED, FanOut, Lane, Listener
+from flows.lane import ADDED, Event, FanOut, Lane, Listener
 from flows.points import WORK
 from flows.variants import close_variant, keep_variant, open_variant
 from yoloslim.config import Params, SweepResult
@@ -58,16 +58,16 @@ class Sweep:
             self._sample()
         else:
             self._search_all(own)
-        added = [percent for percent in self.home.done(finetuned=True) if percent not in own]
-        self._list(sorted({*own, *added}), self.home.done(finetuned=False))
+        added = [percent for percent in self.home.done() if percent not in own]
+        self._list(sorted({*own, *added}), sorted(self.home.probed))
         result = self._result(added, time.monotonic() - start)
         self._write(result)
-        self.listen("stage", None, "the report, and what params.yaml lists besides")
+        self.listen(Event("stage", "the report, and what params.yaml lists besides"))
         self.home.reproduce((), "rest")
         sync_or_say(self.params)
         for lane in self.lanes.values():
             if lane is not self.home:
-                keep_variant(self.checkout, lane.checkout, lane.variant, lane.done(finetuned=True))
+                keep_variant(self.checkout, lane.checkout, lane.variant, lane.done())
                 close_variant(self.checkout, lane.checkout)
         return result
 
@@ -140,9 +140,10 @@ class Sweep:
         baseline = self.home.baseline
         paired = all(lane.baseline == baseline for lane in self.lanes.values())
         entries = [entry for lane in self.lanes.values() for entry in lane.entries()]
+        probes = sum(len(lane.probed) for lane in self.lanes.values())
         if not paired:  # times as fast as another dense model is another measure
             entries = [entry.without_speedup() for entry in entries]
-        return result_of(self.params, baseline, self.home.sparse, self.cliff, entries, added, seconds)
+        return result_of(self.params, baseline, self.home.sparse, self.cliff, entries, added, probes, seconds)
 
     def _write(self, result: SweepResult) -> None:
         """Write the result; the same one again leaves the file as it is, so that nothing depends on the clock."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.points import SHARED, WORK, Job, Outcome, list_percents, read_point, reproduce, run_job
+from flows.process import stop_all
 from yoloslim.config import load_params
 from yoloslim.errors import SweepError, YoloslimError
 from yoloslim.files import read_json, write_json
@@ -22,21 +23,40 @@ ADDED = WORK / "added.json"
 
 FanOut = Callable[[Sequence[Job], Path], Iterable[Outcome]]
 """Runs jobs in a checkout, or in ones that share its cache, in any order; yields how each ended."""
-Listener = Callable[[str, Job | None, str], None]
-"""Told what happened, to which job, and in words: `stage`, `asked`, `ended`, `again`, `failed`, `dropped`."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened in a sweep.
+
+    Attributes:
+        kind: `stage`, `line` (of its output), `warning`; of a job: `asked`, `ended`, `again`, `measured`, `failed`,
+            `dropped`.
+        text: in words.
+        job: which.
+        found: what is known of its point.
+    """
+
+    kind: str
+    text: str = ""
+    job: Job | None = None
+    found: Measured | None = None
+
+
+Listener = Callable[[Event], None]
 
 
 def in_threads(workers: int) -> FanOut:
     """Jobs side by side in threads; DVC runs each in processes of its own."""
 
     def fan_out(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
-        with ThreadPoolExecutor(workers) as pool:
-            futures = [pool.submit(run_job, job, checkout) for job in jobs]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        pool = ThreadPoolExecutor(workers)
+        futures = [pool.submit(run_job, job, checkout) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     return fan_out
 
@@ -53,6 +73,7 @@ class Lane:
         retries: how often a point is tried again.
         table: percent -> what was measured.
         whys: percent -> why it was tried.
+        probed: percents that were cut and measured by themselves.
     """
 
     checkout: Path
@@ -62,11 +83,12 @@ class Lane:
     retries: int
     table: dict[int, Measured] = field(default_factory=dict)
     whys: dict[int, list[str]] = field(default_factory=dict)
+    probed: set[int] = field(default_factory=set)
 
     def prepare(self) -> None:
         """Run the stages that all points of this variant share."""
         where = f" of {self.variant.name}" if self.variant.overrides else ""
-        self.listen("stage", None, f"stages that all points{where} share")
+        self.listen(Event("stage", f"stages that all points{where} share"))
         self.reproduce(SHARED, "shared")
 
     def reproduce(self, targets: Sequence[str], log: str) -> None:
@@ -76,7 +98,7 @@ class Lane:
             SweepError: one failed.
         """
         try:
-            reproduce(targets, self.checkout, log, lambda line: self.listen("line", None, line))
+            reproduce(targets, self.checkout, log, lambda line: self.listen(Event("line", line)))
         except (RuntimeError, YoloslimError) as error:
             raise SweepError(f"no sweep without the stages that all points share: {error}") from error
 
@@ -94,10 +116,9 @@ class Lane:
         """All points tried."""
         return [Entry(self.variant, p, tuple(self.whys.get(p, ())), found) for p, found in sorted(self.table.items())]
 
-    def done(self, *, finetuned: bool) -> list[int]:
-        """Percents that were finetuned, or only cut and measured, without failing."""
-        part = "deployed" if finetuned else "before"
-        return sorted(p for p, found in self.table.items() if getattr(found, part) and not found.error)
+    def done(self) -> list[int]:
+        """Percents that were finetuned without failing."""
+        return sorted(p for p, found in self.table.items() if found.deployed and not found.error)
 
     def has(self, percent: int, kind: Kind) -> bool:
         """Whether a point need not be run: it has got that far, or failed."""
@@ -107,7 +128,9 @@ class Lane:
     def drop(self, percent: int) -> None:
         """Leave a point as it is: finetuning it is not worth while."""
         self.table[percent] = replace(self.table[percent], hopeless=True)
-        self.listen("dropped", Job("probe", percent, self.variant), "worse than the median of the cuts before it")
+        self.listen(
+            Event("dropped", "worse than the median of the cuts before it", Job("probe", percent, self.variant))
+        )
 
     def run(self, asks: Sequence[Ask]) -> None:
         """Run what was asked for side by side, then measure speed one at a time."""
@@ -115,7 +138,7 @@ class Lane:
         trainings = [Job("finetune", ask.percent, self.variant) for ask in asks if ask.kind == "finetune"]
         for ask in asks:
             self.whys.setdefault(ask.percent, []).append(ask.why)
-            self.listen("asked", Job(ask.kind, ask.percent, self.variant), ask.why)
+            self.listen(Event("asked", ask.why, Job(ask.kind, ask.percent, self.variant)))
         self._note_added(job.percent for job in trainings)
         list_percents(self.checkout, "probes", [job.percent for job in probes])
         list_percents(self.checkout, "percents", [job.percent for job in trainings])
@@ -126,8 +149,10 @@ class Lane:
             known = self.table.get(ask.percent, Measured())
             error = next((text for job, text in failed.items() if job.percent == ask.percent), "")
             self.table[ask.percent] = replace(known, error=error) if error else read_point(self.checkout, ask, known)
+            if ask.kind == "probe" and not error:
+                self.probed.add(ask.percent)
             job = Job(ask.kind, ask.percent, self.variant)
-            self.listen("failed" if error else "measured", job, error)
+            self.listen(Event("failed" if error else "measured", error, job, self.table[ask.percent]))
 
     def _note_added(self, percents: Iterable[int]) -> None:
         listed = load_params(self.checkout / "params.yaml").percents
@@ -142,6 +167,13 @@ class Lane:
 
     def _with_retries(self, jobs: Sequence[Job], fan_out: FanOut) -> dict[Job, str]:
         """Run jobs, again where the cause may pass; returns those that failed for good, with their errors."""
+        try:
+            return self._try(jobs, fan_out)
+        except BaseException:  # stopped, or no use going on: jobs that are running end in good order first
+            stop_all()
+            raise
+
+    def _try(self, jobs: Sequence[Job], fan_out: FanOut) -> dict[Job, str]:
         left, failed = list(jobs), dict[Job, str]()
         for attempt in range(self.retries + 1):
             again: list[Job] = []
@@ -152,9 +184,9 @@ class Lane:
                         "then `yoloslim sweep` goes on"
                     )
                 if not outcome.error:
-                    self.listen("ended", outcome.job, f"{outcome.seconds:.0f} s")
+                    self.listen(Event("ended", f"{outcome.seconds:.0f} s", outcome.job))
                 elif outcome.may_pass and attempt < self.retries:
-                    self.listen("again", outcome.job, outcome.error)
+                    self.listen(Event("again", outcome.error, outcome.job))
                     again.append(outcome.job)
                 else:
                     failed[outcome.job] = outcome.error

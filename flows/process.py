@@ -43,6 +43,9 @@ def stream(
             for line in process.stdout or ():
                 last = line.rstrip() or last
                 say(line.rstrip())
+        except BaseException:
+            _signal(process, signal.SIGINT)
+            raise
         finally:
             process.wait()
             with _guard:

@@ -1,25 +1,26 @@
-"""The sweep for the optimal pruning point as a Prefect flow, and the command behind `yoloslim sweep`.
+"""The sweep for the optimal pruning point as a Prefect flow.
 
-Prefect shows and spreads the points; DVC decides what has to run and remembers what came out. `--no-prefect` does the
-same without it.
+Prefect shows and spreads the points; DVC decides what has to run and remembers what came out. Where Prefect's server
+cannot be started or dies, the sweep goes on without it, and nothing that was done is lost.
 """
 
-import argparse
+import logging
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from pipeline.common import stage
-from rich.console import Console
 
 from flows.driver import run_sweep
-from flows.lane import FanOut, in_threads
+from flows.lane import Event, FanOut, Listener, in_threads
 from flows.points import Job, Outcome, run_job
 from yoloslim.config import Params, SweepResult
+from yoloslim.errors import YoloslimError
 
-ROOT = Path.cwd()
+SETTINGS = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # the default, 20, is too short for a busy machine
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # people see the board
+}
 
 
 def workers_of(params: Params) -> int:
@@ -27,29 +28,46 @@ def workers_of(params: Params) -> int:
     return params.sweep.workers or max(1, torch.cuda.device_count())
 
 
-def sweep(params: Params, *, prefect: bool = True) -> SweepResult:
+def sweep(params: Params, listen: Listener, *, prefect: bool = True) -> SweepResult:
     """Search for the optimal pruning point in the current folder."""
-    workers, console = workers_of(params), Console()
-
-    def listen(event: str, job: Job | None, text: str) -> None:
-        console.print(f"{event:7} {job.name if job else ''} {text}", highlight=False)
+    checkout, workers = Path.cwd(), workers_of(params)
 
     def run(fan_out: FanOut) -> SweepResult:
-        return run_sweep(ROOT, params, fan_out, workers, listen)
+        return run_sweep(checkout, params, fan_out, workers, listen)
 
-    return as_flow(run, workers) if prefect else run(in_threads(workers))
+    return as_flow(run, checkout, workers, listen) if prefect else run(in_threads(workers))
 
 
-def as_flow(run: Callable[[FanOut], SweepResult], workers: int) -> SweepResult:
-    """Run a sweep as a Prefect flow whose tasks are its jobs."""
-    os.environ.setdefault("PREFECT_HOME", str(ROOT / ".prefect"))
-    os.environ.setdefault(
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"
-    )  # the default, 20, fails under load
-    from prefect import flow, task  # seconds, and only needed here
+def as_flow(run: Callable[[FanOut], SweepResult], checkout: Path, workers: int, listen: Listener) -> SweepResult:
+    """Run a sweep as a Prefect flow whose tasks are its jobs; without Prefect where that fails."""
+    os.environ.setdefault("PREFECT_HOME", str(checkout / ".prefect"))
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from prefect import flow  # seconds, and only needed here
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    found: list[SweepResult] = []
+
+    @flow(name="sweep", task_runner=ThreadPoolTaskRunner(max_workers=workers))
+    def sweep_flow() -> None:
+        found.append(run(or_else(prefect_tasks(), in_threads(workers), listen)))
+
+    try:
+        sweep_flow()
+    except YoloslimError:
+        raise
+    except Exception as error:  # whatever Prefect raises when its server does not start, or is gone at the end
+        _warn(listen, error)
+        if not found:
+            found.append(run(in_threads(workers)))
+    return found[0]
+
+
+def prefect_tasks() -> FanOut:
+    """Jobs as tasks of the flow that is running."""
+    from prefect import task
     from prefect.cache_policies import NO_CACHE
     from prefect.futures import as_completed
-    from prefect.task_runners import ThreadPoolTaskRunner
 
     point = task(run_job, name="point", task_run_name="{job.name}", cache_policy=NO_CACHE)
 
@@ -57,26 +75,31 @@ def as_flow(run: Callable[[FanOut], SweepResult], workers: int) -> SweepResult:
         for future in as_completed([point.submit(job, checkout) for job in jobs]):
             yield future.result()
 
-    @flow(name="sweep", task_runner=ThreadPoolTaskRunner(max_workers=workers))
-    def sweep_flow() -> SweepResult:
-        return run(fan_out)
-
-    result: SweepResult = sweep_flow()
-    return result
+    return fan_out
 
 
-def main(words: Sequence[str]) -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(prog="yoloslim sweep", description=__doc__.splitlines()[0])
-    parser.add_argument("--no-prefect", action="store_true", help="run without Prefect")
-    arguments = parser.parse_args(words)
+def or_else(first: FanOut, second: FanOut, listen: Listener) -> FanOut:
+    """The first way to run jobs until it fails as a whole, then the second for all that is left."""
+    away = False
 
-    def run(params: Params) -> None:
-        result = sweep(params, prefect=not arguments.no_prefect)
-        print(f"winner {result.winner}: {result.why}")
+    def fan_out(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
+        nonlocal away
+        left = list(jobs)
+        try:
+            for outcome in () if away else first(jobs, checkout):
+                left.remove(outcome.job)
+                yield outcome
+        except YoloslimError:
+            raise
+        except Exception as error:  # a job that fails is an outcome: this is the way itself
+            away = True
+            _warn(listen, error)
+        if left:
+            yield from second(left, checkout)
 
-    stage(run)
+    return fan_out
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def _warn(listen: Listener, error: Exception) -> None:
+    logging.getLogger("yoloslim").debug("Prefect failed", exc_info=error)
+    listen(Event("warning", f"Prefect is away ({type(error).__name__}); going on without it, nothing is lost"))

@@ -181,11 +181,11 @@ def sweep(context: typer.Context) -> None:
     """Find the percent to ship; the section `sweep:` of params.yaml says what is wanted. --help shows options."""
     sys.path.insert(0, str(Path.cwd()))
     try:
-        from flows.sweep import main as run  # beside params.yaml, not in the library
+        from flows.command import main as run  # beside params.yaml, not in the library
     except ModuleNotFoundError as error:
-        if error.name not in ("flows", "flows.sweep", "pipeline"):
+        if error.name not in ("flows", "flows.command", "pipeline"):
             raise
-        raise YoloslimError("there is no flows/sweep.py here; run `yoloslim sweep` in the project's folder") from error
+        raise YoloslimError("there is no flows/ here; run `yoloslim sweep` in the project's folder") from error
     run(context.args)
 
 

@@ -8,8 +8,8 @@ from yoloslim.config.sweep import SweepParams
 from yoloslim.sweeping.search import Ask, Measured, Search
 from yoloslim.sweeping.verdict import Verdict, judge
 
-BASELINE = {"map50": 0.7, "params_m": 1.8, "latency_ms": 4.0, "fps": 250.0, "size_mb": 7.2, "speedup": 1.0}
-SPARSE = {"map50": 0.69}
+BASELINE = {"map50": 0.7, "params_m": 1.8, "latency_ms": 4.0, "fps": 250.0, "size_mb": 7.2, "speedup": 1.0, "gflops": 0.04}
+SPARSE = {"map50": 0.69, "gflops": 0.04, "params_m": 1.8}
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Curves:
             "latency_ms": 0.5 + 3.5 * share,
             "fps": 1000 / (0.5 + 3.5 * share),
             "size_mb": 7.2 * share,
+            "gflops": 0.04 * share,
             "speedup": 4.0 / (0.5 + 3.5 * share),
         }
 

@@ -40,6 +40,7 @@ def result_of(
     cliff: int | None,
     entries: Sequence[Entry],
     added: Sequence[int],
+    probes: int,
     seconds: float,
 ) -> SweepResult:
     """Judge what was measured.
@@ -51,6 +52,7 @@ def result_of(
         cliff: see `SweepResult`.
         entries: all points.
         added: percents that the sweep wrote into params.yaml.
+        probes: points that were cut and measured by themselves.
         seconds: from start to end.
     """
     p = params.sweep
@@ -85,7 +87,7 @@ def result_of(
         why=verdict.why,
         closest=verdict.closest,
         added=tuple(sorted(added)),
-        probes=sum(bool(point.before) for point in points),
+        probes=probes,
         finetunings=len(deployed),
         grid_finetunings=(p.high - p.low + 1) * combinations(p.axes),
         seconds=round(seconds, 1),
