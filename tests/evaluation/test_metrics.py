@@ -177,7 +177,6 @@ def test_half_a_million_detections_take_about_a_second() -> None:
         )
         detections.append(rows.astype(np.float32))
     classes = [str(i) for i in range(20)]
-    start = time.perf_counter()
+    start = time.process_time()  # of all threads, whatever else the machine does
     score(truth, detections, classes)
-    # Measured 0.9 s on 2 idle cores; the bound leaves room for a busy machine.
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5  # measured 0.9 s
