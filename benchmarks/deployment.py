@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def latency_table(folder: Path, rounds: int, threads: int) -> str:
         for predictor in predictors_of(network, folder / name, noise, threads)
     }
     predictors["dense | onnxruntime-cpu, plain torch export"] = plain_export(dense, folder, threads)
-    times = in_turn({name: lambda p=p: p.predict(noise[:1]) for name, p in predictors.items()}, rounds)
+    times = in_turn({name: partial(p.predict, noise[:1]) for name, p in predictors.items()}, rounds)
     lines = [
         "| network | runtime | median ms (p10-p90) | times dense ONNX Runtime | peer, ms |",
         "|:--|:--|--:|--:|--:|",
@@ -85,7 +86,7 @@ def latency_table(folder: Path, rounds: int, threads: int) -> str:
 def predictors_of(network: Detector, folder: Path, images: np.ndarray, threads: int) -> list[Predictor]:
     """The network in every runtime and precision."""
     for name in ("onnx", "openvino", "ncnn"):
-        export_model(network, folder / name, file_format=name)  # type: ignore[arg-type]
+        export_model(network, folder / name, file_format=name)
     found = [open_predictor(folder / name, threads=threads) for name in ("onnx", "openvino", "ncnn")]
     found.insert(2, open_predictor(folder / "openvino", threads=threads, precision="bf16"))
     for runtime in INT8_RUNTIMES:

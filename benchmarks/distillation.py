@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from yoloslim.config import Params, load_params
-from yoloslim.data.evalset import load_eval_set
+from yoloslim.data.evalset import EvalSet, load_eval_set
 from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.data.voc import load_split
 from yoloslim.evaluation.evaluate import evaluate
@@ -68,7 +68,7 @@ def table(params: Params, root: Path, cache: Path, percent: int, seeds: list[int
     val, test = (load_eval_set(load_split(data, name), params.imgsz, cache) for name in ("val", "test"))
     e = params.evaluation
 
-    def measure(model: Detector, split: object) -> dict[str, float]:
+    def measure(model: Detector, split: EvalSet) -> dict[str, float]:
         return evaluate(TorchPredictor(model), split, NmsOptions(e.conf_thres, e.iou_thres, e.max_det), e.batch).metrics
 
     found: dict[Variant, list[tuple[float, float, float]]] = {variant: [] for variant in chosen}

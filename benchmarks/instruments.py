@@ -26,7 +26,7 @@ class BareStep:
     def __init__(self, model: Detector, fast: bool) -> None:
         self.net = copy.deepcopy(model).train()
         layout = torch.channels_last if fast else torch.contiguous_format
-        self.net.to(memory_format=layout)
+        self.net.to(memory_format=layout)  # type: ignore[call-overload]
         self.images = torch.rand(BATCH, 3, IMGSZ, IMGSZ).contiguous(memory_format=layout)
         self.loss = DetectionLoss(model.spec, Gains.of(MOSAIC), torch.device("cpu"))
         self.sgd = torch.optim.SGD(self.net.parameters(), lr=1e-4, momentum=0.9, nesterov=True)
@@ -38,7 +38,7 @@ class BareStep:
             heads = self.net(self.images)
         loss, _ = self.loss(heads, targets)
         self.sgd.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.sgd.step()
 
 

@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def interleaved(networks: dict[str, Detector], imgsz: int, rounds: int, threads:
                 fuse(network), (torch.from_numpy(x),), path, dynamo=False, opset_version=13, input_names=["images"]
             )
             sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return in_turn({name: lambda s=session: s.run(None, {"images": x}) for name, session in sessions.items()}, rounds)
+    return in_turn({name: partial(s.run, None, {"images": x}) for name, s in sessions.items()}, rounds)
 
 
 def in_turn(calls: dict[str, Callable[[], object]], rounds: int, warmup: int = 5) -> dict[str, Latency]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -127,7 +128,7 @@ def by_yoloslim(dense: Detector, gflops: float, multiple: int) -> Cut:
 @torch.no_grad()
 def mask(model: Detector, path: str, channels: np.ndarray) -> None:
     """Silence output channels of a BatchNorm: their value is then act(0) = 0."""
-    norm = model.get_submodule(path)
+    norm = cast(nn.BatchNorm2d, model.get_submodule(path))
     norm.weight[channels] = 0
     norm.bias[channels] = 0
 

@@ -155,8 +155,8 @@ def one_batch() -> Iterator[None]:
             kept[0] = finish(self, plan(self, *ready))
         return kept[0]
 
-    Augmenter.plan = lambda self, *arguments: arguments  # type: ignore[method-assign,assign]
-    Augmenter.finish = once  # type: ignore[method-assign,assign]
+    Augmenter.plan = lambda self, *arguments: arguments  # type: ignore[method-assign,assignment]
+    Augmenter.finish = once  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:

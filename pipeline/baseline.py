@@ -15,7 +15,7 @@ from yoloslim.models.foreign.source import find_weights
 from yoloslim.models.zoo import build_spec
 
 
-def start_model(params: Params, weights: Path | None) -> Detector:
+def start_model(params: Params, weights: Path | None = None) -> Detector:
     """A fresh model with anchors that suit the data, or one that begins with the weights of a file."""
     classes = split_of("train").classes
     images = train_set(params)
