@@ -6,11 +6,13 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from yoloslim.errors import TrackingError
 from yoloslim.tracking.mlflow import is_known, sync
+from yoloslim.tracking.page.provenance import RunLinks
 from yoloslim.tracking.records import read_rows
 from yoloslim.tracking.uris import absolute_uri
 
@@ -44,6 +46,7 @@ def test_every_row_gets_one_run_and_keeps_it(root: Path) -> None:
     assert (tags["stage"], tags["percent"], tags["backend"]) == ("pruned", "50", "onnxruntime-cpu")
     assert all(run.data.tags["yoloslim.current"] == "true" for run in found)
     _curves_and_files(root, half)
+    _links_of_the_page_find_the_run(root, half)
 
     start = time.perf_counter()
     again = sync(root, PARAMS, URI, "trial")
@@ -53,6 +56,19 @@ def test_every_row_gets_one_run_and_keeps_it(root: Path) -> None:
     assert len(runs(root)) == 4
     _changes_supersede(root)
     _interrupted_and_deleted_runs_come_back(root)
+
+
+def _links_of_the_page_find_the_run(root: Path, run: Any) -> None:
+    """The search that a link carries is asked of MLflow itself; its own page does the same with what it is given."""
+    from mlflow import MlflowClient
+
+    links = RunLinks(URI, "trial", root)
+    row = next(row for row in read_rows(root) if row.name == "prune@50")
+    address, _, query = links.of(row).partition("?searchFilter=")
+    assert address == f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs"
+    client = MlflowClient(tracking_uri=absolute_uri(URI, root))
+    found = client.search_runs([run.info.experiment_id], unquote(query))
+    assert [each.info.run_id for each in found] == [run.info.run_id]
 
 
 def _curves_and_files(root: Path, run: Any) -> None:

@@ -84,7 +84,7 @@ def _pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float], c
     layers: list[Spec] = [
         {
             "data": rows(edge),
-            "mark": {"type": "line", "interpolate": "step-after", "color": LINE, "strokeWidth": 2, "tooltip": None},
+            "mark": {"type": "line", "interpolate": "step-after", "color": LINE, "strokeWidth": 2, "aria": False},
             "encoding": place,
         },
         *_limits(near, cost, {"x": x_scale, "y": y_scale}),
@@ -171,7 +171,7 @@ def recovery(cut: Mapping[int, float], tuned: Mapping[int, float], cliff: Cliff 
         scale={"nice": False, "padding": 16},
         axis={"tickMinStep": 5, "tickCount": 8},
     )
-    place: Spec = {"x": x, "y": number("y", "mAP50 on the test images", scale={"domainMin": 0})}
+    place: Spec = {"x": x, "y": number("y", "mAP50 on the test images", scale={"domainMin": 0, "nice": True})}
     colour = word("step", scale=colours({before: CUT, after: TUNED}), legend={"symbolType": "stroke"})
     dot: Spec = {"type": "point", "size": 90, "strokeWidth": 2, "opacity": 1, "aria": False}
     tooltip = tip(("asked", "pruned"), ("map50", "mAP50"), ("step", "measured"))
@@ -202,25 +202,12 @@ def recovery(cut: Mapping[int, float], tuned: Mapping[int, float], cliff: Cliff 
 
 
 def _cliff_layers(cliff: Cliff) -> list[Spec]:
-    place = [{"from": cliff.percent, "to": cliff.after, "text": f"cliff after {cliff.percent} %"}]
+    data = rows([{"from": cliff.percent, "to": cliff.after, "text": f"cliff after {cliff.percent} %"}])
     x: Spec = {"x": number("from")}
+    aside = {"align": "right", "dx": -5} if cliff.percent > 45 else {"align": "left", "dx": 5}  # where there is room
+    text = {"type": "text", "baseline": "bottom", "y": "height", "dy": -6, "color": FAINT, **aside}
+    band = {"type": "rect", "color": CUT, "opacity": 0.14, "aria": False}
     return [
-        {
-            "data": rows(place),
-            "mark": {"type": "rect", "color": CUT, "opacity": 0.14, "aria": False},
-            "encoding": x | {"x2": {"field": "to"}},
-        },
-        {
-            "data": rows(place),
-            "mark": {
-                "type": "text",
-                "align": "left",
-                "baseline": "bottom",
-                "dx": 5,
-                "dy": -6,
-                "y": "height",
-                "color": FAINT,
-            },
-            "encoding": x | {"text": word("text")},
-        },
+        {"data": data, "mark": band, "encoding": x | {"x2": {"field": "to"}}},
+        {"data": data, "mark": text, "encoding": x | {"text": word("text")}},
     ]

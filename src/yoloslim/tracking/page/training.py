@@ -120,7 +120,7 @@ def curves(rows: Sequence[Row], column: str, title: str) -> Spec | None:
         "x": number("x", "epoch", axis=axis, scale={"nice": False, "domainMin": 0}),
         "y": number("y", title, scale={"domainMin": 0}),
     }
-    colour = word("model", scale=colours(by_title), legend={"columns": 3, "symbolType": "stroke"})
+    colour = word("model", scale=colours(by_title), legend={"columns": 2, "symbolType": "stroke"})
     tooltip = tip(("model", "model"), ("epoch", "epoch"), ("value", title))
     layers: list[Spec] = [
         {"mark": {"type": "line", "aria": False}, "encoding": place | {"color": colour}},
