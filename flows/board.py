@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.lane import Event
+from flows.points import WORK, Job, log_of
 from yoloslim.config import SweepPoint, SweepResult
 from yoloslim.sweeping.search import Measured
 
@@ -50,6 +52,7 @@ class Board:
         self.console, self.start = console, time.monotonic()
         self.rows: dict[str, Row] = {}
         self.doing, self.line = "starting", ""
+        self.job: Job | None = None
         self.live = Live(console=console, get_renderable=self.render, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
@@ -75,7 +78,10 @@ class Board:
             return
         row = self.rows.setdefault(event.job.point, Row(event.job.point, event.job.percent, "running", ""))
         _CHANGES[event.kind](row, event)
-        self.doing = f"{sum(r.state in ('running', 'again') for r in self.rows.values())} points running"
+        if event.kind == "asked":
+            self.job, self.line = event.job, ""
+        running = sum(each.state in ("running", "again") for each in self.rows.values())
+        self.doing = f"{running} point{'s' * (running != 1)} running"
         if event.kind != "ended":
             self._print(f"{event.job.name}: {_plain(event, row)}")
 
@@ -84,8 +90,18 @@ class Board:
         seconds = time.monotonic() - self.start
         now = Text(f"{_clock(seconds)}  {self.doing}", style="bold", no_wrap=True, overflow="ellipsis")
         parts: list[RenderableType] = [points_table(list(self.rows.values()), self.console.width)] if self.rows else []
-        last = [Text(self.line, style="dim", no_wrap=True, overflow="ellipsis")] if self.line else []
+        line = self.line or self._last_line()
+        last = [Text(line, style="dim", no_wrap=True, overflow="ellipsis")] if line else []
         return Group(*parts, now, *last)
+
+    def _last_line(self) -> str:
+        """What the job that was started last has to say; jobs of other checkouts write their logs there."""
+        if self.job is None or self.rows[self.job.point].state != "running":
+            return ""
+        with suppress(OSError):
+            text = (WORK / f"{log_of(self.job)}.log").read_bytes()[-500:].decode(errors="replace")
+            return f"{self.job.name}: {text.strip().rpartition(chr(10))[2]}"
+        return ""
 
     def _print(self, text: str) -> None:
         if not self.console.is_terminal:
@@ -107,7 +123,7 @@ def points_table(rows: list[Row], width: int, winner: str | None = None) -> Tabl
         numbers.append(_number(found.deployed, "latency_ms", 2))
         if width >= 70:
             numbers.append(_number(found.deployed or found.before, "params_m", 2))
-        told = f"{row.why}: {row.missed[0]}" if row.missed else f"{row.why} {row.note}".strip()
+        told = ": ".join(part for part in (row.why, row.missed[0] if row.missed else row.note) if part)
         cells = [escape(row.name) + " %", *numbers, "winner" if row.name == winner else STATES[row.state]]
         cells += [escape(told)] if width >= WIDE else []
         table.add_row(*cells, style="bold green" if row.name == winner else None)

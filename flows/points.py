@@ -99,6 +99,11 @@ class Outcome:
     disk_full: bool = False
 
 
+def log_of(job: Job) -> str:
+    """Name of the file, below `.cache/sweep` of the checkout, that a job's output goes to."""
+    return f"{job.kind}-{job.percent}"
+
+
 def run_job(job: Job, checkout: Path) -> Outcome:
     """Run the stages of a job in a checkout; those that are done there, or in the cache, are not run again.
 
@@ -107,7 +112,7 @@ def run_job(job: Job, checkout: Path) -> Outcome:
     start = time.monotonic()
     try:
         list_percents(checkout, "probes" if job.kind == "probe" else "percents", [job.percent])
-        reproduce(job.targets, checkout, f"{job.kind}-{job.percent}", single=True)
+        reproduce(job.targets, checkout, log_of(job), single=True)
     except (CommandError, YoloslimError) as error:
         text = str(error)
         return Outcome(

@@ -140,21 +140,24 @@ class Search:
         return max((i for i, p in enumerate(candidates) if p <= cliff), default=0)
 
     def _why(self, candidates: list[int], known: Mapping[int, bool], index: int, table: Table) -> str:
-        low, high = last_true(known, len(candidates))
-        good, bad = (
-            ("is within the budgets", "is not")
-            if self.params.objective == "accurate"
-            else ("keeps its mAP", "loses too much")
-        )
         if not known:
-            cliff = self.cliff(table)
-            return "first guess: " + {
-                None: "there is no cliff before finetuning",
-                0: "even the first cut falls before finetuning",
-            }.get(cliff, f"the cliff before finetuning is at {cliff} %")
+            return self._why_first(candidates, index, table)
+        low, high = last_true(known, len(candidates))
+        accurate = self.params.objective == "accurate"
+        good, bad = ("is within the budgets", "is not") if accurate else ("keeps its mAP", "loses too much")
         parts = [f"{candidates[low]} % {good}"] if low >= 0 else []
         parts += [f"{candidates[high]} % {bad}"] if high < len(candidates) else []
         return ", ".join(parts)
+
+    def _why_first(self, candidates: list[int], index: int, table: Table) -> str:
+        if self.params.objective == "accurate":
+            return "first guess: the less is cut, the more accurate"
+        cliff = self.cliff(table)
+        told = {None: "there is no cliff before finetuning", 0: "even the first cut falls before finetuning"}
+        text = "first guess: " + told.get(cliff, f"the cliff before finetuning is at {cliff} %")
+        if self._guess(candidates, table) != index:
+            text += f", and from {candidates[index]} % no answer takes more looks than halving"
+        return text
 
 
 def _is_done(table: Table, percent: int) -> bool:

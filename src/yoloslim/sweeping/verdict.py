@@ -64,5 +64,5 @@ def _why(
         reason = misses(candidates[out[0]], baseline, params)[0].text
         text += f"; the next, {out[0]}, {reason}"
     if params.objective == "fastest" and len(good) > 1:
-        text += f" (speeds within {EQUAL_SPEED:.0%} count as equal)"
+        text += f" (speeds within {100 * EQUAL_SPEED:.0f} % count as equal)"
     return text
