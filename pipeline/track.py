@@ -63,13 +63,14 @@ def run(params: Params) -> None:
     """Sync, then print the table and the next commands."""
     from rich.console import Console
 
-    from yoloslim.tracking.tables import comparison_table, recommended, verdict
+    from yoloslim.tracking.sweep import best_row, read_sweep
+    from yoloslim.tracking.tables import comparison_table, verdict
 
     sync_or_say(params)
     rows = read_rows(Path(), params.percents)
     console = Console()
-    console.print(comparison_table(rows))
-    best = recommended(rows)
+    best = best_row(rows, read_sweep(Path(), params.model_dump(mode="json")))
+    console.print(comparison_table(rows, best))
     if best:
         console.print(f"Recommended: {verdict(best, rows)}\n")
     console.print(NEXT, highlight=False)

@@ -9,7 +9,7 @@ from yoloslim.config.results import SweepResult
 from yoloslim.tracking.records import read_rows
 from yoloslim.tracking.sweep import asked_for, best_row, chosen_point, effort, limits, read_sweep, sweep_grid
 
-from .conftest import put
+from .conftest import PARAMS, put
 from .page.conftest import sweep_result
 
 
@@ -18,7 +18,7 @@ def result(**changes: Any) -> SweepResult:
 
 
 def test_no_file_is_no_sweep_and_the_recommended_model_counts(root: Path) -> None:
-    assert read_sweep(root) is None
+    assert read_sweep(root, PARAMS) is None
     best = best_row(read_rows(root), None)
     assert best is not None
     assert best.name == "prune@50"
@@ -26,7 +26,7 @@ def test_no_file_is_no_sweep_and_the_recommended_model_counts(root: Path) -> Non
 
 def test_the_winner_of_a_sweep_counts_more_than_the_recommended_model(root: Path) -> None:
     put(root / "metrics/sweep.json", sweep_result("30"))
-    best = best_row(read_rows(root), read_sweep(root))
+    best = best_row(read_rows(root), read_sweep(root, PARAMS))
     assert best is not None
     assert best.name == "prune@30"
 
@@ -36,6 +36,22 @@ def test_without_a_winner_the_closest_point_is_looked_at() -> None:
     assert found is not None
     assert found.percent == 30
     assert chosen_point(result(winner=None, closest=None)) is None
+
+
+def test_a_variant_that_was_applied_since_is_here_and_the_others_are_not(root: Path) -> None:
+    swept = sweep_result("scope=free/50")
+    swept["points"][1] |= {"name": "scope=free/50", "overrides": {"prune.scope": "free"}}
+    put(root / "metrics/sweep.json", swept)
+    assert best_row(read_rows(root), read_sweep(root, PARAMS)) is None
+    sweep = read_sweep(root, PARAMS | {"prune": {"scope": "free"}})
+    assert sweep is not None
+    assert {point.name: point.overrides for point in sweep.points} == {
+        "scope=free/50": {},
+        **{name: {"prune.scope": "as before"} for name in ("30", "70", "80")},
+    }
+    best = best_row(read_rows(root), sweep)
+    assert best is not None
+    assert best.name == "prune@50"
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def write_report(
     rows = read_rows(root, params.get("percents"))
     if not rows:
         raise TrackingError(f"{root / 'metrics'} holds no metrics to report on; run the pipeline (`dvc repro`)")
-    sweep = read_sweep(root)
+    sweep = read_sweep(root, params)
     best = best_row(rows, sweep)
     verdicts = {row.name: verdict(row, rows) for row in rows if row.kind == "pruned"}
     data = data or root / "data" / "voc"

@@ -1,6 +1,6 @@
 """What a sweep found, as the report tells it: its points, its winner and its constraints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ BOUNDS = {
 """Constraints in words."""
 
 
-def read_sweep(root: Path) -> SweepResult | None:
-    """metrics/sweep.json; None where no sweep has ended.
+def read_sweep(root: Path, params: Mapping[str, Any]) -> SweepResult | None:
+    """metrics/sweep.json, its overrides against `params`; None where no sweep has ended.
 
     Raises:
         TrackingError: the file is not what a sweep writes.
@@ -34,13 +34,37 @@ def read_sweep(root: Path) -> SweepResult | None:
     if not path.is_file():
         return None
     try:
-        return SweepResult.model_validate(read_json(path))
+        return seen_from(SweepResult.model_validate(read_json(path)), params)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise TrackingError(
             f"{path} is not what a sweep writes ({place}: {problem['msg']}); run the sweep again"
         ) from error
+
+
+def seen_from(sweep: SweepResult, params: Mapping[str, Any]) -> SweepResult:
+    """The sweep with overrides against params.yaml as it is now: a variant may have been applied since.
+
+    Args:
+        sweep: what it found; its overrides are against params.yaml as it was then.
+        params: params.yaml as a nested dictionary.
+    """
+    keys = {key: _value(params, key) for point in sweep.points for key in point.overrides}
+    applied = {k: v for k, v in keys.items() if any(point.overrides.get(k) == v for point in sweep.points)}
+
+    def moved(point: SweepPoint) -> SweepPoint:
+        before = dict.fromkeys(applied.keys() - point.overrides.keys(), "as before")
+        kept = {k: v for k, v in point.overrides.items() if k not in applied or v != applied[k]}
+        return point.model_copy(update={"overrides": before | kept})
+
+    return sweep.model_copy(update={"points": tuple(moved(point) for point in sweep.points)})
+
+
+def _value(params: Any, key: str) -> Any:
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, Mapping) else None
+    return params
 
 
 def chosen_point(sweep: SweepResult) -> SweepPoint | None:

@@ -84,9 +84,9 @@ def pruning_grid(rows: Sequence[Row]) -> Grid:
     return _grid(cut, columns, words={9})
 
 
-def comparison_table(rows: Sequence[Row], *, full: bool = False) -> Table:
-    """The comparison for a terminal; `full` adds columns that only a wide one has room for."""
-    left_out = set() if full else {"VOC07", "precision", "recall", "GFLOPs", "size MB", "ms p90"}
+def comparison_table(rows: Sequence[Row], best: Row | None = None) -> Table:
+    """The comparison for a terminal, `best` marked, without the columns that only a wide one has room for."""
+    left_out = {"VOC07", "precision", "recall", "GFLOPs", "size MB", "ms p90"}
     grid = comparison_grid(rows)
     shown = [index for index, name in enumerate(grid.header) if name not in left_out]
     table = Table(
@@ -99,7 +99,6 @@ def comparison_table(rows: Sequence[Row], *, full: bool = False) -> Table:
     )
     for index in shown:
         table.add_column(grid.header[index], justify="left" if index in grid.words else "right", no_wrap=True)
-    best = recommended(rows)
     for row, line in zip(_with_int8(rows), grid.rows, strict=True):
         table.add_row(*(line[index] for index in shown), style="bold green" if row is best else None)
     return table

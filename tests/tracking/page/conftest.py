@@ -47,7 +47,7 @@ def sweep_result(winner: str | None = "50") -> dict[str, Any]:
 
 def page_of(root: Path) -> str:
     """The page alone; the report's PNGs take seconds."""
-    rows, sweep = read_rows(root, PARAMS["percents"]), read_sweep(root)
+    rows, sweep = read_rows(root, PARAMS["percents"]), read_sweep(root, PARAMS)
     test = load_split(root / "data/voc", "test")
     findings = Findings(rows, best_row(rows, sweep), judge_rows(rows, test), test, sweep)
     links = RunLinks("sqlite:///mlflow.db", "yoloslim", root)

@@ -121,6 +121,7 @@ def test_a_variant_that_won_is_told_though_its_files_lie_elsewhere(tmp_path: Pat
     put(root / "metrics/sweep.json", result)
     page = page_of(root)
     assert "<b>50\u00a0% pruned (prune.scope free)</b> and finetuned: mAP50 0.778." in page
+    assert "yoloslim sweep --apply &#39;v1/50&#39;" in page
     assert "there are no stored detections of a dense and a finetuned model to compare" in page
 
 

@@ -42,6 +42,12 @@ class Findings:
         return self.best.name if self.best else name_of(chosen) if chosen else ""
 
     @property
+    def variant(self) -> str:
+        """The sweep's name of the point to look at, where its files lie elsewhere; else empty."""
+        chosen = chosen_point(self.sweep) if self.sweep else None
+        return chosen.name if chosen and chosen.overrides else ""
+
+    @property
     def limits(self) -> dict[str, float]:
         """Metric -> bound that a user set."""
         return limits(self.sweep) if self.sweep else {}

@@ -60,9 +60,17 @@ def outputs_of(row: Row, found: Sequence[Output]) -> list[Output]:
     return [out for out in found if out.stage in {"data", *names} and out.path.startswith(("data", "models"))]
 
 
-def commands(best: Row | None) -> list[tuple[str, str]]:
-    """What to type to get the model again, and to use it: explanation and command."""
+def commands(best: Row | None, variant: str = "") -> list[tuple[str, str]]:
+    """What to type to get the model again, and to use it: explanation and command.
+
+    Args:
+        best: the winner, if its files are here.
+        variant: name of the winner of a sweep whose files lie elsewhere; empty for none.
+    """
     lines = [("Install what is pinned", "make setup")]
+    if best is None and variant:
+        lines.append(("Give this checkout the winner's parameters and hashes", f"yoloslim sweep --apply '{variant}'"))
+        return [*lines, ("Restore its files from DVC's cache, and this page", "make repro")]
     if best is None:
         return [*lines, ("Make everything", "make repro")]
     stages = " ".join(f"{stage}@{best.percent}" for stage in STAGES)

@@ -149,7 +149,7 @@ def _tables(findings: Findings) -> dict[str, Any]:
 def _again(findings: Findings, extras: Extras) -> dict[str, Any]:
     lines = tuple((out.stage, out.path, out.md5) for out in extras.lock)
     return {
-        "commands": commands(findings.best),
+        "commands": commands(findings.best, findings.variant),
         "links": extras.links,
         "runs": [(row.title, extras.links.of(row)) for row in findings.rows] if extras.links.number else [],
         "hashes": Grid(("stage", "path", "md5"), lines, frozenset({0, 1, 2})),
