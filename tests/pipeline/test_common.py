@@ -2,11 +2,12 @@ import logging
 from pathlib import Path
 
 import pytest
-from pipeline.common import is_forced, stage
+from pipeline.common import is_forced, nms_options, stage
 from pipeline.training import Training, checkpoint_key, write_csv
 
 from yoloslim.config import Params
 from yoloslim.errors import DataError, Interrupted
+from yoloslim.evaluation.nms import NmsOptions
 
 
 @pytest.fixture
@@ -22,6 +23,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def key(params: dict[str, object] | None = None, layers: tuple[str, ...] = ("a",)) -> str:
     made = Params.model_validate(params or {})
     return checkpoint_key(made, Training("sparse", made.sparse, (Path("start.safetensors"),), layers))
+
+
+def test_suppression_is_what_the_section_evaluation_says() -> None:
+    assert nms_options(Params()) == NmsOptions()  # as trainers validate
+    section = {"conf_thres": 0.1, "iou_thres": 0.5, "max_det": 7, "multi_label": False}
+    assert nms_options(Params.model_validate({"evaluation": section})) == NmsOptions(0.1, 0.5, 7, False)
 
 
 @pytest.mark.usefixtures("project")
