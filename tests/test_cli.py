@@ -69,6 +69,14 @@ def test_prune_95_percent_clips_and_still_runs(stored: Path, tmp_path: Path) -> 
     assert all(torch.isfinite(head).all() for head in load_model(out)(torch.rand(1, 3, 64, 64)))
 
 
+def test_prune_says_why_less_went_than_was_asked_for(tmp_path: Path) -> None:
+    save_model(build_detector("yolov5n", ("cat",), imgsz=64), tmp_path / "fresh.safetensors")  # all scales are 1
+    result = runner.invoke(app, ["prune", str(tmp_path / "fresh.safetensors")])
+    assert result.exit_code == 0, result.output
+    assert "0.0 % of prunable channels removed" in result.output
+    assert "that is less than 50 %: channels of equal scale are not told apart" in result.output
+
+
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     result = runner.invoke(app, ["inspect", str(tmp_path / "none.safetensors")])
     assert isinstance(result.exception, ModelError)

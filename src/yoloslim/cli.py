@@ -133,6 +133,11 @@ def prune(
         f"the FLOPs; {result.report['effective_percent']:.1f} % of prunable channels removed; "
         f"cut equals mask to {max(result.certificate.cut):.1e}"
     )
+    if target_params_m is None and target_gflops is None and result.report["effective_percent"] < percent - 1:
+        typer.echo(
+            f"that is less than {percent:g} %: channels of equal scale are not told apart, and every layer keeps what "
+            "min-channels, layer-keep and round-to demand. `yoloslim inspect` shows the scales"
+        )
 
 
 @app.command()
