@@ -1,6 +1,7 @@
 """The command behind `yoloslim sweep`: what it takes, what it shows, and how it ends when it is stopped."""
 
 import argparse
+import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ def main(words: Sequence[str]) -> None:
 def search(params: Params, *, prefect: bool) -> None:
     """Sweep with a board, and tell how it ended."""
     console = Console()
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # every request to Prefect, else
     with Board(console) as board:
         result = sweep(params, board.listen, prefect=prefect)
     console.print(summary(result, console.width), highlight=False)
@@ -70,7 +72,7 @@ def stoppable() -> Iterator[None]:
     """Ctrl-C and SIGTERM end a sweep in good order: what runs writes its checkpoint first."""
 
     def stop(number: int, frame: object) -> None:
-        raise Interrupted(number, "in mid-sweep; `yoloslim sweep` goes on from there")
+        raise Interrupted(number, "in mid-sweep")
 
     former: dict[int, Callable[..., object] | int | None] = {
         number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import psutil
 from filelock import FileLock
 
 from flows.process import CommandError, stream
@@ -35,7 +36,6 @@ SHARED = ("data", "baseline", "sparse", "export_baseline", "atc_baseline", "asce
 """Stages that every point needs, by any way."""
 MAY_PASS = (
     "Unable to acquire lock",
-    "is busy, it is being blocked by",
     "Connection refused",
     "Connection reset",
     "Connection aborted",
@@ -48,6 +48,7 @@ MAY_PASS = (
     "exited with 143",
 )
 """What output says when the cause may be gone the next time: locks, networks, processes that were killed."""
+BUSY = "is busy, it is being blocked by"
 FULL = ("No space left on device", "Disk quota exceeded")
 
 
@@ -158,10 +159,24 @@ def reproduce(
             stream_out.flush()
             listen(line)
 
-        try:
-            stream(command, say, checkout, environment())
-        except CommandError as error:
-            raise CommandError(f"{reason(last)} ({path})") from error
+        while True:
+            try:
+                return stream(command, say, checkout, environment())
+            except CommandError as error:
+                blockers = blocking(last)
+                if not blockers:
+                    raise CommandError(f"{reason(last)} ({path})") from error
+            say(f"waiting for process {', '.join(map(str, blockers))}, which runs stages of this checkout")
+            while any(psutil.pid_exists(pid) for pid in blockers):
+                time.sleep(0.5)
+            last.clear()
+
+
+def blocking(lines: Sequence[str]) -> list[int]:
+    """Processes that DVC says it cannot go on beside: such as the stages of a sweep that was killed."""
+    if not any(BUSY in line for line in lines):
+        return []
+    return [int(found[1]) for line in lines if (found := re.match(r"\s*\(PID (\d+)\): ", line))]
 
 
 def reason(lines: Sequence[str]) -> str:

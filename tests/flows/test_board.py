@@ -30,7 +30,7 @@ def dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDvc:
 def test_where_there_is_no_terminal_every_event_is_one_plain_line(dvc: FakeDvc) -> None:
     text, _ = shown(dvc, 200, terminal=False)
     assert "\x1b" not in text
-    told = "first guess: the cliff before finetuning is at 48 %, and from 60 % no answer takes more looks than halving"
+    told = "first guess: the cliff before finetuning is at 48 %; 60 % is as near as halving allows"
     assert f"finetune 60 %: {told}" in text
     assert "probe 60 %: map50 0.05, params_m 0.774" in text
 

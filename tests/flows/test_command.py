@@ -32,6 +32,9 @@ def test_wrong_changes_are_told(change: str, complaint: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_says_how_to_go_on(number: signal.Signals) -> None:
-    with pytest.raises(Interrupted, match="`yoloslim sweep` goes on from there") as stopped, stoppable():
+    with (
+        pytest.raises(Interrupted, match="stopped in mid-sweep; give the same command again to go on") as stopped,
+        stoppable(),
+    ):
         signal.raise_signal(number)
     assert stopped.value.exit_code == 128 + number

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 from flows.driver import only_one, run_sweep
 from flows.lane import Event, in_threads
 from flows.points import Job, Outcome
@@ -162,6 +163,15 @@ def test_constraints_that_no_point_meets_are_told(tmp_path: Path, monkeypatch: p
     assert (result.winner, result.closest) == (None, max(result.points, key=lambda p: p.percent).name) or result.closest
     assert "no point satisfies the constraints" in result.why
     assert "MB, wanted at most 0.1" in result.why
+
+
+def test_tracking_server_that_is_away_costs_nothing(dvc: FakeDvc, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = dvc.root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["tracking"] |= {"enabled": True, "uri": "http://127.0.0.1:9"}
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    monkeypatch.chdir(dvc.root)
+    assert sweep(dvc)[0].winner == "65"
 
 
 def test_where_prefect_fails_the_rest_runs_without_it(dvc: FakeDvc) -> None:

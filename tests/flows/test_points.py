@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from flows.points import Job, list_percents, reason
+from flows.points import Job, blocking, list_percents, reason
 
 from tests.flows.fake_dvc import ROOT
 from yoloslim.config import load_params
@@ -22,6 +22,12 @@ def test_reason_is_the_stages_own_error() -> None:
     assert reason(["ERROR: failed to reproduce 'x': exited with -9"]).endswith("exited with -9")
     assert reason(["  File x", "ValueError: no boxes"]) == "ValueError: no boxes"
     assert reason([]) == "no output"
+
+
+def test_processes_that_dvc_cannot_go_on_beside_are_found() -> None:
+    told = ["ERROR: failed to reproduce 'data': 'x' is busy, it is being blocked by:", "  (PID 4321): dvc repro", ""]
+    assert blocking(told) == [4321]
+    assert blocking(["  (PID 4321): dvc repro"]) == []
 
 
 def test_percents_are_added_once_and_every_other_line_stays(tmp_path: Path) -> None:

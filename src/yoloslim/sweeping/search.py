@@ -156,7 +156,7 @@ class Search:
         told = {None: "there is no cliff before finetuning", 0: "even the first cut falls before finetuning"}
         text = "first guess: " + told.get(cliff, f"the cliff before finetuning is at {cliff} %")
         if self._guess(candidates, table) != index:
-            text += f", and from {candidates[index]} % no answer takes more looks than halving"
+            text += f"; {candidates[index]} % is as near as halving allows"
         return text
 
 
