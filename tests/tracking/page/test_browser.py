@@ -101,7 +101,7 @@ def test_another_cost_redraws_the_chart(opened: Opened) -> None:
     )
     assert opened.point("70 % pruned").count() == 1
     opened.point("70 % pruned").hover()
-    assert "cut, not finetuned" in opened.page.locator("#tip").inner_text()
+    assert "only cut" in opened.page.locator("#tip").inner_text()
 
 
 def test_a_click_opens_the_details_and_the_table_does_too(opened: Opened) -> None:

@@ -37,7 +37,7 @@ def test_points_stand_where_the_stages_measured_them(project: Path, charts: dict
     assert spots["prune@30"]["x"] == read(project, "finetune/30.json")["params_m"]
     probed = next(point for point in read(project, "sweep.json")["points"] if point["percent"] == 70)["before"]
     assert (spots["sweep/70"]["x"], spots["sweep/70"]["y"]) == (probed["params_m"], probed["map50"])
-    assert spots["sweep/70"]["state"] == "cut, not finetuned"
+    assert spots["sweep/70"]["state"] == "only cut"
 
 
 def test_times_of_two_backends_are_never_compared(charts: dict[str, Any]) -> None:
@@ -149,7 +149,7 @@ def test_cut_but_not_finetuned_models_are_points_too(tmp_path: Path) -> None:
         for percent in (30, 50):
             (root / f"metrics/{name}/{percent}.json").unlink()
     spots = values(charts_of(page_of(root))["pareto"]["variants"]["params_m"])
-    assert {spot["name"]: spot["state"] for spot in spots}["prune@30"] == "cut, not finetuned"
+    assert {spot["name"]: spot["state"] for spot in spots}["prune@30"] == "only cut"
 
 
 def test_numbers_that_are_none_and_models_that_find_nothing_do_no_harm(tmp_path: Path) -> None:

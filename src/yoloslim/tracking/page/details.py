@@ -13,7 +13,7 @@ MEASURES = {
     "precision": ("precision", 3, ""),
     "recall": ("recall", 3, ""),
     "params_m": ("parameters", 3, " M"),
-    "gflops": ("operations an image", 3, " GFLOPs"),
+    "gflops": ("GFLOPs an image", 3, ""),
     "size_mb": ("size on disk", 2, " MB"),
     "latency_ms": ("latency, median", 2, " ms"),
     "latency_p90_ms": ("latency, 90th percentile", 2, " ms"),

@@ -16,7 +16,7 @@ STATES = {
     "dense": "baseline",
     "finetuned": "finetuned",
     "int8": "int8",
-    "probed": "cut, not finetuned",
+    "probed": "only cut",
 }
 
 

@@ -24,7 +24,7 @@ from yoloslim.tracking.page.look import (
 )
 from yoloslim.tracking.page.points import COSTS, STATES, Point, comparable, front
 
-STATE_COLOURS = {"baseline": DENSE, "finetuned": TUNED, "int8": INT8, "cut, not finetuned": CUT}
+STATE_COLOURS = {"baseline": DENSE, "finetuned": TUNED, "int8": INT8, "only cut": CUT}
 DIGITS = {"latency_ms": 2, "params_m": 3, "size_mb": 2}
 UNITS = {"latency_ms": "ms", "params_m": "M", "size_mb": "MB"}
 FINGER = 900
@@ -79,8 +79,10 @@ def _pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float], c
     edge = [_spot(point, cost) for point in front([p for p in points if p.state != "probed"], cost)]
     tooltip = tip(("title", "model"), ("map50", "mAP50"), ("cost", COSTS[cost].split(",")[0]), ("state", "state"))
     states = {state: STATE_COLOURS[state] for state in STATE_COLOURS if any(d["state"] == state for d in data)}
-    colour = word("state", scale=colours(states))
-    filled = {"test": f"datum.state === '{STATES['probed']}'", "value": CARD}
+    legend = {"columns": 3}
+    stroke = word("state", scale=colours(states), legend=legend)
+    fills = {state: CARD if state == STATES["probed"] else colour for state, colour in states.items()}
+    fill = word("state", scale=colours(fills), legend=legend)
     layers: list[Spec] = [
         {
             "data": rows(edge),
@@ -90,8 +92,7 @@ def _pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float], c
         *_limits(near, cost, {"x": x_scale, "y": y_scale}),
         {
             "mark": {"type": "point", "size": 130, "strokeWidth": 2.5, "opacity": 1, "aria": False},
-            "encoding": place
-            | {"stroke": colour, "fill": {"condition": filled, **word("state", scale=colours(states))}},
+            "encoding": place | {"stroke": stroke, "fill": fill},
         },
         {
             "data": rows([spot for spot in data if spot["name"] == winner]),
