@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pipeline.track import sync_or_say
 
-from flows.lane import ADDED, Event, FanOut, Lane, Listener
+from flows.lane import ADDED, DiskFullError, Event, FanOut, Lane, Listener
 from flows.points import WORK
 from flows.variants import close_variant, keep_variant, open_variant
 from yoloslim.config import Params, SweepResult
@@ -66,7 +66,7 @@ class Sweep:
         self.home.reproduce((), "rest")
         sync_or_say(self.params)
         for lane in self.lanes.values():
-            if lane is not self.home:
+            if lane is not self.home and not lane.broken:
                 keep_variant(self.checkout, lane.checkout, lane.variant, lane.done())
                 close_variant(self.checkout, lane.checkout)
         return result
@@ -75,7 +75,9 @@ class Sweep:
         """Search along percent, in one variant after the other."""
         baseline = self.home.baseline
         for each in variants(self.params):
-            lane = self._open(each)
+            lane = self._open(each, self.params.sweep.low)
+            if lane.broken:
+                continue
             listed = tuple(own) if lane is self.home else ()
             search = Search(self.params.sweep, baseline, lane.sparse, listed, self.workers)
             while asks := search.next(lane.table):
@@ -90,7 +92,7 @@ class Sweep:
         while left > 0:
             batch = [trials.ask() for _ in range(min(self.workers, left))]
             left -= len(batch)
-            lanes = {trial: self._open(variant(self.params, dict(trial.values))) for trial in batch}
+            lanes = {trial: self._open(variant(self.params, dict(trial.values)), trial.percent) for trial in batch}
             self._run_trials(lanes, "probe", "Optuna proposed it")
             hopeful = {}
             for trial, lane in lanes.items():
@@ -112,11 +114,18 @@ class Sweep:
             percents = dict.fromkeys(trial.percent for trial, of in lanes.items() if of is lane)
             lane.run([Ask(kind, p, why) for p in percents if not lane.has(p, kind)])
 
-    def _open(self, each: Variant) -> Lane:
+    def _open(self, each: Variant, percent: int) -> Lane:
+        """The lane of a variant; where its shared stages fail, the point that it was opened for has failed."""
         if each not in self.lanes:
-            lane = self._lane(open_variant(self.checkout, each), each)
-            lane.prepare()
-            self.lanes[each] = lane
+            lane = self.lanes[each] = self._lane(open_variant(self.checkout, each), each)
+            try:
+                lane.prepare()
+            except DiskFullError:
+                raise
+            except SweepError as error:
+                lane.broken = str(error)
+        if self.lanes[each].broken:
+            self.lanes[each].give_up(percent, self.lanes[each].broken)
         return self.lanes[each]
 
     def _lane(self, checkout: Path, each: Variant) -> Lane:
@@ -138,7 +147,7 @@ class Sweep:
 
     def _result(self, added: Sequence[int], seconds: float) -> SweepResult:
         baseline = self.home.baseline
-        paired = all(lane.baseline == baseline for lane in self.lanes.values())
+        paired = all(lane.baseline == baseline for lane in self.lanes.values() if not lane.broken)
         entries = [entry for lane in self.lanes.values() for entry in lane.entries()]
         probes = sum(len(lane.probed) for lane in self.lanes.values())
         if not paired:  # times as fast as another dense model is another measure

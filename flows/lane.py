@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flows.points import SHARED, WORK, Job, Outcome, list_percents, read_point, reproduce, run_job
-from flows.process import stop_all
+from flows.points import SHARED, WORK, Job, Outcome, is_full, list_percents, read_point, reproduce, run_job
+from flows.process import CommandError, stop_all
 from yoloslim.config import load_params
 from yoloslim.errors import SweepError, YoloslimError
 from yoloslim.files import read_json, write_json
@@ -23,6 +23,16 @@ ADDED = WORK / "added.json"
 
 FanOut = Callable[[Sequence[Job], Path], Iterable[Outcome]]
 """Runs jobs in a checkout, or in ones that share its cache, in any order; yields how each ended."""
+
+
+class DiskFullError(SweepError):
+    """The one failure of a point that no other point escapes."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the disk is full ({reason}); nothing that was finished is lost: free some space, then `yoloslim sweep` "
+            "goes on"
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,7 @@ class Lane:
         table: percent -> what was measured.
         whys: percent -> why it was tried.
         probed: percents that were cut and measured by themselves.
+        broken: why its shared stages failed; empty if they did not.
     """
 
     checkout: Path
@@ -84,6 +95,7 @@ class Lane:
     table: dict[int, Measured] = field(default_factory=dict)
     whys: dict[int, list[str]] = field(default_factory=dict)
     probed: set[int] = field(default_factory=set)
+    broken: str = ""
 
     def prepare(self) -> None:
         """Run the stages that all points of this variant share."""
@@ -99,8 +111,15 @@ class Lane:
         """
         try:
             reproduce(targets, self.checkout, log, lambda line: self.listen(Event("line", line)))
-        except (RuntimeError, YoloslimError) as error:
+        except (CommandError, YoloslimError) as error:
+            if is_full(str(error)):
+                raise DiskFullError(str(error)) from error
             raise SweepError(f"no sweep without the stages that all points share: {error}") from error
+
+    def give_up(self, percent: int, error: str) -> None:
+        """Note that a point could not even be begun: the stages that it shares with others failed."""
+        self.table[percent] = Measured(error=error)
+        self.listen(Event("failed", error, Job("probe", percent, self.variant)))
 
     @property
     def baseline(self) -> dict[str, Any]:
@@ -179,10 +198,7 @@ class Lane:
             again: list[Job] = []
             for outcome in fan_out(left, self.checkout) if left else ():
                 if outcome.disk_full:
-                    raise SweepError(
-                        f"the disk is full ({outcome.error}); nothing that was finished is lost: free some space, "
-                        "then `yoloslim sweep` goes on"
-                    )
+                    raise DiskFullError(outcome.error)
                 if not outcome.error:
                     self.listen(Event("ended", f"{outcome.seconds:.0f} s", outcome.job))
                 elif outcome.may_pass and attempt < self.retries:

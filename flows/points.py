@@ -100,6 +100,11 @@ class Outcome:
     disk_full: bool = False
 
 
+def is_full(text: str) -> bool:
+    """Whether an error says that the disk is full."""
+    return any(sign in text for sign in FULL)
+
+
 def log_of(job: Job) -> str:
     """Name of the file, below `.cache/sweep` of the checkout, that a job's output goes to."""
     return f"{job.kind}-{job.percent}"
@@ -121,7 +126,7 @@ def run_job(job: Job, checkout: Path) -> Outcome:
             time.monotonic() - start,
             text,
             any(sign in text for sign in MAY_PASS),
-            any(sign in text for sign in FULL),
+            is_full(text),
         )
     return Outcome(job, time.monotonic() - start)
 

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -152,3 +153,18 @@ def test_export_of_a_wrong_request_says_the_way_out(stored: Path, tmp_path: Path
     assert isinstance(result.exception, DeployError)
     assert "opset 9 cannot be written; choose 11 to 18" in str(result.exception)
     assert not (tmp_path / "sparse-onnx").exists()
+
+
+def test_sweep_outside_the_project_says_where_to_run_it(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    source = str(Path(__file__).parents[1] / "src")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "yoloslim.cli", "sweep"],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": source},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: there is no flows/ here; run `yoloslim sweep` in the project's folder"

@@ -26,6 +26,7 @@ class FakeDvc:
     def __init__(self, root: Path, curves: Curves, monkeypatch: pytest.MonkeyPatch, **sweep: Any) -> None:
         self.root, self.curves = root, curves
         self.ran: list[str] = []
+        self.active: set[str] = set()
         self.broken: dict[str, list[str]] = {}
         self.before: Callable[[str], None] = lambda stage: None
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -52,7 +53,11 @@ class FakeDvc:
             assert not item or int(item) in params["probes" if stage == "probe" else "percents"]
             if item and path.is_file():
                 continue
-            self.before(target)
+            self.active.add(target)
+            try:
+                self.before(target)
+            finally:
+                self.active.discard(target)
             self.ran.append(target)
             if self.broken.get(target):
                 raise CommandError(self.broken[target].pop(0))

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +85,4 @@ def describe(params: Params) -> dict[str, tuple[Any, ...]]:
 
 def combinations(axes: Mapping[str, Sequence[Any]]) -> int:
     """How many variants there are."""
-    count = 1
-    for values in axes.values():
-        count *= len(values)
-    return count
+    return math.prod(len(values) for values in axes.values())
