@@ -63,7 +63,12 @@ class Sweep:
         result = self._result(added, time.monotonic() - start)
         self._write(result)
         self.listen(Event("stage", "the report, and what params.yaml lists besides"))
-        self.home.reproduce((), "rest")
+        try:
+            self.home.reproduce((), "rest")
+        except DiskFullError:
+            raise
+        except SweepError as error:  # a listed percent that failed, say: what was searched for is found
+            self.listen(Event("warning", f"{error}; `dvc repro` tries again"))
         sync_or_say(self.params)
         for lane in self.lanes.values():
             if lane is not self.home and not lane.broken:

@@ -114,7 +114,7 @@ class Lane:
         except (CommandError, YoloslimError) as error:
             if is_full(str(error)):
                 raise DiskFullError(str(error)) from error
-            raise SweepError(f"no sweep without the stages that all points share: {error}") from error
+            raise SweepError(f"stages that all points need failed: {error}" if targets else str(error)) from error
 
     def give_up(self, percent: int, error: str) -> None:
         """Note that a point could not even be begun: the stages that it shares with others failed."""

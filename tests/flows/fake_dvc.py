@@ -24,7 +24,7 @@ class FakeDvc:
     """
 
     def __init__(self, root: Path, curves: Curves, monkeypatch: pytest.MonkeyPatch, **sweep: Any) -> None:
-        self.root, self.curves = root, curves
+        self.root, self.curves, self.monkeypatch = root, curves, monkeypatch
         self.ran: list[str] = []
         self.active: set[str] = set()
         self.broken: dict[str, list[str]] = {}

@@ -12,6 +12,7 @@ import yaml
 from flows.driver import only_one, run_sweep
 from flows.lane import Event, in_threads
 from flows.points import Job, Outcome
+from flows.process import CommandError
 from flows.sweep import or_else
 
 from tests.flows.fake_dvc import FakeDvc
@@ -130,8 +131,20 @@ def test_full_disk_stops_the_sweep_and_keeps_what_is_done(dvc: FakeDvc) -> None:
 
 def test_shared_stage_that_fails_is_told(dvc: FakeDvc) -> None:
     dvc.broken["baseline"] = ["no images"]
-    with pytest.raises(SweepError, match="without the stages that all points share: no images"):
+    with pytest.raises(SweepError, match="stages that all points need failed: no images"):
         sweep(dvc)
+
+
+def test_report_that_fails_leaves_the_winner(dvc: FakeDvc) -> None:
+    def reproduce(*arguments: object, **options: object) -> None:
+        if arguments[2] == "rest":
+            raise CommandError("no report")
+        dvc.reproduce(*arguments, **options)  # type: ignore[arg-type]
+
+    dvc.monkeypatch.setattr("flows.lane.reproduce", reproduce)
+    result, events = sweep(dvc)
+    assert result.winner == "65"
+    assert [event.text for event in events if event.kind == "warning"] == ["no report; `dvc repro` tries again"]
 
 
 def test_sweep_that_is_stopped_goes_on_where_it_was(dvc: FakeDvc) -> None:
