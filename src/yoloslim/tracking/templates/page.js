@@ -46,16 +46,13 @@ async function draw(name, choice) {
   });
 }
 
-/* A chart is drawn when it comes near the window, so that the page is there at once. */
-const near = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (entry.isIntersecting) {
-      near.unobserve(entry.target);
-      draw(entry.target.dataset.chart).catch((error) => console.error(error));
-    }
+/* The page is there at once; then its charts follow from top to bottom, a task each. */
+(async () => {
+  for (const box of document.querySelectorAll("[data-chart]")) {
+    await new Promise((done) => setTimeout(done));
+    if (!views[box.dataset.chart]) await draw(box.dataset.chart).catch((error) => console.error(error));
   }
-}, {rootMargin: "600px"});
-for (const box of document.querySelectorAll("[data-chart]")) near.observe(box);
+})();
 
 for (const control of document.querySelectorAll("[data-for]"))
   control.addEventListener("change", () => draw(control.dataset.for, control.value));
