@@ -17,6 +17,7 @@ from yoloslim.tracking.page.findings import Findings
 from yoloslim.tracking.page.photos import Photo, photos
 from yoloslim.tracking.page.points import Point
 from yoloslim.tracking.page.provenance import Output, RunLinks, commands
+from yoloslim.tracking.pictures import Picture
 from yoloslim.tracking.sweep import effort, sweep_grid
 from yoloslim.tracking.tables import Grid, comparison_grid, pruning_grid, pytorch_grid, twin_grid
 
@@ -47,7 +48,7 @@ class Extras:
     """What the page shows besides the findings.
 
     Attributes:
-        pictures: of the data, see `Embedded`.
+        pictures: shown as they are, with their data URIs and widths in px.
         params: parameters that may be shown.
         links: to MLflow.
         lock: what DVC keeps.
@@ -55,7 +56,7 @@ class Extras:
         conf_thres: boxes with a lower score are not drawn on them.
     """
 
-    pictures: Sequence[tuple[Any, str, int]]
+    pictures: Sequence[tuple[Picture, str, int]]
     params: Mapping[str, Any]
     links: RunLinks
     lock: Sequence[Output]

@@ -24,11 +24,13 @@ from yoloslim.tracking.page.look import (
 )
 from yoloslim.tracking.page.points import COSTS, STATES, Point, comparable, front
 
-STATE_COLOURS = {"baseline": DENSE, "finetuned": TUNED, "int8": INT8, "only cut": CUT}
+COLOURS = {"dense": DENSE, "finetuned": TUNED, "int8": INT8, "probed": CUT}
 DIGITS = {"latency_ms": 2, "params_m": 3, "size_mb": 2}
 UNITS = {"latency_ms": "ms", "params_m": "M", "size_mb": "MB"}
 FINGER = 900
 """Area of what can be touched around a point, px²."""
+RING: Spec = {"type": "point", "size": 460, "color": ACCENT, "strokeWidth": 3, "opacity": 1, "aria": False}
+"""Around the winner."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,9 @@ def _pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float], c
     x = number("x", COSTS[cost] + backend, scale=x_scale)
     y = number("y", "mAP50 on the test images", scale=y_scale)
     place: Spec = {"x": x, "y": y}
-    data = [_spot(point, cost) for point in points]
     edge = [_spot(point, cost) for point in front([p for p in points if p.state != "probed"], cost)]
+    ring = [_spot(point, cost) for point in points if point.name == winner]
     tooltip = tip(("title", "model"), ("map50", "mAP50"), ("cost", COSTS[cost].split(",")[0]), ("state", "state"))
-    states = {state: STATE_COLOURS[state] for state in STATE_COLOURS if any(d["state"] == state for d in data)}
-    legend = {"columns": 3}
-    stroke = word("state", scale=colours(states), legend=legend)
-    fills = {state: CARD if state == STATES["probed"] else colour for state, colour in states.items()}
-    fill = word("state", scale=colours(fills), legend=legend)
     layers: list[Spec] = [
         {
             "data": rows(edge),
@@ -92,23 +89,31 @@ def _pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float], c
         *_limits(near, cost, {"x": x_scale, "y": y_scale}),
         {
             "mark": {"type": "point", "size": 130, "strokeWidth": 2.5, "opacity": 1, "aria": False},
-            "encoding": place | {"stroke": stroke, "fill": fill},
+            "encoding": place | _state_colours(points),
         },
-        {
-            "data": rows([spot for spot in data if spot["name"] == winner]),
-            "mark": {"type": "point", "size": 460, "color": ACCENT, "strokeWidth": 3, "opacity": 1, "aria": False},
-            "encoding": place,
-        },
+        {"data": rows(ring), "mark": RING, "encoding": place},
         {
             "mark": {"type": "text", "dy": -18, "fontSize": 12, "aria": False},
             "encoding": place | {"text": word("label")},
         },
         {  # what is touched and read out is larger than what is seen
             "mark": {"type": "point", "size": FINGER, "filled": True, "opacity": 0, "cursor": "pointer"},
-            "encoding": place | {"tooltip": tooltip, "key": {"field": "name"}, "description": word("spoken")},
+            "encoding": place | {"tooltip": tooltip, "description": word("spoken")},
         },
     ]
-    return chart(layers, 360, data)
+    return chart(layers, 360, [_spot(point, cost) for point in points])
+
+
+def _state_colours(points: Sequence[Point]) -> Spec:
+    """Stroke and fill by state, hollow where a model is only cut; the legend has both."""
+    states = [state for state in COLOURS if any(point.state == state for point in points)]
+    strokes = {STATES[state]: COLOURS[state] for state in states}
+    fills = strokes | ({STATES["probed"]: CARD} if "probed" in states else {})
+    legend = {"columns": 3}
+    return {
+        "stroke": word("state", scale=colours(strokes), legend=legend),
+        "fill": word("state", scale=colours(fills), legend=legend),
+    }
 
 
 def _spot(point: Point, cost: str) -> dict[str, Any]:
@@ -191,7 +196,7 @@ def recovery(cut: Mapping[int, float], tuned: Mapping[int, float], cliff: Cliff 
         },
         {
             "data": rows([item for item in data if item["percent"] == winner and item["step"] == after]),
-            "mark": {"type": "point", "size": 380, "color": ACCENT, "strokeWidth": 3, "opacity": 1, "aria": False},
+            "mark": RING,
             "encoding": place,
         },
         {
