@@ -93,7 +93,7 @@ def search(folder: Path, workers: int) -> None:
         return
 
     def listen(event: Event) -> None:
-        if event.kind not in ("line", "ended"):
+        if event.text and event.kind not in ("line", "ended"):
             print(f"== sweep: {event.job.name + ': ' if event.job else ''}{event.text}", flush=True)
         if event.kind in ("measured", "ended"):
             clock.add()
