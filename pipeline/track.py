@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.common import stage
 from yoloslim.config import Params
 from yoloslim.errors import TrackingError
+from yoloslim.sweeping.champion import is_better
 from yoloslim.tracking.live import LiveCurves, Target
 from yoloslim.tracking.naming import training_params
 from yoloslim.tracking.records import read_rows
@@ -51,12 +52,14 @@ def sync_or_say(params: Params) -> None:
     from yoloslim.tracking.mlflow import sync  # not above: stages that train import this file for `follow` alone
 
     try:
-        result = sync(Path(), params.model_dump(mode="json"), tracking_uri(params), t.experiment)
+        result = sync(Path(), params.model_dump(mode="json"), tracking_uri(params), t.experiment, better=is_better)
     except TrackingError as error:
         logger.warning("%s", error)
         return
     if result.created:
         logger.info("MLflow: logged %s to %s", ", ".join(result.created), result.uri)
+    if result.champion:
+        logger.info("MLflow: %s", result.champion)
 
 
 def run(params: Params) -> None:

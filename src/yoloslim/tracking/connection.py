@@ -21,6 +21,8 @@ SLOT, CHECKOUT, TRAINING, KEY = "yoloslim.slot", "yoloslim.checkout", "yoloslim.
 complete, that of the results."""
 CURRENT = "yoloslim.current"
 """Tag of a complete run: whether the files still hold what it shows."""
+PARAMS_BATCH = 100
+"""Params that one `log_batch` may carry."""
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Tells MLflow's page to show runs and their charts, not traces of language models."""
@@ -82,7 +84,13 @@ class Connection:
             return str(known.experiment_id)
         database = database_of(uri)
         location = (database.parent / "mlartifacts").as_uri() if database else None
-        return str(self.client.create_experiment(name, artifact_location=location, tags=KIND))
+        try:
+            return str(self.client.create_experiment(name, artifact_location=location, tags=KIND))
+        except Exception:  # another machine made it between the question and this
+            known = self.client.get_experiment_by_name(name)
+            if known is None:
+                raise
+            return str(known.experiment_id)
 
 
 @contextlib.contextmanager

@@ -17,11 +17,14 @@ from typing import Any
 
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json, write_json
-from yoloslim.tracking.connection import CHECKOUT, CURRENT, KEY, SLOT, TRAINING, Connection, reaching
+from yoloslim.tracking.champion import IsBetter
+from yoloslim.tracking.connection import CHECKOUT, CURRENT, KEY, PARAMS_BATCH, SLOT, TRAINING, Connection, reaching
 from yoloslim.tracking.cuts import layers_markdown
+from yoloslim.tracking.lineage import COMMIT, commit_of, data_set, dvc_hashes, lineage_tags
 from yoloslim.tracking.live import is_training
 from yoloslim.tracking.naming import curves_of, run_params
 from yoloslim.tracking.records import Row, read_rows
+from yoloslim.tracking.sweeps import SWEEP_SLOT, SweepRuns, content_key, crown_winner, read_sweep
 from yoloslim.tracking.uris import absolute_uri, database_of, without_password
 
 logger = logging.getLogger(__name__)
@@ -31,7 +34,6 @@ STATE = Path(".cache") / "tracking.json"
 
 BATCH = 1000
 """Metrics that one `log_batch` may carry."""
-PARAMS_BATCH = 100
 ABANDONED_MS = 15 * 60 * 1000
 """An unfinished run of another checkout is taken for dead after this long."""
 
@@ -44,21 +46,32 @@ class SyncResult:
         created: rows that got a run now.
         unchanged: rows whose run was there.
         uri: the tracking URI, absolute, without its password.
+        champion: what became of the sweep's winner in the model registry, in a sentence; empty if nothing changed.
     """
 
     created: tuple[str, ...]
     unchanged: tuple[str, ...]
     uri: str
+    champion: str = ""
 
 
-def sync(root: Path, params: Mapping[str, Any], uri: str, experiment: str, *, force: bool = False) -> SyncResult:
-    """Bring MLflow in line with the files under `root`.
+def sync(
+    root: Path,
+    params: Mapping[str, Any],
+    uri: str,
+    experiment: str,
+    *,
+    better: IsBetter | None = None,
+    force: bool = False,
+) -> SyncResult:
+    """Bring MLflow in line with the files under `root`: a run for each row, and the last sweep's with its points.
 
     Args:
         root: folder with `metrics/`, `models/` and `plots/`.
         params: params.yaml as a nested dictionary; its `percents` say which percents count.
         uri: tracking URI; a relative SQLite path is below `root`, its artifacts go to `mlartifacts` beside it.
-        experiment: name of the MLflow experiment, made if missing.
+        experiment: name of the MLflow experiment, made if missing, and of the model in the registry.
+        better: whether a sweep's winner is better than the champion; None leaves the registry alone.
         force: ask the server even if the state file says that it knows everything.
 
     Raises:
@@ -68,13 +81,24 @@ def sync(root: Path, params: Mapping[str, Any], uri: str, experiment: str, *, fo
     uri = absolute_uri(uri, root)
     rows = read_rows(root, params.get("percents"))
     keys = {row.name: row.key() for row in rows}
+    sweep = read_sweep(root)
+    keys |= {SWEEP_SLOT: content_key(sweep)} if sweep else {}
     if not force and is_known(root, uri, experiment, keys):
         return SyncResult((), tuple(keys), without_password(uri))
+    champion = ""
     with reaching(uri, root):
-        created = _Session(Connection(uri, experiment, root), root).bring_in_line(rows, keys, params)
+        connection = Connection(uri, experiment, root)
+        created = _Session(connection, root).bring_in_line(rows, keys, params)
+        if sweep:
+            runs = SweepRuns(connection, root, sweep, params)
+            created += runs.bring_in_line()
+            if better:
+                champion = crown_winner(connection, experiment, runs, rows, better)
+            runs.finish()
     if not uri.startswith("sqlite:"):
         write_json(root / STATE, _state(uri, experiment, keys))
-    return SyncResult(tuple(created), tuple(name for name in keys if name not in created), without_password(uri))
+    unchanged = tuple(name for name in keys if name not in created)
+    return SyncResult(tuple(created), unchanged, without_password(uri), champion)
 
 
 class _Session:
@@ -83,6 +107,7 @@ class _Session:
     def __init__(self, connection: Connection, root: Path) -> None:
         self.client, self.experiment = connection.client, connection.experiment
         self.checkout, self.connection, self.root = connection.checkout, connection, root
+        self.hashes, self.commit = dvc_hashes(root), commit_of(root)
 
     def bring_in_line(self, rows: Sequence[Row], keys: Mapping[str, str], params: Mapping[str, Any]) -> list[str]:
         """Make the missing runs, mark which are current; returns the names of rows that got a run."""
@@ -136,6 +161,8 @@ class _Session:
         """Complete the run that followed the training live, or make one."""
         tags = {KEY: key, SLOT: row.name, CURRENT: "true", CHECKOUT: self.checkout, "stage": row.kind}
         tags |= {"percent": str(row.percent), "backend": row.backend}
+        tags |= lineage_tags(self.hashes, row.percent if row.kind == "pruned" else None)
+        tags |= {COMMIT: self.commit} if self.commit else {}
         tags |= {"atc": row.compiled} if row.compiled else {}
         if "preprocessing" in row.deployed:
             tags["preprocessing"] = str(row.deployed["preprocessing"])
@@ -145,6 +172,8 @@ class _Session:
         else:
             run_id = self.client.create_run(self.experiment, run_name=row.name, tags=tags).info.run_id
         self._log_numbers(run_id, row, params)
+        if data := data_set(self.hashes, params):
+            self.client.log_inputs(run_id, datasets=[data])
         for file in (row.model, row.onnx):
             if file:
                 self.client.log_artifact(run_id, str(file), "model")

@@ -1,0 +1,200 @@
+"""A sweep in MLflow: a parent run, and below it a run for every point, all with the same names.
+
+As in `mlflow.sync`, the files are the truth: each call writes only what MLflow lacks, so that one that broke off, with
+the server or with the sweep, is made good by the next.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from yoloslim.config.results import SweepPoint, SweepResult
+from yoloslim.errors import TrackingError
+from yoloslim.files import read_json, sha256_file
+from yoloslim.tracking.champion import IsBetter, crown
+from yoloslim.tracking.connection import CHECKOUT, CURRENT, KEY, PARAMS_BATCH, SLOT, Connection
+from yoloslim.tracking.lineage import COMMIT, commit_of, data_set, dvc_hashes, lineage_tags
+from yoloslim.tracking.naming import SECTIONS, flat, run_params
+from yoloslim.tracking.records import Row
+
+SWEEP, POINT, PARENT = "yoloslim.sweep", "yoloslim.point", "mlflow.parentRunId"
+"""Tags: what a parent was asked, as a hash; the name of a child's point; the parent's id, where MLflow looks for it."""
+SWEEP_SLOT = "sweep"
+
+
+def read_sweep(root: Path) -> SweepResult | None:
+    """What the last sweep found, from metrics/sweep.json; None before the first.
+
+    Raises:
+        TrackingError: the file is not what a sweep writes.
+    """
+    path = root / "metrics" / "sweep.json"
+    if not path.is_file():
+        return None
+    try:
+        return SweepResult.model_validate(read_json(path))
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise TrackingError(f"{path} is not what a sweep writes (at {where}); run `yoloslim sweep` again") from error
+
+
+def content_key(result: SweepResult) -> str:
+    """SHA-256 of all that the sweep found."""
+    return _sha256(result.model_dump(mode="json", exclude={"seconds"}))
+
+
+def request_key(result: SweepResult, params: Mapping[str, Any]) -> str:
+    """SHA-256 of what the sweep was asked and started from: while it lasts, the same; another sweep, another parent."""
+    asked = result.model_dump(mode="json", include={"name", "objective", "constraints", "axes", "baseline", "sparse"})
+    return _sha256([asked, flat(params, SECTIONS["pruned"])])
+
+
+def point_row(point: SweepPoint) -> Row:
+    """A point as a row, which gives its numbers the names that they have in every run."""
+    trained, pruned, deployed = point.after, point.before, point.deployed
+    return Row(point.name, "pruned", point.percent, trained=trained, pruned=pruned, deployed=deployed)
+
+
+class SweepRuns:
+    """The runs of one sweep.
+
+    Attributes:
+        parent: run id.
+        children: run id of each point, by its name.
+    """
+
+    def __init__(self, connection: Connection, root: Path, result: SweepResult, params: Mapping[str, Any]) -> None:
+        self.connection, self.client, self.root = connection, connection.client, root
+        self.result, self.params = result, params
+        self.hashes = dvc_hashes(root)
+        self.commit = commit_of(root)
+        self.parent = ""
+        self.children: dict[str, str] = {}
+
+    def bring_in_line(self) -> list[str]:
+        """Make the runs that are missing, and write what they lack; names of points that got a run."""
+        created = []
+        request = request_key(self.result, self.params)
+        parents = self.connection.runs(SWEEP, request)
+        known = {run.data.tags[POINT]: run for p in parents[:1] for run in self.connection.runs(PARENT, p.info.run_id)}
+        self.parent = self._line_up(parents[0] if parents else None, self.result.name, **self._of_parent(request))
+        for point in self.result.points:
+            self.children[point.name] = self._line_up(known.get(point.name), point.name, **self._of_point(point))
+            if point.name not in known:
+                created.append(point.name)
+        return created
+
+    def finish(self) -> None:
+        """Say that all of the sweep is there, and that earlier ones are not current."""
+        self.client.log_dict(self.parent, self.result.model_dump(mode="json"), "sweep.json")
+        for run in self.connection.runs(SLOT, SWEEP_SLOT):
+            if run.info.run_id != self.parent and run.data.tags.get(CURRENT) == "true":
+                self.client.set_tag(run.info.run_id, CURRENT, "false")
+        for name, value in ((CURRENT, "true"), (KEY, content_key(self.result))):
+            self.client.set_tag(self.parent, name, value)
+        self.client.set_terminated(self.parent, "FINISHED")
+
+    def _of_parent(self, request: str) -> dict[str, Any]:
+        found = self.result
+        best = next((point for point in found.points if point.name == found.winner), None)
+        asked = {"objective": found.objective, **found.constraints.model_dump(), **found.axes}
+        tags = {SWEEP: request, SLOT: SWEEP_SLOT, CHECKOUT: self.connection.checkout, "mlflow.note.content": found.why}
+        counts = {name: getattr(found, name) for name in ("probes", "finetunings", "grid_finetunings", "seconds")}
+        counts |= {} if found.cliff is None else {"cliff": found.cliff}
+        return {
+            "tags": tags | {"winner": found.winner or ""} | lineage_tags(self.hashes),
+            "params": {f"sweep.{name}": _text(value) for name, value in asked.items()},
+            "metrics": counts | (point_row(best).metrics() if best else {}),
+        }
+
+    def _of_point(self, point: SweepPoint) -> dict[str, Any]:
+        row = point_row(point)
+        tags = {POINT: point.name, PARENT: self.parent, "status": point.status, "mlflow.note.content": point.why}
+        tags |= {"percent": str(point.percent), "backend": row.backend, "missed": "; ".join(point.missed)}
+        tags |= {"winner": str(point.name == self.result.winner).lower(), "error": point.error}
+        if not point.overrides:  # those of a variant are in a lock of its own
+            tags |= lineage_tags(self.hashes, point.percent)
+        values = run_params(row, with_overrides(self.params, point.overrides))
+        return {"tags": tags, "params": values, "metrics": row.metrics()}
+
+    def _line_up(
+        self,
+        run: Any | None,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+        metrics: Mapping[str, float],
+    ) -> str:
+        """Write what a run lacks, in as few calls as MLflow allows; makes it where there is none."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        tags = dict(tags) | ({COMMIT: self.commit} if self.commit else {})
+        if run is None:
+            identity = {key: tags[key] for key in (SWEEP, POINT, PARENT) if key in tags}
+            run = self.client.create_run(self.connection.experiment, run_name=name, tags=identity)
+        run_id, there = str(run.info.run_id), run.data
+        now = int(time.time() * 1000)
+        new_metrics = [Metric(k, v, now, 0) for k, v in metrics.items() if there.metrics.get(k) != v]
+        new_tags = [RunTag(k, v) for k, v in tags.items() if there.tags.get(k, "") != v]
+        new_params = [Param(k, v) for k, v in params.items() if k not in there.params]
+        if new_metrics or new_tags:
+            self.client.log_batch(run_id, metrics=new_metrics, tags=new_tags)
+        for batch in _batches(new_params, PARAMS_BATCH):
+            self.client.log_batch(run_id, params=batch)
+        if not there.tags.get(COMMIT) and (data := data_set(self.hashes, self.params)):
+            self.client.log_inputs(run_id, datasets=[data])
+        if POINT in tags and run.info.status != "FINISHED":
+            self.client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+
+def crown_winner(connection: Connection, name: str, runs: SweepRuns, rows: Sequence[Row], better: IsBetter) -> str:
+    """Register a sweep's winner, whose model file is its row's; what became of it, in a sentence, or nothing."""
+    sweep = runs.result
+    point = next((point for point in sweep.points if point.name == sweep.winner), None)
+    row = next((row for row in rows if point and not point.overrides and row.percent == point.percent), None)
+    if not point or not row or not row.model:
+        return ""
+    holder = next(run for run in connection.runs(KEY, row.key()) if run.info.status == "FINISHED")
+    measured = {**point_row(point).metrics(), **{k: v for k, v in point.deployed.items() if not isinstance(v, dict)}}
+    tags = {name: _text(value) for name, value in measured.items()}
+    tags |= {"percent": str(point.percent), "backend": row.backend, "sweep": runs.parent}
+    tags |= lineage_tags(runs.hashes, point.percent)
+    found = crown(
+        connection.client,
+        name,
+        holder.info.run_id,
+        "model",
+        sha256_file(row.model),
+        tags,
+        lambda new, champion: better(new, champion, sweep),
+    )
+    return found.said
+
+
+def with_overrides(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """params.yaml as a variant has it: `prune.scope` names a key of a section."""
+    changed = deepcopy(dict(params))
+    for name, value in overrides.items():
+        section, _, key = name.rpartition(".")
+        (changed[section] if section else changed)[key] = value
+    return changed
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
