@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PREFECT_HOME := $(CURDIR)/.prefect
 export DVC_NO_ANALYTICS := 1
 # boards over SSH are tested against a real server, the report's page in a real browser
-DEBIAN := openssh-server chromium fonts-dejavu-core
+DEBIAN := openssh-server chromium fonts-dejavu-core postgresql
 
 .DEFAULT_GOAL := help
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from yoloslim.errors import ConfigError
@@ -61,7 +62,7 @@ def lease(count: int = 1, *, slots: int = 0, folder: Path | None = None) -> Iter
         ConfigError: more devices are wanted than there are.
     """
     gpus = visible_gpus()
-    slots = slots or max(1, (os.cpu_count() or 1) // 2)
+    slots = slots or max(1, _cores() // 2)
     devices = gpus or tuple(f"cpu-{number}" for number in range(slots))
     if count > len(devices):
         what = "GPUs are visible" if gpus else "CPU slots are set"
@@ -102,11 +103,17 @@ def _try_lock(folder: Path, device: str, held: ExitStack) -> int | None:
 
 
 def environment_of(devices: Sequence[str], gpu: bool, slots: int) -> dict[str, str]:
-    """Variables that make a subprocess see only its devices; a CPU slot gets its share of the cores."""
+    """Variables that make a subprocess see only its devices; some of the CPU slots get their share of the cores."""
     if gpu:
         return {"CUDA_VISIBLE_DEVICES": ",".join(devices)}
-    threads = max(1, len(devices) * (os.cpu_count() or 1) // slots)
-    return {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+    hidden = {"CUDA_VISIBLE_DEVICES": ""}
+    if len(devices) == slots or "OMP_NUM_THREADS" in os.environ:
+        return hidden
+    return hidden | {"OMP_NUM_THREADS": str(max(1, len(devices) * _cores() // slots))}
+
+
+def _cores() -> int:
+    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
 
 
 def visible_gpus() -> tuple[str, ...]:

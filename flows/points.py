@@ -17,6 +17,7 @@ from typing import Literal
 import psutil
 from filelock import FileLock
 
+from flows.leases import ALL, lease, visible_gpus
 from flows.process import CommandError, stream
 from yoloslim.config import load_params
 from yoloslim.config.edit import set_list
@@ -110,15 +111,22 @@ def log_of(job: Job) -> str:
     return f"{job.kind}-{job.percent}"
 
 
-def run_job(job: Job, checkout: Path) -> Outcome:
+def run_job(job: Job, checkout: Path, *, upstream: bool = False, fds: Sequence[int] = ()) -> Outcome:
     """Run the stages of a job in a checkout; those that are done there, or in the cache, are not run again.
 
     Never raises for a stage that fails: the outcome says so. Output goes to `.cache/sweep/<kind>-<percent>.log`.
+
+    Args:
+        job: which.
+        checkout: where.
+        upstream: see to the stages that these depend on too, as a fresh checkout needs.
+        fds: descriptors of locks that the stages hold.
     """
     start = time.monotonic()
     try:
         list_percents(checkout, "probes" if job.kind == "probe" else "percents", [job.percent])
-        reproduce(job.targets, checkout, log_of(job), single=True)
+        everything = job.kind == "measure"
+        reproduce(job.targets, checkout, log_of(job), single=not upstream, everything=everything, fds=fds)
     except (CommandError, YoloslimError) as error:
         text = str(error)
         return Outcome(
@@ -138,12 +146,25 @@ def reproduce(
     listen: Callable[[str], None] = lambda line: None,
     *,
     single: bool = False,
+    everything: bool = False,
+    fds: Sequence[int] = (),
 ) -> None:
-    """Run `dvc repro`; with `single`, the targets alone and not what they depend on.
+    """Run `dvc repro` on leased devices.
+
+    Args:
+        targets: stages; none is all of them.
+        checkout: where.
+        log: name of the file for the output.
+        listen: is told every line of it too.
+        single: the targets alone and not what they depend on.
+        everything: lease every device of the machine, so that no training disturbs what is timed.
+        fds: descriptors of locks that the stages hold.
 
     Raises:
         CommandError: it failed; the message holds the reason that the stage gave, and where the log is.
     """
+    params = load_params(checkout / "params.yaml")
+    count = ALL if everything else params.train.devices if visible_gpus() else 1
     command = [
         sys.executable,
         "-m",
@@ -166,7 +187,8 @@ def reproduce(
 
         while True:
             try:
-                return stream(command, say, checkout, environment())
+                with lease(count, slots=params.sweep.workers) as held:
+                    return stream(command, say, checkout, {**environment(), **held.environment}, (*held.fds, *fds))
             except CommandError as error:
                 blockers = blocking(last)
                 if not blockers:

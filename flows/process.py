@@ -18,9 +18,13 @@ class CommandError(RuntimeError):
 
 
 def stream(
-    command: Sequence[str], say: Callable[[str], None], cwd: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    say: Callable[[str], None],
+    cwd: Path,
+    environment: Mapping[str, str] | None = None,
+    fds: Sequence[int] = (),
 ) -> None:
-    """Run a command, passing its output on line by line.
+    """Run a command, passing its output on line by line, and descriptors of locks that it holds with this process.
 
     It gets a session of its own, so that Ctrl-C reaches it once, through `stop_all`, and not from the terminal too.
 
@@ -36,6 +40,7 @@ def stream(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        pass_fds=fds,
     ) as process:
         with _guard:
             _running.add(process)

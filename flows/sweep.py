@@ -13,7 +13,7 @@ import torch
 
 from flows.driver import run_sweep
 from flows.lane import Event, FanOut, Listener, in_threads
-from flows.points import Job, Outcome, run_job
+from flows.points import Job, Outcome
 from yoloslim.config import Params, SweepResult
 from yoloslim.errors import YoloslimError
 
@@ -36,25 +36,30 @@ def sweep(params: Params, listen: Listener, *, prefect: bool = True) -> SweepRes
     def run(fan_out: FanOut) -> SweepResult:
         return run_sweep(checkout, params, fan_out, workers, listen)
 
-    return as_flow(run, checkout, workers, listen) if prefect else run(in_threads(workers))
+    return as_flow(run, params, checkout, workers, listen) if prefect else run(in_threads(workers))
 
 
-def as_flow(run: Callable[[FanOut], SweepResult], checkout: Path, workers: int, listen: Listener) -> SweepResult:
+def as_flow(
+    run: Callable[[FanOut], SweepResult], params: Params, checkout: Path, workers: int, listen: Listener
+) -> SweepResult:
     """Run a sweep as a Prefect flow whose tasks are its jobs; without Prefect where that fails."""
     os.environ.setdefault("PREFECT_HOME", str(checkout / ".prefect"))
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     from prefect import flow  # seconds, and only needed here
-    from prefect.task_runners import ThreadPoolTaskRunner
+
+    from flows.runners import api_for, fan_out_by, task_runner
 
     found: list[SweepResult] = []
+    runner = params.sweep.runner
 
-    @flow(name="sweep", task_runner=ThreadPoolTaskRunner(max_workers=workers))
+    @flow(name="sweep", task_runner=task_runner(runner, params.sweep.address, workers))
     def sweep_flow() -> None:
-        found.append(run(or_else(prefect_tasks(), in_threads(workers), listen)))
+        found.append(run(or_else(fan_out_by(runner), in_threads(workers), listen)))
 
     try:
-        sweep_flow()
+        with api_for(runner):
+            sweep_flow()
     except YoloslimError:
         raise
     except Exception as error:  # whatever Prefect raises when its server does not start, or is gone at the end
@@ -62,21 +67,6 @@ def as_flow(run: Callable[[FanOut], SweepResult], checkout: Path, workers: int, 
         if not found:
             found.append(run(in_threads(workers)))
     return found[0]
-
-
-def prefect_tasks() -> FanOut:
-    """Jobs as tasks of the flow that is running."""
-    from prefect import task
-    from prefect.cache_policies import NO_CACHE
-    from prefect.futures import as_completed
-
-    point = task(run_job, name="point", task_run_name="{job.name}", cache_policy=NO_CACHE)
-
-    def fan_out(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
-        for future in as_completed([point.submit(job, checkout) for job in jobs]):
-            yield future.result()
-
-    return fan_out
 
 
 def or_else(first: FanOut, second: FanOut, listen: Listener) -> FanOut:

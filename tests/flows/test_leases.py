@@ -116,11 +116,12 @@ def test_a_stage_sees_only_its_own_devices(tmp_path: Path, monkeypatch: pytest.M
 
 def test_without_gpu_a_slot_gets_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(leases, "_cores", lambda: 8)
     assert environment_of(("cpu-0",), False, 4) == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
-    assert environment_of(("cpu-0", "cpu-1"), False, 2)["OMP_NUM_THREADS"] == "8"
+    assert environment_of(("cpu-0", "cpu-1"), False, 4)["OMP_NUM_THREADS"] == "4"
+    assert environment_of(("cpu-0", "cpu-1"), False, 2) == {"CUDA_VISIBLE_DEVICES": ""}
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert environment_of(("cpu-0",), False, 4)["OMP_NUM_THREADS"] == "3"
+    assert environment_of(("cpu-0",), False, 4) == {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_visible_devices_are_respected_by_number_and_by_uuid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ Objective = Literal["fastest", "smallest", "accurate"]
 """What is wanted of the models that the constraints allow: least latency, fewest parameters, highest mAP50."""
 Status = Literal["probed", "finetuned", "failed", "pruned"]
 """How far a point came: cut and measured, finetuned too, broke off, or dropped as hopeless before it was finetuned."""
+Runner = Literal["threads", "dask", "ray"]
+"""Where points run: here, or on the workers of a scheduler."""
 Bound = Annotated[float | None, Field(gt=0)]
 
 
@@ -35,6 +37,8 @@ class SweepParams(Constraints):
     sampler: Literal["grid", "optuna"] = Field("grid", description="grid searches percents for every combination")
     trials: int = Field(20, ge=1, le=10_000, description="optuna: points to try")
     workers: int = Field(0, ge=0, le=256, description="points at a time; 0 is one a GPU, or one")
+    runner: Runner = "threads"
+    address: str = Field("", description="dask, ray: of a scheduler that is running; empty starts workers here")
     retries: int = Field(2, ge=0, le=10, description="how often a point is tried again where the cause may pass")
 
     @model_validator(mode="after")
