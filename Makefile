@@ -45,6 +45,12 @@ flow: $(READY)  ## run the pipeline as a Prefect flow
 sweep: $(READY)  ## find the percent to ship; params.yaml says what is wanted
 	@yoloslim sweep
 
+serve: $(READY)  ## run the nightly sweep at the times in params.yaml, until stopped
+	@python -m flows.schedule serve
+
+deploy: $(READY)  ## send the nightly sweep to the server of PREFECT_API_URL
+	@python -m flows.schedule deploy
+
 track: $(READY)  ## bring MLflow in line with the results, show the table
 	@python -m pipeline.track
 
@@ -57,4 +63,4 @@ bench: $(READY)  ## measure what the README claims
 clean:  ## remove results (caches of DVC and MLflow stay)
 	rm -rf data models metrics plots report .cache
 
-.PHONY: help setup repro test debian-packages unit lint flow sweep track ui bench clean
+.PHONY: help setup repro test debian-packages unit lint flow sweep serve deploy track ui bench clean

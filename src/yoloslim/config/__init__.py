@@ -14,6 +14,7 @@ from yoloslim.config.data import DataParams
 from yoloslim.config.deploy import AscendEvalParams, AscendParams, AtcParams, ExportParams, QuantizeParams
 from yoloslim.config.prune import PruneParams, UnstructuredParams
 from yoloslim.config.results import EvaluationParams, ReportParams, SweepPoint, SweepResult, TrackingParams
+from yoloslim.config.schedule import ScheduleParams
 from yoloslim.config.sweep import Constraints, Objective, SweepParams
 from yoloslim.config.train import BaselineParams, FinetuneParams, Optimizer, PhaseParams, SparseParams, TrainParams
 from yoloslim.errors import ConfigError
@@ -36,6 +37,7 @@ __all__ = [
     "PruneParams",
     "QuantizeParams",
     "ReportParams",
+    "ScheduleParams",
     "Section",
     "SparseParams",
     "SweepParams",
@@ -74,6 +76,7 @@ class Params(Section):
     ascend_eval: AscendEvalParams = AscendEvalParams()
     report: ReportParams = ReportParams()
     sweep: SweepParams = SweepParams()
+    schedule: ScheduleParams = ScheduleParams()
     tracking: TrackingParams = TrackingParams()
 
     @field_validator("percents", "probes")

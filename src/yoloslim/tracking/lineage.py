@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,45 @@ OF_PERCENT = ("probe", "prune", "finetune", "export", "atc", "ascend_eval")
 OF_BASELINE = ("export", "atc", "ascend_eval")
 
 
+@dataclass(frozen=True)
+class Output:
+    """What a stage wrote, and the hash that DVC keeps it under."""
+
+    stage: str
+    path: str
+    md5: str
+
+
+def outputs(lock: Path) -> list[Output]:
+    """Every output in dvc.lock; empty where there is none yet.
+
+    Raises:
+        TrackingError: the file is not what DVC writes.
+    """
+    if not lock.is_file():
+        return []
+    try:
+        stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+        return [
+            Output(name, str(out["path"]), str(out.get("md5", "")))
+            for name, stage in stages.items()
+            for out in stage.get("outs", ())
+        ]
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise TrackingError(
+            f"{lock} is not what DVC writes ({error}); `git checkout {lock.name}` brings it back"
+        ) from error
+
+
 def dvc_hashes(root: Path) -> dict[str, str]:
-    """DVC's hash of what each stage in dvc.lock made (its model or data, else its metrics); empty without a lock.
+    """DVC's hash of what each stage in dvc.lock made: its model or data, else its metrics.
 
     Raises:
         TrackingError: dvc.lock is not what DVC writes.
     """
-    path = root / "dvc.lock"
-    if not path.is_file():
-        return {}
-    try:
-        stages = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages", {})
-        return {name: _hash(stage.get("outs", ())) for name, stage in stages.items() if stage.get("outs")}
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, KeyError) as error:
-        raise TrackingError(f"{path} is not what DVC writes ({error}); `dvc repro` says what to do") from error
+    found = outputs(root / "dvc.lock")
+    numbers = {out.stage: out.md5 for out in reversed(found) if out.path.startswith(("metrics/", "plots/"))}
+    return numbers | {out.stage: out.md5 for out in reversed(found) if out.path.startswith(("data/", "models/"))}
 
 
 def lineage_tags(hashes: Mapping[str, str], percent: int | None = None) -> dict[str, str]:
@@ -64,9 +90,3 @@ def data_set(hashes: Mapping[str, str], params: Mapping[str, Any]) -> Any | None
     source = json.dumps({"path": "data/voc", "md5": hashes["data"]})
     name = str(params.get("data", {}).get("source", "data"))
     return DatasetInput(Dataset(name, hashes["data"], "dvc", source), [InputTag("mlflow.data.context", "training")])
-
-
-def _hash(outs: Any) -> str:
-    made = [out for out in outs if not out["path"].startswith(("metrics/", "plots/"))]
-    out = (made or outs)[0]
-    return str(out.get("md5") or out[out["hash"]])

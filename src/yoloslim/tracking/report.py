@@ -10,9 +10,10 @@ from yoloslim.data.voc import load_split
 from yoloslim.errors import TrackingError
 from yoloslim.files import atomic_folder, write_text
 from yoloslim.tracking.cuts import certificate_grid, layers_markdown, totals_grid
+from yoloslim.tracking.lineage import outputs
 from yoloslim.tracking.page.embed import embedded_picture
 from yoloslim.tracking.page.findings import Findings
-from yoloslim.tracking.page.provenance import RunLinks, outputs, shown_params
+from yoloslim.tracking.page.provenance import RunLinks, shown_params
 from yoloslim.tracking.page.render import Extras, render
 from yoloslim.tracking.pictures import PICTURES, Picture, draw_report
 from yoloslim.tracking.records import Row, read_rows

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from yoloslim.tracking.lineage import Output
 from yoloslim.tracking.page.points import STATES, Point
-from yoloslim.tracking.page.provenance import Output, RunLinks, outputs_of
+from yoloslim.tracking.page.provenance import RunLinks, outputs_of
 
 MEASURES = {
     "map50": ("mAP50", 3, ""),

@@ -3,15 +3,12 @@
 import contextlib
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import yaml
-
-from yoloslim.errors import TrackingError
 from yoloslim.tracking.connection import CURRENT, SLOT
+from yoloslim.tracking.lineage import Output
 from yoloslim.tracking.records import Row
 from yoloslim.tracking.uris import absolute_uri, database_of, without_password
 
@@ -19,36 +16,6 @@ LOCAL_UI = "http://127.0.0.1:5000"
 """Where `make ui` shows a SQLite store."""
 STAGES = ("prune", "finetune", "export", "atc", "ascend_eval")
 """Stages of one percent."""
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a stage wrote, and the hash that DVC keeps it under."""
-
-    stage: str
-    path: str
-    md5: str
-
-
-def outputs(lock: Path) -> list[Output]:
-    """Every output in dvc.lock; empty where there is none yet.
-
-    Raises:
-        TrackingError: the file is not what DVC writes.
-    """
-    if not lock.is_file():
-        return []
-    try:
-        stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-        return [
-            Output(name, str(out["path"]), str(out.get("md5", "")))
-            for name, stage in stages.items()
-            for out in stage.get("outs", ())
-        ]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise TrackingError(
-            f"{lock} is not what DVC writes ({error}); `git checkout {lock.name}` brings it back"
-        ) from error
 
 
 def outputs_of(row: Row, found: Sequence[Output]) -> list[Output]:

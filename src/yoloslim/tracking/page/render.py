@@ -11,12 +11,13 @@ from markupsafe import Markup, escape
 
 from yoloslim.tracking import wording
 from yoloslim.tracking.cuts import certificate_grid, layers_grid, totals_grid
+from yoloslim.tracking.lineage import Output
 from yoloslim.tracking.page.details import details, measure
 from yoloslim.tracking.page.figures import Figure, cliff, figures
 from yoloslim.tracking.page.findings import Findings
 from yoloslim.tracking.page.photos import Photo, photos
 from yoloslim.tracking.page.points import Point
-from yoloslim.tracking.page.provenance import Output, RunLinks, commands
+from yoloslim.tracking.page.provenance import RunLinks, commands
 from yoloslim.tracking.pictures import Picture
 from yoloslim.tracking.sweep import effort, sweep_grid
 from yoloslim.tracking.tables import Grid, comparison_grid, pruning_grid, pytorch_grid, twin_grid
