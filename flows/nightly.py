@@ -19,7 +19,7 @@ from flows.sweep import sweep
 from yoloslim.config import Params, load_params
 from yoloslim.errors import SweepError
 from yoloslim.files import read_json, write_json
-from yoloslim.tracking.sweeps import read_sweep
+from yoloslim.tracking.sweep import read_sweep
 
 SEEN = Path(".cache") / "sweep" / "source.json"
 """What the data's source looked like when stage `data` last read it, since DVC does not look outside the project."""
@@ -50,7 +50,7 @@ def nightly(remote: bool = False) -> State[Any]:
         sync_or_say(params)  # what a tracking server that was away lacks; nothing as a rule
         return Completed(name="Unchanged", message=message)
     say(f"{reason}: sweeping")
-    result = sweep(params)
+    result = sweep(params, lambda event: say(f"{event.kind}: {event.job.name if event.job else ''} {event.text}"))
     if remote:
         _dvc("push", "--run-cache")
     return Completed(message=result.why)

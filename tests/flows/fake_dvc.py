@@ -45,6 +45,8 @@ class FakeDvc:
         listen: Callable[[str], None] = lambda line: None,
         *,
         single: bool = False,
+        everything: bool = False,
+        fds: Sequence[int] = (),
     ) -> None:
         params = yaml.safe_load((checkout / "params.yaml").read_text())
         for target in targets:

@@ -28,7 +28,7 @@ def programs() -> Path:
         return found[-1].parent
     on_path = shutil.which("initdb")
     if on_path is None:
-        pytest.skip("PostgreSQL is not installed; `make services` installs it (Debian, as root)")
+        pytest.skip("PostgreSQL is not installed; `make debian-packages` installs it (Debian, as root)")
     return Path(on_path).parent
 
 

@@ -1,5 +1,6 @@
 """Eight writers at once against a real tracking server on a real PostgreSQL; nothing may be lost."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from yoloslim.config.results import SweepResult
-from yoloslim.tracking.sweeps import point_row
+from yoloslim.tracking.sweep_runs import point_row
 
 from .conftest import PARAMS, epochs, measured, put
 from .postgres import Server, cluster
@@ -44,6 +45,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
             server.kill()
 
 
+PATIENT = os.environ | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
+"""Eight writers and two servers on two cores: slow is not away."""
+
+
 class Writer:
     """A machine with a checkout of its own."""
 
@@ -53,7 +58,7 @@ class Writer:
         put(self.root / "metrics/baseline.json", measured(0.5 + number / 100, 2.0, "pytorch-cpu", 100))
         epochs(self.root / "plots/baseline/epochs.csv", 0.8, EPOCHS)
         command = [sys.executable, "-c", WRITER, str(self.root), uri]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=PATIENT)
 
     def sweep(self, name: str) -> None:
         """Finish a sweep whose numbers no other writer has."""

@@ -24,7 +24,8 @@ from yoloslim.tracking.lineage import COMMIT, commit_of, data_set, dvc_hashes, l
 from yoloslim.tracking.live import is_training
 from yoloslim.tracking.naming import curves_of, run_params
 from yoloslim.tracking.records import Row, read_rows
-from yoloslim.tracking.sweeps import SWEEP_SLOT, SweepRuns, content_key, crown_winner, read_sweep
+from yoloslim.tracking.sweep import read_sweep
+from yoloslim.tracking.sweep_runs import SWEEP_SLOT, SweepRuns, content_key, crown_winner
 from yoloslim.tracking.uris import absolute_uri, database_of, without_password
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from yoloslim.data.voc import load_split
+from yoloslim.tracking.lineage import outputs
 from yoloslim.tracking.page.findings import Findings
-from yoloslim.tracking.page.provenance import RunLinks, outputs
+from yoloslim.tracking.page.provenance import RunLinks
 from yoloslim.tracking.page.render import Extras, render
 from yoloslim.tracking.quality import judge_rows
 from yoloslim.tracking.records import read_rows

@@ -12,11 +12,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from yoloslim.config.results import SweepPoint, SweepResult
-from yoloslim.errors import TrackingError
-from yoloslim.files import read_json, sha256_file
+from yoloslim.files import sha256_file
 from yoloslim.tracking.champion import IsBetter, crown
 from yoloslim.tracking.connection import CHECKOUT, CURRENT, KEY, PARAMS_BATCH, SLOT, Connection
 from yoloslim.tracking.lineage import COMMIT, commit_of, data_set, dvc_hashes, lineage_tags
@@ -26,22 +23,6 @@ from yoloslim.tracking.records import Row
 SWEEP, POINT, PARENT = "yoloslim.sweep", "yoloslim.point", "mlflow.parentRunId"
 """Tags: what a parent was asked, as a hash; the name of a child's point; the parent's id, where MLflow looks for it."""
 SWEEP_SLOT = "sweep"
-
-
-def read_sweep(root: Path) -> SweepResult | None:
-    """What the last sweep found, from metrics/sweep.json; None before the first.
-
-    Raises:
-        TrackingError: the file is not what a sweep writes.
-    """
-    path = root / "metrics" / "sweep.json"
-    if not path.is_file():
-        return None
-    try:
-        return SweepResult.model_validate(read_json(path))
-    except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise TrackingError(f"{path} is not what a sweep writes (at {where}); run `yoloslim sweep` again") from error
 
 
 def content_key(result: SweepResult) -> str:
@@ -158,8 +139,13 @@ def crown_winner(connection: Connection, name: str, runs: SweepRuns, rows: Seque
     """Register a sweep's winner, whose model file is its row's; what became of it, in a sentence, or nothing."""
     sweep = runs.result
     point = next((point for point in sweep.points if point.name == sweep.winner), None)
-    row = next((row for row in rows if point and not point.overrides and row.percent == point.percent), None)
-    if not point or not row or not row.model:
+    if not point:
+        return ""
+    if with_overrides(runs.params, point.overrides) != dict(runs.params):
+        variant = point.name.rpartition("/")[0]
+        return f"the winner is of variant {variant}: `yoloslim sweep --apply {variant}`, then `make repro` registers it"
+    row = next((row for row in rows if row.kind == "pruned" and row.percent == point.percent), None)
+    if not row or not row.model:
         return ""
     holder = next(run for run in connection.runs(KEY, row.key()) if run.info.status == "FINISHED")
     measured = {**point_row(point).metrics(), **{k: v for k, v in point.deployed.items() if not isinstance(v, dict)}}

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from yoloslim.errors import TrackingError
 from yoloslim.sweeping.champion import is_better
 from yoloslim.tracking.mlflow import SyncResult, sync
-from yoloslim.tracking.sweeps import content_key, read_sweep, request_key, with_overrides
+from yoloslim.tracking.sweep_runs import content_key, request_key, with_overrides
 from yoloslim.tracking.uris import absolute_uri
 
 from .conftest import PARAMS, percent
@@ -128,10 +127,3 @@ def test_overrides_reach_into_sections() -> None:
     changed = with_overrides(PARAMS, {"prune.scope": "free", "imgsz": 96})
     assert (changed["prune"], changed["imgsz"]) == ({"scope": "free"}, 96)
     assert PARAMS["prune"] == {"scope": "source"}
-
-
-def test_a_damaged_result_is_named(root: Path) -> None:
-    assert read_sweep(root) is None
-    (root / "metrics/sweep.json").write_text('{"name": "a", "objective": "best"}')
-    with pytest.raises(TrackingError, match=r"sweep\.json is not what a sweep writes \(at objective\)"):
-        read_sweep(root)
