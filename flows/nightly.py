@@ -19,7 +19,7 @@ from flows.sweep import sweep
 from yoloslim.config import Params, load_params
 from yoloslim.errors import SweepError
 from yoloslim.files import read_json, write_json
-from yoloslim.tracking.sweep import read_sweep
+from yoloslim.tracking.sweep import load_sweep
 
 SEEN = Path(".cache") / "sweep" / "source.json"
 """What the data's source looked like when stage `data` last read it, since DVC does not look outside the project."""
@@ -44,7 +44,7 @@ def nightly(remote: bool = False) -> State[Any]:
         write_json(SEEN, source)
     reason = what_changed(params)
     if not reason:
-        last = read_sweep(Path())
+        last = load_sweep(Path())
         message = f"nothing changed: same data, code and params; {last.why if last else ''}"
         say(message)
         sync_or_say(params)  # what a tracking server that was away lacks; nothing as a rule
@@ -61,7 +61,7 @@ def what_changed(params: Params) -> str:
 
     DVC is asked about data, code and params of the stages, and the last result about what the sweep was to find.
     """
-    last, wanted = read_sweep(Path()), params.sweep
+    last, wanted = load_sweep(Path()), params.sweep
     if last is None:
         return "there was no sweep yet"
     axes = {"percent": (wanted.low, wanted.high, wanted.step), **wanted.axes}

@@ -24,7 +24,7 @@ from yoloslim.tracking.lineage import COMMIT, commit_of, data_set, dvc_hashes, l
 from yoloslim.tracking.live import is_training
 from yoloslim.tracking.naming import curves_of, run_params
 from yoloslim.tracking.records import Row, read_rows
-from yoloslim.tracking.sweep import read_sweep
+from yoloslim.tracking.sweep import load_sweep
 from yoloslim.tracking.sweep_runs import SWEEP_SLOT, SweepRuns, content_key, crown_winner
 from yoloslim.tracking.uris import absolute_uri, database_of, without_password
 
@@ -82,7 +82,7 @@ def sync(
     uri = absolute_uri(uri, root)
     rows = read_rows(root, params.get("percents"))
     keys = {row.name: row.key() for row in rows}
-    sweep = read_sweep(root)
+    sweep = load_sweep(root)
     keys |= {SWEEP_SLOT: content_key(sweep)} if sweep else {}
     if not force and is_known(root, uri, experiment, keys):
         return SyncResult((), tuple(keys), without_password(uri))

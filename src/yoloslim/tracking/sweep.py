@@ -30,11 +30,21 @@ def read_sweep(root: Path, params: Mapping[str, Any]) -> SweepResult | None:
     Raises:
         TrackingError: the file is not what a sweep writes.
     """
+    sweep = load_sweep(root)
+    return seen_from(sweep, params) if sweep else None
+
+
+def load_sweep(root: Path) -> SweepResult | None:
+    """metrics/sweep.json as it is; None where no sweep has ended.
+
+    Raises:
+        TrackingError: the file is not what a sweep writes.
+    """
     path = root / SWEEP
     if not path.is_file():
         return None
     try:
-        return seen_from(SweepResult.model_validate(read_json(path)), params)
+        return SweepResult.model_validate(read_json(path))
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
