@@ -16,7 +16,7 @@ from pipeline.track import sync_or_say
 from flows.lane import ADDED, DiskFullError, Event, FanOut, Lane, Listener
 from flows.points import WORK
 from flows.variants import close_variant, keep_variant, open_variant
-from yoloslim.config import Params, SweepResult
+from yoloslim.config import Params, SweepResult, load_params
 from yoloslim.config.edit import set_list
 from yoloslim.errors import SweepError
 from yoloslim.files import read_json, write_json, write_text
@@ -69,7 +69,7 @@ class Sweep:
             raise
         except SweepError as error:  # a listed percent that failed, say: what was searched for is found
             self.listen(Event("warning", f"{error}; `dvc repro` tries again"))
-        sync_or_say(self.params)
+        sync_or_say(load_params(self.checkout / "params.yaml"))  # with the percents of the sweep
         for lane in self.lanes.values():
             if lane is not self.home and not lane.broken:
                 keep_variant(self.checkout, lane.checkout, lane.variant, lane.done())
