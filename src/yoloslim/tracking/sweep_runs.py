@@ -63,7 +63,10 @@ class SweepRuns:
         created = []
         request = request_key(self.result, self.params)
         parents = self.connection.runs(SWEEP, request)
-        known = {run.data.tags[POINT]: run for p in parents[:1] for run in self.connection.runs(PARENT, p.info.run_id)}
+        known: dict[str, Any] = {}
+        for run in self.connection.runs(PARENT, parents[0].info.run_id) if parents else ():
+            if known.setdefault(run.data.tags[POINT], run) is not run:  # a request that was repeated, its answer lost
+                self.client.delete_run(run.info.run_id)
         self.parent = self._line_up(parents[0] if parents else None, self.result.name, **self._of_parent(request))
         for point in self.result.points:
             self.children[point.name] = self._line_up(known.get(point.name), point.name, **self._of_point(point))
