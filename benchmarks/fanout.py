@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from flows.sweep import SETTINGS
+
 from yoloslim.config.sweep import Runner
 
 WORKERS, WORK_S = 2, 2.0
@@ -22,7 +24,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=8)
     parser.add_argument("--runners", nargs="*", default=["threads", "dask"], choices=["threads", "dask", "ray"])
     arguments = parser.parse_args()
-    os.environ |= {"PREFECT_LOGGING_LEVEL": "ERROR", "DVC_NO_ANALYTICS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    os.environ |= SETTINGS | {"PREFECT_LOGGING_LEVEL": "ERROR", "DVC_NO_ANALYTICS": "1", "CUDA_VISIBLE_DEVICES": ""}
     logging.disable(logging.WARNING)
     print("| runner | points | wall, s | stages' own work, s | overhead a point, s | owed |\n|---|---|---|---|---|---|")
     for runner in arguments.runners:
