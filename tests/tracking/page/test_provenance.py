@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from yoloslim.tracking.page.provenance import Output, RunLinks, commands, outputs, outputs_of, shown_params
+from yoloslim.tracking.lineage import Output, outputs
+from yoloslim.tracking.page.provenance import RunLinks, commands, outputs_of, shown_params
 from yoloslim.tracking.records import Row
 
 BEST = Row("prune@50", "pruned", percent=50)
