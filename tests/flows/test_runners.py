@@ -117,6 +117,17 @@ def _everything_is_in_the_drivers_checkout(main: Path, log: Path) -> None:
 
 
 @pytest.mark.slow
+def test_points_spread_over_ray_workers(main: Path, log: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed; `pip install 'yoloslim[ray]'`")
+    outcomes = list(fan_out("ray", "", main))
+    assert sorted(outcome.job.percent for outcome in outcomes) == [10, 20, 30, 40]
+    assert [outcome.error for outcome in outcomes] == [""] * len(JOBS)
+    places = {where for event, stage, where in tiny.events(log) if "probe" in stage}
+    assert places == {main / FOLDER / "0", main / FOLDER / "1"}
+    _everything_is_in_the_drivers_checkout(main, log)
+
+
+@pytest.mark.slow
 def test_a_worker_takes_the_drivers_state_even_from_another_clone(
     tmp_path: Path, main: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

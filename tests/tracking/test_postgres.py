@@ -1,8 +1,10 @@
 """Eight writers at once against a real tracking server on a real PostgreSQL; nothing may be lost."""
 
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,13 +76,27 @@ class Writer:
         return self.process.stdout.readline().strip()
 
 
-def test_eight_writers_lose_nothing(tmp_path: Path, server: Server) -> None:
+def test_eight_writers_lose_nothing_nor_does_a_server_that_dies(tmp_path: Path, server: Server) -> None:
     writers = [Writer(number, tmp_path, server.uri) for number in range(WRITERS)]
     try:
         for writer in writers:
             writer.sweep("first")
         assert told(writers) == [f"wrote {1 + len(POINTS)}"] * WRITERS
         count(server, writers)
+
+        for writer in writers:
+            writer.sweep("second")
+            writer.ask()
+        wait_for_some(server, WRITERS * (2 + len(POINTS)) + 12)
+        server.kill()
+        answers = [writer.answer() for writer in writers]
+        lost = [answer for answer in answers if not answer.startswith("wrote")]  # the others were done before
+        assert lost
+        assert all(re.match(r"error MLflow at http.* nothing is lost, run `make track` later", a) for a in lost), lost
+        server.start()
+        told(writers)
+        count(server, writers)
+        assert told(writers) == ["wrote 0"] * WRITERS
     finally:
         for writer in writers:
             writer.process.kill()
@@ -98,6 +114,12 @@ def all_runs(server: Server) -> list[Any]:
     client = MlflowClient(tracking_uri=server.uri)
     known = client.get_experiment_by_name("trial")
     return list(client.search_runs([known.experiment_id], max_results=5000)) if known else []
+
+
+def wait_for_some(server: Server, runs: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(all_runs(server)) < runs and time.monotonic() < deadline:
+        pass
 
 
 def count(server: Server, writers: list[Writer]) -> None:
