@@ -1,17 +1,20 @@
 """The nightly sweep's schedule: `serve` on one machine, `deploy` to a server whose work pools run it."""
 
 import argparse
-import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
+import yaml
 from pipeline.common import stage
 
 from yoloslim.config import Params
 from yoloslim.errors import ConfigError, SweepError
 
 NAME = "nightly"
+PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 
 
 def serve(params: Params) -> None:
@@ -39,16 +42,21 @@ def serve(params: Params) -> None:
 
 
 def deploy(params: Params, names: Sequence[str]) -> None:
-    """Send deployments of prefect.yaml to the server, with the schedule of params.yaml.
+    """Send deployments of prefect.yaml to the server, with the schedule of params.yaml in place of theirs.
 
     Raises:
         SweepError: Prefect refuses.
     """
-    times = ["--cron", params.schedule.cron, "--timezone", params.schedule.timezone]
-    for name in names:
-        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--name", name, *times]
-        if subprocess.run(command, env=os.environ, check=False).returncode:
-            raise SweepError(f"`{' '.join(command[1:])}` failed; is there a server, and its work pool?")
+    described = yaml.safe_load(Path("prefect.yaml").read_text())
+    for deployment in described["deployments"]:
+        deployment["schedules"] = [{"cron": params.schedule.cron, "timezone": params.schedule.timezone}]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", dir=".", prefix=".prefect-") as file:
+        yaml.safe_dump(described, file, sort_keys=False)
+        file.flush()
+        for name in names:
+            command = [*PREFECT, "deploy", "--name", name, "--prefect-file", Path(file.name).name]
+            if subprocess.run(command, check=False).returncode:
+                raise SweepError(f"`prefect deploy --name {name}` failed; is there a server, and its work pool?")
 
 
 def main() -> None:
