@@ -119,7 +119,7 @@ def test_a_schedule_fires_through_a_worker_and_through_serve(scheduled: Schedule
     first = scheduled.wait(scheduled.ended, 400, "the worker should sweep")[0]
     assert first[0] == "Completed", first
     winner = scheduled.json("metrics/sweep.json")
-    assert winner["winner"] == "60"
+    assert winner["winner"] == "65"  # the last that loses no more than 0.03
     assert winner["why"] in first[1]
     scheduled.pause()
     scheduled.stop(worker)
