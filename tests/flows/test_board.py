@@ -37,7 +37,7 @@ def test_where_there_is_no_terminal_every_event_is_one_plain_line(dvc: FakeDvc) 
 
 def test_the_end_names_the_winner_why_its_files_and_the_cost(dvc: FakeDvc) -> None:
     text, result = shown(dvc, 200, terminal=False)
-    assert f"Winner 65 %: the fastest of {sum(not p.missed for p in result.points if p.deployed)} finetuned" in text
+    assert f"Winner 65 %: the smallest of {sum(not p.missed for p in result.points if p.deployed)} finetuned" in text
     for path in ("models/finetune/65/", "models/export/65/", "models/atc/65/", "metrics/sweep.json"):
         assert path in text
     assert "a 1 % grid would have finetuned 56. Before finetuning mAP falls off beyond 48 %." in text

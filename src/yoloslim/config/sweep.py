@@ -28,7 +28,7 @@ class Constraints(Section):
 class SweepParams(Constraints):
     """Which points may be tried, and what is wanted of the best."""
 
-    objective: Objective = "fastest"
+    objective: Objective = "smallest"
     low: int = Field(10, ge=1, le=99, description="smallest percent to try")
     high: int = Field(95, ge=1, le=99, description="largest percent to try")
     step: int = Field(1, ge=1, le=50, description="percents that may be finetuned are so far apart")
