@@ -54,7 +54,7 @@ def cluster() -> Iterator[str]:
     call("initdb", "-D", data, "-U", "tracker", "--auth=trust", "--no-sync", "--no-locale", "-E", "UTF8")
     call("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
     try:
-        yield f"postgresql://tracker@127.0.0.1:{port}/postgres"
+        yield f"postgresql+psycopg://tracker@127.0.0.1:{port}/postgres"
     finally:
         call("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder)
