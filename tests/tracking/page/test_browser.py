@@ -148,6 +148,7 @@ def test_another_class_and_another_cut_redraw_their_charts(opened: Opened) -> No
             " return svg && svg.innerHTML !== before; }",
             arg=[name, before],
         )
+        assert box.locator("svg").inner_html() != before
 
 
 def test_colours_follow_the_system(browser: Browser, project: Path) -> None:
