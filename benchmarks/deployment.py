@@ -1,7 +1,7 @@
 """Every runtime on dense and pruned YOLOv5s: `python -m benchmarks.deployment`, about four minutes.
 
-Latency with the seeded weights of `benchmarks.pruning` at 512 px, batch 1, image bytes in and raw heads out, one call
-of each in turn. With `--project`, the folder of a finished pipeline run, also the accuracy of its baseline and of one
+Latency with the seeded weights of `benchmarks.pruning` at 512 px, batch 1, image bytes in and raw heads out, in
+turn. With `--project`, the folder of a finished pipeline run, also the accuracy of its baseline and of one
 percent through every runtime. With `--bccd`, the time of an evaluation from JPEG files to metrics.
 """
 
@@ -65,7 +65,8 @@ def latency_table(folder: Path, rounds: int, threads: int) -> str:
     dense = build_detector("yolov5s", tuple(str(i) for i in range(20)), imgsz=IMGSZ).eval()
     seed_batchnorms(dense)
     noise = np.random.default_rng(0).integers(0, 256, (16, IMGSZ, IMGSZ, 3), dtype=np.uint8)
-    networks = {"dense": dense, "pruned": pruned(dense, REQUESTS["coupled 50 round 16"])}
+    by_cost = pruned(dense, REQUESTS["coupled 50 round 16 by cost"])
+    networks = {"dense": dense, "pruned": pruned(dense, REQUESTS["coupled 50 round 16"]), "pruned by cost": by_cost}
     predictors: dict[str, Predictor] = {
         f"{name} | {predictor.backend}": predictor
         for name, network in networks.items()

@@ -28,6 +28,7 @@ def interleaved(networks: dict[str, Detector], imgsz: int, rounds: int, threads:
     """Time networks as ONNX, batch 1, BatchNorm fused, one call each in turn; the first is the reference."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # or its threads slow the next network
     x = np.random.default_rng(0).random((1, 3, imgsz, imgsz), dtype=np.float32)
     sessions = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -41,12 +42,18 @@ def interleaved(networks: dict[str, Detector], imgsz: int, rounds: int, threads:
 
 
 def in_turn(calls: dict[str, Callable[[], object]], rounds: int, warmup: int = 5) -> dict[str, Latency]:
-    """Time calls, one of each in turn; the first is the reference."""
-    times = np.zeros((warmup + rounds, len(calls)))
+    """Time calls, one of each a round; the first is the reference.
+
+    Each round has an order of its own, and each timed call follows one of its own kind, as in use: else it would
+    find its threads asleep and its weights out of the cache, which costs a fast network most.
+    """
+    times, order = np.zeros((warmup + rounds, len(calls))), np.random.default_rng(0)
+    functions = list(calls.values())
     for row in times:
-        for i, call in enumerate(calls.values()):
+        for i in order.permutation(len(functions)):
+            functions[i]()
             start = time.perf_counter()
-            call()
+            functions[i]()
             row[i] = (time.perf_counter() - start) * 1000
     times = times[warmup:]
     median, p10, p90 = (np.percentile(times, q, axis=0) for q in (50, 10, 90))

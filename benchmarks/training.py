@@ -10,6 +10,7 @@ and the share of the time that the GPU waits for data: what a run that repeats o
 """
 
 import argparse
+import copy
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,12 +84,27 @@ def _memory(pack: Path, folder: Path, name: str, threads: int) -> float:
     return peak.peak
 
 
-def validation_s(folder: Path, model: Detector) -> float:
-    """As `fit` measures an epoch: in the precision of the training, model folded and metrics included."""
+def validation(folder: Path, model: Detector, rounds: int = 12) -> tuple[float, float]:
+    """Seconds of an epoch's validation, and how many plain fp32 training steps take as long; medians.
+
+    As `fit` measures an epoch, in the precision of the training, model folded and metrics included; on rectangles, as
+    the peer validates.
+    """
     test = load_eval_set(load_split(folder / "voc", "test"), IMGSZ, folder / "cache")
     fast = choose_precision("auto", torch.device("cpu")) == "bf16-mixed"
     precision: Literal["fp32", "bf16"] = "bf16" if fast else "fp32"
-    return min(seconds_of(lambda: evaluate(TorchPredictor(model, precision=precision), test)) for _ in range(3))
+    step = BareStep(copy.deepcopy(model).requires_grad_(True), fast=False)
+    boxes = torch.rand(200, 6) * torch.tensor([BATCH, len(model.spec.classes), 1, 1, 0.2, 0.2])
+    boxes[:, :2].floor_()
+
+    def validate() -> None:
+        evaluate(TorchPredictor(model, precision=precision, any_shape=True), test, rect=True)
+
+    times = []
+    for _ in range(rounds):
+        before, took = seconds_of(lambda: step(boxes)), seconds_of(validate)
+        times.append((took, took / ((before + seconds_of(lambda: step(boxes))) / 2)))
+    return tuple(np.median(times[2:], axis=0).tolist())
 
 
 def metrics_s(count: int = 4952, each: int = 100, objects: int = 12_330, classes: int = 20) -> float:
@@ -117,7 +133,7 @@ def metrics_s(count: int = 4952, each: int = 100, objects: int = 12_330, classes
 def on_cpu(pack: Path, names: list[str], epochs: int) -> None:
     head = ["model", "bare fp32", "bare bf16", "whole step", "of bare fp32 (p10-p90)", "peer, scaled", "times peer"]
     print(f"{IMGSZ} px, batch {BATCH}, {torch.get_num_threads()} threads, images/s, medians\n")
-    print_row(*head, "owed", "data share", "peak PSS MB (peer)", "validation s (peer, scaled)")
+    print_row(*head, "owed", "data share", "peak PSS MB (peer)", "validation s (share of peer's, scaled)")
     print_row(*["---"] * 11)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -125,12 +141,13 @@ def on_cpu(pack: Path, names: list[str], epochs: int) -> None:
             found, model = steps(pack, folder, name, epochs)
             rate, (ratio, low, high), peer = found["rate"], found["ratio"]["whole"], PEER[name]
             slower = peer["fp32"] / rate["fp32"]
+            val_s, val_steps = validation(folder, model)
             print_row(
                 name, f"{rate['fp32']:.1f}", f"{rate['fast']:.1f}", f"{rate['whole']:.1f}",
                 f"{ratio:.2f} ({low:.2f}-{high:.2f})", f"{peer['whole'] / slower:.1f}",
                 f"{rate['whole'] * slower / peer['whole']:.2f}", f"{peer['owed']}", f"{100 * found['data']:.1f} %",
                 f"{memory(pack, folder, name):.0f} ({peer['memory']})",
-                f"{validation_s(folder, model):.2f} ({peer['val'] * slower:.2f})",
+                f"{val_s:.2f} ({100 * val_steps * BATCH / (peer['val'] * peer['fp32']):.0f} %)",
             )  # fmt: skip
     print(f"\nCOCO metrics of 4,952 images with 495,200 detections: {metrics_s():.2f} s")
 

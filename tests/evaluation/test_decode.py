@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from yoloslim.evaluation.decode import decode, decode_above
+from yoloslim.evaluation.decode import cells_above, decode
 from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
 
 ANCHORS = [[[10, 13], [16, 30]], [[116, 90], [156, 198]]]
@@ -66,17 +66,20 @@ def test_boxes_of_darknet_heads_stay_finite() -> None:
 
 @pytest.mark.parametrize("decoding", [YOLOV5_BOXES, DARKNET])
 @pytest.mark.parametrize("threshold", [0.0, 0.001, 0.25, 0.9])
-def test_decoding_above_a_threshold_leaves_out_only_cells_below_it(threshold: float, decoding: BoxDecoding) -> None:
+def test_cells_above_a_threshold_are_those_of_decode(threshold: float, decoding: BoxDecoding) -> None:
     every = decode(heads(), ANCHORS, STRIDES, decoding)
-    above = decode_above(heads(), ANCHORS, STRIDES, threshold, decoding)
-    for image in range(2):
-        np.testing.assert_array_equal(above[image], every[image][every[image][:, 4] > threshold])
+    for rows, cells in zip(every, cells_above(heads(), ANCHORS, STRIDES, threshold, decoding), strict=True):
+        above = rows[rows[:, 4] > threshold]
+        np.testing.assert_array_equal(cells.confidences, above[:, 4:])
+        some = np.random.default_rng(0).permutation(len(above))[::2]
+        np.testing.assert_array_equal(cells.boxes(some), above[some, :4])
 
 
 def test_inputs_stay_as_they_were() -> None:
     levels = heads()
     copies = [h.copy() for h in levels]
     decode(levels, ANCHORS, STRIDES)
-    decode_above(levels, ANCHORS, STRIDES, 0.1)
+    for cells in cells_above(levels, ANCHORS, STRIDES, 0.1):
+        cells.boxes(np.arange(len(cells.confidences)))
     for level, copy in zip(levels, copies, strict=True):
         np.testing.assert_array_equal(level, copy)

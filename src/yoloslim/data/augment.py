@@ -166,7 +166,19 @@ class Augmenter:
         flip = torch.diag_embed(torch.stack([mirror, one], 1))
         linear = flip @ skew @ rotate * zoom[:, None, None]
         target = (0.5 + torch.stack([shift_x, shift_y], 1) * s.translate) * size
-        return linear, target
+        return (linear, target) if s.degrees or s.shear else self._on_whole_pixels(linear, target, size)
+
+    def _on_whole_pixels(self, linear: Tensor, target: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """The nearest maps that show a square of whole canvas pixels, for maps that only scale and mirror.
+
+        `warp` cuts such a square out and resizes it, in a third of the time that any other map takes.
+        """
+        zoom, centre = linear.diagonal(dim1=1, dim2=2), self.train_set.imgsz
+        side = (size / zoom[:, 1:]).round().clamp_min(1)
+        middle = centre + (size / 2 - target) / zoom  # what the middle of the output shows, canvas px
+        middle = (middle - side / 2).round() + side / 2
+        zoom = zoom.sign() * size / side
+        return torch.diag_embed(zoom), size / 2 - zoom * (middle - centre)
 
     def _colours(self, n: int, rng: torch.Generator) -> Tensor:
         """A 3x3 matrix an image that turns hue, scales saturation and value, and brings grey levels to [0, 1].

@@ -6,6 +6,7 @@ Objectness and class probabilities are the logistic function of their logits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -46,40 +47,11 @@ def decode(
     for head, sizes, stride, scale in zip(map(to_numpy, heads), anchors, strides, scales, strict=True):
         level = _Level(head.shape, np.asarray(sizes, np.float32), stride, decoding.kind, scale)
         cells = np.tile(np.arange(np.prod(head.shape[1:4])), images)
-        rows = _decode_cells(head.reshape(-1, head.shape[4]), cells, level)
+        logits = head.reshape(-1, head.shape[4])
+        rows = _logistic(logits)
+        rows[:, :4] = _boxes(logits[:, :4], rows[:, :4], cells, level)
         levels.append(rows.reshape(images, -1, head.shape[4]))
     return np.concatenate(levels, axis=1)
-
-
-def decode_above(
-    heads: Sequence[Floats | Tensor],
-    anchors: Anchors,
-    strides: Sequence[int],
-    objectness: float,
-    decoding: BoxDecoding = YOLOV5_BOXES,
-) -> list[Floats]:
-    """Decode only the cells whose objectness exceeds a threshold in [0, 1), as (n, 5 + classes) per image.
-
-    A score is the product of objectness and a probability, so no cell below the score threshold can detect
-    anything; at the usual thresholds this leaves out most of the work. The order is that of `decode`.
-    """
-    arrays = [to_numpy(head) for head in heads]
-    scales = decoding.scales(len(strides))
-    levels = [
-        _Level(head.shape, np.asarray(sizes, np.float32), stride, decoding.kind, scale)
-        for head, sizes, stride, scale in zip(arrays, anchors, strides, scales, strict=True)
-    ]
-    threshold = _logit(objectness)
-    images = []
-    for image in range(len(arrays[0])):
-        parts = []
-        for head, level in zip(arrays, levels, strict=True):
-            logits = head[image].reshape(-1, head.shape[4])
-            cells = np.flatnonzero(logits[:, 4] > threshold)
-            parts.append(_decode_cells(logits.take(cells, axis=0), cells, level))
-        rows = np.concatenate(parts)
-        images.append(rows[rows[:, 4] > objectness])
-    return images
 
 
 class _Level(NamedTuple):
@@ -92,16 +64,71 @@ class _Level(NamedTuple):
     scale: float
 
 
-def _decode_cells(logits: Floats, cells: NDArray[np.intp], level: _Level) -> Floats:
-    """Decode (n, 5 + classes) logits that stand at the flat positions `cells` (n,) of one image of a level."""
-    rows = _logistic(logits)
+def _boxes(logits: Floats, values: Floats, cells: NDArray[np.intp], level: _Level) -> Floats:
+    """Boxes (n, 4) of logits (n, 4) and their logistic function, at flat positions `cells` (n,) of a level."""
     anchor, position = np.divmod(cells, level.shape[2] * level.shape[3])
     row, column = np.divmod(position, level.shape[3])
     corner = np.stack([column, row], axis=1).astype(np.float32)
-    rows[:, :2], rows[:, 2:4] = box_corners(
-        logits[:, :4], rows[:, :4], corner, level.anchors[anchor], level.stride, level.kind, level.scale
+    anchors = level.anchors[anchor]
+    return np.concatenate(box_corners(logits, values, corner, anchors, level.stride, level.kind, level.scale), axis=1)
+
+
+def cells_above(
+    heads: Sequence[Floats | Tensor],
+    anchors: Anchors,
+    strides: Sequence[int],
+    objectness: float,
+    decoding: BoxDecoding = YOLOV5_BOXES,
+) -> list[Cells]:
+    """The cells of each image whose objectness exceeds a threshold in [0, 1), in the order of `decode`.
+
+    A score is the product of objectness and a probability, so no cell below the score threshold can detect
+    anything; and boxes are decoded only of cells that are asked for. At the usual thresholds this leaves out most of
+    the work.
+    """
+    arrays = [to_numpy(head) for head in heads]
+    scales = decoding.scales(len(strides))
+    levels = tuple(
+        _Level(head.shape, np.asarray(sizes, np.float32), stride, decoding.kind, scale)
+        for head, sizes, stride, scale in zip(arrays, anchors, strides, scales, strict=True)
     )
-    return rows
+    threshold = _logit(objectness)
+    images = []
+    for image in range(len(arrays[0])):
+        rows = [head[image].reshape(-1, head.shape[4]) for head in arrays]
+        chosen = [np.flatnonzero(logits[:, 4] > threshold) for logits in rows]
+        logits = np.concatenate([part.take(cells, axis=0) for part, cells in zip(rows, chosen, strict=True)])
+        confidences = _logistic(logits[:, 4:])
+        above = np.flatnonzero(confidences[:, 0] > objectness)
+        level = np.repeat(np.arange(len(levels)), [len(cells) for cells in chosen])
+        images.append(Cells(confidences[above], logits[above, :4], np.concatenate(chosen)[above], level[above], levels))
+    return images
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of one image whose boxes are not decoded yet.
+
+    Attributes:
+        confidences: (n, 1 + classes) objectness and class probabilities in [0, 1].
+    """
+
+    confidences: Floats
+    _logits: Floats
+    _positions: NDArray[np.intp]
+    _level_of: NDArray[np.intp]
+    _levels: tuple[_Level, ...]
+
+    def boxes(self, which: NDArray[np.intp]) -> Floats:
+        """`xyxy` in canvas pixels (len(which), 4) of the cells with these numbers."""
+        out = np.empty((len(which), 4), np.float32)
+        level_of = self._level_of[which]
+        for number, level in enumerate(self._levels):
+            mine = np.flatnonzero(level_of == number)
+            cells = which[mine]
+            logits = self._logits[cells]
+            out[mine] = _boxes(logits, _logistic(logits), self._positions[cells], level)
+        return out
 
 
 def box_corners(

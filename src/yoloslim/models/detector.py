@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from yoloslim.errors import ModelError
 from yoloslim.models.blocks import Detect, Focus
@@ -151,13 +151,19 @@ def fuse(model: Detector) -> Detector:
         before: tuple[str, nn.Module] | None = None
         for name, child in list(parent.named_children()):  # in all blocks a BatchNorm stands behind its convolution
             if before is not None and isinstance(before[1], nn.Conv2d) and isinstance(child, nn.BatchNorm2d):
-                setattr(parent, before[0], fuse_conv_bn_eval(before[1], child))
+                _fold(before[1], child)
                 setattr(parent, name, nn.Identity())
             before = name, child
     for module in fused.modules():
         if isinstance(module, Focus | RepConv):
             module.merge()
     return fused
+
+
+def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Give a convolution the weights that make the BatchNorm behind it superfluous."""
+    mean, var = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, mean, var, norm.eps, norm.weight, norm.bias)
 
 
 def count_params(model: nn.Module) -> int:

@@ -19,6 +19,8 @@ class OnnxPredictor(GraphPredictor):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3
+        # else its threads wait for the next call by spinning, and take the cores from whatever comes between
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             self._session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exception types share no base but Exception

@@ -19,8 +19,9 @@ class TorchPredictor:
         """Take a model, on a device such as `cpu` or `cuda:0`; `any_shape` lets in smaller images than imgsz."""
         self.takes_any_shape = any_shape
         self._device = torch.device(device)
-        self._model = fuse(model).to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._precision = precision
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        fused = fuse(model).to(self._device, self._dtype)
+        self._model = fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.backend = f"pytorch-{self._device.type}" + ("-bf16" if precision == "bf16" else "")
         self.anchors = model.spec.anchors
         self.strides = model.spec.strides
@@ -33,9 +34,8 @@ class TorchPredictor:
         check_images(images, self.imgsz, self.backend, max(self.strides) if self.takes_any_shape else None)
         # A NHWC array seen as NCHW already lies in memory as channels_last wants it: nothing is copied.
         batch = torch.from_numpy(np.array(images)).to(self._device).permute(0, 3, 1, 2)
-        bf16 = self._precision == "bf16"
-        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
-            return [to_numpy(head) for head in self._model(batch.float() / 255)]
+        with torch.inference_mode():
+            return [to_numpy(head) for head in self._model(batch.to(self._dtype) / 255)]
 
     def set_threads(self, threads: int) -> None:
         """See `Predictor.set_threads`; PyTorch keeps this number per process."""
