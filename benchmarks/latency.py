@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 
+from yoloslim.evaluation.predictor.onnxruntime import open_session
 from yoloslim.models.detector import Detector, fuse
 
 
@@ -26,18 +26,15 @@ class Latency:
 
 def interleaved(networks: dict[str, Detector], imgsz: int, rounds: int, threads: int) -> dict[str, Latency]:
     """Time networks as ONNX, batch 1, BatchNorm fused, one call each in turn; the first is the reference."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # or its threads slow the next network
     x = np.random.default_rng(0).random((1, 3, imgsz, imgsz), dtype=np.float32)
     sessions = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, network in networks.items():
-            path = str(Path(folder) / "m.onnx")
+            path = Path(folder) / "m.onnx"
             torch.onnx.export(
-                fuse(network), (torch.from_numpy(x),), path, dynamo=False, opset_version=13, input_names=["images"]
+                fuse(network), (torch.from_numpy(x),), str(path), dynamo=False, opset_version=13, input_names=["images"]
             )
-            sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            sessions[name] = open_session(path, threads)
     return in_turn({name: partial(s.run, None, {"images": x}) for name, s in sessions.items()}, rounds)
 
 

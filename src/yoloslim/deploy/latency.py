@@ -102,14 +102,12 @@ def _open_torch(layer: nn.Conv2d, x: Tensor, threads: int) -> Callable[[], objec
 
 
 def _open_onnx(layer: nn.Conv2d, x: Tensor, threads: int) -> Callable[[], object]:
-    import onnxruntime
+    from yoloslim.evaluation.predictor.onnxruntime import open_session
 
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dynamo=False is deprecated; the new exporter is ten times slower
         torch.onnx.export(layer, (x.clone(),), buffer, dynamo=False, input_names=["x"])  # type: ignore[arg-type]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
+    session = open_session(buffer.getvalue(), threads)
     feed = {"x": np.ascontiguousarray(x.numpy())}
     return lambda: session.run(None, feed)

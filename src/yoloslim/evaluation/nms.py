@@ -76,7 +76,7 @@ def nms(decoded: Floats, options: NmsOptions | None = None) -> list[Floats]:
         order of cells, then of classes.
     """
     options = options or NmsOptions()
-    return [_suppress(rows[:, 4:], lambda cells, rows=rows: rows[cells, :4], options) for rows in decoded]
+    return [_suppress(rows[:, 4:], rows[:, :4].__getitem__, options) for rows in decoded]
 
 
 def _suppress(confidences: Floats, boxes_of: Callable[[NDArray[np.intp]], Floats], options: NmsOptions) -> Floats:

@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU."""
 
+from pathlib import Path
 from typing import Any
 
 import onnxruntime
@@ -9,6 +10,19 @@ from yoloslim.evaluation.decode import Floats, to_numpy
 from yoloslim.evaluation.predictor.base import GraphPredictor
 
 
+def open_session(model: Path | bytes, threads: int) -> onnxruntime.InferenceSession:
+    """A graph on the CPU, whose threads sleep between calls.
+
+    By default they wait for the next call by spinning, which takes the cores from whatever comes between.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
 class OnnxPredictor(GraphPredictor):
     """Runs an ONNX file in ONNX Runtime."""
 
@@ -16,13 +30,8 @@ class OnnxPredictor(GraphPredictor):
 
     def load(self) -> None:
         """See `GraphPredictor.load`."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.log_severity_level = 3
-        # else its threads wait for the next call by spinning, and take the cores from whatever comes between
-        options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
-            self._session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(self.path, self.threads)
         except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
             raise self.cannot_load(error) from error
         shapes = {
