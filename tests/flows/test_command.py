@@ -3,10 +3,10 @@ import subprocess
 import sys
 
 import pytest
-from flows.command import stoppable, with_changes
+from flows.command import with_changes
 
 from yoloslim.config import Params
-from yoloslim.errors import ConfigError, Interrupted
+from yoloslim.errors import ConfigError
 
 
 def test_changes_are_of_section_sweep_for_this_time() -> None:
