@@ -63,7 +63,8 @@ def test_threads_are_set_and_the_process_gets_its_own_back() -> None:
 
 
 def test_speedup_is_the_median_of_paired_ratios() -> None:
-    quick, slow = Sleeper(50, 5, 10, 20), Sleeper(1, 20, 40, 40)
+    quick = Sleeper(7, 50, 7, 5, 7, 10, 7, 20)  # every second call is timed
+    slow = Sleeper(90, 1, 90, 20, 90, 40, 90, 40)
     assert measure_speedup(quick, slow, warmup=1, repeats=3) == pytest.approx(4)
 
 
