@@ -68,6 +68,11 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if backends:
         shown = f"Deployed models ran on {', '.join(backends)}"
         found.append(shown + (f", preprocessing {', '.join(ways)}." if ways else "."))
+    if any(row.best("speedup") for row in rows):
+        found.append(
+            "Speed-ups are timed in turn with the baseline. Latencies are each of its own moment: where the two "
+            "disagree, believe the speed-up."
+        )
     if any(row.compiled == "not_available" for row in rows):
         found.append(
             "Ascend's ATC is not installed here: no model was compiled for Ascend, and nothing here was measured on "
