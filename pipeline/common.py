@@ -89,9 +89,7 @@ def train_set(params: Params) -> TrainSet:
 
 def training_images(params: Params, count: int) -> Iterator[Tensor]:
     """Batches (B, 3, S, S) in [0, 1] of training images, chosen by the seed."""
-    images = training_sample(params, count)
-    for start in range(0, len(images), params.evaluation.batch):
-        yield torch.from_numpy(images[start : start + params.evaluation.batch]).permute(0, 3, 1, 2).float() / 255
+    return as_batches(params, training_sample(params, count))
 
 
 def training_sample(params: Params, count: int) -> NDArray[np.uint8]:
@@ -100,12 +98,19 @@ def training_sample(params: Params, count: int) -> NDArray[np.uint8]:
     return images[np.random.default_rng(params.seed).permutation(len(images))[:count]]
 
 
+def as_batches(params: Params, images: NDArray[np.uint8]) -> Iterator[Tensor]:
+    """Images (n, S, S, 3) as batches (B, 3, S, S) in [0, 1]."""
+    for start in range(0, len(images), params.evaluation.batch):
+        yield torch.from_numpy(images[start : start + params.evaluation.batch]).permute(0, 3, 1, 2).float() / 255
+
+
 def evaluate_model(
     params: Params, model: Detector, images: EvalSet, precision: Literal["fp32", "bf16"] = "fp32"
 ) -> Evaluation:
-    """Evaluate in PyTorch where the model is, with the thresholds of section `evaluation`."""
-    e = params.evaluation
-    device = str(next(model.parameters()).device)
+    """Evaluate in PyTorch on `train.device`, wherever the model lies, with the thresholds of section `evaluation`."""
+    from yoloslim.training.devices import choose_device  # not above: stages that only convert depend on no training
+
+    e, device = params.evaluation, str(choose_device(params.train.device))
     predictor = TorchPredictor(model, device, precision, any_shape=e.rect)
     return evaluate(predictor, images, nms_options(params), e.batch, e.rect)
 

@@ -11,12 +11,13 @@ from pipeline.common import (
     DATA,
     MODELS,
     PLOTS,
+    as_batches,
     eval_set,
     evaluate_model,
     is_forced,
     save_results,
     train_set,
-    training_images,
+    training_sample,
 )
 from pipeline.track import follow
 from yoloslim.config import Params, PhaseParams
@@ -66,11 +67,15 @@ def train(
         more: writes further files from what came out, and gives further metrics.
     """
     val = eval_set(params, "val")
+    # taken once: it reads the labels of the whole training set, and hashes every image
+    sample = training_sample(params, training.recalibrate_images) if training.recalibrate_images else None
 
     def settle(model: Detector) -> Detector:
+        if sample is None:
+            return model
         settled = copy.deepcopy(model)
         device = next(settled.parameters()).device
-        recalibrate(settled, (x.to(device) for x in training_images(params, training.recalibrate_images)))
+        recalibrate(settled, (x.to(device) for x in as_batches(params, sample)))
         return settled
 
     def validate(ema: Detector) -> dict[str, float]:
