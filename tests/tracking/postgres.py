@@ -36,18 +36,18 @@ def programs() -> Path:
 def cluster() -> Iterator[str]:
     """Run PostgreSQL; yields its URI. The server refuses to run as root, so root runs it as the user postgres."""
     folder, port, binaries = Path(tempfile.mkdtemp(prefix="yoloslim-pg-")), free_port(), programs()
-    become: list[str] = []
+    become: dict[str, str | int] = {}
     if os.getuid() == 0:
         try:
             owner = pwd.getpwnam("postgres")
         except KeyError:
             pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")
         os.chown(folder, owner.pw_uid, owner.pw_gid)
-        become = ["runuser", "-u", "postgres", "--"]
+        become = {"user": owner.pw_uid, "group": owner.pw_gid}
 
     def call(name: str, *arguments: str) -> None:
-        command = [*become, str(binaries / name), *arguments]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+        command = [str(binaries / name), *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False, **become)  # type: ignore[call-overload]
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
 
     data, options = str(folder / "data"), f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
