@@ -41,6 +41,24 @@ def test_an_int8_version_is_near_its_model_and_smaller(runtime: Int8Runtime, exp
     assert max(weights) < 0.5 * (export / "model.onnx").stat().st_size
 
 
+@pytest.mark.parametrize(
+    ("opset", "written"),
+    [(11, 13), pytest.param(13, 13, marks=pytest.mark.slow), (17, 17), pytest.param(18, 18, marks=pytest.mark.slow)],
+)
+def test_graphs_of_every_opset_are_quantised_and_the_manifest_says_what_was_written(
+    opset: int, written: int, export: Path, tmp_path: Path
+) -> None:
+    source = export if opset == 11 else tmp_path / "export"
+    if opset != 11:
+        export_model(tiny_detector(), source, ExportOptions(opset=opset))
+    manifest = quantize(source, IMAGES, tmp_path / "int8", "onnxruntime")
+    graph = onnx.load(tmp_path / "int8/model.onnx")
+    assert {item.version for item in graph.opset_import if item.domain == ""} == {written} == {manifest.opset}
+    heads, wanted = (open_predictor(folder, threads=1).predict(IMAGES) for folder in (tmp_path / "int8", source))
+    for a, b in zip(heads, wanted, strict=True):
+        assert 0 < np.abs(a - b).mean() < 0.05 * np.abs(b).mean()
+
+
 def test_the_heads_stay_fp32_in_onnx(export: Path, tmp_path: Path) -> None:
     quantize(export, IMAGES, tmp_path, "onnxruntime")
     graph = onnx.load(tmp_path / "model.onnx").graph

@@ -65,6 +65,11 @@ def head_nodes(model: ModelProto) -> list[NodeProto]:
     return found
 
 
+def opset_of(model: ModelProto) -> int:
+    """The operator set of a graph, ONNX's own; other tools may list theirs before it."""
+    return next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
+
+
 def open_batch(model: ModelProto) -> None:
     """Let a graph that was traced with one image take any number, in place.
 

@@ -16,7 +16,7 @@ from onnx import version_converter
 from yoloslim.boxes import letterbox
 from yoloslim.config.deploy import Int8Runtime
 from yoloslim.data.voc import read_image
-from yoloslim.deploy.graph import fix_batch, head_nodes
+from yoloslim.deploy.graph import fix_batch, head_nodes, opset_of
 from yoloslim.deploy.manifest import Manifest, load_manifest
 from yoloslim.deploy.ncnn import write_ncnn
 from yoloslim.deploy.ncnn_int8 import quantize_ncnn
@@ -34,7 +34,7 @@ INT8_RUNTIMES: tuple[Int8Runtime, ...] = get_args(Int8Runtime)
 logger = logging.getLogger(__name__)
 
 _OPSET = 13
-"""The first whose QuantizeLinear knows a scale for each channel."""
+"""The first whose QuantizeLinear knows a scale for each channel; later ones stay, onnx cannot convert them back."""
 
 
 def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: Int8Runtime) -> Manifest:
@@ -76,8 +76,13 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: Int8Runti
         folder = Path(temporary)
         names = _WRITERS[runtime](graph, images, folder)
         files = {name: sha256_file(folder / name) for name in names}
-        shape = (1, *manifest.input_shape[1:])
-        update = {"format": _FORMATS[runtime], "precision": "int8", "files": files, "input_shape": shape}
+        update = {
+            "format": _FORMATS[runtime],
+            "precision": "int8",
+            "files": files,
+            "input_shape": (1, *manifest.input_shape[1:]),
+            "opset": opset_of(onnx.load(folder / names[0])) if runtime == "onnxruntime" else manifest.opset,
+        }
         quantized = manifest.model_copy(update=update)
         after = open_graph(folder / quantized.file, quantized, runtime).predict(images[:4])
         difference = max(float(np.abs(a - b).max()) for a, b in zip(after, before, strict=True))
@@ -113,7 +118,9 @@ def _write_onnx(graph: onnx.ModelProto, images: Images, folder: Path) -> list[st
             return next(self._batches, None)
 
     source = folder / "fp32.onnx"
-    onnx.save(version_converter.convert_version(graph, _OPSET), source)
+    if opset_of(graph) < _OPSET:
+        graph = version_converter.convert_version(graph, _OPSET)
+    onnx.save(graph, source)
     with quiet():  # it advises shape inference, which the exporter has done
         quantize_static(
             str(source),
