@@ -135,6 +135,25 @@ def test_every_effect_is_measured_and_squares_are_not_run_twice(
     assert len(runs) == 4 * 4  # plain, colour, fp16, both: padding and resizing change nothing
 
 
+def test_a_device_that_is_fed_rgb_is_resized_and_filled_by_opencv(
+    exported: Path, split: VocSplit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed: set[tuple[bool, bool]] = set()
+    real = twin.place
+    monkeypatch.setattr(
+        twin, "place", lambda p, m, top, green, chip: placed.add((green, chip)) or real(p, m, top, green, chip)
+    )
+    options = NmsOptions(conf_thres=1e-5)
+    result = predict_board(exported, split, options, 3, 1, source="rgb")
+    assert list(result) == ["reference", *TITLES]
+    for name in ("green_fill", "resize"):
+        assert result[name] == {"map50": 0.0, "map50_95": 0.0}
+    assert placed == {(False, False)}
+    placed.clear()
+    predict_board(exported, split, options, 3, 1)
+    assert placed == {(False, False), (True, False), (False, True), (True, True)}
+
+
 def test_the_twin_repeats_itself(exported: Path, split: VocSplit) -> None:
     options = NmsOptions(conf_thres=1e-5)
     assert predict_board(exported, split, options, 3, 1) == predict_board(exported, split, options, 3, 1)

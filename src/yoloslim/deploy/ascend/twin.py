@@ -11,6 +11,9 @@ float32, several labels a cell. Each effect changes one thing:
 - fp16: weights and the result of every operator are rounded to float16, sums inside an operator are not.
 - single_label: one class a cell and no limit on boxes, as the MindX SDK's post-processor decides.
 - board: all of them together.
+
+A device that is fed RGB has its pictures decoded, resized and filled with grey by OpenCV: green_fill and resize are
+then no effects, and board is without them.
 """
 
 import logging
@@ -54,7 +57,8 @@ class _Path:
     single_label: bool = False
 
 
-_EVERYTHING = _Path(*[True] * 6)
+_NV12_ONLY = ("green_fill", "resize")
+"""Effects of the units that decode and resize on the chip."""
 
 
 def predict_board(
@@ -73,12 +77,14 @@ def predict_board(
         options: suppression of the reference.
         images: how many, at most.
         threads: CPU threads.
-        source: what the device is fed; `rgb` is not converted, only scaled in float16.
+        source: what the device is fed; `rgb` is not converted, only scaled in float16, and OpenCV places it.
 
     Returns:
         `reference` -> map50, map50_95, images; and each of `TITLES` -> map50, map50_95: the difference from the
         reference, in [-1, 1]. Canvases that an effect does not change are not run again.
     """
+    absent = _NV12_ONLY if source == "rgb" else ()
+    everything = replace(_Path(*[True] * 6), **dict.fromkeys(absent, False))
     manifest = load_manifest(export_dir)
     chosen = np.linspace(0, len(split) - 1, min(images, len(split))).round().astype(int)
     truth = [split.annotations[i] for i in chosen]
@@ -90,7 +96,7 @@ def predict_board(
 
         def metrics(way: _Path) -> dict[str, float]:
             suppression = replace(options, multi_label=False, max_det=None) if way.single_label else options
-            if way == _EVERYTHING:
+            if way == everything:
                 suppression = mindx_options(options.conf_thres, options.conf_thres, options.iou_thres)
             found = [twin.detections(picture, way, suppression) for picture in pictures]
             values = score(truth, found, split.classes).metrics
@@ -99,7 +105,7 @@ def predict_board(
         reference = metrics(_Path())
         result = {"reference": {**reference, "images": float(len(pictures))}}
         for name in TITLES:
-            way = _EVERYTHING if name == "board" else _Path(**{name: True})
+            way = everything if name == "board" else _Path(**{name: name not in absent})
             result[name] = {key: value - reference[key] for key, value in metrics(way).items()}
     return result
 
