@@ -96,6 +96,16 @@ def test_a_voc_list_with_a_folder_is_what_run_sh_takes(model: Path, odd: Path, t
     assert [path.name for path in image_paths(str(tmp_path / "test.txt"), odd)] == ["plain.jpg", "grey.jpg"]
 
 
+def test_a_list_finds_images_whatever_the_case_of_their_suffix(tmp_path: Path) -> None:
+    names = ("a.JPG", "b.Jpeg", "sub/c.PNG", "d.e.jpg", "both.png", "both.JPG")
+    (tmp_path / "sub").mkdir()
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "list.txt").write_text("a\nb 1\nsub/c\nd.e\na.JPG\nboth\n")
+    wanted = ["a.JPG", "b.Jpeg", "sub/c.PNG", "d.e.jpg", "a.JPG", "both.JPG"]
+    assert image_paths(str(tmp_path / "list.txt")) == [tmp_path / name for name in wanted]
+
+
 def test_unreadable_images_are_named_and_the_others_are_done(model: Path, odd: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

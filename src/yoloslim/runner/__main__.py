@@ -24,7 +24,10 @@ from .voc import find_dataset, image_set_of, read_image_set, read_truth, write_r
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit status is 0 only if it did what it says."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.backend not in LABELS:  # argparse does not check what it was given as default
+        parser.error("BACKEND={} is unknown; choose {}".format(options.backend, " or ".join(sorted(LABELS))))
     try:
         options.run(options)
     except RunnerError as error:

@@ -13,7 +13,7 @@ from .pictures import SUFFIXES
 
 
 def read_image_set(image_set: Path, image_dir: Path | None = None) -> list[Path]:
-    """The images that a list names, one a line: names without suffix as in VOC, or paths.
+    """The images that a list names, one a line: names without suffix as in VOC, or paths. Suffixes may be of any case.
 
     A second column, as in VOC's per-class lists, is ignored. Relative names are looked up in `image_dir`; without it,
     beside the list.
@@ -29,7 +29,8 @@ def read_image_set(image_set: Path, image_dir: Path | None = None) -> list[Path]
     if not names:
         raise RunnerError("data", f"image set {image_set} names no image")
     folder = image_set.parent if image_dir is None else image_dir
-    return [_find_image(folder, name, image_set) for name in names]
+    indexes: dict[Path, dict[str, Path]] = {}
+    return [_find_image(folder, name, image_set, indexes) for name in names]
 
 
 def find_dataset(path: Path) -> Path:
@@ -128,15 +129,25 @@ def write_results(
     return paths
 
 
-def _find_image(folder: Path, name: str, image_set: Path) -> Path:
+def _find_image(folder: Path, name: str, image_set: Path, indexes: dict[Path, dict[str, Path]]) -> Path:
     for stem in dict.fromkeys((name, name.split()[0])):  # a path may hold spaces, a list a second column
         exact = folder / stem
         if exact.suffix.lower() in SUFFIXES and exact.is_file():
             return exact
-        for suffix in SUFFIXES:
-            path = folder / (stem + suffix)
-            if path.is_file():
-                return path
+        if exact.parent not in indexes:
+            indexes[exact.parent] = _index(exact.parent)
+        if exact.name in indexes[exact.parent]:
+            return indexes[exact.parent][exact.name]
     raise RunnerError(
         "data", "image {} of {} is not in {} (looked for {})".format(name, image_set, folder, ", ".join(SUFFIXES))
     )
+
+
+def _index(folder: Path) -> dict[str, Path]:
+    """Names without suffix -> images of a folder; of several the one whose kind comes first in `SUFFIXES`."""
+    try:
+        images = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    except OSError:
+        return {}
+    images.sort(key=lambda path: (SUFFIXES.index(path.suffix.lower()), path.name), reverse=True)
+    return {path.stem: path for path in images}
