@@ -148,7 +148,10 @@ def _decode(data: bytes) -> np.ndarray | None:
     from io import BytesIO
 
     try:
-        return np.array(_pillow().open(BytesIO(data)).convert("RGB"))
+        picture = _pillow().open(BytesIO(data))
+        if picture.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+            return np.repeat((np.array(picture)[..., None] >> 8).clip(0, 255).astype(np.uint8), 3, axis=2)
+        return np.array(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError):  # Pillow's ways to say that it cannot
         return None
 
