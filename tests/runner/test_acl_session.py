@@ -87,6 +87,35 @@ def test_buffers_are_allocated_once_and_everything_is_given_back(graph: Path, tm
     AclSession(make_om(graph, tmp_path)).close()  # a second session can be opened
 
 
+def test_two_models_are_open_at_a_time_and_closing_one_leaves_the_other(
+    graph: Path, tmp_path: Path, acl: ModuleType
+) -> None:
+    (tmp_path / "other").mkdir()
+    export_model(tiny_detector(seed=1), tmp_path / "export")
+    other = tmp_path / "export/model.onnx"
+    first, second = AclSession(make_om(graph, tmp_path)), AclSession(make_om(other, tmp_path / "other"))
+    fed = device_input("nv12", images())
+    seen = nv12.scale(nv12.from_nv12(fed))
+
+    def check(session: AclSession, graph: Path) -> None:
+        for head, wanted in zip(session.infer(fed), expected(graph, seen), strict=True):
+            np.testing.assert_array_equal(head, wanted)
+
+    for _ in range(2):
+        check(first, graph)
+        check(second, other)
+    first.close()
+    assert (acl.calls["init"], acl.calls["finalize"]) == (1, 0)
+    check(second, other)
+    first.close()  # once more: nothing happens
+    third = AclSession(make_om(graph, tmp_path))
+    second.close()
+    check(third, graph)
+    third.close()
+    assert (acl.calls["init"], acl.calls["finalize"]) == (1, 1)
+    assert acl.calls["malloc"] == acl.calls["free"] == 12
+
+
 def test_batches_run_in_the_smallest_gear_that_holds_them(graph: Path, tmp_path: Path, acl: ModuleType) -> None:
     session = AclSession(make_om(graph, tmp_path, gears=(1, 4)), gears=(1, 4))
     fed = device_input("nv12", images(3))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,8 @@ ACL_ERRORS = {
     100013: "the model cannot be parsed",
     100014: "the model cannot be read",
     100015: "the model's size is invalid: truncated on its way?",
+    107002: "the thread has no context",
+    107004: "the model was loaded in another context",
     145000: "invalid parameter in the graph engine",
     145001: "the graph engine is not initialised",
     145003: "no model is loaded under this number",
@@ -36,6 +41,9 @@ ACL_ERRORS = {
 _FLOAT_TYPES = {0: np.float32, 1: np.float16}
 _DYNAMIC_BATCH = "ascend_mbatch_shape_data"
 _NORMAL_PAGES = 2
+
+_users: Counter[tuple[Any, ...]] = Counter()
+"""Sessions that use ACL itself, and each device: both are opened once in a process, and closed with the last session."""
 
 
 class AclError(RunnerError):
@@ -64,6 +72,13 @@ def import_acl() -> Any:
     return acl
 
 
+def _leave(key: tuple[Any, ...], end: Callable[[], int]) -> None:
+    _users[key] -= 1
+    if not _users[key]:
+        del _users[key]
+        end()
+
+
 class AclSession:
     """One model on one device, with buffers that are allocated once.
 
@@ -84,6 +99,7 @@ class AclSession:
         """
         self._acl = import_acl()
         self._undo: list[tuple[Any, tuple[Any, ...]]] = []
+        self._context: Any = None
         self._gears = tuple(sorted(gears))
         try:
             self._open(path, device)
@@ -93,12 +109,11 @@ class AclSession:
 
     def _open(self, path: str, device: int) -> None:
         acl = self._acl
-        self._check("init", acl.init())
-        self._undo.append((acl.finalize, ()))
-        self._check("rt.set_device", acl.rt.set_device(device))
-        self._undo.append((acl.rt.reset_device, (device,)))
-        context = self._value("rt.create_context", acl.rt.create_context(device))
-        self._undo.append((acl.rt.destroy_context, (context,)))
+        self._share("init", (acl,), acl.init, acl.finalize)
+        use, leave = partial(acl.rt.set_device, device), partial(acl.rt.reset_device, device)
+        self._share("rt.set_device", (acl, device), use, leave)
+        self._context = self._value("rt.create_context", acl.rt.create_context(device))
+        self._undo.append((acl.rt.destroy_context, (self._context,)))
         on_device = self._value("rt.get_run_mode", acl.rt.get_run_mode()) == 0
         self._to_device, self._to_host = (3, 3) if on_device else (1, 2)
         self._model = self._value("mdl.load_from_file", acl.mdl.load_from_file(path))
@@ -141,10 +156,11 @@ class AclSession:
                 f"the model takes {self.input_bytes} bytes an image, not {images.nbytes // max(1, count)} of "
                 f"{images.dtype}: it was compiled for another size or AIPP input",
             )
+        acl = self._acl
+        self._check("rt.set_context", acl.rt.set_context(self._context))  # another session may have set its own
         gear = self._gear(count)
         data = images.tobytes() + bytes((gear - count) * self.input_bytes)
         pointer, size = self._in[1][0]
-        acl = self._acl
         source, data = self._host(data)
         self._check("rt.memcpy", acl.rt.memcpy(pointer, size, source, len(data), self._to_device))
         self._check("mdl.execute", acl.mdl.execute(self._model, self._in[0], self._out[0]))
@@ -166,9 +182,18 @@ class AclSession:
 
     def close(self) -> None:
         """Give everything back, last first; errors are not reported, since nothing can be done about them."""
+        if self._undo and self._context is not None:
+            self._acl.rt.set_context(self._context)
         while self._undo:
             function, arguments = self._undo.pop()
             function(*arguments)
+
+    def _share(self, step: str, key: tuple[Any, ...], start: Callable[[], int], end: Callable[[], int]) -> None:
+        """Start what the sessions of a process share, unless another one has; it ends with the last of them."""
+        if not _users[key]:
+            self._check(step, start())
+        _users[key] += 1
+        self._undo.append((_leave, (key, end)))
 
     def _gear(self, count: int) -> int:
         """The batch that will run: the smallest that holds `count` images."""

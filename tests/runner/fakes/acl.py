@@ -1,8 +1,8 @@
 """A FAKE of Huawei's `acl` (pyACL): no Ascend chip takes part. It runs what the fake `atc` packed, in ONNX Runtime.
 
 It obeys the documented contract, so that its callers can be tested: values come as (value, ret), acts as ret, nothing
-works before `init` and a context, models load on the chip only that they were compiled for, buffers must have the
-right size. FAKE_ACL chooses a fault: `no-device`, `execute` (fails at the third call), `die` (kills the process there)
+works before `init` and a context, a model runs in the context only that it was loaded in, resetting the device frees
+all that is on it, models load on the chip only that they were compiled for, buffers must have the right size. FAKE_ACL chooses a fault: `no-device`, `execute` (fails at the third call), `die` (kills the process there)
 or `old` (no bytes_to_ptr, as in early CANN). FAKE_ACL_SOC is the chip. Calls are counted in `calls`.
 """
 
@@ -24,6 +24,7 @@ calls: Counter[str] = Counter()
 _state: dict[str, Any] = {"ready": False, "context": None, "batch": None}
 _memory: dict[int, Any] = {}
 _models: dict[int, SimpleNamespace] = {}
+_contexts: set[int] = set()
 _numbers = itertools.count(1)
 
 
@@ -45,9 +46,31 @@ def _set_device(device: int) -> int:
     return 0 if _state["ready"] and device == 0 and FAULT != "no-device" else 500004
 
 
+def _reset_device(device: int) -> int:
+    _contexts.clear()
+    _models.clear()
+    _memory.clear()
+    return 0
+
+
 def _create_context(device: int) -> tuple[int, int]:
-    _state["context"] = next(_numbers)
-    return _state["context"], 0
+    if not _state["ready"]:
+        return 0, 100001
+    number = next(_numbers)
+    _contexts.add(number)
+    return number, _set_context(number)
+
+
+def _set_context(context: int) -> int:
+    _state["context"] = context if context in _contexts else None
+    return 0 if context in _contexts else 107002
+
+
+def _destroy_context(context: int) -> int:
+    _contexts.discard(context)
+    if _state["context"] == context:
+        _state["context"] = None
+    return 0
 
 
 def _malloc(size: int, policy: int) -> tuple[int, int]:
@@ -97,6 +120,7 @@ def _load(path: str) -> tuple[int, int]:
     number = next(_numbers)
     sizes = {"size": size, "pixels": pixels, "batch": batch, "step": step, "shapes": shapes}
     _models[number] = SimpleNamespace(session=session, source=facts["aipp_input"], gears=gears, **sizes)
+    _models[number].context = _state["context"]
     return number, 0
 
 
@@ -130,6 +154,8 @@ def _execute(number: int, inputs: list[Any], outputs: list[Any]) -> int:
     model = _models.get(number)
     if model is None or len(inputs) != (2 if model.gears else 1):
         return 145003
+    if model.context != _state["context"]:
+        return 107004
     batch = _state["batch"] if model.gears else model.batch
     if batch is None:
         return 145011
@@ -168,9 +194,10 @@ def destroy_data_buffer(buffer: tuple[int, int]) -> int:
 
 rt = SimpleNamespace(
     set_device=_set_device,
-    reset_device=_delete,
+    reset_device=_reset_device,
     create_context=_create_context,
-    destroy_context=_delete,
+    set_context=_set_context,
+    destroy_context=_destroy_context,
     get_run_mode=lambda: (1, 0),
     get_device_count=lambda: (0 if FAULT == "no-device" else 1, 0),
     malloc=_malloc,
