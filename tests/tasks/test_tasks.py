@@ -130,6 +130,16 @@ def test_sources_that_are_not_there_are_named(model: Path, source: str, message:
     assert message in run("detect", model, source, fails=True)
 
 
+def test_a_folder_with_a_number_for_a_name_is_no_camera(
+    model: Path, odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "2007").mkdir()
+    (tmp_path / "2007/a.jpg").write_bytes((odd / "plain.jpg").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert run("detect", model, "2007").startswith("1 images")
+    assert (tmp_path / "image_result/a.jpg").is_file()
+
+
 def test_a_list_that_names_missing_images_or_none_is_refused(odd: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("plain\nother\n")
     with pytest.raises(DataError, match=r"image other of .* is not in"):

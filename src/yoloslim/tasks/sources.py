@@ -20,7 +20,7 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 
 def is_stream(source: str) -> bool:
     """Whether a source is a video file or the number of a camera."""
-    return source.isdecimal() or Path(source).suffix.lower() in VIDEO_SUFFIXES
+    return _is_camera(source) or Path(source).suffix.lower() in VIDEO_SUFFIXES
 
 
 def image_paths(source: str, image_dir: Path | None = None) -> list[Path]:
@@ -64,7 +64,7 @@ class Stream:
             DataError: it cannot be opened.
         """
         self._source = source
-        is_camera = source.isdecimal()
+        is_camera = _is_camera(source)
         if not is_camera and not Path(source).is_file():
             raise DataError(f"video {source} is missing; check the name")
         self._capture = cv2.VideoCapture(int(source) if is_camera else source)
@@ -100,3 +100,8 @@ class Stream:
                 self.expected,
                 count,
             )
+
+
+def _is_camera(source: str) -> bool:
+    """A number is a camera, unless a file or folder is called so, as VOC's years are."""
+    return source.isdecimal() and not Path(source).exists()
