@@ -67,7 +67,7 @@ def head_nodes(model: ModelProto) -> list[NodeProto]:
 
 def opset_of(model: ModelProto) -> int:
     """The operator set of a graph, ONNX's own; other tools may list theirs before it."""
-    return next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
+    return int(next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx")))
 
 
 def open_batch(model: ModelProto) -> None:
