@@ -43,7 +43,7 @@ _DYNAMIC_BATCH = "ascend_mbatch_shape_data"
 _NORMAL_PAGES = 2
 
 _users: Counter[tuple[Any, ...]] = Counter()
-"""Sessions that use ACL itself, and each device: both are opened once in a process, and closed with the last session."""
+"""Sessions that use ACL itself, and each device: both are opened once in a process and closed with the last session."""
 
 
 class AclError(RunnerError):

@@ -2,8 +2,9 @@
 
 It obeys the documented contract, so that its callers can be tested: values come as (value, ret), acts as ret, nothing
 works before `init` and a context, a model runs in the context only that it was loaded in, resetting the device frees
-all that is on it, models load on the chip only that they were compiled for, buffers must have the right size. FAKE_ACL chooses a fault: `no-device`, `execute` (fails at the third call), `die` (kills the process there)
-or `old` (no bytes_to_ptr, as in early CANN). FAKE_ACL_SOC is the chip. Calls are counted in `calls`.
+all that is on it, models load on the chip only that they were compiled for, buffers must have the right size. FAKE_ACL
+chooses a fault: `no-device`, `execute` (fails at the third call), `die` (kills the process there) or `old` (no
+bytes_to_ptr, as in early CANN). FAKE_ACL_SOC is the chip. Calls are counted in `calls`.
 """
 
 import ctypes
