@@ -4,8 +4,9 @@ Dense training; for each scope sparse training, pruning at several percents and 
 `coupled` that is as fast as `source` at the first percent; and, as a control, a narrower network of the same size as
 `coupled` at the first percent, trained from scratch for as long as the other took in all. One table at the end.
 
-Give the same command again to go on: what is finished is kept, an interrupted training resumes. `--minutes 9` stops by
-itself before a limit of ten. docs/training.md names the few packages that it needs besides PyTorch.
+Give the same command again to go on: what is finished is kept, an interrupted training resumes; further percents may be
+added. `--minutes 9` stops by itself before a limit of ten. VOC2007: `--model yolov5s --imgsz 512 --sets trainval test
+test`. docs/training.md names the few packages that it needs besides PyTorch.
 """
 
 import argparse
@@ -23,12 +24,12 @@ import pipeline.finetune
 import pipeline.prune
 import pipeline.sparse
 import torch
-from pipeline.common import METRICS, MODELS
+from pipeline.common import METRICS, MODELS, eval_set, evaluate_model, save_results
 from pipeline.training import Training, train
 
 from benchmarks.latency import interleaved
-from yoloslim.config import Params, parse_params
-from yoloslim.errors import Interrupted
+from yoloslim.config import BaselineParams, Params, PhaseParams, parse_params
+from yoloslim.errors import ConfigError, Interrupted, YoloslimError
 from yoloslim.files import read_json, write_json
 from yoloslim.models.detector import Detector, count_params
 from yoloslim.models.spec import ModelSpec
@@ -39,17 +40,20 @@ from yoloslim.pruning.surgery import cut
 
 SCOPES = {"source": 1, "coupled": 8}
 """Scope -> round_to: the published rules know no rounding."""
+ARGUMENTS = Path("arguments.json")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pack", type=Path, help="folder or tar in VOC layout with image sets train, val and test")
+    parser.add_argument("pack", type=Path, help="folder or tar in VOC layout")
+    sets = ("train", "val", "test")
+    parser.add_argument("--sets", nargs=3, default=sets, metavar=("TRAIN", "VAL", "TEST"), help="its image sets")
     parser.add_argument("--work", type=Path, default=Path("experiment"), help="folder of what is finished")
     parser.add_argument("--model", default="yolov5n")
     parser.add_argument("--imgsz", type=int, default=224)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--epochs", type=int, nargs=3, default=(30, 10, 8), metavar=("DENSE", "SPARSE", "FINETUNE"))
-    parser.add_argument("--percents", type=int, nargs="+", default=(50, 70))
+    parser.add_argument("--percents", type=int, nargs="+", default=(50, 55, 60))
     parser.add_argument("--rate", type=float, default=0.01, help="sparsity penalty")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads that latency is measured with")
     parser.add_argument("--minutes", type=float, default=0, help="stop after so long; 0 runs to the end")
@@ -65,11 +69,14 @@ def main() -> None:
             print(table(params_of(arguments, "coupled")))
     except (KeyboardInterrupt, Interrupted):
         print("stopped; the same command goes on")
+    except YoloslimError as error:
+        sys.exit(f"error: {error}")
 
 
 def params_of(arguments: argparse.Namespace, scope: str) -> Params:
     """The pipeline's parameters for one scope."""
     dense, sparse, finetune = arguments.epochs
+    train_set, val_set, test_set = arguments.sets
     return parse_params(
         {
             "model": arguments.model,
@@ -78,9 +85,9 @@ def params_of(arguments: argparse.Namespace, scope: str) -> Params:
             "data": {
                 "source": "voc",
                 "path": str(arguments.pack),
-                "train_set": "train",
-                "val_set": "val",
-                "test_set": "test",
+                "train_set": train_set,
+                "val_set": val_set,
+                "test_set": test_set,
             },
             "train": {
                 "batch": arguments.batch,
@@ -104,7 +111,8 @@ def run(arguments: argparse.Namespace) -> None:
     """All steps that are not finished yet, in order."""
     params = {scope: params_of(arguments, scope) for scope in SCOPES}
     first = arguments.percents[0]
-    once(METRICS / "data.json", lambda: pipeline.data.run(params["source"]))
+    check_same(arguments)
+    once(ARGUMENTS, lambda: start(arguments, params["source"]))
     once(METRICS / "baseline.json", lambda: pipeline.baseline.run(params["source"]))
     for scope, chosen in params.items():
         with in_scope(scope):
@@ -113,9 +121,40 @@ def run(arguments: argparse.Namespace) -> None:
             if scope == "coupled":
                 percents.append(as_fast(chosen, load_model(Path(f"../source/models/prune/{first}/model.safetensors"))))
             for percent in percents:
-                once(METRICS / f"prune/{percent}.json", partial(pipeline.prune.run, chosen, percent))
+                once(METRICS / f"prune/{percent}.json", partial(cut_and_measure, chosen, percent))
                 once(METRICS / f"finetune/{percent}.json", partial(pipeline.finetune.run, chosen, percent))
     once(METRICS / "control.json", lambda: control(params["coupled"], Path(f"coupled/models/prune/{first}")))
+
+
+def that_count(arguments: argparse.Namespace) -> dict[str, object]:
+    """The options that finished steps depend on; of the percents only the first, which others are compared with."""
+    words = {name: getattr(arguments, name) for name in ("model", "imgsz", "batch", "rate", "threads")}
+    lists = {"sets": list(arguments.sets), "epochs": list(arguments.epochs)}
+    return {"pack": str(arguments.pack), **words, **lists, "first percent": arguments.percents[0]}
+
+
+def check_same(arguments: argparse.Namespace) -> None:
+    """Raise a ConfigError where the folder holds the steps of another experiment."""
+    now = that_count(arguments)
+    before = read_json(ARGUMENTS) if ARGUMENTS.is_file() else now
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise ConfigError(
+                f"{Path.cwd()} holds an experiment with {name} {before.get(name)}, and this one has {name} {value}; "
+                "name another folder with --work, or delete that one"
+            )
+
+
+def start(arguments: argparse.Namespace, params: Params) -> None:
+    """Prepare the data, and note what the experiment is."""
+    pipeline.data.run(params)
+    write_json(ARGUMENTS, that_count(arguments))
+
+
+def cut_and_measure(params: Params, percent: int) -> None:
+    """The stage `prune` with one evaluation instead of three, so that a step of a large test split stays short."""
+    model = pipeline.prune.recalibrated(params, pipeline.prune.cut_model(params, percent).model)
+    save_results(params, model, f"prune/{percent}", evaluate_model(params, model, eval_set(params, "test")))
 
 
 def once(result: Path, step: Callable[[], None]) -> None:
@@ -161,9 +200,14 @@ def control(params: Params, pruned: Path) -> None:
     candidates = [narrow(spec, step / 200) for step in range(10, 201)]
     closest = min(candidates, key=lambda s: abs(count_params(Detector(s)) - goal))
     torch.manual_seed(params.seed)
+    choices = (closest.model_dump_json(),)
+    train(params, Training("control", control_phase(params), choices=choices), Detector(closest))
+
+
+def control_phase(params: Params) -> BaselineParams:
+    """As the dense training, for as many epochs as all three have."""
     epochs = params.baseline.epochs + params.sparse.epochs + params.finetune.epochs
-    phase = params.baseline.model_copy(update={"epochs": epochs})
-    train(params, Training("control", phase, choices=(closest.model_dump_json(),)), Detector(closest))
+    return params.baseline.model_copy(update={"epochs": epochs})
 
 
 def narrow(spec: ModelSpec, share: float) -> ModelSpec:
@@ -179,26 +223,33 @@ def narrow(spec: ModelSpec, share: float) -> ModelSpec:
 
 def table(params: Params) -> str:
     """What came out, in Markdown, with latencies of all models timed in turn."""
-    rows = {"dense": Path("metrics/baseline.json"), "narrow, from scratch": Path("metrics/control.json")}
+    rows: dict[str, tuple[Path, PhaseParams]] = {
+        "dense": (Path("metrics/baseline.json"), params.baseline),
+        "narrow, from scratch": (Path("metrics/control.json"), control_phase(params)),
+    }
     for scope in SCOPES:
-        rows[f"{scope}, sparse"] = Path(scope) / "metrics/sparse.json"
+        rows[f"{scope}, sparse"] = Path(scope) / "metrics/sparse.json", params.sparse
         for path in sorted(Path(scope).glob("metrics/finetune/*.json"), key=lambda p: int(p.stem)):
-            rows[f"{scope} {path.stem} %"] = path
+            rows[f"{scope} {path.stem} %"] = path, params.finetune
     models = {
         name: load_model(Path(str(path.with_suffix("")).replace("metrics", "models")) / "model.safetensors")
-        for name, path in rows.items()
+        for name, (path, _) in rows.items()
     }
     times = interleaved(models, params.imgsz, 200, params.evaluation.threads)
     lines = [
-        "| model | params M | GFLOPs | mAP50 before finetuning | mAP50 | mAP50-95 | ms (p10-p90) | times as fast |",
-        "|:--|--:|--:|--:|--:|--:|--:|--:|",
+        f"{params.model}, latency in ONNX Runtime, batch 1, {params.evaluation.threads} threads\n",
+        "| model | size px | mAP50 | mAP50-95 | train | params M | size MB | GFLOPs | mAP50 before finetuning "
+        "| ms (p10-p90) | times as fast |",
+        "|:--|--:|--:|--:|:--|--:|--:|--:|--:|--:|--:|",
     ]
-    for name, path in rows.items():
+    for name, (path, phase) in rows.items():
         m, t = read_json(path), times[name]
         pruned = Path(str(path).replace("finetune", "prune"))
         before = f"{read_json(pruned)['map50']:.3f}" if pruned != path else ""
         lines.append(
-            f"| {name} | {m['params_m']:.3f} | {m['gflops']:.3f} | {before} | {m['map50']:.3f} | {m['map50_95']:.3f} "
+            f"| {name} | {params.imgsz} | {m['map50']:.3f} | {m['map50_95']:.3f} "
+            f"| batch {params.train.batch}, {phase.optimizer}, {phase.epochs} epochs "
+            f"| {m['params_m']:.3f} | {m['size_mb']:.2f} | {m['gflops']:.3f} | {before} "
             f"| {t.median_ms:.2f} ({t.p10_ms:.2f}-{t.p90_ms:.2f}) | {t.speedup:.2f} |"
         )
     return "\n".join(lines)
