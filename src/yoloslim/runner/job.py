@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from .tasks import peak_memory_mb
 RESULTS = "results.txt"
 _LOCK_WAIT_S = 60.0
 _PROGRESS_S = 0.5
+_POLL_S = 0.2
 
 
 def run_job(folder: Path) -> None:
@@ -41,7 +42,7 @@ def run_job(folder: Path) -> None:
     """
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     check_files(folder, job["files"])
-    with _alone(folder):
+    with _alone(folder, len(job["images"])):
         path = folder / RESULTS
         done = _keep_whole_lines(path)
         todo = [name for name in job["images"] if name not in done]
@@ -143,18 +144,28 @@ def _keep_whole_lines(path: Path) -> set[str]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait for a runner that lives on after its connection was lost, since it is doing our work."""
-    with (folder / ".lock").open("w") as stream:
-        deadline = time.monotonic() + float(os.environ.get("YOLOSLIM_LOCK_WAIT_S", _LOCK_WAIT_S))
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise RunnerError(
-                        "busy", f"another runner works in {folder} and does not end: stop it, or try later"
-                    ) from error
-                time.sleep(0.2)
+def _alone(folder: Path, total: int) -> Iterator[None]:
+    """Wait for a runner that lives on after its connection was lost, as long as it gets on: it is doing our work."""
+    patience = float(os.environ.get("YOLOSLIM_LOCK_WAIT_S", _LOCK_WAIT_S))
+    with (folder / ".lock").open("w") as lock, (folder / RESULTS).open("ab+", buffering=0) as results:
+        results.seek(0)
+        done, deadline = 0, time.monotonic() + patience
+        while not _locked(lock):
+            grown = results.read().count(b"\n")
+            if grown:
+                done, deadline = done + grown, time.monotonic() + patience
+                say(done=done, of=total)
+            elif time.monotonic() > deadline:
+                raise RunnerError(
+                    "busy", f"another runner works in {folder} and gets no further: stop it, or try later"
+                )
+            time.sleep(_POLL_S)
         yield
+
+
+def _locked(stream: TextIO) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -49,8 +49,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(root: Path) -> Iterator[Server]:
-    """Start sshd, or skip the test with the reason."""
+def serve(root: Path, sftp: str | None = None) -> Iterator[Server]:
+    """Start sshd, or skip the test with the reason; `sftp` is its line about file transfer, None for one that works."""
     program = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if program is None or shutil.which("ssh-keygen") is None:
         pytest.skip("sshd is not installed: `make debian-packages`, or apt-get install openssh-server")
@@ -64,12 +64,13 @@ def serve(root: Path) -> Iterator[Server]:
     host = " ".join((root / "host_key.pub").read_text().split()[:2])
     (ssh / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {host}\n")
     config = root / "sshd_config"
-    sftp = next((p for p in ("/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server") if Path(p).exists()), "")
+    places = ("/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server")
+    program_sftp = next((place for place in places if Path(place).exists()), "internal-sftp")
     config.write_text(
         f"Port {server.port}\nListenAddress 127.0.0.1\nHostKey {root}/host_key\nPidFile {root}/pid\n"
         f"AuthorizedKeysFile {root}/authorized_keys\nStrictModes no\nPasswordAuthentication no\nUsePAM no\n"
         f"KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-        f"Subsystem sftp {sftp or 'internal-sftp'}\n"
+        + (f"Subsystem sftp {program_sftp}\n" if sftp is None else sftp)
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where its Debian build wants to change root to
@@ -91,12 +92,20 @@ class Cutter:
         self.cuts, self.connections = list(cuts), 0
         self._to = port
         self._open: list[socket.socket] = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.port = 0
+        self._listen()
 
     def close(self) -> None:
+        """Refuse connections from now on."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes who waits for one
         self._socket.close()
+
+    def refuse(self, seconds: float) -> None:
+        """Break all connections there are and refuse others for a while, as a board does that starts again."""
+        self.close()
+        self.cut_now()
+        threading.Timer(seconds, self._listen).start()
 
     def cut_now(self) -> None:
         """Break all connections there are."""
@@ -104,10 +113,15 @@ class Cutter:
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
 
-    def _serve(self) -> None:
+    def _listen(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._serve, args=(self._socket,), daemon=True).start()
+
+    def _serve(self, listening: socket.socket) -> None:
         while True:
             try:
-                client, _ = self._socket.accept()
+                client, _ = listening.accept()
             except OSError:
                 return
             self.connections += 1

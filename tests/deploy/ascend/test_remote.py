@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import numpy as np
 import pytest
 
 from tests.deploy.ascend.sshd import Cutter, Server, serve
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.deploy.ascend.atc import compile_model
-from yoloslim.deploy.ascend.job import BoardRun, Job, prepare_job
+from yoloslim.deploy.ascend.job import BoardRun, DeviceUnavailableError, Job, prepare_job
 from yoloslim.deploy.ascend.remote import Board
 from yoloslim.deploy.ascend.target import SshTarget
 from yoloslim.deploy.export import export_model
@@ -119,10 +120,9 @@ def test_a_connection_cut_during_upload_is_taken_up_again(
     assert caplog.text.count("lost the connection") == 2
 
 
-def test_a_connection_cut_while_running_redoes_no_image(
-    server: Server, bundle: Path, tmp_path: Path, expected: BoardRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Slow images, and a cut in the middle of them: the first runner goes on or dies, its images stay.
+@pytest.fixture
+def slowly(server: Server) -> tuple[str, str]:
+    """A set_env.sh and an interpreter that take 0.15 s an image, so that there is time to break things."""
     slow = "import time, yoloslim_runner.job as j; o = j._append; j._PROGRESS_S = 0"
     patch = f"{slow}; j._append = lambda *a: (time.sleep(0.15), o(*a))"
     (server.root / "slow").mkdir(exist_ok=True)
@@ -133,9 +133,15 @@ def test_a_connection_cut_while_running_redoes_no_image(
         'import slowly; from yoloslim_runner.__main__ import main; sys.exit(main())\' "$@"\n'
     )
     python.chmod(0o755)
-    script = server.set_env(f'export PYTHONPATH="{server.root}/slow:$PYTHONPATH"')
+    return server.set_env(f'export PYTHONPATH="{server.root}/slow:$PYTHONPATH"'), str(python)
+
+
+def test_a_connection_cut_while_running_redoes_no_image(
+    server: Server, bundle: Path, tmp_path: Path, expected: BoardRun, slowly: tuple[str, str]
+) -> None:
+    # A cut in the middle of the images: the first runner goes on or dies, its images stay.
     trust_port_of(server, cutter := Cutter(server.port, []))
-    board = Board(server.target(cutter.port), script, str(python), pause_s=0.05)
+    board = Board(server.target(cutter.port), *slowly, pause_s=0.05)
     cut: list[int] = []
 
     def cut_once(done: int, of: int) -> None:
@@ -149,6 +155,100 @@ def test_a_connection_cut_while_running_redoes_no_image(
     assert cutter.connections == 2
     assert run.computed <= COUNT - 4
     assert same(run, expected)
+
+
+def test_a_board_that_is_away_for_a_moment_is_waited_for(
+    server: Server,
+    bundle: Path,
+    tmp_path: Path,
+    expected: BoardRun,
+    slowly: tuple[str, str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trust_port_of(server, cutter := Cutter(server.port, []))
+    board = Board(server.target(cutter.port), *slowly, pause_s=0.1)
+    away: list[int] = []
+
+    def leave_once(done: int, of: int) -> None:
+        if done >= 4 and not away:
+            away.append(done)
+            cutter.refuse(0.5)
+
+    run = board.run(make_job(bundle, tmp_path / "job"), bundle, progress=leave_once)
+    cutter.close()
+    assert "refused" in caplog.text or "Connect call failed" in caplog.text
+    assert cutter.connections == 2
+    assert run.computed <= COUNT - 4
+    assert same(run, expected)
+
+
+def test_a_board_that_never_comes_back_is_no_missing_board(
+    server: Server, bundle: Path, tmp_path: Path, slowly: tuple[str, str]
+) -> None:
+    trust_port_of(server, cutter := Cutter(server.port, []))
+    board = Board(server.target(cutter.port), *slowly, pause_s=0.01)
+
+    def leave(done: int, of: int) -> None:
+        cutter.close()
+        cutter.cut_now()
+
+    with pytest.raises(DeployError, match=r"6 times without getting any further .* the same command goes on") as caught:
+        board.run(make_job(bundle, tmp_path / "job"), bundle, progress=leave)
+    assert not isinstance(caught.value, DeviceUnavailableError)  # which a CPU would stand in for
+
+
+@pytest.mark.parametrize("fault", ["lost", "refused"])
+def test_results_survive_a_failing_clean_up(
+    server: Server,
+    bundle: Path,
+    tmp_path: Path,
+    expected: BoardRun,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: str,
+) -> None:
+    trust_port_of(server, cutter := Cutter(server.port, []))
+    original = Board._shell
+
+    async def shell(self: Board, connection: asyncssh.SSHClientConnection, command: str, what: str) -> str:
+        if what == "clean up" and fault == "lost":
+            cutter.cut_now()
+        broken = what == "clean up" and fault == "refused"
+        return await original(self, connection, "echo no >&2; false" if broken else command, what)
+
+    monkeypatch.setattr(Board, "_shell", shell)
+    run = Board(server.target(cutter.port), server.set_env(), pause_s=0.01).run(
+        make_job(bundle, tmp_path / "job"), bundle
+    )
+    cutter.close()
+    assert cutter.connections == 1
+    assert same(run, expected)
+    assert f"stays on ssh://{server.target(cutter.port).user}@127.0.0.1" in caplog.text
+
+
+def test_what_is_on_the_board_needs_no_more_room(
+    server: Server, bundle: Path, tmp_path: Path, expected: BoardRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(bundle, tmp_path / "job", warmup=0, chunk_bytes=20_000)
+    with pytest.raises(DeployError, match="died"):
+        Board(server.target(), server.set_env("export FAKE_ACL=die")).run(job, bundle)
+    (folder,) = server.folders()
+    whole = (folder / "pixels-0001.npy").read_bytes()
+    (folder / "pixels-0001.npy").unlink()
+    (folder / f"pixels-0001.npy.{job.checksums['pixels-0001.npy'][:12]}.part").write_bytes(whole[:-1000])
+    asked: list[int] = []
+    monkeypatch.setattr("yoloslim.deploy.ascend.remote.check_facts", lambda facts, to_send, *_: asked.append(to_send))
+    assert same(Board(server.target(), server.set_env()).run(job, bundle), expected)
+    assert asked == [1000]
+
+
+@pytest.mark.parametrize("line", ["", "Subsystem sftp /no/sftp-server\n"])
+def test_a_board_without_file_transfer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    with serve(tmp_path / "sshd", line) as server:
+        monkeypatch.setenv("HOME", str(server.home))
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        with pytest.raises(DeployError, match="has no SFTP server .*sshd_config"):
+            Board(server.target(), server.set_env()).probe()
 
 
 def test_a_runner_that_dies_is_reported_and_gone_on_with(

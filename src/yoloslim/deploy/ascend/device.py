@@ -65,7 +65,7 @@ class Local:
             for file, path in job.files.items():
                 shutil.copyfile(path, folder / file)
             facts = self._probe(folder)
-            check_facts(facts, job, bundle, backend, str(self))
+            check_facts(facts, 0, bundle, backend, str(self))  # all files are in their place
             listener = Listener(progress)
             done = self._call(folder, "job .", listener)
             if listener.error:

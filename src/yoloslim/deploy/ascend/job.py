@@ -44,11 +44,6 @@ class Job:
     checksums: dict[str, str]
     images: tuple[str, ...]
 
-    @property
-    def size(self) -> int:
-        """Bytes to send."""
-        return sum(path.stat().st_size for path in self.files.values())
-
 
 @dataclass
 class BoardRun:
@@ -184,8 +179,15 @@ def read_run(data: bytes, finished: dict[str, Any], job: Job, facts: dict[str, A
     )
 
 
-def check_facts(facts: dict[str, Any], job: Job, bundle: Path, backend: Backend, where: str) -> None:
+def check_facts(facts: dict[str, Any], to_send: int, bundle: Path, backend: Backend, where: str) -> None:
     """Refuse a machine that cannot run a job before anything large is sent.
+
+    Args:
+        facts: what the probe found.
+        to_send: bytes that are not there yet.
+        bundle: what the job was made from.
+        backend: what is to run the model.
+        where: the machine, for messages.
 
     Raises:
         DeployError: no CANN, no device, another chip, or too little room; names the way out.
@@ -204,7 +206,7 @@ def check_facts(facts: dict[str, Any], job: Job, bundle: Path, backend: Backend,
                 f"{where} has an {facts['chip']}, the model was compiled for {wanted}: set atc.soc_version="
                 f"{facts['chip']} and compile again"
             )
-    room = job.size + (16 << 20)
+    room = to_send + (16 << 20)
     if facts["free_bytes"] < room:
         raise DeployError(
             f"{where} has {facts['free_bytes'] / 1e6:.0f} MB of disk free, the job needs {room / 1e6:.0f} MB; make "

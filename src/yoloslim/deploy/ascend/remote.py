@@ -1,15 +1,10 @@
-"""A job on a board over SSH: send what is missing, run, follow, bring back; a dropped connection costs no work.
-
-Host keys are checked against ~/.ssh/known_hosts; keys and agents open the door, passwords never do. Names, ports and
-identities may stand in ~/.ssh/config, as for `ssh`.
-"""
+"""A job on a board over SSH: send what is missing, run, follow, bring back; a dropped connection costs no work."""
 
 import asyncio
-import contextlib
 import logging
 import shlex
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,16 +13,8 @@ from typing import Any
 import asyncssh
 
 from yoloslim.deploy.ascend.bundle import RUNNER, source_set_env, write_runner
-from yoloslim.deploy.ascend.job import (
-    Backend,
-    BoardRun,
-    DeviceUnavailableError,
-    Job,
-    Listener,
-    Progress,
-    check_facts,
-    read_run,
-)
+from yoloslim.deploy.ascend.connection import LostError, connect, open_sftp
+from yoloslim.deploy.ascend.job import Backend, BoardRun, Job, Listener, Progress, check_facts, read_run
 from yoloslim.deploy.ascend.target import SshTarget
 from yoloslim.errors import DeployError
 from yoloslim.files import sha256_file
@@ -39,12 +26,6 @@ RETRIES = 5
 """Connections lost in a row, without an image or a file between them, before giving up."""
 
 _BLOCK = 1 << 20
-_TIMEOUT_S = 20
-
-
-class _Lost(Exception):
-    """The connection broke; what was done is not lost."""
-
 
 @dataclass
 class Board:
@@ -84,12 +65,13 @@ class Board:
 
     async def _run(self, job: Job, bundle: Path, backend: Backend, progress: Progress | None) -> BoardRun:
         failures, state, pause = 0, (0, 0), self.pause_s
-        listener, sent = Listener(progress), [0]
+        listener, sent, reached = Listener(progress), [0], False
         while True:
             try:
-                async with self._connect() as connection:
+                async with connect(self.target, reached) as connection:
+                    reached = True
                     return await self._attempt(connection, job, bundle, backend, listener, sent)
-            except _Lost as error:
+            except LostError as error:
                 now = (sent[0], listener.done)
                 failures, pause = (1, self.pause_s) if now > state else (failures + 1, 2 * pause)
                 state = max(now, state)
@@ -113,60 +95,26 @@ class Board:
         folder = f"{self.target.folder}/{job.key}"
         await self._shell(connection, f"mkdir -p {shlex.quote(folder)}", "make a folder")
         missing = await self._missing(connection, folder, job)
-        if RUNNER in missing:
+        if missing.pop(RUNNER, None) is not None:
             await self._send(connection, folder, job, [RUNNER], [0])
-            missing.remove(RUNNER)
         facts = await self._probe(connection, folder)
-        check_facts(facts, job, bundle, backend, str(self.target))
+        check_facts(facts, sum(missing.values()), bundle, backend, str(self.target))
         await self._send(connection, folder, job, missing, sent)
         await self._work(connection, folder, job, listener)
         assert listener.finished is not None
-        async with connection.start_sftp_client() as sftp, sftp.open(f"{folder}/{RESULTS}", "rb") as stream:
+        async with open_sftp(connection, self.target) as sftp, sftp.open(f"{folder}/{RESULTS}", "rb") as stream:
             data = await stream.read()
         assert isinstance(data, bytes)
         run = read_run(data, listener.finished, job, facts)
-        await self._shell(connection, f"rm -rf -- {shlex.quote(folder)}", "clean up")
+        await self._remove(connection, folder)
         return run
 
-    @contextlib.asynccontextmanager
-    async def _connect(self) -> AsyncIterator[asyncssh.SSHClientConnection]:
-        target = self.target
-        options: dict[str, Any] = {"username": target.user, "port": target.port}
+    async def _remove(self, connection: asyncssh.SSHClientConnection, folder: str) -> None:
+        """Remove a folder there. What cannot be removed is only said: the results are here already."""
         try:
-            connection = await asyncssh.connect(
-                target.host,
-                **{name: value for name, value in options.items() if value is not None},
-                preferred_auth="publickey",
-                connect_timeout=_TIMEOUT_S,
-                login_timeout=_TIMEOUT_S,
-                keepalive_interval=10,
-                keepalive_count_max=3,
-            )
-        except asyncssh.HostKeyNotVerifiable as error:
-            raise DeployError(
-                f"the host key of {target} is unknown or not the one in ~/.ssh/known_hosts ({error.reason}); if you "
-                f"trust the board, connect once by `ssh {target}` and compare its fingerprint"
-            ) from error
-        except asyncssh.PermissionDenied as error:
-            raise DeployError(
-                f"{target} accepted none of your keys; give it one by `ssh-copy-id`, or load it into an agent "
-                "(passwords are not used)"
-            ) from error
-        except (asyncssh.ConnectionLost, ConnectionResetError) as error:
-            raise _Lost(str(error)) from error
-        except (OSError, asyncssh.Error, TimeoutError, ValueError) as error:
-            raise DeviceUnavailableError(
-                f"{target} cannot be reached ({error or type(error).__name__}): is it on, and the address right?"
-            ) from error
-        try:
-            async with connection:
-                yield connection
-        except (asyncssh.ConnectionLost, asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection) as error:
-            raise _Lost(str(error)) from error
-        except asyncssh.DisconnectError as error:
-            raise _Lost(error.reason) from error
-        except (asyncssh.ChannelOpenError, BrokenPipeError, ConnectionResetError) as error:
-            raise _Lost(str(error)) from error
+            await self._shell(connection, f"rm -rf -- {shlex.quote(folder)}", "clean up")
+        except (LostError, DeployError, OSError, asyncssh.Error) as error:
+            logger.warning("%s stays on %s (%s)", folder, self.target, error)
 
     async def _probe_alone(self) -> dict[str, Any]:
         folder = f"{self.target.folder}/probe"
@@ -175,11 +123,11 @@ class Board:
             write_runner(path)
             job = Job("probe", {RUNNER: path}, {RUNNER: sha256_file(path)}, ())
             try:
-                async with self._connect() as connection:
+                async with connect(self.target) as connection:
                     await self._shell(connection, f"mkdir -p {shlex.quote(folder)}", "make a folder")
                     await self._send(connection, folder, job, [RUNNER], [0])
                     return await self._probe(connection, folder)
-            except _Lost as error:
+            except LostError as error:
                 raise DeployError(f"lost the connection to {self.target}: {error}") from error
 
     async def _probe(self, connection: asyncssh.SSHClientConnection, folder: str) -> dict[str, Any]:
@@ -195,23 +143,28 @@ class Board:
             )
         return listener.probe
 
-    async def _missing(self, connection: asyncssh.SSHClientConnection, folder: str, job: Job) -> list[str]:
-        """Files that are not there yet, or not as they should be."""
+    async def _missing(self, connection: asyncssh.SSHClientConnection, folder: str, job: Job) -> dict[str, int]:
+        """Files that are not there yet, or not as they should be, with the bytes still to send of each."""
         names = " ".join(map(shlex.quote, job.files))
-        done = await connection.run(f"cd {shlex.quote(folder)} && sha256sum -- {names} 2>/dev/null", check=False)
+        command = f"cd {shlex.quote(folder)} && {{ sha256sum -- {names}; stat -c '%s %n' -- *.part; }} 2>/dev/null"
+        done = await connection.run(command, check=False)
         lines = (line.split(maxsplit=1) for line in str(done.stdout or "").splitlines())
         there = {parts[1].lstrip("*"): parts[0] for parts in lines if len(parts) == 2}
-        return [name for name, digest in job.checksums.items() if there.get(name) != digest]
+        return {
+            name: max(0, job.files[name].stat().st_size - int(there.get(_part(name, digest), 0)))
+            for name, digest in job.checksums.items()
+            if there.get(name) != digest
+        }
 
     async def _send(
-        self, connection: asyncssh.SSHClientConnection, folder: str, job: Job, names: list[str], sent: list[int]
+        self, connection: asyncssh.SSHClientConnection, folder: str, job: Job, names: Iterable[str], sent: list[int]
     ) -> None:
         """Upload files under a temporary name, going on with what an earlier attempt left, then rename."""
         try:
-            async with connection.start_sftp_client() as sftp:
+            async with open_sftp(connection, self.target) as sftp:
                 for name in names:
                     remote = f"{folder}/{name}"
-                    part = f"{folder}/{name.replace('/', '_')}.{job.checksums[name][:12]}.part"
+                    part = f"{folder}/{_part(name, job.checksums[name])}"
                     await sftp.makedirs(remote.rsplit("/", 1)[0], exist_ok=True)
                     await _upload(sftp, job.files[name], part, sent)
                     await sftp.posix_rename(part, remote)
@@ -219,7 +172,7 @@ class Board:
             raise
         except asyncssh.SFTPError as error:
             if connection.is_closed():
-                raise _Lost(error.reason) from error
+                raise LostError(error.reason) from error
             room = await self._shell(connection, f"df -Pk {shlex.quote(folder)} | tail -n 1 | awk '{{print $4}}'", "df")
             raise DeployError(
                 f"{self.target} refused a file ({error.reason}); {room.strip() or '?'} kB are free in {folder} there: "
@@ -264,7 +217,12 @@ class Board:
     @staticmethod
     def _raise_if_lost(status: int | None) -> None:
         if status is None:
-            raise _Lost("the session ended without a status")
+            raise LostError("the session ended without a status")
+
+
+def _part(name: str, digest: str) -> str:
+    """What a file is called until it is there as a whole."""
+    return f"{name.replace('/', '_')}.{digest[:12]}.part"
 
 
 async def _upload(sftp: asyncssh.SFTPClient, local: Path, part: str, sent: list[int]) -> None:
