@@ -27,7 +27,7 @@ def run(params: Params, which: str) -> None:
         options=options,
         batch=e.batch,
         reference_dir=MODELS / "export" / BASELINE,
-        device=open_device(params.ascend.target, params.ascend.set_env),
+        device=open_device(params.ascend.target, params.ascend.set_env, params.ascend.python),
     )
     metrics: dict[str, Any] = dict(measured)
     trained = read_json(METRICS / (f"{BASELINE}.json" if which == BASELINE else f"finetune/{which}.json"))

@@ -2,6 +2,7 @@
 
 import argparse
 from functools import partial
+from pathlib import Path
 
 from pipeline.common import MODELS, stage
 from yoloslim.config import Params
@@ -11,7 +12,8 @@ from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
 def run(params: Params, which: str) -> None:
     """Write models/atc/<which>."""
     options = AtcOptions(**params.atc.model_dump(), aipp_input=params.ascend.aipp_input)
-    compile_model(MODELS / "export" / which, MODELS / "atc" / which, options, params.ascend.require)
+    compiled = Path(params.ascend.compiled) / which if params.ascend.compiled else None
+    compile_model(MODELS / "export" / which, MODELS / "atc" / which, options, params.ascend.require, compiled)
 
 
 if __name__ == "__main__":

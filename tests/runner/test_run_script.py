@@ -108,7 +108,7 @@ def test_a_bundle_that_changed_is_not_run(bundle: Path, dataset: Path, tmp_path:
 def test_without_a_compiled_model_or_its_data_the_way_out_is_named(bundle: Path, dataset: Path, tmp_path: Path) -> None:
     status, output = run(bundle, tmp_path, "speed", *image_set(dataset), backend="acl")
     assert status == 1
-    assert "model.om is missing: compile the model first (atc.sh" in output
+    assert "model.om is missing: compile the model first (`bash atc.sh`" in output
     status, output = run(bundle, tmp_path, "eval", tmp_path)
     assert status == 1
     assert "no folder with JPEGImages" in output

@@ -1,9 +1,12 @@
+import importlib.metadata
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.deploy.ascend.sshd import serve
 from yoloslim.cli import app
 from yoloslim.config import Params, parse_params
 from yoloslim.evaluation.predictor import OnnxPredictor
@@ -55,6 +58,51 @@ def test_a_board_that_was_named_and_cannot_be_reached_is_broken(monkeypatch: pyt
     board = found(params, monkeypatch, ALL)["Ascend board"]
     assert board.state == "broken"
     assert "cannot be reached" in board.facts
+
+
+@pytest.mark.slow
+def test_a_board_is_looked_at_and_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(tmp_path / "sshd") as server:
+        monkeypatch.setenv("HOME", str(server.home))
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        smi = server.root / "npu-smi"
+        smi.write_text("#!/bin/sh\necho '| 0     310             | OK |'\n")
+        smi.chmod(0o755)
+        path = f'export PATH="{server.root}:$PATH"'
+
+        def board(set_env: str, **ascend: str) -> Finding:
+            target = f"ssh://{server.target().user}@127.0.0.1:{server.port}{server.runs}"
+            params = parse_params({"ascend": {"target": target, "set_env": set_env, **ascend}})
+            finding = doctor._board(params)
+            assert list(server.runs.iterdir()) == []
+            return finding
+
+        fine = board(server.set_env(path))
+        assert fine.state == "ok"
+        assert fine.facts.startswith(f"ssh://{server.target().user}@127.0.0.1")
+        assert fine.facts.endswith("GB free, 1 devices, Ascend310")
+
+        smi.write_text("#!/bin/sh\necho '| 0     310B4           | OK |'\n")
+        other = board(server.set_env(path))
+        assert (other.state, other.fix) == ("broken", "atc.soc_version=Ascend310B4, and compile again")
+
+        bare = board(server.set_env(acl=False))
+        assert (bare.state, bare.fix) == ("broken", "ascend.set_env")
+        assert "No module named 'acl', 0 devices" in bare.facts
+
+        wrong = board(server.set_env(), python="python-that-is-not-there")
+        assert wrong.state == "broken"
+        assert "as python-that-is-not-there (ascend.python)" in wrong.facts
+
+
+def test_the_quantiser_of_openvino_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor._nncf().state == ("ok" if importlib.util.find_spec("nncf") else "absent")
+
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert (doctor._nncf().state, doctor._nncf().fix) == ("absent", "pip install 'yoloslim[runtimes]'")
 
 
 def test_what_is_required_and_missing_is_broken_and_ends_with_status_1(

@@ -31,6 +31,8 @@ class AscendParams(Section):
 
     target: str = Field("local", pattern=r"^(local|ssh://\S+)$")
     set_env: str = ""
+    python: str = Field("python3", min_length=1)
+    compiled: str | None = Field(None, min_length=1)
     require: bool = False
     aipp_input: Literal["nv12", "rgb"] = "nv12"
 

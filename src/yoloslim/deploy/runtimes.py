@@ -118,8 +118,8 @@ def _choose(file: Path, runtime: Runtime | None) -> Runtime:
         )
     if runtime in _DEVICES and runtime not in readers:
         raise DeployError(
-            f"{runtime} runs compiled models (.om), not {file.name}; compile it first (stage atc, or atc.sh in its "
-            "folder)"
+            f"{runtime} runs compiled models (.om), not {file.name}; compile it first (stage atc, or `bash atc.sh` "
+            "in its folder)"
         )
     if runtime is not None and runtime not in readers:
         raise DeployError(f"{runtime} does not read {file.name}, {' and '.join(readers)} do; export the model for it")

@@ -72,7 +72,8 @@ def open_session(folder: Path, bundle: dict[str, Any], backend: str, threads: in
     name = "model.om" if backend == "acl" else bundle["graph"]
     path = folder / name
     if not path.is_file():
-        way = "compile the model first (atc.sh in the same folder)" if backend == "acl" else "copy the bundle again"
+        compile_it = "compile the model first (`bash atc.sh` in the same folder)"
+        way = compile_it if backend == "acl" else "copy the bundle again"
         raise RunnerError("model", f"{path} is missing: {way}")
     if backend == "acl":
         return AclSession(str(path), gears=tuple(bundle["gears"]))

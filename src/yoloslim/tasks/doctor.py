@@ -53,12 +53,13 @@ class Finding:
 
 
 def examine(params: Params) -> Iterator[Finding]:
-    """Look at everything, one finding at a time; nothing is changed and no finding raises."""
+    """Look at everything, one finding at a time; nothing stays behind, here or on the board, and no finding raises."""
     model = _lively_model()
     yield Finding("Python", "ok", f"{platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores")
     yield from _pytorch()
     yield _runtime("ONNX Runtime", "onnx", "onnxruntime", "pip install onnxruntime", model)
     yield _runtime("OpenVINO", "openvino", "openvino", "pip install 'yoloslim[runtimes]'", model)
+    yield _nncf()
     yield _runtime("ncnn", "ncnn", "ncnn", "pip install 'yoloslim[runtimes]'", model)
     yield _ais_bench()
     yield _atc(params)
@@ -116,6 +117,16 @@ def _runtime(name: str, file_format: Format, package: str, install: str, model: 
     return Finding(name, "ok" if right else "broken", facts, "" if right else f"{install} again")
 
 
+def _nncf() -> Finding:
+    """Importing it takes seconds and proves little: its version is enough."""
+    try:
+        return Finding("NNCF", "ok", f"{importlib.metadata.version('nncf')}, makes int8 for OpenVINO")
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(
+            "NNCF", "absent", "not installed, int8 for OpenVINO needs it", "pip install 'yoloslim[runtimes]'"
+        )
+
+
 def _ais_bench() -> Finding:
     if importlib.util.find_spec("ais_bench") and importlib.util.find_spec("aclruntime"):
         return Finding("ais_bench", "ok", "installed; it is tried when a model is opened")
@@ -127,7 +138,7 @@ def _ais_bench() -> Finding:
 def _atc(params: Params) -> Finding:
     cann = find_cann()
     if cann is None:
-        fix = "install Huawei's CANN toolkit, or copy models/atc/<percent> to a machine with it and run atc.sh there"
+        fix = "install Huawei's CANN toolkit, or copy models/atc/<percent> to a machine with it: `bash atc.sh`"
         return Finding("atc", "broken" if params.ascend.require else "absent", "not on the PATH", fix)
     version = f"CANN {cann.version}" if cann.version else "CANN of unknown version"
     return Finding("atc", "ok", f"{cann.atc}, {version}" + (f", by {cann.set_env}" if cann.set_env else ""))
@@ -153,7 +164,7 @@ def _board(params: Params) -> Finding:
             return Finding(
                 "Ascend board", "absent", "ascend.target is local", "name one: ascend.target=ssh://user@host"
             )
-        facts = Board(target, params.ascend.set_env).probe()
+        facts = Board(target, params.ascend.set_env, params.ascend.python).probe()
     except YoloslimError as error:
         return Finding("Ascend board", "broken", str(error), "see the message; `ssh` with the same user and host helps")
     what = f"{target}: Python {facts['python']}, numpy {facts['numpy']}, {facts['free_bytes'] / 1e9:.1f} GB free"

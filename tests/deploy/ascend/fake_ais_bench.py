@@ -13,6 +13,8 @@ class FakeInferSession:
     """What `ais_bench.infer.interface.InferSession` gives, as far as it is used."""
 
     source: OnnxPredictor
+    gears: tuple[int, ...] = ()
+    sizes: list[int]
 
     def __init__(self, device: int, path: str) -> None:
         if device != 0:
@@ -23,16 +25,21 @@ class FakeInferSession:
         (feed,) = feeds
         assert feed.flags["C_CONTIGUOUS"]
         assert feed.dtype == np.uint8
+        if mode != ("dymbatch" if self.gears else "static") or (self.gears and len(feed) not in self.gears):
+            raise RuntimeError(f"[ERROR] mode {mode} with batch {len(feed)}, the model has {self.gears or 'one'}")
         self.calls.append(mode)
+        self.sizes.append(len(feed))
         return self.source.predict(feed)[::-1]
 
     def sumary(self) -> SimpleNamespace:  # as ais_bench 0.0.2 spells it
         return SimpleNamespace(exec_time_list=[1.5] * len(self.calls))
 
 
-def load_fake_ais_bench(monkeypatch: pytest.MonkeyPatch, source: OnnxPredictor) -> type[FakeInferSession]:
-    """Let `import ais_bench` give the fake, which runs `source`."""
-    FakeInferSession.source = source
+def load_fake_ais_bench(
+    monkeypatch: pytest.MonkeyPatch, source: OnnxPredictor, gears: tuple[int, ...] = ()
+) -> type[FakeInferSession]:
+    """Let `import ais_bench` give the fake, which runs `source`, in batches of `gears` alone where there are any."""
+    FakeInferSession.source, FakeInferSession.gears, FakeInferSession.sizes = source, gears, []
     interface = ModuleType("ais_bench.infer.interface")
     interface.InferSession = FakeInferSession  # type: ignore[attr-defined]
     for name in ("ais_bench", "ais_bench.infer"):

@@ -1,5 +1,8 @@
+import hashlib
+import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -145,6 +148,7 @@ def test_with_atc_the_model_is_compiled(exported: Path, tmp_path: Path, fake_atc
     result = compile_model(exported, tmp_path / "out", require=True)
     assert (result.state, result.om, result.log) == ("compiled", "model.om", "atc.log")
     assert (tmp_path / "out/model.om").read_bytes().startswith(b"FAKE OM ")
+    assert stat.S_IMODE((tmp_path / "out/model.om").stat().st_mode) == 0o640  # MindX refuses others
     assert [code.code for code in result.codes] == ["W11001"]
     assert "high-priority" in result.codes[0].message
     assert load_result(tmp_path / "out") == result
@@ -223,6 +227,65 @@ def test_the_script_compiles_a_copied_folder_from_anywhere(
     done = subprocess.run([moved / "atc.sh"], cwd="/", env={"PATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
     assert (moved / "model.om").read_bytes().startswith(b"FAKE OM ")
+
+
+@pytest.fixture
+def returned(exported: Path, tmp_path: Path, fake_atc: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that was written without atc, compiled by `bash atc.sh` elsewhere and copied back; atc is gone now."""
+    path, folder = os.environ["PATH"], tmp_path / "back/50"
+    monkeypatch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
+    compile_model(exported, folder)
+    (folder / "atc.sh").chmod(0o644)  # as DVC restores it
+    subprocess.run(["bash", "atc.sh"], cwd=folder, env={"PATH": path}, check=True)
+    return folder
+
+
+def test_a_model_compiled_elsewhere_comes_back(exported: Path, tmp_path: Path, returned: Path) -> None:
+    result = compile_model(exported, tmp_path / "out", require=True, compiled=returned)
+    om = tmp_path / "out/model.om"
+    assert (result.state, result.om, result.log) == ("compiled", "model.om", None)
+    assert om.read_bytes() == (returned / "model.om").read_bytes()
+    assert stat.S_IMODE(om.stat().st_mode) == 0o640
+    assert load_result(tmp_path / "out") == result
+    packed = json.loads((tmp_path / "out/bundle.json").read_text())["files"]
+    assert packed["model.om"] == result.om_sha256 == hashlib.sha256(om.read_bytes()).hexdigest()
+
+
+def test_a_model_of_another_graph_or_of_other_options_is_not_taken(
+    exported: Path, tmp_path: Path, returned: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    export_model(tiny_detector(seed=1), tmp_path / "other")
+    for export, options in (
+        (tmp_path / "other", AtcOptions()),
+        (exported, AtcOptions(aipp_input="rgb")),
+        (exported, AtcOptions(soc_version="Ascend310B4")),
+    ):
+        caplog.clear()
+        result = compile_model(export, tmp_path / "out", options, compiled=returned)
+        assert (result.state, result.om) == ("not_available", None)
+        assert "is for another graph or other options and is not used" in caplog.text
+    assert compile_model(exported, tmp_path / "out", compiled=tmp_path / "back/60").state == "not_available"
+    assert f"{tmp_path}/back/60/model.om (ascend.compiled) is missing" in caplog.text
+    with pytest.raises(DeployError, match=r"ascend\.require is true"):
+        compile_model(exported, tmp_path / "out", require=True, compiled=tmp_path / "back/60")
+
+
+@pytest.mark.parametrize("data", [b"", b"FAKE OM, cut short"])
+def test_a_model_that_came_back_damaged_is_refused(exported: Path, tmp_path: Path, returned: Path, data: bytes) -> None:
+    (returned / "model.om").write_bytes(data)
+    with pytest.raises(DeployError, match="empty or changed on its way"):
+        compile_model(exported, tmp_path / "out", compiled=returned)
+
+
+def test_run_sh_checks_what_atc_sh_compiled(returned: Path) -> None:
+    environment = os.environ | {"BACKEND": "onnxruntime", "PYTHON": sys.executable}
+    command = ["bash", str(returned / "run.sh"), "nonsense"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "model.om" not in done.stderr
+    (returned / "model.om").write_bytes(b"other")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "model.om: FAILED" in done.stdout
 
 
 def test_the_script_refuses_a_damaged_graph(exported: Path, tmp_path: Path, fake_atc: Path) -> None:

@@ -7,13 +7,17 @@ import pytest
 
 from tests.deploy.models import tiny_detector
 from yoloslim.boxes import Align, fit
-from yoloslim.data.evalset import EvalSet
+from yoloslim.data.evalset import EvalSet, Index, Letterboxed
 from yoloslim.data.voc import annotation_from
+from yoloslim.deploy.ascend.aipp import device_input
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
-from yoloslim.deploy.ascend.device import Local
+from yoloslim.deploy.ascend.device import Local, open_device
 from yoloslim.deploy.ascend.evaluate import evaluate_exported
+from yoloslim.deploy.ascend.job import check_facts, prepare_job
+from yoloslim.deploy.ascend.remote import Board
 from yoloslim.deploy.export import export_model
 from yoloslim.errors import DeployError
+from yoloslim.evaluation.nms import NmsOptions
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +116,59 @@ def test_a_compiled_model_is_evaluated_on_the_chip_that_is_there(compiled: tuple
     _, stand_in = evaluate_exported(*compiled, make_set(), repeats=1, warmup=0)
     for mine, theirs in zip(evaluation.detections, stand_in.detections, strict=True):  # the fake chip is exact
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-3)
+
+
+def test_a_job_never_holds_all_canvases(compiled: tuple[Path, Path], tmp_path: Path) -> None:
+    images = make_set(5).images
+    asked: list[int] = []
+
+    class Lazy(Letterboxed):
+        def __getitem__(self, index: Index) -> np.ndarray:
+            found = super().__getitem__(index)
+            asked.append(len(found))
+            return found
+
+    lazy = Lazy(np.asarray(images), [fit(64, 64, 64) for _ in range(5)])
+    ids = [str(i) for i in range(5)]
+    job = prepare_job(compiled[1], tmp_path, ids, lazy, NmsOptions(), chunk_bytes=2 * 64 * 64 * 3)
+    assert asked == [2, 2, 1]
+    sent = np.concatenate([np.load(job.files[f"pixels-{i:04}.npy"]) for i in range(3)])
+    np.testing.assert_array_equal(sent, device_input("nv12", images))
+
+
+def test_room_is_asked_for_what_is_still_to_send(compiled: tuple[Path, Path]) -> None:
+    facts = {"acl": "ok", "devices": 1, "chip": "", "free_bytes": 20 << 20}
+    check_facts(facts, 4 << 20, compiled[1], "acl", "x")
+    with pytest.raises(DeployError, match="x has 21 MB of disk free, the job needs 22 MB"):
+        check_facts(facts, 5 << 20, compiled[1], "acl", "x")
+
+
+def test_this_machine_asks_for_no_room_for_files_that_are_there(
+    compiled: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def check(facts: object, to_send: int, *_: object) -> None:
+        asked.append(to_send)
+        raise DeployError("enough")
+
+    monkeypatch.setattr("yoloslim.deploy.ascend.device.check_facts", check)
+    job = prepare_job(compiled[1], tmp_path, ["0"], np.zeros((1, 64, 64, 3), np.uint8), NmsOptions())
+    with pytest.raises(DeployError, match="enough"):
+        Local().run(job, compiled[1])
+    assert asked == [0]
+
+
+def test_a_missing_set_env_is_named() -> None:
+    with pytest.raises(DeployError, match=r"/no/set_env\.sh \(ascend\.set_env\) is missing on this machine"):
+        Local("/no/set_env.sh").probe()
+
+
+def test_a_target_becomes_a_device_with_its_interpreter() -> None:
+    board = open_device("ssh://me@board", "/set_env.sh", "python3.7")
+    assert isinstance(board, Board)
+    assert (board.set_env, board.python) == ("/set_env.sh", "python3.7")
+    assert open_device("local", "/set_env.sh", "python3.7") == Local("/set_env.sh")
 
 
 def test_without_a_chip_the_stand_in_is_labelled_and_require_is_an_error(

@@ -106,6 +106,18 @@ def test_ais_bench_gives_the_heads_in_the_order_of_levels(
         AisBenchPredictor(om, export[1], "rgb", device=7)
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (3, [4]), (6, [4, 4])])
+def test_ais_bench_switches_between_gears(
+    count: int, sizes: list[int], export: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = load_fake_ais_bench(monkeypatch, cpu(export, "rgb"), gears=(1, 4))
+    predictor = AisBenchPredictor(Path(make_om(export[0], tmp_path, gears=(1, 4))), export[1], "rgb", (4, 1))
+    images = np.concatenate([IMAGES, IMAGES])[:count]
+    for a, b in zip(predictor.predict(images), cpu(export, "rgb").predict(images), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    assert fake.sizes == sizes
+
+
 @pytest.mark.parametrize("runtime", [None, "acl", "ais_bench"])
 def test_a_bundle_that_was_compiled_elsewhere_runs_the_tasks(
     runtime: str | None,

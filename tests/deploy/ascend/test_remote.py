@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -247,7 +249,7 @@ def test_a_board_without_file_transfer_is_named(tmp_path: Path, monkeypatch: pyt
     with serve(tmp_path / "sshd", line) as server:
         monkeypatch.setenv("HOME", str(server.home))
         monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-        with pytest.raises(DeployError, match="has no SFTP server .*sshd_config"):
+        with pytest.raises(DeployError, match=r"has no SFTP server .*sshd_config"):
             Board(server.target(), server.set_env()).probe()
 
 
@@ -323,6 +325,31 @@ def test_a_key_that_is_not_accepted_is_named(server: Server) -> None:
             Board(server.target(), server.set_env()).probe()
     finally:
         keys.write_text(text)
+
+
+def test_a_key_in_an_agent_opens_the_door(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("ssh-agent") is None or shutil.which("ssh-add") is None:
+        pytest.skip("ssh-agent is not installed: apt-get install openssh-client")
+    key, away, address = server.home / ".ssh" / "id_ed25519", tmp_path / "key", tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", address], stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            if address.exists():
+                break
+            time.sleep(0.05)
+        environment = os.environ | {"SSH_AUTH_SOCK": str(address)}
+        subprocess.run(["ssh-add", "-q", key], env=environment, check=True)
+        key.rename(away)
+        board = Board(server.target(), server.set_env())
+        with pytest.raises(DeployError, match="none of your keys"):
+            board.probe()
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(address))
+        assert board.probe()["acl"] == "ok"
+    finally:
+        if away.exists():
+            away.rename(key)
+        agent.terminate()
+        agent.wait()
 
 
 def test_a_board_without_cann_is_told_before_anything_large_is_sent(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from yoloslim.deploy.ascend.aipp import AippInput, aipp_config
 from yoloslim.deploy.ascend.bundle import (
     BUNDLE,
+    CHECKSUM,
     COMPILED,
     RUNNER,
     source_set_env,
@@ -19,7 +20,7 @@ from yoloslim.deploy.ascend.bundle import (
 )
 from yoloslim.deploy.ascend.cann import find_cann
 from yoloslim.deploy.ascend.codes import AtcCode
-from yoloslim.deploy.ascend.compiler import CHECK_REPORT, LOG, run_compiler
+from yoloslim.deploy.ascend.compiler import CHECK_REPORT, LOG, OM_MODE, run_compiler
 from yoloslim.deploy.ascend.mindx import write_mindx
 from yoloslim.deploy.manifest import MANIFEST_NAME, Manifest, load_manifest
 from yoloslim.errors import DeployError
@@ -115,52 +116,67 @@ def atc_arguments(manifest: Manifest, options: AtcOptions) -> list[str]:
 
 
 def compile_model(
-    export_dir: Path, out_dir: Path, options: AtcOptions | None = None, require: bool = False
+    export_dir: Path,
+    out_dir: Path,
+    options: AtcOptions | None = None,
+    require: bool = False,
+    compiled: Path | None = None,
 ) -> AtcResult:
     """Make a folder from which the model can be compiled anywhere, and compile it here if `atc` is here.
 
     The folder holds the graph, its manifest, `aipp.cfg`, the script `atc.sh` and, last, `atc.json`: copied to a
-    machine with CANN, `./atc.sh` compiles it.
+    machine with CANN, `bash atc.sh` compiles it. What that leaves comes back by `compiled`.
 
     Args:
         export_dir: what `export_model` wrote.
         out_dir: made if missing.
         options: chip, input and precision.
         require: a missing compiler is an error.
+        compiled: such a folder that was compiled elsewhere and copied back; it is taken instead of compiling, if it
+            belongs to this graph and these options.
 
     Raises:
         AtcError: the compiler ran and failed; `atc.log` in `out_dir` holds its output.
-        DeployError: the export is damaged, or there is no compiler and `require` is set.
+        DeployError: the export is damaged; `require` is set and there is neither a compiler nor a compiled model; that
+            model is empty or changed on its way.
     """
     options = options or AtcOptions()
     manifest = load_manifest(export_dir)
-    compiler = find_cann()
-    if compiler is None and require:
-        raise DeployError(f"ascend.require is true, but atc is not on the PATH. {_HOW_TO_GET_ATC}")
     argv = ["atc", *atc_arguments(manifest, options)]
+    ready = _compiled_elsewhere(compiled, manifest, argv, options) if compiled else None
+    compiler = None if ready else find_cann()
+    done = bool(ready or compiler)
+    if not done and require:
+        raise DeployError(f"ascend.require is true, but atc is not on the PATH. {_HOW_TO_GET_ATC}")
     files = _fill_folder(export_dir, out_dir, manifest, argv, options)
-    if compiler is None:
+    codes: tuple[AtcCode, ...] = ()
+    if compiler:
+        codes = run_compiler(compiler, argv, out_dir, options.timeout_s)
+    elif ready:
+        with atomic_path(out_dir / COMPILED) as temporary:
+            shutil.copyfile(ready, temporary)
+            temporary.chmod(OM_MODE)
+    else:
         logger.warning(
-            "atc is not on the PATH, so nothing was compiled for %s. %s The command is in %s: copy the folder to "
-            "a machine with CANN and run it there",
+            "atc is not on the PATH, so nothing was compiled for %s. %s Or copy %s to a machine with CANN, run "
+            "`bash atc.sh` in it there, and name in ascend.compiled where you copied it back to",
             options.soc_version,
             _HOW_TO_GET_ATC,
-            out_dir / "atc.sh",
+            out_dir,
         )
-    codes = run_compiler(compiler, argv, out_dir, options.timeout_s) if compiler else ()
     result = AtcResult(
-        state="compiled" if compiler else "not_available",
+        state="compiled" if done else "not_available",
         argv=tuple(argv),
         codes=codes,
         log=LOG if compiler else None,
-        om=COMPILED if compiler else None,
-        om_sha256=sha256_file(out_dir / COMPILED) if compiler else None,
+        om=COMPILED if done else None,
+        om_sha256=sha256_file(out_dir / COMPILED) if done else None,
         onnx_sha256=manifest.sha256,
         soc_version=options.soc_version,
         aipp_input=options.aipp_input,
         cann_version=compiler.version if compiler else "",
     )
-    packed = [*files, COMPILED] if compiler else files
+    packed = [*files, COMPILED] if done else files
     write_bundle(out_dir, manifest, packed, options.aipp_input, options.soc_version, options.batch_gears)
     write_json(out_dir / RESULT, asdict(result))
     return result
@@ -187,12 +203,33 @@ def load_result(folder: Path) -> AtcResult:
     return result
 
 
+def _compiled_elsewhere(folder: Path, manifest: Manifest, argv: list[str], options: AtcOptions) -> Path | None:
+    """The compiled model of a folder that came back, or None where it is missing or belongs to something else.
+
+    Raises:
+        DeployError: it is empty, or not what was compiled.
+    """
+    om, checksum = folder / COMPILED, folder / CHECKSUM
+    if not om.is_file():
+        logger.warning("%s (ascend.compiled) is missing", om)
+        return None
+    asked = load_result(folder)
+    if (asked.onnx_sha256, asked.argv, asked.aipp_input) != (manifest.sha256, tuple(argv), options.aipp_input):
+        logger.warning("%s (ascend.compiled) is for another graph or other options and is not used", folder)
+        return None
+    wanted = checksum.read_text(encoding="utf-8").partition(" ")[0] if checksum.is_file() else sha256_file(om)
+    if om.stat().st_size == 0 or sha256_file(om) != wanted:
+        raise DeployError(f"{om} is empty or changed on its way; copy it again from where it was compiled")
+    logger.info("taking %s, compiled elsewhere", om)
+    return om
+
+
 def _fill_folder(
     export_dir: Path, out_dir: Path, manifest: Manifest, argv: list[str], options: AtcOptions
 ) -> list[str]:
     """Everything that a compilation and a board need, by name; results of an earlier compilation are removed."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    for stale in (RESULT, BUNDLE, COMPILED, LOG, CHECK_REPORT):
+    for stale in (RESULT, BUNDLE, COMPILED, CHECKSUM, LOG, CHECK_REPORT):
         (out_dir / stale).unlink(missing_ok=True)
     for name in (manifest.file, MANIFEST_NAME):
         with atomic_path(out_dir / name) as temporary:
@@ -209,7 +246,7 @@ def _write_script(path: Path, argv: list[str], manifest: Manifest, options: AtcO
     command = " \\\n    ".join(map(shlex.quote, argv))
     text = f"""#!/usr/bin/env bash
 # Compiles {manifest.file} for {options.soc_version}. Copy this folder to a machine with Huawei's CANN toolkit and run
-# this script there; it writes {COMPILED} beside itself.
+# `bash atc.sh` there; it writes {COMPILED} beside itself.
 set -eo pipefail  # no -u: CANN's set_env.sh reads unset variables
 cd "$(dirname "${{BASH_SOURCE[0]}}")"
 if ! command -v atc >/dev/null; then
@@ -220,10 +257,11 @@ if ! command -v atc >/dev/null; then
     exit 127
 fi
 echo "{manifest.sha256}  {manifest.file}" | sha256sum --check --quiet
-rm -f {COMPILED}
+rm -f {COMPILED} {CHECKSUM}
 {command}
 test -s {COMPILED}
-chmod 640 {COMPILED}  # the MindX SDK refuses models that others may read
+chmod {OM_MODE:o} {COMPILED}  # the MindX SDK refuses models that others may read
+sha256sum {COMPILED} >{CHECKSUM}
 """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

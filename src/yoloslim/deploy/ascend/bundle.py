@@ -12,6 +12,8 @@ from yoloslim.files import atomic_path, sha256_file, write_json
 RUNNER = "runner.pyz"
 BUNDLE = "bundle.json"
 COMPILED = "model.om"
+CHECKSUM = f"{COMPILED}.sha256"
+"""Written by `atc.sh`, which does not touch `bundle.json`; for `run.sh`, and for the way back."""
 
 SET_ENV = (
     "/usr/local/Ascend/ascend-toolkit/set_env.sh",
@@ -51,6 +53,9 @@ export ASCEND_GLOBAL_LOG_LEVEL="${{ASCEND_GLOBAL_LOG_LEVEL:-3}}"  # errors only
 PYTHON="${{PYTHON:-python3}}"
 if ! "$PYTHON" -c 'import acl' 2>/dev/null; then
 {source_set_env("    ")}
+fi
+if [ -f "$YOLOSLIM_BUNDLE/{CHECKSUM}" ]; then
+    (cd "$YOLOSLIM_BUNDLE" && sha256sum --check --quiet {CHECKSUM})
 fi
 exec "$PYTHON" "$YOLOSLIM_BUNDLE/{RUNNER}" "$@"
 """

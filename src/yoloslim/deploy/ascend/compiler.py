@@ -21,6 +21,9 @@ LOG = "atc.log"
 CHECK_REPORT = "check_result.json"
 """What the compiler writes about operators that it could not parse."""
 
+OM_MODE = 0o640
+"""The MindX SDK refuses models that others may read."""
+
 _SUCCESS = "ATC run success"
 _CLOCK_SLACK_S = 2.0  # file systems round the time of a change
 
@@ -71,6 +74,7 @@ def run_compiler(compiler: Cann, argv: Sequence[str], folder: Path, timeout_s: i
     if failure:
         om.unlink(missing_ok=True)
         raise AtcError(f"{failure}.{_explain(codes, output)}{_parse_failures(folder)} Full output: {log}", codes)
+    om.chmod(OM_MODE)
     return codes
 
 

@@ -35,7 +35,7 @@ class Local:
     """This machine, through the same runner in a process of its own.
 
     Attributes:
-        set_env: script that sets CANN's environment; empty tries the usual places where `acl` cannot be imported.
+        set_env: script that sets CANN's environment; empty takes the first of the usual places that is there.
     """
 
     set_env: str = ""
@@ -82,6 +82,8 @@ class Local:
         return listener.probe
 
     def _call(self, folder: Path, arguments: str, listener: Listener) -> "subprocess.CompletedProcess[str]":
+        if self.set_env and not Path(self.set_env).is_file():
+            raise DeployError(f"{self.set_env} (ascend.set_env) is missing on {self}")
         source = f"source {shlex.quote(self.set_env)}" if self.set_env else source_set_env()
         script = f"{source}\nexec {shlex.quote(sys.executable)} {RUNNER} {arguments}"
         done = subprocess.run(
@@ -92,11 +94,11 @@ class Local:
         return done
 
 
-def open_device(target: str, set_env: str = "") -> Board | Local:
-    """The device of `ascend.target`.
+def open_device(target: str, set_env: str = "", python: str = "python3") -> Board | Local:
+    """The device of `ascend.target`; `python` is the interpreter of a board, this machine runs its own.
 
     Raises:
         DeployError: the target makes no sense.
     """
     board = parse_target(target)
-    return Local(set_env) if board is None else Board(board, set_env)
+    return Local(set_env) if board is None else Board(board, set_env, python)

@@ -131,11 +131,11 @@ def _on_device(
     """The run of the compiled model, or None where there is nothing to run or nothing to run it on."""
     reason = "" if device else "no device was named (ascend.target)"
     if compiled.state != "compiled":
-        reason = "the model is not compiled (run the atc stage where atc is on the PATH)"
+        reason = "the model is not compiled (run the atc stage where atc is, or bring it back by ascend.compiled)"
     if device and not reason:
         try:
             with TemporaryDirectory() as folder:
-                job = prepare_job(atc_dir, Path(folder), eval_set.ids, eval_set.images[:], options, warmup=warmup)
+                job = prepare_job(atc_dir, Path(folder), eval_set.ids, eval_set.images, options, warmup=warmup)
                 return device.run(job, atc_dir, progress=_Progress())
         except DeviceUnavailableError as error:
             reason = str(error)

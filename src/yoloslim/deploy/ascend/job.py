@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloslim.data.evalset import Letterboxed
 from yoloslim.deploy.ascend.aipp import device_input
 from yoloslim.deploy.ascend.bundle import BUNDLE, COMPILED, RUNNER
 from yoloslim.errors import DeployError
@@ -72,7 +73,7 @@ def prepare_job(
     bundle: Path,
     folder: Path,
     ids: Sequence[str],
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | Letterboxed,
     options: NmsOptions,
     backend: Backend = "acl",
     warmup: int = 5,
@@ -85,7 +86,7 @@ def prepare_job(
         bundle: what `compile_model` wrote.
         folder: for the files that only this job needs.
         ids: names of the images.
-        images: letterboxed RGB (N, S, S, 3), as the bundle's manifest says.
+        images: letterboxed RGB (N, S, S, 3), as the bundle's manifest says; taken chunk by chunk.
         options: suppression, which runs on the other side.
         backend: what runs the model there; `onnxruntime` is for machines without a chip.
         warmup: runs of the first image before the clock starts.
@@ -98,7 +99,10 @@ def prepare_job(
     facts = read_json(bundle / BUNDLE)
     model = COMPILED if backend == "acl" else facts["graph"]
     if backend == "acl" and COMPILED not in facts["files"]:
-        raise DeployError(f"{bundle} holds no compiled model; run the atc stage where atc is, or {bundle / 'atc.sh'}")
+        raise DeployError(
+            f"{bundle} holds no compiled model; run the atc stage where atc is, or `bash atc.sh` there and name in "
+            "ascend.compiled where you copied the folder back to"
+        )
     files = {name: bundle / name for name in (RUNNER, BUNDLE, model)}
     step = max(1, chunk_bytes // max(1, int(np.prod(images.shape[1:]))))
     chunks = []

@@ -27,6 +27,7 @@ RETRIES = 5
 
 _BLOCK = 1 << 20
 
+
 @dataclass
 class Board:
     """How to work on a board.
@@ -44,7 +45,7 @@ class Board:
     pause_s: float = 1.0
 
     def probe(self) -> dict[str, Any]:
-        """What the board has: versions, acl, devices, chip, room.
+        """What the board has: versions, acl, devices, chip, room. Nothing but an empty folder stays there.
 
         Raises:
             DeployError: it cannot be reached, or has no Python with numpy.
@@ -110,7 +111,7 @@ class Board:
         return run
 
     async def _remove(self, connection: asyncssh.SSHClientConnection, folder: str) -> None:
-        """Remove a folder there. What cannot be removed is only said: the results are here already."""
+        """Remove a folder there. What cannot be removed is only said: what was asked for is here already."""
         try:
             await self._shell(connection, f"rm -rf -- {shlex.quote(folder)}", "clean up")
         except (LostError, DeployError, OSError, asyncssh.Error) as error:
@@ -125,8 +126,11 @@ class Board:
             try:
                 async with connect(self.target) as connection:
                     await self._shell(connection, f"mkdir -p {shlex.quote(folder)}", "make a folder")
-                    await self._send(connection, folder, job, [RUNNER], [0])
-                    return await self._probe(connection, folder)
+                    try:
+                        await self._send(connection, folder, job, [RUNNER], [0])
+                        return await self._probe(connection, folder)
+                    finally:
+                        await self._remove(connection, folder)
             except LostError as error:
                 raise DeployError(f"lost the connection to {self.target}: {error}") from error
 
@@ -139,7 +143,7 @@ class Board:
             self._raise_if_lost(process.exit_status)
             raise DeployError(
                 f"the runner does not start on {self.target}: {_tail(process.stderr)}; it needs Python 3.7 or newer "
-                f"with numpy, as {self.python}"
+                f"with numpy, as {self.python} (ascend.python)"
             )
         return listener.probe
 
@@ -201,7 +205,7 @@ class Board:
     def _command(self, folder: str, arguments: str) -> str:
         if self.set_env:
             path = shlex.quote(self.set_env)
-            source = f"if [ ! -f {path} ]; then echo {path} is missing >&2; exit 1; fi; source {path}"
+            source = f"if [ ! -f {path} ]; then echo {path} is missing: ascend.set_env >&2; exit 1; fi; source {path}"
         else:
             source = source_set_env()
         script = f"cd {shlex.quote(folder)} || exit 1\n{source}\nexec {shlex.quote(self.python)} {RUNNER} {arguments}"
