@@ -87,8 +87,8 @@ def _memory(pack: Path, folder: Path, name: str, threads: int) -> float:
 def validation(folder: Path, model: Detector, rounds: int = 12) -> tuple[float, float]:
     """Seconds of an epoch's validation, and how many plain fp32 training steps take as long; medians.
 
-    As `fit` measures an epoch, in the precision of the training, model folded and metrics included; on rectangles, as
-    the peer validates.
+    As the stages `baseline` and `finetune` measure an epoch, in the precision of the training, model folded and metrics
+    included, but on rectangles (`evaluation.rect`), as the peer validates. `sparse` recalibrates BatchNorm first.
     """
     test = load_eval_set(load_split(folder / "voc", "test"), IMGSZ, folder / "cache")
     fast = choose_precision("auto", torch.device("cpu")) == "bf16-mixed"
