@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+import yoloslim
 from pipeline.common import (
     DATA,
     MODELS,
@@ -27,6 +30,10 @@ from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.training.devices import choose_precision
 from yoloslim.training.fit import Callback, Fit, Task, fit
 from yoloslim.training.preview import Preview
+
+LIBRARY = Path(yoloslim.__file__).parent
+CODE = ("boxes.py", "config", "data", "evaluation", "files.py", "models", "pruning", "training")
+"""Of the library, what trainings run: the dependencies of their stages in dvc.yaml."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,8 @@ def train(
             return model
         settled = copy.deepcopy(model)
         device = next(settled.parameters()).device
-        recalibrate(settled, (x.to(device) for x in as_batches(params, sample)))
+        images = (x.to(device) for x in as_batches(params, sample))
+        recalibrate(settled, images, fixed=settled.model[: params.train.freeze])
         return settled
 
     def validate(ema: Detector) -> dict[str, float]:
@@ -115,12 +123,21 @@ def train(
 
 
 def checkpoint_key(params: Params, training: Training) -> str:
-    """Hash of all that a training depends on: a checkpoint of other inputs is never resumed."""
+    """Hash of data, start weights, params, code and PyTorch's version: a checkpoint of others is never resumed."""
     parts = [training.name, str(params.seed), params.model, str(params.imgsz)]
     parts += [section.model_dump_json() for section in (params.train, training.phase, params.evaluation)]
-    parts += training.choices
-    parts += [sha256_file(path) for path in (*sorted(p for p in DATA.rglob("*") if p.is_file()), *training.inputs)]
+    parts += [*training.choices, torch.__version__]
+    files = [*sorted(p for p in DATA.rglob("*") if p.is_file()), *training.inputs, *code_of(training.name)]
+    parts += [sha256_file(path) for path in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def code_of(name: str) -> list[Path]:
+    """Source files that the training `name` runs."""
+    scripts = [Path(__file__).with_name(f"{stage}.py") for stage in ("common", "training", name.split("/")[0])]
+    folders = [LIBRARY / part for part in CODE if not part.endswith(".py")]
+    inside = sorted(p for folder in folders for p in folder.rglob("*") if p.suffix in {".py", ".yaml"})
+    return [*scripts, *(LIBRARY / part for part in CODE if part.endswith(".py")), *inside]
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, float]]) -> None:

@@ -1,9 +1,11 @@
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from pipeline.common import is_forced, nms_options, stage
-from pipeline.training import Training, checkpoint_key, write_csv
+from pipeline.training import LIBRARY, Training, checkpoint_key, code_of, write_csv
 
 from yoloslim.config import Params
 from yoloslim.errors import DataError, Interrupted
@@ -59,6 +61,31 @@ def test_checkpoint_of_other_data_weights_or_layers_is_not_resumed(project: Path
     second = key()
     (project / "data/voc/report.json").write_text("[]")
     assert len({before, second, key()}) == 3
+
+
+@pytest.mark.usefixtures("project")
+def test_checkpoint_of_other_code_or_torch_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = tmp_path / "yoloslim"
+    shutil.copytree(LIBRARY, copied)
+    before = key()
+    monkeypatch.setattr("pipeline.training.LIBRARY", copied)
+    assert key() == before  # where it lies does not matter
+    with (copied / "training" / "fit.py").open("a") as stream:
+        stream.write("# other\n")
+    second = key()
+    monkeypatch.setattr("torch.__version__", "9.9")
+    assert len({before, second, key()}) == 3
+
+
+def test_code_of_a_training_is_what_its_stage_depends_on() -> None:
+    stages = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())["stages"]
+    root = LIBRARY.parents[1]
+    for name in ("baseline", "sparse", "finetune/50"):
+        files = {path.relative_to(root).as_posix() for path in code_of(name)}
+        stage = stages[name.split("/")[0]]
+        deps = [dep for dep in stage.get("do", stage)["deps"] if dep.startswith(("src", "pipeline"))]
+        assert deps
+        assert [dep for dep in deps if not any(file == dep or file.startswith(f"{dep}/") for file in files)] == []
 
 
 def test_errors_made_for_people_end_a_stage_without_a_traceback(project: Path) -> None:

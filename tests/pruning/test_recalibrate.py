@@ -32,6 +32,15 @@ def test_everything_else_stays_as_it_was() -> None:
     assert momenta == {name: m.momentum for name, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
 
 
+def test_fixed_parts_keep_their_statistics() -> None:
+    model = network()
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    recalibrate(model, [torch.rand(2, 3, 16, 16).double()], fixed=[model.stem])  # type: ignore[list-item]
+    changed = {name.split(".")[0] for name, value in model.named_buffers() if not torch.equal(value, before[name])}
+    assert changed
+    assert changed == {name.split(".")[0] for name in before} - {"stem"}
+
+
 def test_without_batches_the_statistics_stay() -> None:
     model = network()
     before = {name: value.clone() for name, value in model.named_buffers()}

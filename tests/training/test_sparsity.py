@@ -122,6 +122,21 @@ def test_soft_threshold_by_hand() -> None:
     assert torch.equal(model.model[1].bn.weight, untouched)
 
 
+@pytest.mark.parametrize("mode", ["subgradient", "proximal"])
+@pytest.mark.parametrize("freeze", [2, 6])
+def test_frozen_layers_stay_as_they_were(mode: Mode, freeze: int) -> None:
+    start = trained()
+    rider = penalty(start, mode, beta_factor=1, rate=0.5)
+    phase = SparseParams(epochs=2, lr0=0.05, lrf=0.1, warmup_epochs=0)
+    train = train_params(batch=4, freeze=freeze, ema_tau=1, ema_decay=0.5)
+    made = Task(start, tiny_train_set(4), lambda _: {"map50": 0, "map50_95": 0}, train, phase, callbacks=(rider,))
+    model = fit(made).model
+    for before, after in zip(start.model[:freeze].parameters(), model.model[:freeze].parameters(), strict=True):
+        assert torch.equal(before, after)
+    moved = model.model[3].cv1.bn.weight - start.model[3].cv1.bn.weight
+    assert bool(moved.any()) == (freeze == 2)
+
+
 def test_threshold_follows_the_learning_rate() -> None:
     model = trained()
     before = model.model[0].bn.weight.detach().clone()

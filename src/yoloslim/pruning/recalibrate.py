@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> int:
+def recalibrate(model: nn.Module, batches: Iterable[Tensor], fixed: Iterable[nn.Module] = ()) -> int:
     """Set running means and variances to the plain average over the given batches, in place.
 
     Needs no labels and no gradients. Weights, momentum and the mode of every module stay as they were; without
@@ -15,11 +15,13 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> int:
     Args:
         model: the network.
         batches: images (B, 3, H, W) in [0, 1], as in training; a few hundred in all do.
+        fixed: parts of the model whose statistics stay, such as layers that were frozen in training.
 
     Returns:
         Number of images seen.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
+    kept = {module for part in fixed for module in part.modules()}
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats and m not in kept]
     modes = {module: module.training for module in model.modules()}
     momenta = [norm.momentum for norm in norms]
     seen = 0

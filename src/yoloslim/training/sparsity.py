@@ -38,6 +38,8 @@ class SparsityPenalty(Callback):
     Mode `proximal` soft-thresholds each scale after the optimizer's step, by `lr * rate_e / (1 - momentum)` for SGD
     and `lr * rate_e` for Adam: the pull that the subgradient would have in the long run, but decoupled from the
     optimizer's state, and giving exact zeros.
+
+    Scales and shifts of frozen layers stay as they are in either mode.
     """
 
     def __init__(
@@ -69,8 +71,8 @@ class SparsityPenalty(Callback):
     @torch.no_grad()
     def after_step(self, state: State) -> None:
         """Soft threshold of the scales, in proximal mode."""
-        if self.mode == "proximal":
-            gammas: list[Tensor] = [norm.weight for norm in self._norms(state.model)]
+        gammas: list[Tensor] = [norm.weight for norm in self._norms(state.model) if norm.weight.requires_grad]
+        if self.mode == "proximal" and gammas:
             shrink = state.lr * decayed(self.rate, state.epoch, state.epochs) / (1 - self.momentum)
             signs = torch._foreach_sign(gammas)
             sizes = torch._foreach_abs(gammas)
