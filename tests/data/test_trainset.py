@@ -105,5 +105,15 @@ def test_images_that_fit_the_budget_are_read_ahead(
     assert found.images.shape == (4, 64, 64, 3)
 
 
+def test_page_cache_of_a_container_counts_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("4000\n")
+    (tmp_path / "memory.stat").write_text("anon 1000\nfile 3000\ninactive_file 2500\nactive_file 500\n")
+    monkeypatch.setattr("yoloslim.data.trainset.CGROUP", tmp_path)
+    assert free_memory() == 3500
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory() > 5000
+
+
 def test_free_memory_is_known() -> None:
     assert 0 < free_memory() < 1e15

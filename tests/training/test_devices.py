@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 
@@ -37,6 +38,29 @@ def test_fp16_on_a_cpu_is_fp16_with_a_scaler() -> None:
     precision = launch(task(train={"precision": "fp16"}).train).strategy.precision
     assert precision.precision == "16-mixed"
     assert precision.scaler.get_scale() > 1
+
+
+def test_cores_are_shared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fabric's launcher sets a process's share of the cores itself: a fake of it."""
+    before, before_cv2 = torch.get_num_threads(), cv2.getNumThreads()
+
+    class FakeFabric:
+        world_size, is_global_zero = 4, True
+
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def launch(self) -> None:
+            torch.set_num_threads(2)
+
+    monkeypatch.setattr("yoloslim.training.devices.Fabric", FakeFabric)
+    try:
+        torch.set_num_threads(8)
+        launch(task(train={"threads": 0, "devices": 4}).train)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+        cv2.setNumThreads(before_cv2)
 
 
 def run_shared(folder: Path, *launcher: str, fuse: int = 0, **train: Any) -> subprocess.CompletedProcess[str]:

@@ -97,6 +97,21 @@ class Poison(Callback):
             state.model.model[0].conv.weight.data.fill_(math.nan)
 
 
+class BadGradient(Callback):
+    """Spoils one step's gradients, and no part of the detection loss: by an infinite one, or by a term that is NaN."""
+
+    def __init__(self, step: int, infinite: bool) -> None:
+        self.step, self.infinite = step, infinite
+
+    def extra_loss(self, state: State) -> Tensor | None:
+        if state.step != self.step:
+            return None
+        if not self.infinite:
+            return state.heads[0].sum() * math.nan
+        state.heads[0].register_hook(lambda gradient: gradient / 0)
+        return None
+
+
 def test_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     first, second, other = fit(task()), fit(task()), fit(task(seed=1))
     assert_same_weights(first.model, second.model)
@@ -282,6 +297,30 @@ def test_loss_that_is_not_finite_stops_with_its_parts(tmp_path: Path) -> None:
     assert_same_weights(resumed.model, fit(task()).model)
 
 
+@pytest.mark.parametrize("infinite", [True, False])
+@pytest.mark.parametrize("at_hand", [("cpu",), ()], ids=["cpu", "as on a GPU"])
+def test_gradient_that_is_not_finite_in_the_last_step_of_an_epoch_reaches_no_checkpoint(
+    tmp_path: Path, infinite: bool, at_hand: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yoloslim.training.fit.AT_HAND", at_hand)
+    path, seen = tmp_path / "x.pt", list[dict[str, Tensor]]()
+    message = r"the gradient is not finite in epoch 2 \(box \d.*\) at learning rate .*; lower lr0 \(now 0.01\)"
+    with pytest.raises(TrainError, match=message):
+        fit(task(3, scripted([0.1, 0.2, 0.3], seen), checkpoint=path, callbacks=(BadGradient(5, infinite),)))
+    assert len(seen) == 1
+    saved = torch.load(path, weights_only=True)
+    assert saved["epoch"] == 1
+    assert all(value.isfinite().all() for value in saved["model"].values())
+
+
+def test_full_memory_in_validation_names_its_batch() -> None:
+    def validate(model: Detector) -> dict[str, float]:
+        raise torch.OutOfMemoryError("CUDA out of memory (fake)")
+
+    with pytest.raises(TrainError, match=r"no memory left on cpu for validation; lower evaluation\.batch"):
+        fit(task(1, validate))
+
+
 def test_best_epoch_is_kept() -> None:
     seen: list[dict[str, Tensor]] = []
     result = fit(task(4, scripted([0.1, 0.3, 0.3, 0.2], seen)))
@@ -301,15 +340,19 @@ def test_training_without_any_hit_still_gives_a_model() -> None:
     assert fit(task(2, scripted([0.0, 0.0]))).kept_epoch == 1
 
 
-def test_patience_ends_a_training_that_does_not_get_better() -> None:
-    result = fit(task(9, scripted([0.1, 0.3, 0.2, 0.2, 0.4]), train={"patience": 2}))
+def test_patience_ends_a_training_that_does_not_get_better(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        result = fit(task(9, scripted([0.1, 0.3, 0.2, 0.2, 0.4]), train={"patience": 2}))
     assert len(result.history) == 4
     assert result.kept_epoch == 2
+    assert "no better val mAP50-95 for 2 epochs: stopped after epoch 4 of 9, epoch 2 is kept" in caplog.text
 
 
-def test_patience_counts_from_the_last_better_epoch() -> None:
-    result = fit(task(6, scripted([0.1, 0.1, 0.2, 0.2, 0.3, 0.1]), train={"patience": 2}))
+def test_patience_counts_from_the_last_better_epoch(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        result = fit(task(6, scripted([0.1, 0.1, 0.2, 0.2, 0.3, 0.1]), train={"patience": 2}))
     assert len(result.history) == 6
+    assert "no better val" not in caplog.text
 
 
 def test_patience_waits_for_a_validation() -> None:

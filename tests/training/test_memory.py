@@ -1,15 +1,18 @@
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.tiny import tiny_detector
+from tests.tiny import tiny_detector, tiny_train_set
 from tests.training.test_fit import fit, task
+from yoloslim.data.trainset import TrainSet
 from yoloslim.errors import TrainError
-from yoloslim.training.memory import choose_batch, largest_that_fits, ran_out, usual_batch
+from yoloslim.training.memory import choose_batch, largest_that_fits, ran_out, try_batch, usual_batch
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,6 +90,77 @@ def test_largest_batch_is_found_by_halving() -> None:
 def test_automatic_batch_of_a_cpu_suits_the_data_set(images: int, batch: int) -> None:
     assert choose_batch(lambda n: pytest.fail("needs no attempt"), torch.device("cpu"), images) == batch
     assert usual_batch(images) == batch
+
+
+class FakeGpu:
+    """Of 1000 bytes, 400 are held already (images); a batch takes 50, and so many an image: a fake."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, image: int) -> None:
+        self.image, self.peak = image, 0
+        fakes = {
+            "empty_cache": lambda: None,
+            "reset_peak_memory_stats": lambda device: None,
+            "mem_get_info": lambda device: (600, 1000),
+            "memory_allocated": lambda device: 400,
+            "max_memory_allocated": lambda device: self.peak,
+        }
+        for name, fake in fakes.items():
+            monkeypatch.setattr(f"torch.cuda.{name}", fake)
+
+    def attempt(self, images: int) -> None:
+        self.peak = 450 + images * self.image
+        if self.peak > 1000:
+            raise torch.OutOfMemoryError("CUDA out of memory (fake)")
+
+
+@pytest.mark.parametrize(
+    ("image", "devices", "batch"),
+    [
+        (10, 1, 32),  # 0.8 * 600 bytes hold 43 images, and 32 is the power of two below
+        (10, 2, 64),
+        (100, 1, 4),  # 8 do not go through
+        (100, 2, 8),
+        (600, 1, 1),  # not even one: training itself will say so
+    ],
+)
+def test_automatic_batch_of_a_gpu_is_what_it_has_room_for(
+    image: int, devices: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = FakeGpu(monkeypatch, image).attempt
+    assert choose_batch(attempt, torch.device("cuda"), 100_000, devices) == batch
+
+
+def test_automatic_batch_gives_every_device_an_image() -> None:
+    assert choose_batch(lambda n: None, torch.device("cpu"), 12, devices=3) == 3
+
+
+def test_automatic_batch_is_tried_at_the_largest_side_next_to_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    def choose(attempt: Callable[[int], None], *_: object) -> int:
+        attempt(2)
+        return 3
+
+    def place(images: TrainSet, *_: object) -> TrainSet:
+        seen.append("images")
+        return images
+
+    monkeypatch.setattr("yoloslim.training.fit.choose_batch", choose)
+    monkeypatch.setattr("yoloslim.training.fit.on_device", place)
+    monkeypatch.setattr("yoloslim.training.fit.try_batch", lambda model, autocast, *batch: seen.append(batch))
+    fit(task(1, train_set=tiny_train_set(6), train={"batch": 0, "multi_scale": 0.5, "resolutions": (32, 64)}))
+    assert seen == ["images", (2, 96)]
+
+
+def test_trying_a_batch_leaves_no_trace_even_where_it_fails() -> None:
+    model = tiny_detector()
+    model.model[4] = nn.Sequential(model.model[4], Narrow(1))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    try_batch(model, nullcontext, 1, 64)
+    with pytest.raises(torch.OutOfMemoryError):
+        try_batch(model, nullcontext, 2, 64)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
 
 
 def test_automatic_batch_trains_and_is_kept_on_resume(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from torch import Tensor
 from yoloslim.data.store import geometries, image_store
 from yoloslim.data.voc import VocSplit
 
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells a container's limits (cgroup v2)."""
+
 
 @dataclass(frozen=True)
 class TrainSet:
@@ -89,9 +92,11 @@ def on_device(train_set: TrainSet, device: torch.device, memory_gb: float = 0.0)
 def free_memory() -> int:
     """Bytes of RAM that this process may still take, a container's limit included."""
     free = int(psutil.virtual_memory().available)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     with suppress(OSError, ValueError):  # not a container, or `max`: without a limit
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
+        limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        rows = (line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        cached = sum(int(value) for name, value in rows if name == "inactive_file")  # given up when memory is wanted
+        free = min(free, limit - used + cached)
     return max(free, 0)
 
 

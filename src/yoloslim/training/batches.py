@@ -14,7 +14,7 @@ from torch import Tensor
 
 from yoloslim.config import TrainParams
 from yoloslim.data.augment import Augmentation, Augmenter, Batch, Plan
-from yoloslim.data.trainset import TrainSet, on_device
+from yoloslim.data.trainset import TrainSet
 from yoloslim.data.workers import worker_count
 from yoloslim.errors import TrainError
 from yoloslim.models.spec import ModelSpec
@@ -54,7 +54,7 @@ class Batches:
         """Take a data set.
 
         Args:
-            train_set: images and boxes.
+            train_set: images and boxes, the images where they shall stay.
             params: `batch`, which must not be 0, is of all processes together.
             epochs: of the whole training, for phases of resolution and the last epochs without mosaic.
             seed: start of all random numbers.
@@ -77,7 +77,7 @@ class Batches:
         self.params, self.epochs, self.seed = params, epochs, seed
         self.imgsz, self.grid = spec.imgsz, max(spec.strides)
         self.rank, self.world, self.count = rank, world, len(train_set)
-        self.augmenter = Augmenter(on_device(train_set, device, params.memory_gb), Augmentation.of(params), device)
+        self.augmenter = Augmenter(train_set, Augmentation.of(params), device)
         self.weights = image_weights(train_set.labels) if params.image_weights else None
         held = self.augmenter.train_set.images.device.type == device.type
         self.workers = params.workers or (0 if held else worker_count(0))
@@ -118,10 +118,16 @@ class Batches:
         size = phases[epoch * len(phases) // self.epochs] if phases else self.imgsz
         if not spread:
             return size, size
-        return self._to_grid(size * (1 - spread)), self._to_grid(size * (1 + spread))
+        return _to_grid(size * (1 - spread), self.grid), _to_grid(size * (1 + spread), self.grid)
 
-    def _to_grid(self, side: float) -> int:
-        return max(self.grid, math.floor(side / self.grid + 0.5) * self.grid)
+
+def largest_side(params: TrainParams, spec: ModelSpec) -> int:
+    """Side of the largest images that any epoch may have, px."""
+    return _to_grid(max(params.resolutions or (spec.imgsz,)) * (1 + params.multi_scale), max(spec.strides))
+
+
+def _to_grid(side: float, grid: int) -> int:
+    return max(grid, math.floor(side / grid + 0.5) * grid)
 
 
 def image_weights(labels: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ class State:
         model: what is trained.
         ema: its moving average, which is what is measured and kept.
         epochs: how many there are.
+        steps: how many an epoch has.
         epoch: how many are over.
         step: how many steps are over, of all epochs.
         lr: learning rate of this step.
@@ -34,6 +35,7 @@ class State:
     model: Detector
     ema: Detector
     epochs: int
+    steps: int = 0
     epoch: int = 0
     step: int = 0
     lr: float = 0.0

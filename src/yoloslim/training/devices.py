@@ -51,12 +51,13 @@ def launch(params: TrainParams) -> Fabric:
         precision=None if half else precision,
         plugins=half,
     )
+    cores = torch.get_num_threads()  # launching may set this to each process's share already
     fabric.launch()
     if not fabric.is_global_zero:
         logging.getLogger("yoloslim").setLevel(logging.WARNING)  # one of them speaks for all
     threads = params.threads
     if not threads and device.type == "cpu" and fabric.world_size > 1:
-        threads = max(1, torch.get_num_threads() // devices)
+        threads = max(1, cores // devices)
     if threads:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)

@@ -9,15 +9,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from yoloslim.data.trainset import on_device
 from yoloslim.errors import Interrupted, TrainError
 from yoloslim.models.detector import Detector
-from yoloslim.training.batches import Batches, Step
+from yoloslim.training.batches import Batches, Step, largest_side
 from yoloslim.training.callback import Callback, Row, State
 from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
 from yoloslim.training.devices import launch
 from yoloslim.training.interrupt import Stop, stop_on_signals
 from yoloslim.training.loss import DetectionLoss, Gains
-from yoloslim.training.memory import choose_batch, largest_that_fits, ran_out
+from yoloslim.training.memory import choose_batch, largest_that_fits, ran_out, try_batch
 from yoloslim.training.network import prepare, set_training
 from yoloslim.training.optim import Ema, build_optimizer, set_learning_rates
 from yoloslim.training.progress import Progress
@@ -30,7 +31,8 @@ logger = logging.getLogger(__name__)
 SAVE_EVERY_S = 300
 """Within an epoch a checkpoint is written this often, so that a kill never costs more."""
 LOOK_EVERY = 16
-"""Steps between looks at what a GPU, or another process, has come to: each look waits for it."""
+"""Steps between looks at what a GPU, or another process, has come to: each look waits for it. A CPU has it at hand."""
+AT_HAND = ("cpu",)
 MAX_NORM = 10.0
 
 
@@ -41,7 +43,8 @@ def fit(task: Task) -> Fit:
     training that is run again ends in the very weights of an uninterrupted one (on the CPU bit for bit).
 
     Raises:
-        TrainError: a non-finite loss (with its parts), no memory (with a batch that fits), or a callback's verdict.
+        TrainError: a non-finite loss (with its parts) or gradient, no memory (with a batch that fits), or a callback's
+            verdict.
         Interrupted: SIGTERM or Ctrl-C; the step under way was finished and a checkpoint written.
     """
     with stop_on_signals() as stop:
@@ -52,6 +55,7 @@ def fit(task: Task) -> Fit:
             callback.start(run.state)
         while run.state.epoch < task.phase.epochs and not run.out_of_patience():
             run.epoch()
+        run.say_if_early()
     run.ema.model.load_state_dict(run.kept["weights"])
     return Fit(run.state.ema.cpu(), run.state.history, int(run.kept["epoch"]), run.fabric.is_global_zero)
 
@@ -77,17 +81,20 @@ class _Run:
         self.kept: dict[str, Any] = {"epoch": 0, "map50_95": -1.0, "weights": {}}
         self.saved = load_checkpoint(task.checkpoint) if task.checkpoint else None
         self.batches = self._batches(self.saved["batch"] if self.saved else t.batch)
+        self.state.steps = len(self.batches)
         self.first, self.sums, self.saved_at = 0, torch.zeros(4, device=self.device), time.monotonic()
+        self.norms = torch.zeros((), device=self.device)  # sum of gradient norms: once not finite, never again
 
     def _batches(self, batch: int) -> Batches:
-        task, size = self.task, max(self.task.model.spec.imgsz, *self.task.train.resolutions, 0)
+        task, t = self.task, self.task.train
+        images = on_device(task.train_set, self.device, t.memory_gb)  # first, since batches have what these leave
         if not batch:
-            batch = self.fabric.broadcast(
-                choose_batch(lambda n: self._attempt(n, size), self.device, len(task.train_set))
-            )
-        params = task.train.model_copy(update={"batch": batch})
+            size = largest_side(t, task.model.spec)
+            chosen = choose_batch(lambda n: self._attempt(n, size), self.device, len(images), self.world)
+            batch = self.fabric.broadcast(chosen)
+        params = t.model_copy(update={"batch": batch})
         where = (self.device, self.fabric.global_rank, self.world)
-        return Batches(task.train_set, params, task.phase.epochs, task.seed, task.model.spec, *where)
+        return Batches(images, params, task.phase.epochs, task.seed, task.model.spec, *where)
 
     def resume(self) -> None:
         saved, self.saved = self.saved, None
@@ -114,6 +121,13 @@ class _Run:
             return False
         return bool(self.state.epoch - self.kept["epoch"] >= patience)
 
+    def say_if_early(self) -> None:
+        """One line where a training is over before its time."""
+        if self.state.epoch < self.state.epochs:
+            epoch, kept = self.state.epoch, self.kept["epoch"]
+            message = "no better val mAP50-95 for %d epochs: stopped after epoch %d of %d, epoch %d is kept"
+            logger.info(message, epoch - kept, epoch, self.state.epochs, kept)
+
     def epoch(self) -> None:
         """Train one epoch, validate, note a row, write a checkpoint."""
         state, start = self.state, time.perf_counter()
@@ -130,7 +144,7 @@ class _Run:
         last = state.epoch + 1 == state.epochs
         if last or (state.epoch + 1) % self.task.train.val_every == 0:
             # one process measures, while the others wait
-            row |= self.fabric.broadcast(self.task.validate(state.ema) if self.fabric.is_global_zero else {})
+            row |= self.fabric.broadcast(self._validate() if self.fabric.is_global_zero else {})
         state.history.append(row)
         for callback in self.task.callbacks:
             row |= callback.after_epoch(state)
@@ -154,6 +168,14 @@ class _Run:
             self._save_within_epoch(step.index + 1)
         return images
 
+    def _validate(self) -> Row:
+        try:
+            return self.task.validate(self.state.ema)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            raise TrainError(f"no memory left on {self.device.type} for validation; lower evaluation.batch") from error
+
     def _keep(self, row: Row, last: bool) -> None:
         better = row.get("map50_95", -1.0) > self.kept["map50_95"]
         if better or (self.task.keep == "last" and last) or not self.kept["weights"]:
@@ -175,16 +197,18 @@ class _Run:
         self.optimizer.zero_grad()
         self.fabric.backward(loss * self.world)  # DDP takes the mean over processes; the loss is a sum
         self.sums += torch.cat([parts * step.images, parts.new_tensor([step.images])])
-        if self.device.type == "cpu" or step.index % LOOK_EVERY == 0:
+        norm = self.fabric.clip_gradients(self.net, self.optimizer, max_norm=MAX_NORM, error_if_nonfinite=False)
+        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        if scaler is None:  # which skips steps with such gradients
+            self.norms += cast(Tensor, norm)
+        if self.device.type in AT_HAND or step.index % LOOK_EVERY == 0:
             self._stop_if_not_finite(parts)
-        self._update()
+        self._update(scaler)
 
-    def _update(self) -> None:
-        """Gradients to weights: unscale, clip, let callbacks add theirs, step, average."""
-        self.fabric.clip_gradients(self.net, self.optimizer, max_norm=MAX_NORM, error_if_nonfinite=False)
+    def _update(self, scaler: torch.amp.GradScaler | None) -> None:
+        """Gradients to weights: let callbacks add theirs, step, average."""
         for callback in self.task.callbacks:
             callback.before_step(self.state)
-        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
         before = scaler.get_scale() if scaler else 0.0
         self.optimizer.step()
         if scaler and scaler.get_scale() < before:
@@ -203,23 +227,17 @@ class _Run:
         return cast(Tensor, self.fabric.all_reduce(value, reduce_op="sum"))
 
     def _stop_if_not_finite(self, parts: Tensor) -> None:
-        if not torch.isfinite(parts).all():
+        if not torch.isfinite(parts).all() & torch.isfinite(self.norms):
+            what = "gradient" if torch.isfinite(parts).all() else "loss"
             box, obj, cls = parts[:3].tolist()
             raise TrainError(
-                f"the loss is not finite in epoch {self.state.epoch + 1} (box {box:.4g}, obj {obj:.4g}, cls {cls:.4g}) "
-                f"at learning rate {self.state.lr:.3g}; lower lr0 (now {self.task.phase.lr0}) or lengthen the warm-up"
+                f"the {what} is not finite in epoch {self.state.epoch + 1} (box {box:.4g}, obj {obj:.4g}, "
+                f"cls {cls:.4g}) at learning rate {self.state.lr:.3g}; "
+                f"lower lr0 (now {self.task.phase.lr0}) or lengthen the warm-up"
             )
 
     def _attempt(self, images: int, size: int) -> None:
-        """A forward and backward pass of blank images, without other processes; leaves no trace."""
-        before = {name: value.clone() for name, value in self.state.model.named_buffers()}
-        x = torch.zeros((images, 3, size, size), device=self.device).contiguous(memory_format=torch.channels_last)
-        with self.fabric.autocast():
-            heads = self.state.model(x)
-        torch.stack([head.float().sum() for head in heads]).sum().backward()  # type: ignore[no-untyped-call]
-        self.optimizer.zero_grad()
-        for name, value in self.state.model.named_buffers():
-            value.copy_(before[name])
+        try_batch(self.state.model, self.fabric.autocast, images, size)
 
     def _no_memory(self) -> TrainError:
         batch, size = min(self.batches.params.batch, self.batches.count), self.batches.largest_size(self.state.epoch)

@@ -1,9 +1,14 @@
 """How many images fit into memory: for `train.batch: 0`, and for advice when they did not."""
 
 import logging
+import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
+
+from yoloslim.models.detector import Detector
 
 logger = logging.getLogger(__name__)
 
@@ -45,19 +50,30 @@ def usual_batch(images: int, limit: int = CPU_BATCH) -> int:
     return 1 << (max(1, min(limit, images // STEPS)).bit_length() - 1)
 
 
-def choose_batch(attempt: Attempt, device: torch.device, images: int) -> int:
-    """A batch size that suits data set and memory.
+def choose_batch(attempt: Attempt, device: torch.device, images: int, devices: int = 1) -> int:
+    """A batch size, over all devices, that suits data set and memory.
 
     On a GPU two attempts tell what an image takes. A CPU has no way to tell, and no use for large batches.
     """
-    limit = CPU_BATCH
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-        small, large = _peak(attempt, device, 2), _peak(attempt, device, 8)
-        limit = min(LARGEST, int((SHARE * free - small) // max(1, (large - small) // 6)))
-    batch = usual_batch(images, limit)
+    limit = devices * _room(attempt, device) if device.type == "cuda" else CPU_BATCH
+    batch = max(devices, usual_batch(images, limit))
     logger.info("train.batch is 0: taking %d images a step", batch)
     return batch
+
+
+def _room(attempt: Attempt, device: torch.device) -> int:
+    """How many images a GPU has room for, next to what it holds already."""
+    torch.cuda.empty_cache()
+    free, held = torch.cuda.mem_get_info(device)[0], torch.cuda.memory_allocated(device)
+    try:
+        small, large = (_peak(attempt, device, images) - held for images in (2, 8))
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+    else:
+        return min(LARGEST, 2 + int(SHARE * free - small) // max(1, (large - small) // 6))
+    return largest_that_fits(attempt, 8)
 
 
 def _peak(attempt: Attempt, device: torch.device, batch: int) -> int:
@@ -65,3 +81,21 @@ def _peak(attempt: Attempt, device: torch.device, batch: int) -> int:
     torch.cuda.reset_peak_memory_stats(device)
     attempt(batch)
     return torch.cuda.max_memory_allocated(device)
+
+
+def try_batch(model: Detector, autocast: Callable[[], AbstractContextManager[Any]], images: int, size: int) -> None:
+    """A forward and backward pass of so many blank images of a side in px, without other processes; leaves no trace.
+
+    A teacher's pass, the optimizer's state and validation are not in it.
+    """
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    device = next(model.parameters()).device
+    try:
+        x = torch.zeros((images, 3, size, size), device=device).contiguous(memory_format=torch.channels_last)
+        with autocast():
+            heads = model(x)
+        torch.stack([head.float().sum() for head in heads]).sum().backward()  # type: ignore[no-untyped-call]
+    finally:
+        model.zero_grad()
+        for name, value in model.named_buffers():
+            value.copy_(before[name])
