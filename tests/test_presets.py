@@ -36,6 +36,7 @@ def test_preset_has_the_published_numbers(params: Path, name: str) -> None:
     b, t = load_params(params).baseline, load_params(params).train
     assert ((b.lr0, b.lrf, b.momentum, b.warmup_epochs), (t.box_gain, t.obj_gain, t.cls_gain)) == PUBLISHED[name]
     assert b.optimizer == "SGD"
+    assert t.ema_tau == 2000
 
 
 def test_there_are_the_five() -> None:

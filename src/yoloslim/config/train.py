@@ -13,7 +13,7 @@ Optimizer = Literal["SGD", "Adam", "AdamW"]
 class TrainParams(Section):
     """What all three trainings share."""
 
-    batch: int = Field(32, ge=0, le=4096, description="images a step, over all devices; 0 takes what fits")
+    batch: int = Field(32, ge=0, le=4096, description="images a step, over all devices; 0 chooses")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on convolution weights only")
     schedule: Literal["linear", "cosine"] = "cosine"
     precision: Precision = "auto"
@@ -21,7 +21,7 @@ class TrainParams(Section):
     devices: int = Field(1, ge=1, le=64, description="processes, one a GPU; torchrun overrides it")
     sync_bn: bool = Field(False, description="BatchNorm over the whole batch of several devices")
     threads: int = Field(0, ge=0, le=512, description="CPU threads; 0 leaves torch's choice")
-    workers: int = Field(0, ge=0, le=512, description="threads that make batches ahead; 0 chooses")
+    workers: int = Field(0, ge=0, le=512, description="threads that make batches ahead; 0 takes them for a GPU alone")
     memory_gb: float = Field(
         0.0, ge=0, description="for decoded images, in RAM or on the GPU; 0 is half of what is free"
     )
@@ -35,7 +35,9 @@ class TrainParams(Section):
     auto_anchor: bool = True
     freeze: int = Field(0, ge=0, description="first layers that keep their weights and statistics")
     image_weights: bool = Field(False, description="draw images with rare classes more often")
-    multi_scale: float = Field(0.0, ge=0, le=0.5, description="image side varies by this share, in multiples of 32")
+    multi_scale: float = Field(
+        0.0, ge=0, le=0.5, description="image side varies by this share, in multiples of the stride"
+    )
     resolutions: tuple[Side, ...] = Field((), description="image sides of equal shares of the epochs; empty is imgsz")
     mosaic: Unit = 0.0
     close_mosaic: int = Field(0, ge=0, description="last epochs without mosaic and mixup")
@@ -49,7 +51,7 @@ class TrainParams(Section):
     hsv_v: Unit = 0.3
     flip: Unit = 0.5
     val_every: int = Field(2, ge=1, description="epochs between validations; the last is always validated")
-    patience: int = Field(0, ge=0, description="stop after so many epochs without a better val mAP; 0 never")
+    patience: int = Field(0, ge=0, description="epochs without a better val mAP50-95; 0 never; not for sparse")
     cache_dir: str = Field(".cache", description="decoded images, and what unfinished trainings resume from")
 
 
