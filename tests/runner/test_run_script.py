@@ -67,6 +67,23 @@ def test_detect_writes_images_with_boxes(bundle: Path, dataset: Path, tmp_path: 
         assert (drawn != before).mean() > 0.1
 
 
+def test_detect_leaves_out_what_it_cannot_read_and_numbers_equal_names(
+    bundle: Path, dataset: Path, tmp_path: Path
+) -> None:
+    picture = (dataset / "VOC2007/JPEGImages/000000.jpg").read_bytes()
+    for name, data in (("x/a.jpg", picture), ("y/a.jpg", picture), ("cut.jpg", picture[:300]), ("b.tif", picture)):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(data)
+    (tmp_path / "list.txt").write_text("x/a\ncut\ny/a\nb\n")
+    status, output = run(bundle, tmp_path, "detect", tmp_path / "list.txt", tmp_path / "in")
+    assert status == 1
+    warning, error = output.splitlines()
+    assert warning.startswith("warning: image ")
+    assert "cut.jpg is a truncated JPEG" in warning
+    assert error == "error: 1 of 4 images could not be read: cut.jpg; the other 3 are in image_result"
+    assert sorted(path.name for path in (tmp_path / "image_result").iterdir()) == ["a-2.jpg", "a.jpg", "b.png"]
+
+
 def test_speed_prints_and_writes_nothing(bundle: Path, dataset: Path, tmp_path: Path) -> None:
     status, output = run(bundle, tmp_path, "speed", *image_set(dataset))
     assert status == 0, output

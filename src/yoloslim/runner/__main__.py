@@ -16,9 +16,8 @@ import numpy as np
 from .errors import RunnerError
 from .job import run_job, say
 from .model import LABELS, BoardPipeline
-from .pictures import draw_boxes, write_picture
 from .scores import mean_average_precision
-from .tasks import detections, measure, speed_lines
+from .tasks import detections, draw_detections, measure, speed_lines
 from .voc import find_dataset, image_set_of, read_image_set, read_truth, write_results
 
 
@@ -42,11 +41,11 @@ def main(argv: list[str] | None = None) -> int:
 def detect(options: Any) -> None:
     """Write the images with boxes to image_result/."""
     pipeline = _pipeline(options, {"conf_thres": options.conf, "iou_thres": options.iou, "multi_label": False})
-    count = 0
-    for path, image, rows in detections(pipeline, read_image_set(options.image_set, options.image_dir)):
-        write_picture(Path("image_result") / path.name, draw_boxes(image, rows, pipeline.classes))
-        count += 1
-    print(f"{count} images with boxes in image_result/, found on {pipeline.backend}")
+    paths, folder = read_image_set(options.image_set, options.image_dir), Path("image_result")
+    found, complaint = draw_detections(pipeline, paths, folder, lambda text: print(f"warning: {text}", file=sys.stderr))
+    if complaint:
+        raise RunnerError("image", complaint)
+    print(f"{len(found)} images with boxes in image_result/, found on {pipeline.backend}")
 
 
 def speed(options: Any) -> None:

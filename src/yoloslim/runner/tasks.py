@@ -7,12 +7,15 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .errors import RunnerError
+from .pictures import draw_boxes, write_picture
 
 STAGES = ("decode", "resize", "inference", "postprocess", "end_to_end")
 QUANTILES = (50, 90, 99)
@@ -33,7 +36,7 @@ class Pipeline(ABC):
 
     @abstractmethod
     def read(self, path: Path) -> np.ndarray:
-        """The file as RGB (H, W, 3)."""
+        """The file as RGB (H, W, 3); a RunnerError if it cannot be read."""
 
     @abstractmethod
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -48,16 +51,70 @@ class Pipeline(ABC):
         """Detections (n, 6) in pixels of the image: `xyxy`, score, class; best first."""
 
 
-def detections(pipeline: Pipeline, paths: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
-    """Every file with its image and its detections (n, 6), in order; files are decoded ahead in threads."""
+def detections(
+    pipeline: Pipeline, paths: Sequence[Path], skip: Callable[[Path, RunnerError], None] | None = None
+) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
+    """Every file with its image and its detections (n, 6), in order; files are decoded ahead in threads.
 
-    def load(path: Path) -> tuple[np.ndarray, np.ndarray, Any]:
-        image = pipeline.read(path)
+    A file that cannot be read ends it, or is handed to `skip` and left out.
+    """
+
+    def load(path: Path) -> Any:
+        try:
+            image = pipeline.read(path)
+        except RunnerError as error:
+            return error
         return (image, *pipeline.prepare(image))
 
     with ThreadPoolExecutor(2) as pool:
-        for path, (image, canvas, place) in _ahead(pool, load, paths):
+        for path, loaded in _ahead(pool, load, paths):
+            if isinstance(loaded, RunnerError):
+                if skip is None:
+                    raise loaded
+                skip(path, loaded)
+                continue
+            image, canvas, place = loaded
             yield path, image, pipeline.find(pipeline.infer(canvas), place)
+
+
+def draw_detections(
+    pipeline: Pipeline, paths: Sequence[Path], folder: Path, warn: Callable[[str], None]
+) -> tuple[dict[str, np.ndarray], str]:
+    """Write every image with its boxes to `folder`; those that cannot be read are told to `warn` and left out.
+
+    Returns:
+        File name -> detections (n, 6), and a sentence that names what could not be read, empty if all could.
+
+    Raises:
+        RunnerError: the disk refused.
+    """
+    found: dict[str, np.ndarray] = {}
+    unreadable: list[str] = []
+
+    def skip(path: Path, error: RunnerError) -> None:
+        warn(str(error))
+        unreadable.append(path.name)
+
+    for path, image, rows in detections(pipeline, paths, skip):
+        name = free_name(path, found)
+        write_picture(folder / name, draw_boxes(image, rows, pipeline.classes))
+        found[name] = rows
+    if not unreadable:
+        return found, ""
+    names = ", ".join(unreadable[:5]) + (" ..." if len(unreadable) > 5 else "")
+    return found, (
+        f"{len(unreadable)} of {len(paths)} images could not be read: {names}; the other {len(found)} are in {folder}"
+    )
+
+
+def free_name(path: Path, taken: Container[str]) -> str:
+    """File name for a result: the image's own, numbered where it is taken; odd formats become PNG."""
+    suffix = path.suffix if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".webp") else ".png"
+    name, number = path.stem + suffix, 1
+    while name in taken:
+        number += 1
+        name = f"{path.stem}-{number}{suffix}"
+    return name
 
 
 def measure(pipeline: Pipeline, paths: Sequence[Path], warmup: int = 5) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from yoloslim.errors import DataError
 from yoloslim.files import atomic_path, write_json
-from yoloslim.runner.pictures import draw_boxes, write_picture
-from yoloslim.runner.tasks import Pipeline
+from yoloslim.runner.pictures import draw_boxes
+from yoloslim.runner.tasks import Pipeline, draw_detections
 from yoloslim.tasks.sources import Stream
 
 logger = logging.getLogger(__name__)
@@ -30,24 +30,11 @@ def detect_images(pipeline: Pipeline, paths: Sequence[Path], out_dir: Path) -> d
     Raises:
         DataError: at the end, when images could not be read; names them.
     """
-    found, unreadable, names = {}, [], unique_names(paths)
-    for path, name in zip(paths, names, strict=True):
-        try:
-            image = pipeline.read(path)
-        except DataError as error:
-            logger.warning("%s", error)
-            unreadable.append(path.name)
-            continue
-        canvas, place = pipeline.prepare(image)
-        rows = pipeline.find(pipeline.infer(canvas), place)
-        write_picture(out_dir / name, draw_boxes(image, rows, pipeline.classes))
-        found[name] = as_records(rows, pipeline.classes)
-    write_json(out_dir / RESULTS, {"backend": pipeline.backend, "images": found})
-    if unreadable:
-        raise DataError(
-            f"{len(unreadable)} of {len(paths)} images could not be read: {', '.join(unreadable[:5])}"
-            f"{' ...' if len(unreadable) > 5 else ''}; the other {len(found)} are in {out_dir}"
-        )
+    found, complaint = draw_detections(pipeline, paths, out_dir, logger.warning)
+    records = {name: as_records(rows, pipeline.classes) for name, rows in found.items()}
+    write_json(out_dir / RESULTS, {"backend": pipeline.backend, "images": records})
+    if complaint:
+        raise DataError(complaint)
     return {"images": len(found), "boxes": sum(map(len, found.values()))}
 
 
@@ -83,16 +70,3 @@ def as_records(rows: NDArray[np.float32], classes: Sequence[str]) -> list[dict[s
         {"class": classes[int(row[5])], "score": round(float(row[4]), 4), "xyxy": [round(float(v), 1) for v in row[:4]]}
         for row in rows
     ]
-
-
-def unique_names(paths: Sequence[Path]) -> list[str]:
-    """File names for results: each image's own, numbered where several would share one; odd formats become PNG."""
-    names: dict[str, None] = {}
-    for path in paths:
-        suffix = path.suffix if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".webp") else ".png"
-        name, number = path.stem + suffix, 1
-        while name in names:
-            number += 1
-            name = f"{path.stem}-{number}{suffix}"
-        names[name] = None
-    return list(names)

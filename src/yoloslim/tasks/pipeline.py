@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from yoloslim.boxes import FILL, Align, Letterbox, letterbox
 from yoloslim.data.voc import read_image
+from yoloslim.errors import DataError
 from yoloslim.evaluation import nms
 from yoloslim.evaluation.decode import Floats
 from yoloslim.evaluation.predictor import Predictor
+from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.tasks import Pipeline
 
 Image = NDArray[np.uint8]
@@ -30,7 +32,10 @@ class PredictorPipeline(Pipeline):
 
     def read(self, path: Path) -> Image:
         """See `Pipeline.read`."""
-        return read_image(path)
+        try:
+            return read_image(path)
+        except DataError as error:
+            raise RunnerError("image", str(error)) from error
 
     def prepare(self, image: Image) -> tuple[Image, Placed]:
         """See `Pipeline.prepare`."""
