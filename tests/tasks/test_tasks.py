@@ -19,8 +19,7 @@ from yoloslim.deploy.export import export_model
 from yoloslim.errors import DataError
 from yoloslim.models.store import load_model, save_model
 from yoloslim.runner.pictures import draw_boxes
-from yoloslim.runner.tasks import STAGES
-from yoloslim.tasks.detect import unique_names
+from yoloslim.runner.tasks import STAGES, free_name
 from yoloslim.tasks.sources import Stream, image_paths
 
 runner = CliRunner()
@@ -118,8 +117,10 @@ def test_unreadable_images_are_named_and_the_others_are_done(model: Path, odd: P
 
 
 def test_results_of_equal_names_do_not_overwrite_each_other() -> None:
-    paths = [Path("x/a.jpg"), Path("y/a.jpg"), Path("a.tiff"), Path("a.png")]
-    assert unique_names(paths) == ["a.jpg", "a-2.jpg", "a.png", "a-2.png"]
+    taken: list[str] = []
+    for path in (Path("x/a.jpg"), Path("y/a.jpg"), Path("a.tiff"), Path("a.png")):
+        taken.append(free_name(path, taken))
+    assert taken == ["a.jpg", "a-2.jpg", "a.png", "a-2.png"]
 
 
 @pytest.mark.parametrize(
@@ -226,6 +227,20 @@ def test_eval_of_an_exported_model_does_without_pytorch(model: Path, dataset: Pa
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "3 images on onnxruntime-cpu" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["detect", "speed", "eval"])
+def test_the_precision_of_pytorch_can_be_chosen_and_is_labelled(
+    command: str, model: Path, odd: Path, dataset: Path, tmp_path: Path
+) -> None:
+    source, out = dataset if command == "eval" else odd, ["--out", tmp_path / "out"] if command != "speed" else []
+    assert "on pytorch-cpu-bf16" in run(command, model, source, "--precision", "bf16", *out)
+
+
+def test_a_precision_that_a_runtime_lacks_is_refused(model: Path, odd: Path, tmp_path: Path) -> None:
+    export_model(load_model(model), tmp_path / "onnx")
+    message = run("speed", tmp_path / "onnx", odd, "--precision", "bf16", fails=True)
+    assert message == "onnxruntime computes in the precision of the file; bf16 is for pytorch and openvino"
 
 
 def test_eval_names_what_is_wrong_with_a_data_set(model: Path, dataset: Path, tmp_path: Path) -> None:

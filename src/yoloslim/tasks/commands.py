@@ -12,6 +12,7 @@ from rich.table import Table
 from yoloslim.deploy.ascend.predictors import AisBenchPredictor
 from yoloslim.deploy.runtimes import Runtime, open_predictor
 from yoloslim.evaluation.nms import NmsOptions
+from yoloslim.evaluation.predictor import Precision
 from yoloslim.files import write_json
 from yoloslim.runner.tasks import measure, speed_lines
 from yoloslim.tasks.detect import detect_images, detect_stream
@@ -23,6 +24,7 @@ Model = Annotated[Path, typer.Argument(help="file (.safetensors, .onnx, .xml, .p
 Source = Annotated[str, typer.Argument(help="image, folder, list of images (.txt), video, or number of a camera")]
 ImageDir = Annotated[Path | None, typer.Argument(help="where the images of a list are; default: beside the list")]
 Backend = Annotated[Runtime | None, typer.Option(help="what runs it; default: the usual one for the file")]
+Precise = Annotated[Precision, typer.Option(help="what pytorch and openvino compute in")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: the runtime's choice", min=1)]
 
 
@@ -32,6 +34,7 @@ def detect(
     image_dir: ImageDir = None,
     runtime: Backend = None,
     threads: Threads = None,
+    precision: Precise = "fp32",
     conf: Annotated[float, typer.Option(help="lowest score that is drawn, 0 to below 1")] = 0.25,
     iou: Annotated[float, typer.Option(help="overlap above which the worse box goes, 0 to 1")] = 0.45,
     frames: Annotated[int | None, typer.Option(help="video or camera: stop after so many", min=1)] = None,
@@ -39,7 +42,7 @@ def detect(
 ) -> None:
     """Draw boxes: every image to image_result/, a video or camera to image_result/<name>.mp4."""
     options = NmsOptions(conf, iou, multi_label=False)
-    pipeline = PredictorPipeline(open_predictor(model, runtime, threads), options)
+    pipeline = PredictorPipeline(open_predictor(model, runtime, threads, precision), options)
     if is_stream(source):
         stem = f"camera{source}" if source.isdecimal() else Path(source).stem
         done = detect_stream(pipeline, Stream(source), out / f"{stem}.mp4", frames)
@@ -54,11 +57,12 @@ def speed(
     image_dir: ImageDir = None,
     runtime: Backend = None,
     threads: Threads = None,
+    precision: Precise = "fp32",
     warmup: Annotated[int, typer.Option(help="passes before the clock starts", min=0)] = 5,
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures")] = None,
 ) -> None:
     """Time decoding, resizing, inference and post-processing, image by image; no picture is written."""
-    predictor = open_predictor(model, runtime, threads)
+    predictor = open_predictor(model, runtime, threads, precision)
     result = measure(PredictorPipeline(predictor, NmsOptions()), image_paths(source, image_dir), warmup)
     lines = speed_lines(result)
     if isinstance(predictor, AisBenchPredictor):
@@ -75,12 +79,13 @@ def evaluate(
     image_set: Annotated[str, typer.Option(help="name of a file in ImageSets/Main")] = "test",
     runtime: Backend = None,
     threads: Threads = None,
+    precision: Precise = "fp32",
     single_label: Annotated[bool, typer.Option(help="one class a cell, as the MindX SDK decides")] = False,
     out: Annotated[Path, typer.Option(help="where to")] = Path("txt_result"),
 ) -> None:
     """Write VOC result files to txt_result/ and print mAP by VOC2007 and COCO rules."""
     options = NmsOptions(multi_label=not single_label)
-    pipeline = PredictorPipeline(open_predictor(model, runtime, threads), options)
+    pipeline = PredictorPipeline(open_predictor(model, runtime, threads, precision), options)
     result = evaluate_dataset(pipeline, dataset, image_set, out)
     for name, of_class in result.per_class.items():
         shown = f"AP50 {of_class['ap50']:.4f}  AP50-95 {of_class['ap50_95']:.4f}  {of_class['objects']:.0f} objects"
