@@ -44,6 +44,23 @@ def test_an_adopted_graph_gives_the_raw_heads(folder: Path, tmp_path: Path) -> N
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+def test_an_adopted_file_describes_itself_whatever_its_tool_had_written_there(folder: Path, tmp_path: Path) -> None:
+    graph = onnx.load(folder / "theirs.onnx")
+    for key, value in (("imgsz", "[640, 640]"), ("precision", '"fp16"'), ("author", "someone")):
+        graph.metadata_props.add(key=key, value=value)
+    onnx.save(graph, tmp_path / "theirs.onnx")
+    adopt_onnx(tmp_path / "theirs.onnx", folder / "model.safetensors", tmp_path / "out")
+    path = tmp_path / "alone.onnx"
+    path.write_bytes((tmp_path / "out/model.onnx").read_bytes())
+    alone, ours = open_predictor(path, threads=1), open_predictor(folder / "ours", threads=1)
+    assert (alone.backend, alone.imgsz, tuple(alone.classes)) == ("onnxruntime-cpu", 64, ("a", "b", "c"))
+    assert (alone.decoding, tuple(alone.strides)) == (ours.decoding, tuple(ours.strides))
+    np.testing.assert_array_equal(np.array(alone.anchors), np.array(ours.anchors))
+    for a, b in zip(alone.predict(IMAGES), ours.predict(IMAGES), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    assert [p.value for p in onnx.load(path).metadata_props if p.key == "author"] == ["someone"]
+
+
 def test_a_graph_without_heads_is_refused_with_what_was_looked_for(folder: Path, tmp_path: Path) -> None:
     graph = onnx.load(folder / "theirs.onnx")
     for node in graph.graph.node:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from yoloslim.deploy.describe import read_onnx
-from yoloslim.deploy.graph import name_heads
+from yoloslim.boxes import FILL
+from yoloslim.deploy.describe import embed_metadata, read_onnx
+from yoloslim.deploy.graph import name_heads, opset_of
 from yoloslim.deploy.manifest import Head, Manifest
 from yoloslim.deploy.publish import keep
 from yoloslim.deploy.runtimes import open_graph, open_predictor
@@ -33,6 +34,7 @@ def adopt_onnx(path: Path, like: Path, out_dir: Path) -> Manifest:
     if shape[2] != model.imgsz:
         raise DeployError(f"{path} takes images of {shape[2]} px, {like} of {model.imgsz} px; export one of them again")
     heads = name_heads(graph, len(model.classes), list(model.strides))
+    embed_metadata(graph, model, path.stem, "center", FILL)
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "model.onnx"
         file.write_bytes(graph.SerializeToString(deterministic=True))
@@ -48,8 +50,8 @@ def adopt_onnx(path: Path, like: Path, out_dir: Path) -> Manifest:
             strides=tuple(model.strides),
             decoding=model.decoding,
             letterbox_align="center",
-            letterbox_fill=114,
-            opset=graph.opset_import[0].version,
+            letterbox_fill=FILL,
+            opset=opset_of(graph),
             torch_version=graph.producer_version,
         )
         probe = np.zeros((1, model.imgsz, model.imgsz, 3), np.uint8)

@@ -8,12 +8,14 @@ from typing import Any
 import onnx
 
 from yoloslim.boxes import Align
+from yoloslim.deploy.manifest import Outputs
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.decode import Anchors
+from yoloslim.evaluation.predictor import Geometry
 from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
 
 KEYS = ("anchors", "classes", "imgsz", "letterbox", "model", "outputs", "strides")
-"""Metadata that `export_model` puts into the file."""
+"""Metadata that `embed_metadata` puts into the file, beside `decoding` and, of quantised graphs, `precision`."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,32 @@ class Description:
     decoding: BoxDecoding = YOLOV5_BOXES
 
 
+def embed_metadata(
+    graph: onnx.ModelProto,
+    geometry: Geometry,
+    model: str,
+    align: Align,
+    fill: int,
+    outputs: Outputs = "raw",
+) -> None:
+    """Put all that `describe_onnx` reads into a graph, in place; another tool's values under these names go."""
+    values = {
+        "anchors": geometry.anchors,
+        "classes": list(geometry.classes),
+        "decoding": geometry.decoding.model_dump(),
+        "imgsz": geometry.imgsz,
+        "letterbox": {"align": align, "fill": fill},
+        "model": model,
+        "outputs": outputs,
+        "strides": list(geometry.strides),
+    }
+    others = [item for item in graph.metadata_props if item.key not in (*values, "precision")]
+    del graph.metadata_props[:]
+    graph.metadata_props.extend(others)
+    for key, value in values.items():
+        graph.metadata_props.add(key=key, value=json.dumps(value))
+
+
 def read_onnx(path: Path) -> onnx.ModelProto:
     """Load an ONNX file.
 
@@ -47,7 +75,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
 
 
 def describe_onnx(path: Path) -> Description:
-    """Read the metadata that `export_model` left inside the file, for a file that lost its manifest.
+    """Read the metadata that `embed_metadata` left inside the file, for a file that lost its manifest.
 
     Raises:
         DeployError: there is none; the message tells how to adopt a file of another tool.

@@ -4,7 +4,6 @@ The defaults are what Ascend's compiler wants: opset 11, one image, raw heads.
 """
 
 import io
-import json
 import warnings
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from torch import nn
 
 from yoloslim.boxes import FILL, Align
 from yoloslim.deploy.decoded import BOXES_AND_SCORES, DecodedDetector, append_nms
+from yoloslim.deploy.describe import embed_metadata
 from yoloslim.deploy.graph import name_heads, open_batch
 from yoloslim.deploy.manifest import Outputs
 from yoloslim.errors import DeployError
@@ -71,7 +71,7 @@ def onnx_graph(model: Detector, options: ExportOptions) -> onnx.ModelProto:
         open_batch(graph)
     if options.outputs == "nms":
         append_nms(graph, options.nms)
-    _embed_metadata(graph, spec, options)
+    embed_metadata(graph, spec, spec.name, options.align, options.fill, options.outputs)
     try:
         onnx.checker.check_model(graph, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -105,18 +105,3 @@ def _check_opset(graph: onnx.ModelProto, opset: int) -> None:
     written = {item.domain or "ai.onnx": item.version for item in graph.opset_import}
     if written != {"ai.onnx": opset}:
         raise DeployError(f"asked the exporter for opset {opset}, it wrote {written}; Ascend's ATC would refuse it")
-
-
-def _embed_metadata(graph: onnx.ModelProto, spec: ModelSpec, options: ExportOptions) -> None:
-    values = {
-        "anchors": spec.anchors,
-        "classes": spec.classes,
-        "decoding": spec.decoding.model_dump(),
-        "imgsz": spec.imgsz,
-        "letterbox": {"align": options.align, "fill": options.fill},
-        "model": spec.name,
-        "outputs": options.outputs,
-        "strides": spec.strides,
-    }
-    for key, value in values.items():
-        graph.metadata_props.add(key=key, value=json.dumps(value))

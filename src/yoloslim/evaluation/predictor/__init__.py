@@ -5,6 +5,7 @@ can do without PyTorch, which takes two seconds to import.
 """
 
 from yoloslim.evaluation.predictor.base import (
+    Geometry,
     GraphDescription,
     GraphPredictor,
     Images,
@@ -18,6 +19,7 @@ from yoloslim.evaluation.predictor.onnxruntime import OnnxPredictor
 from yoloslim.evaluation.predictor.openvino import OpenVinoPredictor
 
 __all__ = [
+    "Geometry",
     "GraphDescription",
     "GraphPredictor",
     "Images",
