@@ -17,12 +17,14 @@ from yoloslim.errors import YoloslimError
 from yoloslim.pruning.request import GroupScore, Importance, Scope
 from yoloslim.runner.errors import RunnerError
 from yoloslim.tasks.commands import detect, doctor, evaluate, speed
+from yoloslim.tasks.compile import compile_export
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(detect)
 app.command()(speed)
 app.command("eval")(evaluate)
 app.command()(doctor)
+app.command("compile")(compile_export)
 Model = Annotated[Path, typer.Argument(help="model file (.safetensors)")]
 
 

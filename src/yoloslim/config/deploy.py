@@ -9,6 +9,11 @@ from yoloslim.config.base import Section
 Int8Runtime = Literal["onnxruntime", "openvino", "ncnn"]
 """What int8 versions can be written for."""
 
+PrecisionMode = Literal[
+    "force_fp16", "allow_fp32_to_fp16", "allow_mix_precision", "must_keep_origin_dtype", "force_fp32"
+]
+"""Arithmetic that ATC can be told to choose."""
+
 
 class ExportParams(Section):
     """ONNX export."""
@@ -41,9 +46,7 @@ class AtcParams(Section):
     """Compilation with Ascend's ATC."""
 
     soc_version: str = Field("Ascend310", pattern=r"^Ascend[0-9A-Za-z_]+$")
-    precision_mode: Literal[
-        "force_fp16", "allow_fp32_to_fp16", "allow_mix_precision", "must_keep_origin_dtype", "force_fp32"
-    ] = "force_fp16"
+    precision_mode: PrecisionMode = "force_fp16"
     batch_gears: tuple[Annotated[int, Field(ge=1)], ...] = ()
     enable_small_channel: bool = True
     timeout_s: int = Field(3600, ge=1)

@@ -18,6 +18,8 @@ MANIFEST_NAME = "manifest.json"
 Format = Literal["onnx", "openvino", "ncnn"]
 Outputs = Literal["raw", "decoded", "nms"]
 """What a graph gives: logits by level; boxes and scores; or detections."""
+PLAIN = ("onnx", "raw", "fp32")
+"""The kind of graph that compilers and quantisers start from."""
 _FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -84,6 +86,11 @@ class Manifest(BaseModel):
     def file(self) -> str:
         """Name of the file that runtimes open."""
         return next(iter(self.files))
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """Format, outputs and precision."""
+        return self.format, self.outputs, self.precision
 
     @property
     def sha256(self) -> str:

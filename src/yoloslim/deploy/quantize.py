@@ -17,7 +17,7 @@ from yoloslim.boxes import letterbox
 from yoloslim.config.deploy import Int8Runtime
 from yoloslim.data.voc import read_image
 from yoloslim.deploy.graph import fix_batch, head_nodes, opset_of
-from yoloslim.deploy.manifest import Manifest, load_manifest
+from yoloslim.deploy.manifest import PLAIN, Manifest, load_manifest
 from yoloslim.deploy.ncnn import write_ncnn
 from yoloslim.deploy.ncnn_int8 import quantize_ncnn
 from yoloslim.deploy.openvino import save_ir, to_ir
@@ -56,11 +56,11 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: Int8Runti
             tools are missing.
     """
     manifest = load_manifest(export_dir)
-    kind, batch = (manifest.format, manifest.outputs, manifest.precision), manifest.input_shape[0]
-    if kind != ("onnx", "raw", "fp32") or batch > 1:
+    batch = manifest.input_shape[0]
+    if manifest.kind != PLAIN or batch > 1:
         raise DeployError(
-            f"{export_dir} holds {', '.join(kind)}, batch {batch}; quantisation starts from an fp32 ONNX export "
-            "with raw heads and batch 1 or 0 (open)"
+            f"{export_dir} holds {', '.join(manifest.kind)}, batch {batch}; quantisation starts from an fp32 ONNX "
+            "export with raw heads and batch 1 or 0 (open)"
         )
     if not len(images):
         raise DeployError(

@@ -22,7 +22,7 @@ from yoloslim.deploy.ascend.cann import find_cann
 from yoloslim.deploy.ascend.codes import AtcCode
 from yoloslim.deploy.ascend.compiler import CHECK_REPORT, LOG, OM_MODE, run_compiler
 from yoloslim.deploy.ascend.mindx import write_mindx
-from yoloslim.deploy.manifest import MANIFEST_NAME, Manifest, load_manifest
+from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, Manifest, load_manifest
 from yoloslim.errors import DeployError
 from yoloslim.files import atomic_path, read_json, sha256_file, write_json, write_text
 
@@ -137,11 +137,16 @@ def compile_model(
 
     Raises:
         AtcError: the compiler ran and failed; `atc.log` in `out_dir` holds its output.
-        DeployError: the export is damaged; `require` is set and there is neither a compiler nor a compiled model; that
-            model is empty or changed on its way.
+        DeployError: the export is damaged or no fp32 ONNX with raw heads; `require` is set and there is neither a
+            compiler nor a compiled model; that model is empty or changed on its way.
     """
     options = options or AtcOptions()
     manifest = load_manifest(export_dir)
+    if manifest.kind != PLAIN:
+        raise DeployError(
+            f"{export_dir} holds {', '.join(manifest.kind)}; Ascend's compiler takes {', '.join(PLAIN)}: export the "
+            "model as ONNX with raw outputs (`yoloslim export MODEL`)"
+        )
     argv = ["atc", *atc_arguments(manifest, options)]
     ready = _compiled_elsewhere(compiled, manifest, argv, options) if compiled else None
     compiler = None if ready else find_cann()
