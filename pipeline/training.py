@@ -133,8 +133,9 @@ def checkpoint_key(params: Params, training: Training) -> str:
 
 
 def code_of(name: str) -> list[Path]:
-    """Source files that the training `name` runs."""
+    """Source files that the training `name` runs; not every training has a stage's script of its name."""
     scripts = [Path(__file__).with_name(f"{stage}.py") for stage in ("common", "training", name.split("/")[0])]
+    scripts = [path for path in scripts if path.is_file()]
     folders = [LIBRARY / part for part in CODE if not part.endswith(".py")]
     inside = sorted(p for folder in folders for p in folder.rglob("*") if p.suffix in {".py", ".yaml"})
     return [*scripts, *(LIBRARY / part for part in CODE if part.endswith(".py")), *inside]

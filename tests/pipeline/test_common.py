@@ -88,6 +88,10 @@ def test_code_of_a_training_is_what_its_stage_depends_on() -> None:
         assert [dep for dep in deps if not any(file == dep or file.startswith(f"{dep}/") for file in files)] == []
 
 
+def test_a_training_that_is_no_stage_has_the_shared_code() -> None:
+    assert {path.name for path in code_of("baseline")} - {path.name for path in code_of("control")} == {"baseline.py"}
+
+
 def test_errors_made_for_people_end_a_stage_without_a_traceback(project: Path) -> None:
     (project / "params.yaml").write_text("seed: 3\n")
     seen = []
