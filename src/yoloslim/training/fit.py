@@ -199,7 +199,7 @@ class _Run:
         self.sums += torch.cat([parts * step.images, parts.new_tensor([step.images])])
         norm = self.fabric.clip_gradients(self.net, self.optimizer, max_norm=MAX_NORM, error_if_nonfinite=False)
         scaler = getattr(self.fabric.strategy.precision, "scaler", None)
-        if scaler is None:  # which skips steps with such gradients
+        if scaler is None:  # a scaler skips steps whose gradients overflow
             self.norms += cast(Tensor, norm)
         if self.device.type in AT_HAND or step.index % LOOK_EVERY == 0:
             self._stop_if_not_finite(parts)
