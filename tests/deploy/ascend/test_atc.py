@@ -268,6 +268,9 @@ def test_a_model_of_another_graph_or_of_other_options_is_not_taken(
     assert f"{tmp_path}/back/60/model.om (ascend.compiled) is missing" in caplog.text
     with pytest.raises(DeployError, match=r"ascend\.require is true"):
         compile_model(exported, tmp_path / "out", require=True, compiled=tmp_path / "back/60")
+    (returned / "atc.json").unlink()
+    assert compile_model(exported, tmp_path / "out", compiled=returned).state == "not_available"
+    assert "atc.json (ascend.compiled) is missing: bring the whole folder back" in caplog.text
 
 
 @pytest.mark.parametrize("data", [b"", b"FAKE OM, cut short"])

@@ -184,6 +184,29 @@ def test_a_board_that_is_away_for_a_moment_is_waited_for(
     assert same(run, expected)
 
 
+def test_a_chip_that_comes_later_than_the_board_is_waited_for(
+    server: Server, bundle: Path, tmp_path: Path, expected: BoardRun, slowly: tuple[str, str]
+) -> None:
+    trust_port_of(server, cutter := Cutter(server.port, []))
+    flag = tmp_path / "starting"
+    script, python = slowly
+    with Path(script).open("a") as stream:
+        stream.write(f'if [ -f "{flag}" ]; then rm "{flag}"; export FAKE_ACL=no-device; fi\n')
+    cut: list[int] = []
+
+    def restart(done: int, of: int) -> None:
+        if done >= 4 and not cut:
+            cut.append(done)
+            flag.touch()
+            cutter.cut_now()
+
+    job = make_job(bundle, tmp_path / "job")
+    run = Board(server.target(cutter.port), script, python, pause_s=0.05).run(job, bundle, progress=restart)
+    cutter.close()
+    assert cutter.connections == 3
+    assert same(run, expected)
+
+
 def test_a_board_that_never_comes_back_is_no_missing_board(
     server: Server, bundle: Path, tmp_path: Path, slowly: tuple[str, str]
 ) -> None:

@@ -215,9 +215,10 @@ def _compiled_elsewhere(folder: Path, manifest: Manifest, argv: list[str], optio
         DeployError: it is empty, or not what was compiled.
     """
     om, checksum = folder / COMPILED, folder / CHECKSUM
-    if not om.is_file():
-        logger.warning("%s (ascend.compiled) is missing", om)
-        return None
+    for path in (om, folder / RESULT):
+        if not path.is_file():
+            logger.warning("%s (ascend.compiled) is missing: bring the whole folder back", path)
+            return None
     asked = load_result(folder)
     if (asked.onnx_sha256, asked.argv, asked.aipp_input) != (manifest.sha256, tuple(argv), options.aipp_input):
         logger.warning("%s (ascend.compiled) is for another graph or other options and is not used", folder)

@@ -18,7 +18,7 @@ _TIMEOUT_S = 20
 
 
 class LostError(Exception):
-    """The connection broke; what was done is not lost."""
+    """The board is away, or its chip is; what was done is not lost."""
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,16 @@ import asyncssh
 
 from yoloslim.deploy.ascend.bundle import RUNNER, source_set_env, write_runner
 from yoloslim.deploy.ascend.connection import LostError, connect, open_sftp
-from yoloslim.deploy.ascend.job import Backend, BoardRun, Job, Listener, Progress, check_facts, read_run
+from yoloslim.deploy.ascend.job import (
+    Backend,
+    BoardRun,
+    DeviceUnavailableError,
+    Job,
+    Listener,
+    Progress,
+    check_facts,
+    read_run,
+)
 from yoloslim.deploy.ascend.target import SshTarget
 from yoloslim.errors import DeployError
 from yoloslim.files import sha256_file
@@ -99,7 +108,12 @@ class Board:
         if missing.pop(RUNNER, None) is not None:
             await self._send(connection, folder, job, [RUNNER], [0])
         facts = await self._probe(connection, folder)
-        check_facts(facts, sum(missing.values()), bundle, backend, str(self.target))
+        try:
+            check_facts(facts, sum(missing.values()), bundle, backend, str(self.target))
+        except DeviceUnavailableError as error:
+            if listener.done:  # the chip was there before: after a restart its driver may come later than SSH
+                raise LostError(str(error)) from error
+            raise
         await self._send(connection, folder, job, missing, sent)
         await self._work(connection, folder, job, listener)
         assert listener.finished is not None
