@@ -1,5 +1,7 @@
 import os
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from yoloslim.deploy.ascend.aipp import device_input
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
 from yoloslim.deploy.ascend.device import Local, open_device
 from yoloslim.deploy.ascend.evaluate import evaluate_exported
-from yoloslim.deploy.ascend.job import check_facts, prepare_job
+from yoloslim.deploy.ascend.job import Job, check_facts, prepare_job
 from yoloslim.deploy.ascend.remote import Board
 from yoloslim.deploy.export import export_model
 from yoloslim.errors import DeployError
@@ -118,8 +120,10 @@ def test_a_compiled_model_is_evaluated_on_the_chip_that_is_there(compiled: tuple
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-3)
 
 
-def test_a_job_never_holds_all_canvases(compiled: tuple[Path, Path], tmp_path: Path) -> None:
-    images = make_set(5).images
+def test_a_job_never_holds_all_canvases(
+    compiled: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.asarray(make_set(6).images)
     asked: list[int] = []
 
     class Lazy(Letterboxed):
@@ -128,12 +132,18 @@ def test_a_job_never_holds_all_canvases(compiled: tuple[Path, Path], tmp_path: P
             asked.append(len(found))
             return found
 
-    lazy = Lazy(np.asarray(images), [fit(64, 64, 64) for _ in range(5)])
-    ids = [str(i) for i in range(5)]
-    job = prepare_job(compiled[1], tmp_path, ids, lazy, NmsOptions(), chunk_bytes=2 * 64 * 64 * 3)
-    assert asked == [2, 2, 1]
-    sent = np.concatenate([np.load(job.files[f"pixels-{i:04}.npy"]) for i in range(3)])
-    np.testing.assert_array_equal(sent, device_input("nv12", images))
+    def run(self: Local, job: Job, *_: object, **__: object) -> None:
+        sent = np.concatenate([np.load(job.files[f"pixels-{i:04}.npy"]) for i in range(3)])
+        np.testing.assert_array_equal(sent, device_input("nv12", images))
+        raise DeployError("enough")
+
+    monkeypatch.setattr("yoloslim.deploy.ascend.evaluate.prepare_job", partial(prepare_job, chunk_bytes=30_000))
+    monkeypatch.setattr(Local, "run", run)
+    eval_set = make_set(6)
+    boxes = [fit(64, 64, 64)] * 6  # whole canvases, which is no matter here
+    with pytest.raises(DeployError, match="enough"):
+        evaluate_exported(*compiled, replace(eval_set, images=Lazy(images, boxes)), device=Local())
+    assert asked == [2, 2, 2]
 
 
 def test_room_is_asked_for_what_is_still_to_send(compiled: tuple[Path, Path]) -> None:
