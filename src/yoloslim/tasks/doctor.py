@@ -53,7 +53,7 @@ class Finding:
 
 
 def examine(params: Params) -> Iterator[Finding]:
-    """Look at everything, one finding at a time; nothing stays behind, here or on the board, and no finding raises."""
+    """Look at everything, one finding at a time; none raises, and all that stays is an empty folder on the board."""
     model = _lively_model()
     yield Finding("Python", "ok", f"{platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores")
     yield from _pytorch()

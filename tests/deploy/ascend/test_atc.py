@@ -280,6 +280,12 @@ def test_a_model_that_came_back_damaged_is_refused(exported: Path, tmp_path: Pat
         compile_model(exported, tmp_path / "out", compiled=returned)
 
 
+def test_a_model_that_came_back_is_not_written_over(exported: Path, returned: Path) -> None:
+    with pytest.raises(DeployError, match="name another folder for the compiled one"):
+        compile_model(exported, returned, compiled=returned)
+    assert (returned / "model.om").stat().st_size > 0
+
+
 def test_run_sh_checks_what_atc_sh_compiled(returned: Path) -> None:
     environment = os.environ | {"BACKEND": "onnxruntime", "PYTHON": sys.executable}
     command = ["bash", str(returned / "run.sh"), "nonsense"]
@@ -288,7 +294,7 @@ def test_run_sh_checks_what_atc_sh_compiled(returned: Path) -> None:
     (returned / "model.om").write_bytes(b"other")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "model.om: FAILED" in done.stdout
+    assert "model.om is not what atc.sh compiled: copy the folder again" in done.stderr
 
 
 def test_the_script_refuses_a_damaged_graph(exported: Path, tmp_path: Path, fake_atc: Path) -> None:

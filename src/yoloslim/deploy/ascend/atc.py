@@ -138,7 +138,7 @@ def compile_model(
     Raises:
         AtcError: the compiler ran and failed; `atc.log` in `out_dir` holds its output.
         DeployError: the export is damaged or no fp32 ONNX with raw heads; `require` is set and there is neither a
-            compiler nor a compiled model; that model is empty or changed on its way.
+            compiler nor a compiled model; that model is empty, changed on its way, or in `out_dir`.
     """
     options = options or AtcOptions()
     manifest = load_manifest(export_dir)
@@ -148,6 +148,8 @@ def compile_model(
             "model as ONNX with raw outputs (`yoloslim export MODEL`)"
         )
     argv = ["atc", *atc_arguments(manifest, options)]
+    if compiled and compiled.resolve() == out_dir.resolve():
+        raise DeployError(f"{compiled} is where the bundle will be written; name another folder for the compiled one")
     ready = _compiled_elsewhere(compiled, manifest, argv, options) if compiled else None
     compiler = None if ready else find_cann()
     done = bool(ready or compiler)
@@ -223,8 +225,8 @@ def _compiled_elsewhere(folder: Path, manifest: Manifest, argv: list[str], optio
     if (asked.onnx_sha256, asked.argv, asked.aipp_input) != (manifest.sha256, tuple(argv), options.aipp_input):
         logger.warning("%s (ascend.compiled) is for another graph or other options and is not used", folder)
         return None
-    wanted = checksum.read_text(encoding="utf-8").partition(" ")[0] if checksum.is_file() else sha256_file(om)
-    if om.stat().st_size == 0 or sha256_file(om) != wanted:
+    intact = not checksum.is_file() or checksum.read_text(encoding="utf-8").split()[:1] == [sha256_file(om)]
+    if om.stat().st_size == 0 or not intact:
         raise DeployError(f"{om} is empty or changed on its way; copy it again from where it was compiled")
     logger.info("taking %s, compiled elsewhere", om)
     return om

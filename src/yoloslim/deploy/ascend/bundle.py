@@ -55,7 +55,10 @@ if ! "$PYTHON" -c 'import acl' 2>/dev/null; then
 {source_set_env("    ")}
 fi
 if [ -f "$YOLOSLIM_BUNDLE/{CHECKSUM}" ]; then
-    (cd "$YOLOSLIM_BUNDLE" && sha256sum --check --quiet {CHECKSUM})
+    if ! (cd "$YOLOSLIM_BUNDLE" && sha256sum --check --quiet {CHECKSUM}) >&2; then
+        echo "{COMPILED} is not what atc.sh compiled: copy the folder again" >&2
+        exit 1
+    fi
 fi
 exec "$PYTHON" "$YOLOSLIM_BUNDLE/{RUNNER}" "$@"
 """
