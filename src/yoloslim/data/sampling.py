@@ -57,8 +57,9 @@ def warp(train_set: TrainSet, layout: Layout, pin: bool = False) -> Tensor:
     seen = maps @ np.array([[0, size, 0, size], [0, 0, size, size], [1, 1, 1, 1]])
     low, high = seen.min(2), seen.max(2)
     whole = (np.abs(low - low.round()) < TOUCH).all(1) & (maps[:, [0, 1], [1, 0]] == 0).all(1)
-    low = np.where(whole[:, None], low.round(), np.floor(low) - 1).astype(int)
-    high = np.where(whole[:, None], high.round(), np.ceil(high) + 1).astype(int)
+    whole &= (high - low < 2 * side + 1).all(1)  # of what is larger, most is empty
+    low = np.where(whole[:, None], low.round(), np.clip(np.floor(low) - 1, 0, 2 * side - 1)).astype(int)
+    high = np.where(whole[:, None], high.round(), np.clip(np.ceil(high) + 1, low + 1, 2 * side)).astype(int)
     images, sizes = train_set.images.numpy(), train_set.sizes.numpy()
     for image, tiles, origins, matrix, is_whole, first, last in zip(
         out.numpy(), layout.tiles.numpy(), layout.origins.numpy(), maps, whole, low, high, strict=True
