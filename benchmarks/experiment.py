@@ -60,6 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.pack = arguments.pack.resolve()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.setitimer(signal.ITIMER_REAL, arguments.minutes * 60)
     arguments.work.mkdir(parents=True, exist_ok=True)
