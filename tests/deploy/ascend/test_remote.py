@@ -309,7 +309,7 @@ def test_files_that_changed_on_the_board_are_sent_again(
         Board(server.target(), server.set_env("export FAKE_ACL=die")).run(job, bundle)
     (folder,) = server.folders()
     with (folder / "model.om").open("r+b") as stream:
-        stream.write(b"XXXX")
+        stream.write(b"other")
     assert same(Board(server.target(), server.set_env()).run(job, bundle), expected)
 
 
