@@ -65,12 +65,13 @@ def workers(tmp_path: Path, main: Path, log: Path) -> Iterator[list[subprocess.P
 def fan_out(runner: Runner, address: str, checkout: Path) -> Iterator[Outcome]:
     """Run the jobs in a flow, as a sweep does."""
     from prefect import flow
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     @flow(name="trial", task_runner=task_runner(runner, address, 2))
     def trial() -> list[Outcome]:
         return list(fan_out_by(runner)(JOBS, checkout))
 
-    with api_for(runner):
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), api_for(runner):
         yield from trial()
 
 

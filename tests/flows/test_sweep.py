@@ -1,6 +1,5 @@
 """Sweeps through the real DVC, git and Prefect, on the stand-in pipeline or around the fake of DVC."""
 
-import logging
 import os
 import signal
 import socket
@@ -13,12 +12,9 @@ from pathlib import Path
 import pytest
 from flows.driver import run_sweep
 from flows.lane import in_threads
-from flows.sweep import sweep as sweep_here
 from flows.variants import apply_variant
 
-from tests.flows.fake_dvc import FakeDvc
 from tests.flows.toy import Toy
-from tests.sweeping.curves import Curves
 from yoloslim.config import SweepResult, load_params
 from yoloslim.errors import SweepError
 
@@ -92,17 +88,16 @@ def test_sweep_that_is_stopped_goes_on_where_it_was(tmp_path: Path, number: sign
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["subprocess.Popen[bytes]"]:
+def server(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", dict[str, str]]]:
+    """A Prefect server of its own, and the environment of those who use it; settings are read once in a process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
-    monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "1")
-    for name in ("prefect", "prefect._internal.concurrency"):  # what it says of a server that is gone, even at exit
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen([*command, "--no-ui"], stdout=-3, stderr=-3, start_new_session=True) as process:
+    settings = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    settings |= {"PREFECT_CLIENT_MAX_RETRIES": "1"}
+    words = ("server", "start", "--no-ui", "--host", "127.0.0.1", "--port", str(port))
+    command, environment = [sys.executable, "-m", "prefect", *words], os.environ | settings
+    with subprocess.Popen(command, env=environment, stdout=-3, stderr=-3, start_new_session=True) as process:
         try:
             deadline = time.monotonic() + 240
             while time.monotonic() < deadline:
@@ -110,7 +105,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["subproc
                     if not probe.connect_ex(("127.0.0.1", port)):
                         break
                 time.sleep(0.5)
-            yield process
+            yield process, settings
         finally:
             kill(process)
 
@@ -122,14 +117,21 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 
 
 def test_prefect_server_that_dies_in_mid_sweep_costs_nothing(
-    tmp_path: Path, server: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: tuple["subprocess.Popen[bytes]", dict[str, str]]
 ) -> None:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    dvc = FakeDvc(folder, Curves(48, 62), monkeypatch, low=45)
-    dvc.before = lambda stage: kill(server) if stage.startswith("finetune") else None
-    monkeypatch.chdir(folder)
-    result = sweep_here(load_params(folder / "params.yaml"), lambda event: None)
-    assert result.winner == "65"
-    assert server.poll() is not None
-    assert len(dvc.ran) - len(set(dvc.ran)) == sum(name == "report" for name in dvc.ran)
+    process, settings = server
+    (tmp_path / "project").mkdir()
+    toy = Toy(tmp_path / "project")
+    toy.write("slow.json", {"finetune@65": 3})
+    command = [sys.executable, "-m", "flows.command"]
+    with subprocess.Popen(
+        command, cwd=toy.root, env=toy.environment | settings, stdout=-1, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        while running.poll() is None and "finetune@65" not in toy.ran:
+            time.sleep(0.05)
+        kill(process)
+        told, _ = running.communicate(timeout=300)
+    assert running.returncode == 0, told
+    assert "Prefect is away" in told
+    assert toy.json("metrics/sweep.json")["winner"] == "65"
+    assert len(toy.ran) == len(set(toy.ran))
