@@ -6,6 +6,8 @@ import onnxruntime
 import pytest
 
 from tests.deploy.models import tiny_detector
+from yoloslim.deploy import onnx as module
+from yoloslim.deploy.decoded import append_nms
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
@@ -50,6 +52,24 @@ def test_nms_in_the_graph_finds_what_ours_finds(batch: int, tmp_path: Path) -> N
         assert len(expected) > 10
         order, theirs = np.lexsort(mine[:, [4, 5]].T), np.lexsort(expected[:, [4, 5]].T)
         np.testing.assert_allclose(mine[order], expected[theirs], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("max_det", [None, 3])
+def test_a_graph_that_suppresses_by_another_rule_is_not_written(
+    max_det: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ExportOptions(outputs="nms", nms=NmsOptions(0.25, 0.45, max_det))
+    assert export_model(tiny_detector(), tmp_path / "right", options).max_abs_diff < 1e-4
+
+    def append_other(graph: onnx.ModelProto, options: NmsOptions) -> None:
+        append_nms(graph, options)
+        (node,) = (node for node in graph.graph.node if node.op_type == "NonMaxSuppression")
+        node.attribute.append(onnx.helper.make_attribute("center_point_box", 1))  # corners read as centre and size
+
+    monkeypatch.setattr(module, "append_nms", append_other)
+    with pytest.raises(DeployError, match=r"keeps \d+ boxes of 1000 candidates, and they are not the \d+ to be kept"):
+        export_model(tiny_detector(), tmp_path / "wrong", options)
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_a_graph_of_boxes_is_described_and_refused_as_predictor(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from yoloslim.models.detector import Detector
 
 BOXES_AND_SCORES = ["boxes", "scores"]
 DETECTIONS = "detections"
+NMS_SCORE, NMS_IOU, NMS_LIMIT = "nms_score", "nms_iou", "nms_limit"
+"""Constants of the graph: the thresholds, and how many detections of a class."""
 
 
 class DecodedDetector(nn.Module):
@@ -47,9 +49,9 @@ def append_nms(graph: ModelProto, options: NmsOptions) -> None:
     image, then class, then falling score. `max_det` limits a class of an image, the only limit that ONNX has.
     """
     constants = {
-        "nms_limit": np.array([options.max_det or np.iinfo(np.int32).max], np.int64),
-        "nms_iou": np.array([options.iou_thres], np.float32),
-        "nms_score": np.array([options.conf_thres], np.float32),
+        NMS_LIMIT: np.array([options.max_det or np.iinfo(np.int32).max], np.int64),
+        NMS_IOU: np.array([options.iou_thres], np.float32),
+        NMS_SCORE: np.array([options.conf_thres], np.float32),
         "nms_box": np.array([0, 2], np.int64),
         "nms_label": np.array([1], np.int64),
     }
@@ -58,7 +60,7 @@ def append_nms(graph: ModelProto, options: NmsOptions) -> None:
         node("Transpose", ["scores"], ["nms_by_class"], "nms_by_class", perm=[0, 2, 1]),
         node(
             "NonMaxSuppression",  # corners may come as (x, y) or (y, x): overlap is the same
-            ["boxes", "nms_by_class", "nms_limit", "nms_iou", "nms_score"],
+            ["boxes", "nms_by_class", NMS_LIMIT, NMS_IOU, NMS_SCORE],
             ["nms_chosen"],
             "nms",
         ),

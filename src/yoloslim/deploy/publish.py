@@ -10,11 +10,12 @@ import onnx
 import onnxruntime
 import torch
 
-from yoloslim.deploy.decoded import BOXES_AND_SCORES
+from yoloslim.deploy.decoded import BOXES_AND_SCORES, DETECTIONS, NMS_IOU, NMS_LIMIT, NMS_SCORE
 from yoloslim.deploy.manifest import Manifest, save_manifest
 from yoloslim.deploy.runtimes import open_graph
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.decode import Floats, decode
+from yoloslim.evaluation.nms import NmsOptions, nms
 from yoloslim.evaluation.predictor import Images, divide_by_255
 from yoloslim.files import atomic_path
 from yoloslim.models.detector import Detector
@@ -24,6 +25,11 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-3
 """Largest difference allowed between an output of PyTorch and of an export, as a share of the largest output of that
 level, or of 1 where all are smaller: float32 holds seven digits, however large the numbers are."""
+
+CHOICES = 1000
+"""Candidates that NMS inside a graph is tried on."""
+MARGINAL = 0.01
+"""Share of boxes that may differ, whose overlap is the threshold to the last bit."""
 
 
 def publish(model: Detector, folder: Path, manifest: Manifest, out_dir: Path) -> Manifest:
@@ -39,7 +45,8 @@ def publish(model: Detector, folder: Path, manifest: Manifest, out_dir: Path) ->
         The manifest with `max_abs_diff` filled in.
 
     Raises:
-        DeployError: the two differ by more than `TOLERANCE`, or one of them is not finite.
+        DeployError: the two differ by more than `TOLERANCE`, or one of them is not finite; or NMS inside the graph
+            keeps other boxes than `nms`.
     """
     difference, share = differences(model, folder, manifest)
     if not share <= TOLERANCE:  # also when it is NaN
@@ -47,6 +54,8 @@ def publish(model: Detector, folder: Path, manifest: Manifest, out_dir: Path) ->
             f"{manifest.format} and PyTorch differ by {difference:.2g}, which is {share:.2g} of the largest output and "
             f"more than {TOLERANCE}; nothing was written to {out_dir}. Non-finite or huge weights are the usual cause"
         )
+    if manifest.outputs == "nms":
+        _check_suppression(folder / manifest.file, manifest)
     logger.info("%s: largest difference from PyTorch %.1e", out_dir / manifest.file, difference)
     return keep(folder, manifest.model_copy(update={"max_abs_diff": difference}), out_dir)
 
@@ -63,13 +72,10 @@ def keep(folder: Path, manifest: Manifest, out_dir: Path) -> Manifest:
 def differences(model: Detector, folder: Path, manifest: Manifest) -> tuple[float, float]:
     """Largest difference of any output between a model and its export: absolute, and as a share of the outputs.
 
-    Measured on seeded random images.
-    Boxes count in image sides. Detections after NMS are not compared, since one bit may keep or drop a box; the
-    boxes and scores that they are chosen from are.
+    Measured on seeded random images. Boxes count in image sides. Of a graph with NMS these are the boxes and scores
+    that it chooses from; what it chooses is compared on their very bits, since one bit may keep or drop a box.
     """
-    size, batch = model.spec.imgsz, manifest.input_shape[0]
-    count = batch if batch > 0 and manifest.outputs != "raw" else 3
-    pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    size, pixels = model.spec.imgsz, _noise(manifest)
     expected = _reference(model, pixels)
     if manifest.outputs == "raw":
         actual: Sequence[Floats] = open_graph(folder / manifest.file, manifest).predict(pixels)
@@ -93,12 +99,47 @@ def _reference(model: Detector, pixels: Images) -> list[Floats]:
     return [head.cpu().numpy() for head in heads]
 
 
+def _noise(manifest: Manifest) -> Images:
+    batch, size = manifest.input_shape[0], manifest.imgsz
+    count = batch if batch > 0 and manifest.outputs != "raw" else 3
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
 def _decoded(path: Path, pixels: Images, manifest: Manifest) -> list[Floats]:
     """Boxes and scores, which a graph with NMS computes inside under the same names."""
-    graph = onnx.load(path)
-    there = {output.name for output in graph.graph.output}
-    inside = [name for name in BOXES_AND_SCORES if name not in there]
-    graph.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in inside)
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    boxes, scores = session.run(BOXES_AND_SCORES, {manifest.input_name: divide_by_255(pixels)})
+    boxes, scores = _run(onnx.load(path), BOXES_AND_SCORES, pixels, manifest)
     return [boxes / np.float32(manifest.imgsz), scores]
+
+
+def _run(graph: onnx.ModelProto, names: list[str], pixels: Images, manifest: Manifest) -> list[Floats]:
+    """Values of a graph by name, its outputs or not."""
+    there = {output.name for output in graph.graph.output}
+    graph.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in there)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    found: list[Floats] = session.run(names, {manifest.input_name: divide_by_255(pixels)})
+    return found
+
+
+def _check_suppression(path: Path, manifest: Manifest) -> None:
+    """Let a graph choose among the `CHOICES` best candidates of noise, and `nms` among the same."""
+    graph, pixels = onnx.load(path), _noise(manifest)
+    constants = {constant.name: constant for constant in graph.graph.initializer}
+    limit, iou = (onnx.numpy_helper.to_array(constants[name])[0] for name in (NMS_LIMIT, NMS_IOU))
+    scores = _run(graph, ["scores"], pixels, manifest)[0].ravel()
+    least = np.partition(scores, -CHOICES)[-CHOICES] if len(scores) > CHOICES else np.float32(0)
+    constants[NMS_SCORE].CopyFrom(onnx.numpy_helper.from_array(np.array([least], np.float32), NMS_SCORE))
+    boxes, scores, detections = _run(graph, [*BOXES_AND_SCORES, DETECTIONS], pixels, manifest)
+    rows = np.concatenate([boxes, np.ones_like(scores[..., :1]), scores], axis=2)
+    options = NmsOptions(float(least), float(iou), max_det=None)
+    expected = {
+        (image, *map(float, row))
+        for image, found in enumerate(nms(rows, options))
+        for label in np.unique(found[:, 5])
+        for row in found[found[:, 5] == label][:limit]
+    }
+    actual = {(int(row[0]), *map(float, row[1:])) for row in detections}
+    if len(expected ^ actual) > MARGINAL * len(expected):
+        raise DeployError(
+            f"NMS inside the graph keeps {len(actual)} boxes of {CHOICES} candidates, and they are not the "
+            f"{len(expected)} to be kept; nothing was written. Try another onnxruntime than {onnxruntime.__version__}"
+        )
