@@ -26,7 +26,7 @@ repro: $(READY)  ## run the pipeline; only what changed is run
 
 test: $(READY) lint  ## lint, types and all tests, the whole pipeline at a tiny scale included
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m slow
+	OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile -m slow
 
 debian-packages:  ## install what tests need besides Python (Debian, as root)
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN))

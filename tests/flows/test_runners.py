@@ -81,8 +81,8 @@ def test_points_spread_over_dask_workers_and_a_killed_one_loses_nothing(
 ) -> None:
     from distributed import Client
 
-    with Client(scheduler_file=str(tmp_path / "scheduler.json"), timeout=120) as client:
-        client.wait_for_workers(2, timeout=120)
+    with Client(scheduler_file=str(tmp_path / "scheduler.json"), timeout=300) as client:
+        client.wait_for_workers(2, timeout=300)
         address = client.scheduler.address
     worktree = main / FOLDER / "0"
 

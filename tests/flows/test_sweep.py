@@ -76,7 +76,7 @@ def test_sweep_that_is_stopped_goes_on_where_it_was(tmp_path: Path, number: sign
         while process.poll() is None and "finetune@65" not in toy.ran:
             time.sleep(0.2)
         process.send_signal(number)
-        _, told = process.communicate(timeout=120)
+        _, told = process.communicate(timeout=300)
     if number != signal.SIGKILL:
         assert process.returncode == 128 + number
         assert "stopped in mid-sweep; give the same command again to go on" in told

@@ -47,7 +47,7 @@ def cluster() -> Iterator[str]:
 
     def call(name: str, *arguments: str) -> None:
         command = [str(binaries / name), *arguments]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False, **become)  # type: ignore[call-overload]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False, **become)  # type: ignore[call-overload]
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
 
     data, options = str(folder / "data"), f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"

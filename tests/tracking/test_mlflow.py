@@ -122,7 +122,7 @@ def test_first_use_is_safe_in_parallel_and_says_nothing(root: Path) -> None:
     call += f"{PARAMS | {'percents': []}!r}, {URI!r}, 'trial').created)"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen([sys.executable, "-c", call], **pipes) for _ in range(2)]
-    ends = [process.communicate(timeout=120) for process in both]
+    ends = [process.communicate(timeout=300) for process in both]
     assert sorted(out for out, _ in ends) == ["('baseline', 'sparse')\n", "()\n"]
     assert [err for _, err in ends] == ["", ""]
 

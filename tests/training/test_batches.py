@@ -28,6 +28,15 @@ def test_every_image_is_seen_once_an_epoch_in_a_new_order() -> None:
     assert not torch.equal(steps[0].batch.images, steps[3].batch.images)
 
 
+@pytest.mark.parametrize(
+    ("nominal", "expected"), [(0, "111"), (3, "111"), (4, "111"), (5, "011"), (6, "011"), (9, "001"), (64, "001")]
+)
+def test_small_batches_share_an_update_and_the_last_of_an_epoch_always_makes_one(nominal: int, expected: str) -> None:
+    made = batches(nominal_batch=nominal)
+    assert "".join(str(int(step.updates)) for step in made.epoch(0)) == expected
+    assert "".join(str(int(step.updates)) for step in made.epoch(0, first=2)) == expected[2:]
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_workers_make_the_very_batches(workers: int) -> None:
     here, ahead_of_time = batches(mixup=0.5), batches(mixup=0.5, workers=workers)

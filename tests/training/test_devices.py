@@ -80,7 +80,7 @@ if result.is_main:
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *launcher, str(script)]
-    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=300)
 
 
 def assert_same_training(folder: Path, whole: Fit) -> None:
@@ -95,10 +95,12 @@ def assert_same_training(folder: Path, whole: Fit) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_with_the_same_batch(tmp_path: Path) -> None:
-    done = run_shared(tmp_path, **SHARED, devices=2)
+@pytest.mark.parametrize("nominal", [0, 6])
+def test_two_processes_train_as_one_with_the_same_batch(nominal: int, tmp_path: Path) -> None:
+    train = {**SHARED, "nominal_batch": nominal}
+    done = run_shared(tmp_path, **train, devices=2)
     assert done.returncode == 0, done.stderr
-    assert_same_training(tmp_path, fit(task(2, train=SHARED)))
+    assert_same_training(tmp_path, fit(task(2, train=train)))
 
 
 @pytest.mark.slow

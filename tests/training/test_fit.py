@@ -18,7 +18,8 @@ from yoloslim.config import BaselineParams, TrainParams
 from yoloslim.errors import Interrupted, TrainError
 from yoloslim.models.detector import Detector
 from yoloslim.training.callback import Callback, State
-from yoloslim.training.fit import Fit, Task, Validate, fit
+from yoloslim.training.fit import MAX_NORM, Fit, Task, Validate, fit
+from yoloslim.training.loss import DetectionLoss, Gains
 from yoloslim.training.sparsity import SparsityPenalty
 
 ROOT = Path(__file__).parents[2]
@@ -140,6 +141,36 @@ def test_history_has_a_row_an_epoch_with_the_names_people_see() -> None:
         assert row["loss"] == pytest.approx(row["box_loss"] + row["obj_loss"] + row["cls_loss"])
 
 
+class Gradients(Callback):
+    """Works out the gradients of every batch by itself, and notes what arrives at each update."""
+
+    def __init__(self) -> None:
+        self.own: list[Tensor] = []
+        self.updates: list[tuple[Tensor, Tensor]] = []
+
+    def extra_loss(self, state: State) -> None:
+        loss, _ = DetectionLoss(state.model.spec, Gains.of(train_params()), torch.device("cpu"))(
+            state.heads, state.targets
+        )
+        found = torch.autograd.grad(loss, list(state.model.parameters()), retain_graph=True)
+        self.own.append(torch.cat([gradient.flatten() for gradient in found]))
+
+    def before_step(self, state: State) -> None:
+        arrived = torch.cat([p.grad.flatten() for p in state.model.parameters() if p.grad is not None])
+        total = torch.stack(self.own).sum(0)
+        self.updates.append((arrived, total * min(1.0, MAX_NORM / float(total.norm()))))
+        self.own = []
+
+
+def test_batches_smaller_than_the_nominal_one_add_up_their_gradients() -> None:
+    seen = Gradients()
+    fit(task(2, train={"nominal_batch": 6}, callbacks=(seen,)))
+    assert len(seen.updates) == 4  # seven images an epoch: 3 + 3, then what is left
+    assert not seen.own
+    for arrived, expected in seen.updates:
+        torch.testing.assert_close(arrived, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_result_is_in_eval_mode_and_needs_no_gradients() -> None:
     model = fit(task(1)).model
     assert not model.training
@@ -176,6 +207,19 @@ def test_training_interrupted_many_times_still_ends_in_the_same_weights(tmp_path
             fit(task(checkpoint=tmp_path / "x.pt", callbacks=(Fuse(stop),)))
     resumed = fit(task(checkpoint=tmp_path / "x.pt", callbacks=(Callback(),)))
     assert_same_weights(resumed.model, whole.model)
+
+
+def test_update_of_several_batches_is_never_cut_in_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yoloslim.training.fit.SAVE_EVERY_S", 0)
+    settings = task(train={"nominal_batch": 6}, checkpoint=tmp_path / "x.pt")
+    with pytest.raises(KeyboardInterrupt):
+        fit(replace(settings, callbacks=(Fuse(2),)))
+    saved = torch.load(tmp_path / "x.pt", weights_only=True)
+    assert (saved["epoch"], saved["step"]) == (0, 2)
+    resumed = fit(replace(settings, callbacks=(Callback(),)))
+    whole = fit(replace(settings, checkpoint=None))
+    assert_same_weights(resumed.model, whole.model)
+    assert without_clock(resumed) == without_clock(whole)
 
 
 class Signal(Callback):

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.tiny import tiny_detector, tiny_train_set
-from tests.training.test_fit import fit, task
+from tests.training.test_fit import fit, task, train_params
 from yoloslim.data.trainset import TrainSet
 from yoloslim.errors import TrainError
+from yoloslim.training.distillation import Distillation
+from yoloslim.training.loss import Gains
 from yoloslim.training.memory import choose_batch, largest_that_fits, ran_out, try_batch, usual_batch
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +55,7 @@ def test_real_lack_of_memory_is_understood(tmp_path: Path) -> None:
     code = """
 import resource, torch
 from tests.tiny import tiny_detector, tiny_train_set
-from tests.training.test_fit import fit, task
+from tests.training.test_fit import fit, task, train_params
 fit(task(1))  # what torch needs for itself
 images = tiny_train_set(64, 1024)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -149,7 +151,25 @@ def test_automatic_batch_is_tried_at_the_largest_side_next_to_the_images(monkeyp
     monkeypatch.setattr("yoloslim.training.fit.on_device", place)
     monkeypatch.setattr("yoloslim.training.fit.try_batch", lambda model, autocast, *batch: seen.append(batch))
     fit(task(1, train_set=tiny_train_set(6), train={"batch": 0, "multi_scale": 0.5, "resolutions": (32, 64)}))
-    assert seen == ["images", (2, 96)]
+    assert seen == ["images", (2, 96, [])]
+
+
+def test_teacher_counts_in_what_a_batch_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr("yoloslim.training.fit.choose_batch", lambda attempt, *_: attempt(2) or 3)
+    monkeypatch.setattr("yoloslim.training.fit.try_batch", lambda model, autocast, *batch: seen.append(batch))
+    teacher = tiny_detector(seed=1)
+    fit(task(1, train={"batch": 0}, callbacks=(Distillation(teacher, Gains.of(train_params())),)))
+    assert seen == [(2, 64, [teacher])]
+
+
+def test_networks_beside_see_the_batch_too() -> None:
+    model, teacher = tiny_detector(), tiny_detector(seed=1)
+    teacher.model[4] = nn.Sequential(teacher.model[4], Narrow(1))
+    try_batch(model, nullcontext, 1, 64, [teacher])
+    with pytest.raises(torch.OutOfMemoryError):
+        try_batch(model, nullcontext, 2, 64, [teacher])
+    assert all(p.grad is None for p in (*model.parameters(), *teacher.parameters()))
 
 
 def test_trying_a_batch_leaves_no_trace_even_where_it_fails() -> None:

@@ -14,6 +14,7 @@ class TrainParams(Section):
     """What all three trainings share."""
 
     batch: int = Field(32, ge=0, le=4096, description="images a step, over all devices; 0 chooses")
+    nominal_batch: int = Field(0, ge=0, le=65536, description="images an update, of several batches; 0 is one batch")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on convolution weights only")
     schedule: Literal["linear", "cosine"] = "cosine"
     precision: Precision = "auto"

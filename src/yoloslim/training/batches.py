@@ -30,11 +30,13 @@ class Step:
         index: which step of the epoch.
         images: how many images the whole batch has, over all processes.
         batch: this process's part of it.
+        updates: whether the optimizer steps on it, with the gradients of all batches since the last update.
     """
 
     index: int
     images: int
     batch: Batch
+    updates: bool
 
 
 class Batches:
@@ -55,7 +57,7 @@ class Batches:
 
         Args:
             train_set: images and boxes, the images where they shall stay.
-            params: `batch`, which must not be 0, is of all processes together.
+            params: `batch`, which must not be 0, is of all processes together, as is `nominal_batch`.
             epochs: of the whole training, for phases of resolution and the last epochs without mosaic.
             seed: start of all random numbers.
             spec: of the model; sides of images are multiples of its largest stride.
@@ -77,6 +79,7 @@ class Batches:
         self.params, self.epochs, self.seed = params, epochs, seed
         self.imgsz, self.grid = spec.imgsz, max(spec.strides)
         self.rank, self.world, self.count = rank, world, len(train_set)
+        self.per_update = max(1, round(params.nominal_batch / params.batch))
         self.augmenter = Augmenter(train_set, Augmentation.of(params), device)
         self.weights = image_weights(train_set.labels) if params.image_weights else None
         held = self.augmenter.train_set.images.device.type == device.type
@@ -97,7 +100,8 @@ class Batches:
         parts = list(torch.split(order, self.params.batch))[: len(self)]
         jobs = (partial(self._plan, epoch, index, parts[index]) for index in range(first, len(parts)))
         for index, plan in enumerate(ahead(jobs, self.workers), start=first):
-            yield Step(index, len(parts[index]), self.augmenter.finish(plan))
+            updates = (index + 1) % self.per_update == 0 or index + 1 == len(parts)
+            yield Step(index, len(parts[index]), self.augmenter.finish(plan), updates)
 
     def _plan(self, epoch: int, index: int, images: Tensor) -> Plan:
         rng = torch.Generator().manual_seed(_mix(self.seed, epoch, index))

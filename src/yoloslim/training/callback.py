@@ -1,6 +1,6 @@
 """What rides on the training loop: sparsity, distillation, previews."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +48,10 @@ class State:
 
 class Callback:
     """Rides on the loop; every hook may be left as it is."""
+
+    def beside(self) -> Sequence[Detector]:
+        """Networks that see every batch as well, without gradients: they take memory too."""
+        return ()
 
     def start(self, state: State) -> None:
         """Called once before the first step, after a checkpoint has been restored."""

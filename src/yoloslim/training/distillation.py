@@ -113,6 +113,10 @@ class Distillation(Callback):
         self._sums = torch.zeros(2)
         self._images = 0
 
+    def beside(self) -> Sequence[Detector]:
+        """See Callback."""
+        return (self.teacher,)
+
     def start(self, state: State) -> None:
         """Bring the teacher beside the student.
 

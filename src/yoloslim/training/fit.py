@@ -71,8 +71,9 @@ class _Run:
         net = copy.deepcopy(task.model).to(self.device)
         self.ema = Ema(net, t.ema_decay, t.ema_tau)
         prepare(net, t)
-        fused = getattr(self.fabric.strategy.precision, "scaler", None) is None
-        optimizer = build_optimizer(net, phase.optimizer, phase.lr0, phase.momentum, t.weight_decay, fused)
+        self.scaler: torch.amp.GradScaler | None = getattr(self.fabric.strategy.precision, "scaler", None)
+        rates = (phase.lr0, phase.momentum, t.weight_decay)
+        optimizer = build_optimizer(net, phase.optimizer, *rates, fused=self.scaler is None)
         self.net, self.optimizer = self.fabric.setup(net, optimizer)
         total = self._total if self.world > 1 else None
         self.loss = DetectionLoss(net.spec, Gains.of(t), self.device, total)
@@ -165,7 +166,7 @@ class _Run:
         for step in steps:
             self._step(step)
             images += step.images
-            self._save_within_epoch(step.index + 1)
+            self._save_within_epoch(step)
         return images
 
     def _validate(self) -> Row:
@@ -194,24 +195,25 @@ class _Run:
         for callback in task.callbacks:
             extra = callback.extra_loss(state)
             loss = loss if extra is None else loss + extra
-        self.optimizer.zero_grad()
         self.fabric.backward(loss * self.world)  # DDP takes the mean over processes; the loss is a sum
         self.sums += torch.cat([parts * step.images, parts.new_tensor([step.images])])
-        norm = self.fabric.clip_gradients(self.net, self.optimizer, max_norm=MAX_NORM, error_if_nonfinite=False)
-        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
-        if scaler is None:  # a scaler skips steps whose gradients overflow
-            self.norms += cast(Tensor, norm)
+        if step.updates:
+            norm = self.fabric.clip_gradients(self.net, self.optimizer, max_norm=MAX_NORM, error_if_nonfinite=False)
+            if self.scaler is None:  # a scaler skips steps whose gradients overflow
+                self.norms += cast(Tensor, norm)
         if self.device.type in AT_HAND or step.index % LOOK_EVERY == 0:
             self._stop_if_not_finite(parts)
-        self._update(scaler)
+        if step.updates:
+            self._update()
 
-    def _update(self, scaler: torch.amp.GradScaler | None) -> None:
+    def _update(self) -> None:
         """Gradients to weights: let callbacks add theirs, step, average."""
         for callback in self.task.callbacks:
             callback.before_step(self.state)
-        before = scaler.get_scale() if scaler else 0.0
+        before = self.scaler.get_scale() if self.scaler else 0.0
         self.optimizer.step()
-        if scaler and scaler.get_scale() < before:
+        self.optimizer.zero_grad()
+        if self.scaler and self.scaler.get_scale() < before:
             return  # fp16 overflowed: the scaler has skipped the step, and so must all that follows one
         for callback in self.task.callbacks:
             callback.after_step(self.state)
@@ -237,7 +239,8 @@ class _Run:
             )
 
     def _attempt(self, images: int, size: int) -> None:
-        try_batch(self.state.model, self.fabric.autocast, images, size)
+        beside = [network for callback in self.task.callbacks for network in callback.beside()]
+        try_batch(self.state.model, self.fabric.autocast, images, size, beside)
 
     def _no_memory(self) -> TrainError:
         batch, size = min(self.batches.params.batch, self.batches.count), self.batches.largest_size(self.state.epoch)
@@ -249,9 +252,11 @@ class _Run:
         advice = f"a batch of {fits} fits: set train.batch={fits}" if fits else "not even one image fits: lower imgsz"
         return TrainError(f"no memory left on {self.device.type} for a batch of {batch} images of {size} px; {advice}")
 
-    def _save_within_epoch(self, done: int) -> None:
-        """Write a checkpoint now and then, and when asked to stop."""
-        if done == len(self.batches) or (self.world > 1 and done % LOOK_EVERY):
+    def _save_within_epoch(self, step: Step) -> None:
+        """Write a checkpoint now and then, and when asked to stop, where no gradients wait for their update."""
+        done = step.index + 1
+        seldom = self.world > 1 and done // self.batches.per_update % LOOK_EVERY
+        if not step.updates or done == len(self.batches) or seldom:
             return  # the epoch writes its own; and processes stop together, but asking each other costs time
         asked, overdue = self._agreed(self._asked(), time.monotonic() - self.saved_at > SAVE_EVERY_S)
         if asked or overdue:

@@ -2,13 +2,13 @@
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
-from yoloslim.models.detector import Detector
+from yoloslim.models.detector import Detector, fuse
 
 logger = logging.getLogger(__name__)
 
@@ -83,17 +83,26 @@ def _peak(attempt: Attempt, device: torch.device, batch: int) -> int:
     return torch.cuda.max_memory_allocated(device)
 
 
-def try_batch(model: Detector, autocast: Callable[[], AbstractContextManager[Any]], images: int, size: int) -> None:
+def try_batch(
+    model: Detector,
+    autocast: Callable[[], AbstractContextManager[Any]],
+    images: int,
+    size: int,
+    beside: Sequence[Detector] = (),
+) -> None:
     """A forward and backward pass of so many blank images of a side in px, without other processes; leaves no trace.
 
-    A teacher's pass, the optimizer's state and validation are not in it.
+    The networks beside see the images too, without gradients. The optimizer's state and validation are not in it.
     """
     before = {name: value.clone() for name, value in model.named_buffers()}
     device = next(model.parameters()).device
     try:
         x = torch.zeros((images, 3, size, size), device=device).contiguous(memory_format=torch.channels_last)
+        others = [fuse(network).to(device) for network in beside]
         with autocast():
             heads = model(x)
+            with torch.no_grad():
+                heads += [head for other in others for head in other(x)]
         torch.stack([head.float().sum() for head in heads]).sum().backward()  # type: ignore[no-untyped-call]
     finally:
         model.zero_grad()
