@@ -18,7 +18,7 @@ from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
 from yoloslim.training.devices import launch
 from yoloslim.training.interrupt import Stop, stop_on_signals
 from yoloslim.training.loss import DetectionLoss, Gains
-from yoloslim.training.memory import choose_batch, largest_that_fits, ran_out, try_batch
+from yoloslim.training.memory import choose_batch, ran_out, try_batch, what_fits
 from yoloslim.training.network import prepare, set_training
 from yoloslim.training.optim import Ema, build_optimizer, set_learning_rates
 from yoloslim.training.progress import Progress
@@ -75,8 +75,7 @@ class _Run:
         rates = (phase.lr0, phase.momentum, t.weight_decay)
         optimizer = build_optimizer(net, phase.optimizer, *rates, fused=self.scaler is None)
         self.net, self.optimizer = self.fabric.setup(net, optimizer)
-        total = self._total if self.world > 1 else None
-        self.loss = DetectionLoss(net.spec, Gains.of(t), self.device, total)
+        self.loss = DetectionLoss(net.spec, Gains.of(t), self.device, self._total if self.world > 1 else None)
         self.state = State(net, cast(Detector, self.ema.model), phase.epochs, autocast=self.fabric.autocast)
         self.progress = Progress(phase.epochs)
         self.kept: dict[str, Any] = {"epoch": 0, "map50_95": -1.0, "weights": {}}
@@ -246,10 +245,7 @@ class _Run:
         batch, size = min(self.batches.params.batch, self.batches.count), self.batches.largest_size(self.state.epoch)
         self.optimizer.zero_grad()
         self.state.images, self.state.heads = torch.empty(0), []
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        fits = largest_that_fits(lambda n: self._attempt(n, size), -(-batch // self.world)) * self.world
-        advice = f"a batch of {fits} fits: set train.batch={fits}" if fits else "not even one image fits: lower imgsz"
+        advice = what_fits(lambda n: self._attempt(n, size), self.device, batch, self.world)
         return TrainError(f"no memory left on {self.device.type} for a batch of {batch} images of {size} px; {advice}")
 
     def _save_within_epoch(self, step: Step) -> None:

@@ -45,6 +45,14 @@ def largest_that_fits(attempt: Attempt, batch: int) -> int:
     return 0
 
 
+def what_fits(attempt: Attempt, device: torch.device, batch: int, devices: int = 1) -> str:
+    """Advice after a batch, over all devices, has found no room."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    fits = largest_that_fits(attempt, -(-batch // devices)) * devices
+    return f"a batch of {fits} fits: set train.batch={fits}" if fits else "not even one image fits: lower imgsz"
+
+
 def usual_batch(images: int, limit: int = CPU_BATCH) -> int:
     """A power of two up to a limit, and small enough that an epoch of so many images has `STEPS` steps."""
     return 1 << (max(1, min(limit, images // STEPS)).bit_length() - 1)
