@@ -4,17 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from yoloslim.heads.base import Frozen
 
 Anchor = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 Activation = Literal["silu", "leaky", "mish", "relu", "hardswish", "linear"]
 Scale = Annotated[float, Field(ge=1, le=2)]
-
-
-class Frozen(BaseModel):
-    """A record that cannot change and knows all its fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class BoxDecoding(Frozen):
@@ -100,7 +96,7 @@ class ModelSpec(Frozen):
     layers: tuple[LayerSpec, ...]
     decoding: BoxDecoding = YOLOV5_BOXES
     bn_eps: float = Field(1e-3, gt=0)
-    widths: dict[str, tuple[int, int]] = {}
+    widths: dict[str, tuple[int, int]] = Field(default_factory=dict)
     removed: tuple[str, ...] = ()
     biased: tuple[str, ...] = ()
 

@@ -9,12 +9,12 @@ import yaml
 from pydantic import Field, ValidationError
 
 from yoloslim.errors import ModelError
+from yoloslim.heads.base import Frozen
 from yoloslim.models.spec import (
     YOLOV5_BOXES,
     Activation,
     Anchor,
     BoxDecoding,
-    Frozen,
     LayerSpec,
     ModelSpec,
     round_up,
