@@ -146,7 +146,7 @@ def test_missing_file_says_where_to_run(tmp_path: Path) -> None:
     ("content", "complaint"),
     [
         (b"train: [", "not valid YAML"),
-        (b"\xff\xfe\x00", "not valid YAML"),
+        (b"\xff\xfe\x00", "is not UTF-16"),
         (b"", "must hold sections"),
         (b"- 1", "must hold sections"),
     ],

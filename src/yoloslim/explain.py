@@ -23,7 +23,9 @@ def explain(schema: type[BaseModel], problem: Any) -> str:
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{where} = {problem['input']!r}: {message}{_range_at(schema, path)}" if where else message
+    given = repr(problem["input"])
+    given = given if len(given) <= 80 else f"{given[:80]}..."
+    return f"{where} = {given}: {message}{_range_at(schema, path)}" if where else message
 
 
 def _keys_at(schema: type[BaseModel], path: list[str]) -> list[str]:

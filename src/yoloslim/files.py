@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from yoloslim.documents import read_json_file
 from yoloslim.errors import YoloslimError
 
 
@@ -78,14 +79,11 @@ def read_json(path: Path) -> Any:
     """Read JSON.
 
     Raises:
-        YoloslimError: the file is missing or no JSON.
+        YoloslimError: the file is missing or no JSON; see `documents.parse_json`.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise YoloslimError(f"{path} is missing; run the stage that makes it (`dvc repro`)") from error
-    except ValueError as error:
-        raise YoloslimError(f"{path} is not valid JSON: {error}") from error
+    if not path.exists():
+        raise YoloslimError(f"{path} is missing; run the stage that makes it (`dvc repro`)")
+    return read_json_file(path, YoloslimError)
 
 
 def sha256_file(path: Path) -> str:

@@ -6,7 +6,6 @@ Unknown keys and values out of range are errors that say where, what, and what w
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from yoloslim.config.base import Section, Side
@@ -17,6 +16,7 @@ from yoloslim.config.results import EvaluationParams, ReportParams, SweepPoint, 
 from yoloslim.config.schedule import ScheduleParams
 from yoloslim.config.sweep import Constraints, Objective, SweepParams
 from yoloslim.config.train import BaselineParams, FinetuneParams, Optimizer, PhaseParams, SparseParams, TrainParams
+from yoloslim.documents import read_yaml
 from yoloslim.errors import ConfigError
 from yoloslim.explain import explain
 
@@ -91,14 +91,12 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml.
 
     Raises:
-        ConfigError: missing file, malformed YAML, unknown key (with its nearest match), value out of range.
+        ConfigError: missing file, malformed YAML or a bomb, a key twice, an unknown key (with its nearest match), a
+            value out of range.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; run from the project's folder") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not path.exists():
+        raise ConfigError(f"cannot read {path}: No such file or directory; run from the project's folder")
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold sections such as `prune:`, not {type(raw).__name__}")
     return parse_params(raw, str(path))

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from yoloslim.config import parse_params
+from yoloslim.documents import MAX_YAML_BYTES, parse_yaml, read_text
 from yoloslim.errors import ConfigError
 from yoloslim.files import write_text
 
@@ -24,8 +24,8 @@ def set_list(path: Path, key: str, values: Sequence[int]) -> None:
     Raises:
         ConfigError: the list is written in a way that cannot be changed line by line, or is missing.
     """
-    text = path.read_text(encoding="utf-8")
-    if (yaml.safe_load(text) or {}).get(key) == list(values):
+    text = _text(path)
+    if (parse_yaml(text, str(path)) or {}).get(key) == list(values):
         return
     pattern = rf"^{key}:[ \t]*(?P<flow>\[[^\]\n]*\])?(?P<comment>[ \t]*(#[^\n]*)?)\n(?P<items>([ \t]*- [^\n]*\n)*)"
     found = re.search(pattern, text, re.MULTILINE)
@@ -36,7 +36,7 @@ def set_list(path: Path, key: str, values: Sequence[int]) -> None:
     head = f"{key}:{flow}"
     lines = [f"{head:<27} {comment}".rstrip()] + ([f"  - {value}" for value in values] if block else [])
     changed = text[: found.start()] + "\n".join(lines) + "\n" + text[found.end() :]
-    if (yaml.safe_load(changed) or {}).get(key) != list(values):
+    if (parse_yaml(changed, str(path)) or {}).get(key) != list(values):
         raise ConfigError(f"{path}: cannot change the list `{key}:`; write it as `{key}: [10, 20]`, on one line")
     write_text(path, changed)
 
@@ -52,11 +52,12 @@ def set_values(path: Path, changes: Mapping[str, Any]) -> None:
         ConfigError: the file does not hold up with the changes; it is left as it was.
     """
     parser = yaml_parser()
-    document = parser.load(path.read_text(encoding="utf-8")) or {}
+    document = load_document(path, parser)
     assign(document, changes)
     stream = io.StringIO()
     parser.dump(document, stream)
-    parse_params(yaml.safe_load(stream.getvalue()), f"{path} with {dict(changes)}")
+    origin = f"{path} with {dict(changes)}"
+    parse_params(parse_yaml(stream.getvalue(), origin), origin)
     write_text(path, stream.getvalue())
 
 
@@ -68,6 +69,21 @@ def assign(document: dict[str, Any], changes: Mapping[str, Any]) -> None:
         for section in sections:
             place = place.setdefault(section, {})
         place[name] = value
+
+
+def load_document(path: Path, parser: YAML) -> Any:
+    """params.yaml with its comments, after the limits of `documents` have been seen to hold.
+
+    Raises:
+        ConfigError: it cannot be read, or is no YAML that holds up.
+    """
+    text = _text(path)
+    parse_yaml(text, str(path))
+    return parser.load(text) or {}
+
+
+def _text(path: Path) -> str:
+    return read_text(path, MAX_YAML_BYTES)
 
 
 class _Representer(RoundTripRepresenter):

@@ -11,10 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from yoloslim.config import load_params, parse_params
-from yoloslim.config.edit import yaml_parser
+from yoloslim.config.edit import load_document, yaml_parser
+from yoloslim.documents import parse_yaml
 from yoloslim.errors import ConfigError
 from yoloslim.files import write_text
 
@@ -31,7 +30,9 @@ class Preset:
 def load_presets() -> dict[str, Preset]:
     """All there are, by name."""
     text = (resources.files("yoloslim.config") / "presets.yaml").read_text(encoding="utf-8")
-    return {name: Preset(name, values.pop("about"), values) for name, values in yaml.safe_load(text).items()}
+    return {
+        name: Preset(name, values.pop("about"), values) for name, values in parse_yaml(text, "presets.yaml").items()
+    }
 
 
 def load_preset(name: str) -> Preset:
@@ -64,7 +65,7 @@ def apply_preset(path: Path, preset: Preset, *, write: bool = True) -> dict[str,
     """
     before = load_params(path).model_dump()
     parser = yaml_parser()
-    document = parser.load(path.read_text(encoding="utf-8")) or {}
+    document = load_document(path, parser)
     changes = {}
     for section, values in preset.values.items():
         for key, value in values.items():
@@ -73,7 +74,8 @@ def apply_preset(path: Path, preset: Preset, *, write: bool = True) -> dict[str,
                 document.setdefault(section, {})[key] = value
     stream = io.StringIO()
     parser.dump(document, stream)
-    parse_params(yaml.safe_load(stream.getvalue()), f"{path} with preset {preset.name}")
+    origin = f"{path} with preset {preset.name}"
+    parse_params(parse_yaml(stream.getvalue(), origin), origin)
     if write and changes:
         write_text(path, stream.getvalue())
     return changes

@@ -13,6 +13,7 @@ from yoloslim.errors import WeightsError
 from yoloslim.models.blocks import Detect
 from yoloslim.models.detector import Detector
 from yoloslim.models.spec import ModelSpec
+from yoloslim.runner.text import NotText, read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -82,14 +83,25 @@ def read_names(text: str) -> tuple[str, ...]:
         WeightsError: no names, an empty one, or one twice.
     """
     path = Path(text)
-    if path.is_file():
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    else:
-        names = [part.strip() for part in text.split(",")]
+    names = read_names_file(path) if path.is_file() else [part.strip() for part in text.split(",")]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or not all(names) or twice:
         raise WeightsError(f"classes '{text}': {'twice: ' + ', '.join(twice) if twice else 'an empty name'}")
     return tuple(names)
+
+
+def read_names_file(path: Path) -> list[str]:
+    """Class names, one a line; UTF-8, or UTF-16 with its mark.
+
+    Raises:
+        WeightsError: it cannot be read, or is no text.
+    """
+    try:
+        return read_lines(path)
+    except NotText as error:
+        raise WeightsError(f"class names {path} {error}") from error
+    except OSError as error:
+        raise WeightsError(f"class names {path} cannot be read: {error.strerror or error}") from error
 
 
 def _rows(head: Detect, numbers: list[int]) -> torch.Tensor:

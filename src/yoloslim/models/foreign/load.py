@@ -7,6 +7,7 @@ from safetensors import SafetensorError, safe_open
 
 from yoloslim.errors import WeightsError
 from yoloslim.models.detector import Detector
+from yoloslim.models.foreign.adapt import read_names_file
 from yoloslim.models.foreign.checkpoint import Checkpoint, read_safetensors, read_torch_checkpoint
 from yoloslim.models.foreign.darknet.cfg import read_cfg
 from yoloslim.models.foreign.darknet.spec import spec_from_cfg
@@ -110,12 +111,9 @@ def _spec_of(cfg: Path, classes: tuple[str, ...] | None) -> ModelSpec:
     try:
         names = cfg.with_suffix(".names")
         if names.is_file():
-            lines = [line.strip() for line in names.read_text(encoding="utf-8").splitlines()]
-            return spec_from_cfg(sections, tuple(filter(None, lines)), cfg.stem)
+            return spec_from_cfg(sections, tuple(read_names_file(names)), cfg.stem)
         spec = spec_from_cfg(sections, None, cfg.stem)
         return spec.model_copy(update={"classes": classes}) if classes and len(classes) == spec.nc else spec
-    except UnicodeDecodeError as error:
-        raise WeightsError(f"{names} is no text file of class names") from error
     except WeightsError as error:
         raise WeightsError(f"{cfg}: {error}") from error
 

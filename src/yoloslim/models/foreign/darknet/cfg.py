@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from yoloslim.errors import WeightsError
+from yoloslim.runner.text import NotText, decode_text
 
 Number = TypeVar("Number", int, float)
 
@@ -101,10 +102,10 @@ def read_cfg(path: Path) -> list[Section]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise WeightsError(f"{path}: too long for a cfg ({path.stat().st_size} bytes)")
-        return parse_cfg(path.read_text(encoding="utf-8"))
+        return parse_cfg(decode_text(path.read_bytes()))
     except FileNotFoundError as error:
         raise WeightsError(f"cfg {path} is missing") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, NotText) as error:
         raise WeightsError(f"{path} is no readable cfg ({error})") from error
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
