@@ -18,14 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import pipeline.baseline
-import pipeline.data
-import pipeline.finetune
-import pipeline.prune
-import pipeline.sparse
 import torch
-from pipeline.common import METRICS, MODELS, eval_set, evaluate_model, save_results
-from pipeline.training import Training, train
 
 from benchmarks.latency import interleaved
 from yoloslim.config import BaselineParams, Params, PhaseParams, parse_params
@@ -37,6 +30,9 @@ from yoloslim.models.store import load_model
 from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
+from yoloslim.stages import baseline, data, finetune, prune, sparse
+from yoloslim.stages.common import METRICS, MODELS, eval_set, evaluate_model, save_results
+from yoloslim.stages.training import Training, train
 
 SCOPES = {"source": 1, "coupled": 8}
 """Scope -> round_to: the published rules know no rounding."""
@@ -114,16 +110,16 @@ def run(arguments: argparse.Namespace) -> None:
     first = arguments.percents[0]
     check_same(arguments)
     once(ARGUMENTS, lambda: start(arguments, params["source"]))
-    once(METRICS / "baseline.json", lambda: pipeline.baseline.run(params["source"]))
+    once(METRICS / "baseline.json", lambda: baseline.run(params["source"]))
     for scope, chosen in params.items():
         with in_scope(scope):
-            once(METRICS / "sparse.json", partial(pipeline.sparse.run, chosen))
+            once(METRICS / "sparse.json", partial(sparse.run, chosen))
             percents = list(arguments.percents)
             if scope == "coupled":
                 percents.append(as_fast(chosen, load_model(Path(f"../source/models/prune/{first}/model.safetensors"))))
             for percent in percents:
                 once(METRICS / f"prune/{percent}.json", partial(cut_and_measure, chosen, percent))
-                once(METRICS / f"finetune/{percent}.json", partial(pipeline.finetune.run, chosen, percent))
+                once(METRICS / f"finetune/{percent}.json", partial(finetune.run, chosen, percent))
     once(METRICS / "control.json", lambda: control(params["coupled"], Path(f"coupled/models/prune/{first}")))
 
 
@@ -148,13 +144,13 @@ def check_same(arguments: argparse.Namespace) -> None:
 
 def start(arguments: argparse.Namespace, params: Params) -> None:
     """Prepare the data, and note what the experiment is."""
-    pipeline.data.run(params)
+    data.run(params)
     write_json(ARGUMENTS, that_count(arguments))
 
 
 def cut_and_measure(params: Params, percent: int) -> None:
     """The stage `prune` with one evaluation instead of three, so that a step of a large test split stays short."""
-    model = pipeline.prune.recalibrated(params, pipeline.prune.cut_model(params, percent).model)
+    model = prune.recalibrated(params, prune.cut_model(params, percent).model)
     save_results(params, model, f"prune/{percent}", evaluate_model(params, model, eval_set(params, "test")))
 
 
@@ -186,7 +182,7 @@ def as_fast(params: Params, goal: Detector) -> int:
         labels, low, high = label_channels(sparse), 0, 95
         while high - low > 1:
             percent = (low + high) // 2
-            keep = select_channels(sparse, labels, pipeline.prune.request_of(params, percent)).keep
+            keep = select_channels(sparse, labels, prune.request_of(params, percent)).keep
             pair = {"goal": goal, "cut": cut(sparse, labels, keep, fold=True)}
             faster = interleaved(pair, params.imgsz, 60, params.evaluation.threads)["cut"].speedup
             print(f"   coupled {percent} %: {faster:.2f} times as fast", flush=True)
@@ -197,7 +193,7 @@ def as_fast(params: Params, goal: Detector) -> int:
 
 def control(params: Params, pruned: Path) -> None:
     """Train the same architecture, narrowed evenly to the size of a pruned model, for as long as that took in all."""
-    spec, goal = pipeline.baseline.start_model(params).spec, count_params(load_model(pruned / "model.safetensors"))
+    spec, goal = baseline.start_model(params).spec, count_params(load_model(pruned / "model.safetensors"))
     candidates = [narrow(spec, step / 200) for step in range(10, 201)]
     closest = min(candidates, key=lambda s: abs(count_params(Detector(s)) - goal))
     torch.manual_seed(params.seed)

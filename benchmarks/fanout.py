@@ -12,9 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from flows.sweep import SETTINGS
-
 from yoloslim.config.sweep import Runner
+from yoloslim.orchestration.sweep import SETTINGS
 
 WORKERS, WORK_S = 2, 2.0
 
@@ -43,10 +42,11 @@ def measure(runner: Runner, points: int) -> tuple[float, float]:
 
 
 def run(folder: Path, runner: Runner, points: int) -> float:
-    from flows.points import Job
-    from flows.runners import api_for, fan_out_by, task_runner
     from prefect import flow
-    from tests.flows.toy import Toy
+    from tests.orchestration.toy import Toy
+
+    from yoloslim.orchestration.points import Job
+    from yoloslim.orchestration.runners import api_for, fan_out_by, task_runner
 
     (folder / "toy").mkdir()
     toy = Toy(folder / "toy", workers=WORKERS)

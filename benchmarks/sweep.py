@@ -16,13 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flows.driver import run_sweep
-from flows.lane import Event, in_threads
-from flows.points import SHARED, Job, reproduce, run_job
-
 from yoloslim.config import SweepResult, load_params
 from yoloslim.config.edit import set_list, set_values
 from yoloslim.files import read_json, write_json
+from yoloslim.orchestration.driver import run_sweep
+from yoloslim.orchestration.points import SHARED, Job, reproduce, run_job
+from yoloslim.orchestration.variant_run import Event, in_threads
 from yoloslim.sweeping.verdict import judge
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,1 +1,1 @@
-"""Prefect flows: when and where the pipeline runs. Files, hashes and what needs running are DVC's concern."""
+"""Prefect flows: when and where the pipeline runs; the logic is in yoloslim.orchestration."""

@@ -1,1 +1,1 @@
-"""One short script a stage: read params, call the library, write outputs."""
+"""One short script a stage: the logic is in yoloslim.stages."""

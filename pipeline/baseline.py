@@ -1,46 +1,6 @@
 """Stage `baseline`: train the dense model that all others are compared with."""
 
-from pathlib import Path
-
-import torch
-
-from pipeline.common import BASELINE, split_of, stage, train_set
-from pipeline.training import Training, train
-from yoloslim.config import Params
-from yoloslim.data.anchors import Anchors, fit_anchors
-from yoloslim.models.detector import Detector, build_detector
-from yoloslim.models.foreign.adapt import with_classes, with_imgsz
-from yoloslim.models.foreign.load import import_model
-from yoloslim.models.foreign.source import find_weights
-from yoloslim.models.zoo import build_spec
-
-
-def start_model(params: Params, weights: Path | None = None) -> Detector:
-    """A fresh model with anchors that suit the data, or one that begins with the weights of a file."""
-    classes = split_of("train").classes
-    images = train_set(params)
-    sizes = images.box_sizes() * (params.imgsz / images.imgsz)
-
-    def fit(anchors: Anchors) -> Anchors:
-        return fit_anchors(sizes, anchors, params.imgsz, params.train.anchor_t, params.seed)
-
-    if weights:
-        torch.manual_seed(params.seed)
-        model = with_classes(import_model(weights, params.model, classes), classes)
-        return with_imgsz(model, params.imgsz, fit if params.train.auto_anchor else None)
-    anchors = build_spec(params.model, classes, params.imgsz).anchors
-    anchors = fit(anchors) if params.train.auto_anchor else anchors
-    torch.manual_seed(params.seed)
-    return build_detector(params.model, classes, params.imgsz, anchors)
-
-
-def run(params: Params) -> None:
-    """Write models/baseline, metrics/baseline.json and plots/baseline."""
-    source = params.baseline.weights
-    weights = find_weights(source, Path(params.data.download_dir)) if source else None
-    inputs = (weights,) if weights else ()
-    train(params, Training(BASELINE, params.baseline, inputs), start_model(params, weights))
-
+from yoloslim.stages.baseline import main
 
 if __name__ == "__main__":
-    stage(run)
+    main()

@@ -1,24 +1,6 @@
 """Stage `data`: any source of images and boxes becomes one folder in VOC layout, with a validation report."""
 
-from pipeline.common import DATA, METRICS, stage
-from yoloslim.config import Params
-from yoloslim.data.prepare import prepare
-from yoloslim.files import write_json
-
-
-def run(params: Params) -> None:
-    """Write data/voc and metrics/data.json."""
-    report = prepare(params.data, DATA)
-    counts = {f"{split}_images": count for split, count in report["images"].items()}
-    boxes = {f"{split}_boxes": sum(report["boxes"][split].values()) for split in report["boxes"]}
-    problems = {
-        "classes": len(report["classes"]),
-        "dropped_boxes": len(report["dropped_boxes"]),
-        "left_out_images": len(report["left_out"]),
-        "duplicates": len(report["duplicates"]),
-    }
-    write_json(METRICS / "data.json", counts | boxes | problems)
-
+from yoloslim.stages.data import main
 
 if __name__ == "__main__":
-    stage(run)
+    main()

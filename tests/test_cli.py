@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
+from yoloslim import __version__
 from yoloslim.cli import app
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import DeployError, ModelError, PruneError
@@ -167,4 +168,21 @@ def test_sweep_outside_the_project_says_where_to_run_it(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 1
-    assert done.stderr.strip() == "error: there is no flows/ here; run `yoloslim sweep` in the project's folder"
+    assert "cannot read params.yaml: No such file or directory; run from the project's folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_module_is_the_command_and_tells_its_version() -> None:
+    done = subprocess.run([sys.executable, "-m", "yoloslim", "--version"], check=True, capture_output=True, text=True)
+    assert done.stdout == f"yoloslim {__version__}\n"
+
+
+def test_shells_are_offered_completion() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "yoloslim"],
+        env=os.environ | {"_YOLOSLIM_COMPLETE": "complete_bash", "COMP_WORDS": "yoloslim insp", "COMP_CWORD": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["inspect"]

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from yoloslim import __version__
 from yoloslim.config.deploy import Int8Runtime
 from yoloslim.deploy.manifest import Format, Outputs
 from yoloslim.errors import YoloslimError
@@ -19,7 +20,7 @@ from yoloslim.runner.errors import RunnerError
 from yoloslim.tasks.commands import detect, doctor, evaluate, speed
 from yoloslim.tasks.compile import compile_export
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(name="yoloslim", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(detect)
 app.command()(speed)
 app.command("eval")(evaluate)
@@ -32,9 +33,24 @@ def main() -> None:
     """Run the command; errors made for people are printed without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        app()
+        app(prog_name="yoloslim")
     except (YoloslimError, RunnerError) as error:
         sys.exit(f"error: {error}")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"yoloslim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print it")
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
 
 
 @app.command()
@@ -186,13 +202,8 @@ def preset(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def sweep(context: typer.Context) -> None:
     """Find the percent to ship; the section `sweep:` of params.yaml says what is wanted. --help shows options."""
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        from flows.command import main as run  # beside params.yaml, not in the library
-    except ModuleNotFoundError as error:
-        if error.name not in ("flows", "flows.command", "pipeline"):
-            raise
-        raise YoloslimError("there is no flows/ here; run `yoloslim sweep` in the project's folder") from error
+    from yoloslim.orchestration.command import main as run
+
     run(context.args)
 
 

@@ -1,0 +1,123 @@
+"""Where a sweep's jobs run: threads here, or the workers of Dask or Ray, each in a checkout of its own."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from yoloslim.config.sweep import Runner
+from yoloslim.errors import ConfigError, SweepError
+from yoloslim.orchestration.points import Job, Outcome, run_job
+from yoloslim.orchestration.variant_run import FanOut
+from yoloslim.orchestration.worktrees import Snapshot, own_checkout, take_snapshot
+
+LOST = "the worker that ran it was lost"
+
+
+def task_runner(runner: Runner, address: str, workers: int) -> Any:
+    """Prefect's task runner of this name.
+
+    Args:
+        runner: threads, dask or ray.
+        address: of a scheduler that is running; empty starts workers on this machine.
+        workers: how many of them.
+
+    Raises:
+        ConfigError: the package that it needs is not installed, or threads were given an address.
+    """
+    if runner == "threads":
+        from prefect.task_runners import ThreadPoolTaskRunner
+
+        if address:
+            raise ConfigError(f"sweep.address is '{address}', but threads have none; set sweep.runner to dask or ray")
+        return ThreadPoolTaskRunner(max_workers=workers)
+    try:
+        return _dask(address, workers) if runner == "dask" else _ray(address, workers)
+    except ImportError as error:
+        raise ConfigError(f"sweep.runner is {runner}, which needs `pip install 'yoloslim[{runner}]'`") from error
+
+
+def _dask(address: str, workers: int) -> Any:
+    from prefect_dask import DaskTaskRunner
+
+    if address:
+        return DaskTaskRunner(address=address)
+    return DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None})
+
+
+def _ray(address: str, workers: int) -> Any:
+    import ray  # noqa: F401  # prefect_ray alone is there without it
+    from prefect_ray import RayTaskRunner
+
+    if address:
+        return RayTaskRunner(address=address)
+    return RayTaskRunner(init_kwargs={"num_cpus": workers, "include_dashboard": False, "log_to_driver": False})
+
+
+def run_elsewhere(job: Job, snapshot: Snapshot) -> Outcome:
+    """Run a job in a checkout of the worker's own; what it makes goes to the shared cache."""
+    with own_checkout(snapshot) as place:
+        return run_job(job, place.checkout, upstream=True, fds=place.fds)
+
+
+def fan_out_by(runner: Runner) -> FanOut:
+    """Jobs as Prefect tasks of the flow that is running; those of other checkouts are then restored in this one."""
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+    from prefect.futures import as_completed
+
+    options: dict[str, Any] = {"name": "point", "task_run_name": "{job.name}", "cache_policy": NO_CACHE}
+
+    def here(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
+        point = task(run_job, **options)
+        for future in as_completed([point.submit(job, checkout) for job in jobs]):
+            yield future.result()
+
+    def elsewhere(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
+        point, snapshot = task(run_elsewhere, **options), take_snapshot(checkout)
+        futures = {point.submit(job, snapshot): job for job in jobs}
+        for future in as_completed(list(futures)):
+            outcome = _outcome_of(future, futures[future])
+            yield outcome if outcome.error else _restore(outcome, checkout)
+
+    return here if runner == "threads" else elsewhere
+
+
+def _outcome_of(future: Any, job: Job) -> Outcome:
+    """How a job ended that may have lost its worker."""
+    try:
+        outcome: Outcome = future.result()
+    except (SweepError, ConfigError) as error:
+        return Outcome(job, 0, str(error))
+    except Exception as error:  # Dask's and Ray's own: the worker died, the scheduler gave up, Prefect crashed the run
+        return Outcome(job, 0, f"{LOST}: {type(error).__name__}: {error}", may_pass=True)
+    return outcome
+
+
+def _restore(outcome: Outcome, checkout: Path) -> Outcome:
+    """Bring what a worker made into the driver's checkout: DVC takes it from the run cache and runs nothing."""
+    here = run_job(outcome.job, checkout)
+    return here if here.error else outcome
+
+
+@contextmanager
+def api_for(runner: Runner) -> Iterator[None]:
+    """A Prefect server that workers in other processes can reach: the one that is set, else one for the time."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    if runner == "threads" or PREFECT_API_URL.value():
+        yield
+        return
+    from prefect.server.api.server import SubprocessASGIServer
+
+    server = SubprocessASGIServer()
+    server.start(timeout=120)
+    before = os.environ.get("PREFECT_API_URL")
+    try:
+        with temporary_settings({PREFECT_API_URL: server.api_url}):
+            os.environ["PREFECT_API_URL"] = server.api_url
+            yield
+    finally:
+        os.environ.pop("PREFECT_API_URL", None) if before is None else None
+        server.stop()

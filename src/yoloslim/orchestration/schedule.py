@@ -1,0 +1,68 @@
+"""The nightly sweep's schedule: `serve` on one machine, `deploy` to a server whose work pools run it."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from yoloslim.config import Params
+from yoloslim.errors import ConfigError, SweepError
+from yoloslim.stages.common import stage
+
+NAME = "nightly"
+PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
+
+
+def serve(params: Params) -> None:
+    """Run the sweep at its times, here, until stopped; stopping leaves the schedule on.
+
+    Raises:
+        ConfigError: the cron line means nothing.
+    """
+    from prefect.flows import EntrypointType
+    from prefect.schedules import Cron
+
+    from yoloslim.orchestration.nightly import nightly
+
+    try:
+        times = Cron(params.schedule.cron, timezone=params.schedule.timezone)
+    except ValueError as error:
+        raise ConfigError(f"schedule.cron '{params.schedule.cron}' is no cron line: {error}") from error
+    nightly.serve(
+        name=NAME,
+        schedule=times,
+        pause_on_shutdown=False,  # else a restart of the machine ends all sweeps
+        limit=1,
+        entrypoint_type=EntrypointType.MODULE_PATH,  # the file's folder in sys.path would hide the package pipeline
+    )
+
+
+def deploy(params: Params, names: Sequence[str]) -> None:
+    """Send deployments of prefect.yaml to the server, with the schedule of params.yaml in place of theirs.
+
+    Raises:
+        SweepError: Prefect refuses.
+    """
+    described = yaml.safe_load(Path("prefect.yaml").read_text())
+    for deployment in described["deployments"]:
+        deployment["schedules"] = [{"cron": params.schedule.cron, "timezone": params.schedule.timezone}]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", dir=".", prefix=".prefect-") as file:
+        yaml.safe_dump(described, file, sort_keys=False)
+        file.flush()
+        for name in names:
+            command = [*PREFECT, "deploy", "--name", name, "--prefect-file", Path(file.name).name]
+            if subprocess.run(command, check=False).returncode:
+                raise SweepError(f"`prefect deploy --name {name}` failed; is there a server, and its work pool?")
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m flows.schedule", description=__doc__)
+    parser.add_argument("what", choices=["serve", "deploy"])
+    parser.add_argument("names", nargs="*", help="deploy: deployments of prefect.yaml; nightly if none is named")
+    arguments = parser.parse_args()
+    stage(serve if arguments.what == "serve" else lambda params: deploy(params, arguments.names or [NAME]))

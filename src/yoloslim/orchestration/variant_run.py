@@ -1,0 +1,222 @@
+"""One variant of a sweep in its checkout: runs what the search asks for there, again where the cause may pass."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from yoloslim.config import load_params
+from yoloslim.errors import SweepError, YoloslimError
+from yoloslim.files import read_json, write_json
+from yoloslim.orchestration.points import (
+    SHARED,
+    WORK,
+    Job,
+    Outcome,
+    is_full,
+    list_percents,
+    read_point,
+    reproduce,
+    run_job,
+)
+from yoloslim.orchestration.process import CommandError, stop_all
+from yoloslim.sweeping.result import Entry
+from yoloslim.sweeping.search import Ask, Kind, Measured
+from yoloslim.sweeping.space import Variant
+
+PAUSES_S = (2.0, 10.0)
+"""Before the second and every later try of a point."""
+ADDED = WORK / "added.json"
+"""Percents that a sweep which is not finished has written into params.yaml."""
+
+FanOut = Callable[[Sequence[Job], Path], Iterable[Outcome]]
+"""Runs jobs in a checkout, or in ones that share its cache, in any order; yields how each ended."""
+
+
+class DiskFullError(SweepError):
+    """The one failure of a point that no other point escapes."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the disk is full ({reason}); nothing that was finished is lost: free some space, then `yoloslim sweep` "
+            "goes on"
+        )
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened in a sweep.
+
+    Attributes:
+        kind: `stage`, `line` (of its output), `warning`; of a job: `asked`, `ended`, `again`, `measured`, `failed`,
+            `dropped`.
+        text: in words.
+        job: which.
+        found: what is known of its point.
+    """
+
+    kind: str
+    text: str = ""
+    job: Job | None = None
+    found: Measured | None = None
+
+
+Listener = Callable[[Event], None]
+
+
+def in_threads(workers: int) -> FanOut:
+    """Jobs side by side in threads; DVC runs each in processes of its own."""
+
+    def fan_out(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
+        pool = ThreadPoolExecutor(workers)
+        futures = [pool.submit(run_job, job, checkout) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    return fan_out
+
+
+@dataclass(eq=False)
+class VariantRun:
+    """A variant and what is known of its points.
+
+    Attributes:
+        checkout: its folder.
+        variant: its overrides.
+        fan_out: how jobs are spread.
+        listen: who is told.
+        retries: how often a point is tried again.
+        table: percent -> what was measured.
+        whys: percent -> why it was tried.
+        probed: percents that were cut and measured by themselves.
+        broken: why its shared stages failed; empty if they did not.
+    """
+
+    checkout: Path
+    variant: Variant
+    fan_out: FanOut
+    listen: Listener
+    retries: int
+    table: dict[int, Measured] = field(default_factory=dict)
+    whys: dict[int, list[str]] = field(default_factory=dict)
+    probed: set[int] = field(default_factory=set)
+    broken: str = ""
+
+    def prepare(self) -> None:
+        """Run the stages that all points of this variant share."""
+        where = f" of {self.variant.name}" if self.variant.overrides else ""
+        self.listen(Event("stage", f"stages that all points{where} share"))
+        self.reproduce(SHARED, "shared")
+
+    def reproduce(self, targets: Sequence[str], log: str) -> None:
+        """Run stages and what they depend on; all without targets.
+
+        Raises:
+            SweepError: one failed.
+        """
+        try:
+            reproduce(targets, self.checkout, log, lambda line: self.listen(Event("line", line)))
+        except (CommandError, YoloslimError) as error:
+            if is_full(str(error)):
+                raise DiskFullError(str(error)) from error
+            raise SweepError(f"stages that all points need failed: {error}" if targets else str(error)) from error
+
+    def give_up(self, percent: int, error: str) -> None:
+        """Note that a point could not even be begun: the stages that it shares with others failed."""
+        self.table[percent] = Measured(error=error)
+        self.listen(Event("failed", error, Job("probe", percent, self.variant)))
+
+    @property
+    def baseline(self) -> dict[str, Any]:
+        """Metrics of the dense model on the runtime."""
+        return dict(read_json(self.checkout / "metrics" / "ascend_eval" / "baseline.json"))
+
+    @property
+    def sparse(self) -> dict[str, Any]:
+        """Metrics of the sparse model."""
+        return dict(read_json(self.checkout / "metrics" / "sparse.json"))
+
+    def entries(self) -> list[Entry]:
+        """All points tried."""
+        return [Entry(self.variant, p, tuple(self.whys.get(p, ())), found) for p, found in sorted(self.table.items())]
+
+    def done(self) -> list[int]:
+        """Percents that were finetuned without failing."""
+        return sorted(p for p, found in self.table.items() if found.deployed and not found.error)
+
+    def has(self, percent: int, kind: Kind) -> bool:
+        """Whether a point need not be run: it has got that far, or failed."""
+        found = self.table.get(percent, Measured())
+        return bool(found.error or found.deployed or (kind == "probe" and found.before))
+
+    def drop(self, percent: int) -> None:
+        """Leave a point as it is: finetuning it is not worth while."""
+        self.table[percent] = replace(self.table[percent], hopeless=True)
+        self.listen(
+            Event("dropped", "worse than the median of the cuts before it", Job("probe", percent, self.variant))
+        )
+
+    def execute(self, asks: Sequence[Ask]) -> None:
+        """Run what was asked for side by side, then measure speed one at a time."""
+        probes = [Job("probe", ask.percent, self.variant) for ask in asks if ask.kind == "probe"]
+        trainings = [Job("finetune", ask.percent, self.variant) for ask in asks if ask.kind == "finetune"]
+        for ask in asks:
+            self.whys.setdefault(ask.percent, []).append(ask.why)
+            self.listen(Event("asked", ask.why, Job(ask.kind, ask.percent, self.variant)))
+        self._note_added(job.percent for job in trainings)
+        list_percents(self.checkout, "probes", [job.percent for job in probes])
+        list_percents(self.checkout, "percents", [job.percent for job in trainings])
+        failed = self._with_retries([*probes, *trainings], self.fan_out)
+        good = [Job("measure", job.percent, self.variant) for job in trainings if job not in failed]
+        failed |= self._with_retries(good, in_threads(1))
+        for ask in asks:
+            known = self.table.get(ask.percent, Measured())
+            error = next((text for job, text in failed.items() if job.percent == ask.percent), "")
+            self.table[ask.percent] = replace(known, error=error) if error else read_point(self.checkout, ask, known)
+            if ask.kind == "probe" and not error:
+                self.probed.add(ask.percent)
+            job = Job(ask.kind, ask.percent, self.variant)
+            self.listen(Event("failed" if error else "measured", error, job, self.table[ask.percent]))
+
+    def _note_added(self, percents: Iterable[int]) -> None:
+        listed = load_params(self.checkout / "params.yaml").percents
+        new = set(percents) - set(listed)
+        if new:
+            write_json(self.checkout / ADDED, sorted({*self.added(), *new}))
+
+    def added(self) -> set[int]:
+        """Percents that a sweep which is not finished has added."""
+        note = self.checkout / ADDED
+        return set(read_json(note)) if note.is_file() else set()
+
+    def _with_retries(self, jobs: Sequence[Job], fan_out: FanOut) -> dict[Job, str]:
+        """Run jobs, again where the cause may pass; returns those that failed for good, with their errors."""
+        try:
+            return self._try(jobs, fan_out)
+        except BaseException:  # stopped, or no use going on: jobs that are running end in good order first
+            stop_all()
+            raise
+
+    def _try(self, jobs: Sequence[Job], fan_out: FanOut) -> dict[Job, str]:
+        left, failed = list(jobs), dict[Job, str]()
+        for attempt in range(self.retries + 1):
+            again: list[Job] = []
+            for outcome in fan_out(left, self.checkout) if left else ():
+                if outcome.disk_full:
+                    raise DiskFullError(outcome.error)
+                if not outcome.error:
+                    self.listen(Event("ended", f"{outcome.seconds:.0f} s", outcome.job))
+                elif outcome.may_pass and attempt < self.retries:
+                    self.listen(Event("again", outcome.error, outcome.job))
+                    again.append(outcome.job)
+                else:
+                    failed[outcome.job] = outcome.error
+            left = again
+            if left:
+                time.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+        return failed

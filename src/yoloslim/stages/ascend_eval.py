@@ -1,0 +1,53 @@
+"""Stage `ascend_eval`: accuracy and speed of the exported graph; every number names the backend it comes from."""
+
+import argparse
+from functools import partial
+from typing import Any
+
+from yoloslim.config import Params
+from yoloslim.deploy.ascend.device import open_device
+from yoloslim.deploy.ascend.evaluate import evaluate_exported
+from yoloslim.deploy.ascend.twin import predict_board
+from yoloslim.files import read_json, write_json
+from yoloslim.stages.common import BASELINE, METRICS, MODELS, eval_set, nms_options, split_of, stage
+
+
+def run(params: Params, which: str) -> None:
+    """Write metrics/ascend_eval/<which>.json."""
+    e, a = params.evaluation, params.ascend_eval
+    export, options = MODELS / "export" / which, nms_options(params)
+    measured, _ = evaluate_exported(
+        export,
+        MODELS / "atc" / which,
+        eval_set(params, "test"),
+        params.ascend.require,
+        e.threads,
+        a.warmup,
+        a.repeats,
+        options=options,
+        batch=e.batch,
+        reference_dir=MODELS / "export" / BASELINE,
+        device=open_device(params.ascend.target, params.ascend.set_env, params.ascend.python),
+    )
+    metrics: dict[str, Any] = dict(measured)
+    trained = read_json(METRICS / (f"{BASELINE}.json" if which == BASELINE else f"finetune/{which}.json"))
+    if a.twin_images:
+        metrics["twin"] = predict_board(
+            export, split_of("test"), options, a.twin_images, e.threads, params.ascend.aipp_input
+        )
+    metrics |= {name: trained[name] for name in ("params_m", "gflops")}
+    write_json(METRICS / "ascend_eval" / f"{which}.json", rounded(metrics))
+
+
+def rounded(value: Any) -> Any:
+    """Floats to six digits after the point, in nested dictionaries too."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def main() -> None:
+    """Run the stage for one model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--which", required=True, help="a percent, or `baseline`")
+    stage(partial(run, which=parser.parse_args().which))

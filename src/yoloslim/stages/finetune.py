@@ -1,0 +1,40 @@
+"""Stage `finetune`: let a pruned model recover."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from yoloslim.config import Params
+from yoloslim.models.store import load_model
+from yoloslim.stages.common import MODELS, stage
+from yoloslim.stages.training import Training, train
+from yoloslim.training.distillation import Distillation
+from yoloslim.training.fit import Callback
+from yoloslim.training.loss import Gains
+
+
+def distillation(params: Params) -> tuple[tuple[Path, ...], tuple[Callback, ...]]:
+    """The teacher's file and the callback that learns from it; nothing without a teacher."""
+    f = params.finetune
+    if f.distill == "none":
+        return (), ()
+    path = MODELS / f.distill / "model.safetensors"
+    teach = Distillation(
+        load_model(path), Gains.of(params.train), f.distill_output, f.distill_feature, f.distill_temperature
+    )
+    return (path,), (teach,)
+
+
+def run(params: Params, percent: int) -> None:
+    """Write models/finetune/<percent>, metrics/finetune/<percent>.json and plots/finetune/<percent>."""
+    start = MODELS / "prune" / str(percent) / "model.safetensors"
+    teachers, callbacks = distillation(params)
+    training = Training(f"finetune/{percent}", params.finetune, (start, *teachers), callbacks=callbacks)
+    train(params, training, load_model(start))
+
+
+def main() -> None:
+    """Run the stage for one model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--percent", type=int, required=True, help="which pruned model")
+    stage(partial(run, percent=parser.parse_args().percent))

@@ -1,0 +1,24 @@
+"""Stage `probe`: what a cut costs before finetuning, for many percents; keeps the numbers and no model."""
+
+import argparse
+from functools import partial
+
+from yoloslim.config import Params
+from yoloslim.stages.common import eval_set, evaluate_model, measure, stage, write_metrics
+from yoloslim.stages.prune import cut_model, recalibrated
+
+
+def run(params: Params, percent: int) -> None:
+    """Write metrics/probe/<percent>.json."""
+    result = cut_model(params, percent)
+    model = recalibrated(params, result.model)
+    accuracy = evaluate_model(params, model, eval_set(params, "test")).metrics
+    kept = {"percent_requested": float(percent), "percent_effective": float(result.report["effective_percent"])}
+    write_metrics(f"probe/{percent}", accuracy | measure(params, model) | kept)
+
+
+def main() -> None:
+    """Run the stage for one model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--percent", type=int, required=True, help="share of prunable channels to remove")
+    stage(partial(run, percent=parser.parse_args().percent))

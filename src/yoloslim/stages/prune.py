@@ -1,0 +1,95 @@
+"""Stage `prune`: cut a share of the channels out of the sparse model, and prove the cut exact."""
+
+import argparse
+import copy
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from yoloslim.config import Params
+from yoloslim.data.augment import Augmentation, Augmenter
+from yoloslim.data.trainset import load_train_set
+from yoloslim.deploy.latency import latency_ms, layer_latencies_ms
+from yoloslim.files import write_json
+from yoloslim.models.detector import Detector
+from yoloslim.models.store import load_model
+from yoloslim.pruning.importance import Scores, taylor_scores
+from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.prune import PruneResult, prune
+from yoloslim.pruning.recalibrate import recalibrate
+from yoloslim.pruning.request import PruneRequest
+from yoloslim.stages.common import MODELS, eval_set, evaluate_model, save_results, split_of, stage, training_images
+from yoloslim.training.loss import DetectionLoss, Gains
+
+
+def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
+    """First-order Taylor scores on plain training images."""
+    images = load_train_set(split_of("train"), params.imgsz, Path(params.train.cache_dir) / "images")
+    augmenter, rng = (
+        Augmenter(images, Augmentation.none(), torch.device("cpu")),
+        torch.Generator().manual_seed(params.seed),
+    )
+    chosen = torch.randperm(len(images), generator=rng)[:count]
+    batches = (augmenter.batch(part, rng, compose=False) for part in torch.split(chosen, params.evaluation.batch))
+    loss = DetectionLoss(model.spec, Gains.of(params.train), torch.device("cpu"))
+    return taylor_scores(model, label_channels(model), batches, lambda m, b: loss(m(b.images), b.targets)[0])
+
+
+def request_of(params: Params, percent: int) -> PruneRequest:
+    """Section `prune` and a percent, as the library takes them."""
+    fields = {f.name for f in dataclasses.fields(PruneRequest)} & set(type(params.prune).model_fields)
+    chosen: dict[str, Any] = {name: getattr(params.prune, name) for name in fields}
+    return PruneRequest(**chosen, percent=percent, imgsz=params.imgsz, seed=params.seed)
+
+
+def cut_model(params: Params, percent: int) -> PruneResult[Detector]:
+    """The sparse model without its least important channels, proved on real images."""
+    sample = torch.cat(list(training_images(params, params.prune.certificate_images)))
+    sparse = load_model(MODELS / "sparse" / "model.safetensors")
+    p, threads = params.prune, params.evaluation.threads
+    return prune(
+        sparse,
+        request_of(params, percent),
+        sample,
+        tolerance=p.tolerance,
+        scores=taylor(params, sparse) if p.importance == "taylor" else None,
+        layer_costs=layer_latencies_ms(sparse, p.latency_runtime, threads)
+        if p.cost_power and p.cost == "latency"
+        else None,
+        measure_ms=lambda model: latency_ms(cast(Detector, model), p.latency_runtime, threads),
+    )
+
+
+def recalibrated(params: Params, model: Detector) -> Detector:
+    """A copy whose BatchNorm statistics suit the channels that are left."""
+    settled = copy.deepcopy(model)
+    recalibrate(settled, training_images(params, params.prune.recalibrate_images))
+    return settled
+
+
+def run(params: Params, percent: int) -> None:
+    """Write models/prune/<percent> and metrics/prune/<percent>.json."""
+    test = eval_set(params, "test")
+    result = cut_model(params, percent)
+    model = recalibrated(params, result.model)
+    evaluation = evaluate_model(params, model, test)
+    steps = {
+        "map50_cut": evaluate_model(params, result.cut, test).metrics["map50"],
+        "map50_folded": evaluate_model(params, result.model, test).metrics["map50"],
+        "map50_recalibrated": evaluation.metrics["map50"],
+        "percent_requested": float(percent),
+        "percent_effective": float(result.report["effective_percent"]),
+        "certificate_max_diff": max(result.certificate.cut),
+    }
+    write_json(MODELS / "prune" / str(percent) / "report.json", result.report)
+    save_results(params, model, f"prune/{percent}", evaluation, steps)
+
+
+def main() -> None:
+    """Run the stage for one model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--percent", type=int, required=True, help="share of prunable channels to remove")
+    stage(partial(run, percent=parser.parse_args().percent))

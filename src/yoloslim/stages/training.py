@@ -1,0 +1,150 @@
+"""What the three trainings share: resuming, evaluating, writing what came out."""
+
+import copy
+import csv
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import yoloslim
+from yoloslim.config import Params, PhaseParams
+from yoloslim.files import atomic_path, sha256_file, write_json
+from yoloslim.models.detector import Detector
+from yoloslim.pruning.recalibrate import recalibrate
+from yoloslim.stages.common import (
+    DATA,
+    MODELS,
+    PLOTS,
+    as_batches,
+    eval_set,
+    evaluate_model,
+    is_forced,
+    save_results,
+    train_set,
+    training_sample,
+)
+from yoloslim.stages.track import follow
+from yoloslim.training.devices import choose_precision
+from yoloslim.training.fit import Callback, Fit, Task, fit
+from yoloslim.training.preview import Preview
+
+LIBRARY = Path(yoloslim.__file__).parent
+CODE = ("boxes.py", "config", "data", "evaluation", "files.py", "models", "pruning", "training")
+"""Of the library, what trainings run: the dependencies of their stages in dvc.yaml."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One of the three trainings.
+
+    Attributes:
+        name: `baseline`, `sparse`, `finetune/50` ...
+        phase: its section of params.yaml.
+        inputs: files that it starts from.
+        choices: whatever else it depends on, in words.
+        callbacks: what rides on the loop.
+        keep_last: keep the last epoch, not the one with the best val mAP.
+        recalibrate_images: training images to re-estimate BatchNorm statistics on before a model is measured or
+            stored: running averages lag behind scales that shrink every step. 0 keeps the averages.
+    """
+
+    name: str
+    phase: PhaseParams
+    inputs: tuple[Path, ...] = ()
+    choices: tuple[str, ...] = ()
+    callbacks: tuple[Callback, ...] = ()
+    keep_last: bool = False
+    recalibrate_images: int = 0
+
+
+def train(
+    params: Params, training: Training, model: Detector, more: Callable[[Fit], dict[str, float]] | None = None
+) -> None:
+    """Train, resuming an interrupted run of the very same inputs; write models, metrics and plots.
+
+    The checkpoint is removed once these are written, and before starting under `dvc repro --force`.
+
+    Args:
+        params: all sections.
+        training: which one.
+        model: where to start.
+        more: writes further files from what came out, and gives further metrics.
+    """
+    val = eval_set(params, "val")
+    # taken once: it reads the labels of the whole training set, and hashes every image
+    sample = training_sample(params, training.recalibrate_images) if training.recalibrate_images else None
+
+    def settle(model: Detector) -> Detector:
+        if sample is None:
+            return model
+        settled = copy.deepcopy(model)
+        device = next(settled.parameters()).device
+        images = (x.to(device) for x in as_batches(params, sample))
+        recalibrate(settled, images, fixed=settled.model[: params.train.freeze])
+        return settled
+
+    def validate(ema: Detector) -> dict[str, float]:
+        # in the precision of the training, which on many CPUs is twice as fast; what is reported is measured in fp32
+        fast = choose_precision(params.train.precision, next(ema.parameters()).device) == "bf16-mixed"
+        metrics = evaluate_model(params, settle(ema), val, "bf16" if fast else "fp32").metrics
+        return {k: metrics[k] for k in ("map50", "map50_95", "precision", "recall")}
+
+    preview, key = Preview(), checkpoint_key(params, training)
+    live = follow(params, training.name, key)
+    checkpoint = Path(params.train.cache_dir) / "checkpoints" / f"{key}.pt"
+    if is_forced():
+        checkpoint.unlink(missing_ok=True)
+    task = Task(
+        model,
+        train_set(params),
+        validate,
+        params.train,
+        training.phase,
+        params.seed,
+        (*training.callbacks, preview, live),
+        "last" if training.keep_last else "best",
+        checkpoint,
+    )
+    with live:
+        result = fit(task)
+    if not result.is_main:
+        return
+    history = {"kept_epoch": result.kept_epoch, "training": key, "epochs": result.history}
+    write_json(MODELS / training.name / "history.json", history)
+    write_csv(PLOTS / training.name / "epochs.csv", result.history)
+    preview.write(MODELS / training.name / "batches.npz")
+    extra = more(result) if more else None
+    model = settle(result.model)
+    save_results(params, model, training.name, evaluate_model(params, model, eval_set(params, "test")), extra)
+    checkpoint.unlink(missing_ok=True)
+
+
+def checkpoint_key(params: Params, training: Training) -> str:
+    """Hash of data, start weights, params, code and PyTorch's version: a checkpoint of others is never resumed."""
+    parts = [training.name, str(params.seed), params.model, str(params.imgsz)]
+    parts += [section.model_dump_json() for section in (params.train, training.phase, params.evaluation)]
+    parts += [*training.choices, torch.__version__]
+    files = [*sorted(p for p in DATA.rglob("*") if p.is_file()), *training.inputs, *code_of(training.name)]
+    parts += [sha256_file(path) for path in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def code_of(name: str) -> list[Path]:
+    """Source files that the training `name` runs; not every training has a stage's script of its name."""
+    scripts = [Path(__file__).with_name(f"{stage}.py") for stage in ("common", "training", name.split("/")[0])]
+    scripts = [path for path in scripts if path.is_file()]
+    folders = [LIBRARY / part for part in CODE if not part.endswith(".py")]
+    inside = sorted(p for folder in folders for p in folder.rglob("*") if p.suffix in {".py", ".yaml"})
+    return [*scripts, *(LIBRARY / part for part in CODE if part.endswith(".py")), *inside]
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, float]]) -> None:
+    """Write an epoch a line; what an epoch lacks is left empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows({k: round(v, 6) for k, v in row.items()} for row in rows)

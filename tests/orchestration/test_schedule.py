@@ -1,0 +1,150 @@
+"""Schedules that fire: a real Prefect server, a process worker and `serve`, on the stand-in pipeline."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.orchestration.toy import ROOT, Toy
+from tests.tracking.postgres import free_port
+from yoloslim.config import parse_params
+from yoloslim.errors import ConfigError
+
+EVERY_MINUTE = {"cron": "* * * * *", "timezone": "Europe/Berlin"}
+
+
+class Scheduled(Toy):
+    """The stand-in pipeline with a server of its own."""
+
+    def __init__(self, root: Path, home: Path) -> None:
+        super().__init__(root)
+        params = yaml.safe_load((root / "params.yaml").read_text())
+        (root / "params.yaml").write_text(yaml.safe_dump(params | {"schedule": EVERY_MINUTE}, sort_keys=False))
+        (root / "prefect.yaml").write_text((ROOT / "prefect.yaml").read_text())
+        self.commit("schedule")
+        port = free_port()
+        self.api, self.home = f"http://127.0.0.1:{port}/api", home
+        self.environment |= {
+            **{"PREFECT_HOME": str(home), "PREFECT_API_URL": self.api, "YOLOSLIM_CHECKOUT": str(root)},
+            **{
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                "PREFECT_API_REQUEST_TIMEOUT": "300",
+                "TMPDIR": str(home),
+                "CUDA_VISIBLE_DEVICES": "",
+            },
+        }
+        self.processes = [self.start("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))]
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        log = (self.home / "log.txt").open("ab")
+        return subprocess.Popen(
+            [sys.executable, *words],
+            **{"cwd": self.root, "env": self.environment, "stdout": log, "stderr": log, "start_new_session": True},
+        )
+
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None:
+            os.killpg(process.pid, 15)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+                process.wait()
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self.api + path, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+    def wait(self, until: Any, seconds: float, what: str) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if found := until():
+                    return found
+            except OSError:
+                pass
+            time.sleep(0.5)
+        raise AssertionError(f"{what} within {seconds} s\n{(self.home / 'log.txt').read_text()[-5000:]}")
+
+    def ended(self) -> list[tuple[str, str]]:
+        """State and message of the scheduled runs that have ended, in order."""
+        runs = self.ask("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"})
+        over = [
+            run
+            for run in runs
+            if run["auto_scheduled"] and (run["state"] or {})["type"] in ("COMPLETED", "FAILED", "CRASHED")
+        ]
+        return [(run["state"]["name"], run["state"]["message"] or "") for run in over]
+
+    def pause(self) -> None:
+        for deployment in self.ask("/deployments/filter", {}):
+            self.ask(f"/deployments/{deployment['id']}/pause_deployment", {})
+
+
+@pytest.fixture
+def scheduled(tmp_path: Path) -> Iterator[Scheduled]:
+    for name in ("project", "home"):
+        (tmp_path / name).mkdir()
+    made = Scheduled(tmp_path / "project", tmp_path / "home")
+    try:
+        yield made
+    finally:
+        for process in reversed(made.processes):
+            made.stop(process)
+
+
+@pytest.mark.slow
+def test_a_schedule_fires_through_a_worker_and_through_serve(scheduled: Scheduled) -> None:
+    scheduled.wait(lambda: scheduled.ask("/health"), 300, "the server should answer")
+    scheduled.run(sys.executable, "-m", "prefect", "work-pool", "create", "machines", "--type", "process")
+    template = ["--base-job-template", str(ROOT / "flows/kubernetes.json")]
+    scheduled.run(
+        sys.executable, "-m", "prefect", "work-pool", "create", "kubernetes", "--type", "kubernetes", *template
+    )
+    scheduled.run(sys.executable, "-m", "flows.schedule", "deploy")
+    (deployment,) = scheduled.ask("/deployments/filter", {})
+    assert [s["schedule"] for s in deployment["schedules"]] == [{**EVERY_MINUTE, "day_or": True}]
+    worker = scheduled.start("-m", "prefect", "worker", "start", "--pool", "machines")
+    scheduled.processes.append(worker)
+    first = scheduled.wait(scheduled.ended, 400, "the worker should sweep")[0]
+    assert first[0] == "Completed", first
+    winner = scheduled.json("metrics/sweep.json")
+    assert winner["winner"] == "65"  # the last that loses no more than 0.03
+    assert winner["why"] in first[1]
+    scheduled.pause()
+    scheduled.stop(worker)
+
+    ran = scheduled.ran
+    before = len(scheduled.ended())
+    serve = scheduled.start("-m", "flows.schedule", "serve")
+    scheduled.processes.append(serve)
+    later = scheduled.wait(lambda: scheduled.ended()[before:], 400, "serve should run")
+    assert later[0][0] == "Unchanged"
+    assert later[0][1].startswith("nothing changed: same data, code and params; ")
+    assert scheduled.ran == ran
+    scheduled.stop(serve)
+    served = [d for d in scheduled.ask("/deployments/filter", {}) if not d["work_pool_name"]]
+    assert [s["active"] for d in served for s in d["schedules"]] == [True]  # the schedule outlives a restart
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ({"cron": "at two"}, "'at two' is no cron line"),
+        ({"timezone": "Berlin"}, "'Berlin' is no time zone; write one such as Europe/Berlin"),
+        ({"timezone": ""}, "'' is no time zone"),
+    ],
+)
+def test_a_wrong_time_is_said_before_anything_starts(schedule: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_params({"schedule": schedule})

@@ -1,0 +1,56 @@
+"""What the stage `baseline` starts from."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from tests.tiny import tiny_train_set
+from yoloslim.config import Params, parse_params
+from yoloslim.errors import WeightsError
+from yoloslim.models.detector import build_detector
+from yoloslim.stages import baseline
+
+PARAMS: dict[str, Any] = {"imgsz": 64, "model": "yolov4-tiny", "train": {"auto_anchor": False}}
+
+
+@pytest.fixture(autouse=True)
+def _data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline, "split_of", lambda name: SimpleNamespace(classes=("cat", "dog")))
+    monkeypatch.setattr(baseline, "train_set", lambda params: tiny_train_set())
+
+
+def params(**more: Any) -> Params:
+    return parse_params(PARAMS | more)
+
+
+def test_without_weights_it_starts_from_scratch() -> None:
+    model = baseline.start_model(params(), None)
+    assert (model.spec.name, model.spec.classes, model.spec.imgsz) == ("yolov4-tiny", ("cat", "dog"), 64)
+
+
+def test_weights_of_other_classes_and_size_keep_all_but_the_head(tmp_path: Path) -> None:
+    public = build_detector("yolov4-tiny", tuple(f"thing{i}" for i in range(5)), 640)
+    torch.save(public.state_dict(), tmp_path / "m.pt")
+    model = baseline.start_model(params(), tmp_path / "m.pt")
+    assert (model.spec.classes, model.spec.imgsz) == (("cat", "dog"), 64)
+    state = model.state_dict()
+    assert all(torch.equal(state[k], v) for k, v in public.state_dict().items() if not k.startswith("model.33"))
+    again = baseline.start_model(params(), tmp_path / "m.pt").state_dict()
+    assert all(torch.equal(again[name], value) for name, value in state.items())
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    torch.save(build_detector("yolov3-tiny", ("a", "b")).state_dict(), tmp_path / "m.pt")
+    with pytest.raises(WeightsError, match="it is no yolov4-tiny"):
+        baseline.start_model(params(), tmp_path / "m.pt")
+
+
+def test_anchors_fit_the_data_when_asked(tmp_path: Path) -> None:
+    torch.save(build_detector("yolov4-tiny", ("a", "b"), 640).state_dict(), tmp_path / "m.pt")
+    fixed = baseline.start_model(params(), tmp_path / "m.pt").spec
+    fitted = baseline.start_model(params(train={"auto_anchor": True}), tmp_path / "m.pt").spec
+    assert fixed.anchors[0][0] == (23, 27)
+    assert fitted.anchors != fixed.anchors
