@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from yoloslim.config.results import SweepResult
-from yoloslim.errors import YoloslimError
+from yoloslim.errors import TrackingError, YoloslimError
 
 logger = logging.getLogger(__name__)
 
@@ -110,10 +110,8 @@ def _champion(client: Any, name: str) -> Any | None:
 
 
 def _ensure_model(client: Any, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
     try:
         client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+    except TrackingError as error:
+        if getattr(error.__cause__, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
             raise

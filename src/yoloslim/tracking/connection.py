@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from yoloslim.errors import TrackingError
+from yoloslim.tracking.calls import Client, explain
+from yoloslim.tracking.store import ensure_store
 from yoloslim.tracking.uris import database_of, without_password
 
 SLOT, CHECKOUT, TRAINING, KEY = "yoloslim.slot", "yoloslim.checkout", "yoloslim.training", "yoloslim.key"
@@ -43,7 +45,7 @@ class Connection:
     """An experiment on a server or in a database, made where it is missing.
 
     Attributes:
-        client: MLflow's.
+        client: MLflow's, whose calls all end, and raise TrackingError alone.
         experiment: its id.
         checkout: stands for this folder on this machine.
     """
@@ -51,7 +53,12 @@ class Connection:
     def __init__(self, uri: str, experiment: str, root: Path) -> None:
         from mlflow import MlflowClient  # 1.3 to 3 s, and only needed when something changed
 
-        self.client = MlflowClient(tracking_uri=uri)
+        if database := database_of(uri):
+            ensure_store(database)
+        try:
+            self.client: Any = Client(MlflowClient(tracking_uri=uri), uri)
+        except Exception as error:  # a kind of store that it does not have
+            raise TrackingError(explain(uri, error)) from error
         self.experiment = self._find_or_make(experiment, uri)
         self.checkout = hashlib.sha256(f"{platform.node()}:{root}".encode()).hexdigest()[:16]
 
@@ -75,18 +82,26 @@ class Connection:
 
     def _find_or_make(self, name: str, uri: str) -> str:
         known = self.client.get_experiment_by_name(name)
-        if known is not None:
-            if known.lifecycle_stage != "active":
-                raise TrackingError(
-                    f"MLflow's experiment '{name}' at {without_password(uri)} was deleted; restore it there "
-                    f"(`mlflow experiments restore -x {known.experiment_id}`), or set another tracking.experiment"
-                )
-            return str(known.experiment_id)
+        if known is not None and known.lifecycle_stage != "active" and known.experiment_id:
+            raise TrackingError(
+                f"MLflow's experiment '{name}' at {without_password(uri)} was deleted; restore it there "
+                f"(`MLFLOW_TRACKING_URI={without_password(uri)} mlflow experiments restore -x {known.experiment_id}`), "
+                "or set another tracking.experiment"
+            )
+        number = str(known.experiment_id) if known is not None else self._make(name, uri)
+        if not number:
+            raise TrackingError(
+                f"{without_password(uri)} answers, but not as MLflow does: the experiment '{name}' came without a "
+                "number; check tracking.uri"
+            )
+        return number
+
+    def _make(self, name: str, uri: str) -> str:
         database = database_of(uri)
         location = (database.parent / "mlartifacts").as_uri() if database else None
         try:
             return str(self.client.create_experiment(name, artifact_location=location, tags=KIND))
-        except Exception:  # another machine made it between the question and this
+        except TrackingError:  # another machine made it between the question and this
             known = self.client.get_experiment_by_name(name)
             if known is None:
                 raise
@@ -95,7 +110,7 @@ class Connection:
 
 @contextlib.contextmanager
 def reaching(uri: str, root: Path) -> Iterator[None]:
-    """Hold the store alone, and turn whatever it fails with into one error for people.
+    """Hold the store alone, and turn what disks and networks fail with into one error for people.
 
     MLflow's first use of a database is not safe in parallel, nor is look-then-create.
 
@@ -106,12 +121,8 @@ def reaching(uri: str, root: Path) -> Iterator[None]:
     with quiet(), _lock(uri, root):
         try:
             yield
-        except OSError as error:  # what requests and files raise
-            raise TrackingError(_failed(uri, error)) from error
-        except Exception as error:
-            if type(error).__module__.startswith(("mlflow.", "sqlalchemy.")):  # not imported before they are needed
-                raise TrackingError(_failed(uri, error)) from error
-            raise
+        except OSError as error:
+            raise TrackingError(explain(uri, error)) from error
 
 
 def _probe(uri: str) -> None:
@@ -123,15 +134,7 @@ def _probe(uri: str) -> None:
     try:
         socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        raise TrackingError(_failed(uri, error)) from error
-
-
-def _failed(uri: str, error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    away = isinstance(error, OSError) or "API request to" in lines[0]
-    state = "cannot be reached" if away else "cannot be used"
-    reason = lines[0].replace(uri, without_password(uri))[:200]
-    return f"MLflow at {without_password(uri)} {state} ({reason}); nothing is lost, run `make track` later"
+        raise TrackingError(explain(uri, error)) from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,121 @@
+"""Kill tracking while it makes its database, and see whether the next call works: 100 aimed kills, on demand.
+
+    python -m tests.campaigns.tracking_kills --kills 100
+
+Two victims: the command that people type (`python -m pipeline.track`), and a training whose live curves make the
+database in a thread, which ends by itself or is interrupted. Each kill comes at a random moment after the first file of
+the database appears. Then the command is typed again, and nothing else: it has to log the results and to say nothing
+about a database that cannot be used. Ends with exit code 1 if a store was poisoned.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.tracking.conftest import epochs, measured, put
+
+HERE = Path(__file__).parents[2]
+TRACK = [sys.executable, "-m", "pipeline.track"]
+LIVE = """
+import sys, time
+from types import SimpleNamespace
+from pipeline.track import follow
+from yoloslim.config import load_params
+with follow(load_params(), "baseline", "k1") as curves:
+    for epoch in range(3):
+        row = {"epoch": epoch + 1, "loss": 1.0 / (epoch + 1)}
+        curves.after_epoch(SimpleNamespace(epoch=epoch, epochs=9, history=[row]))
+    time.sleep(float(sys.argv[1]))
+"""
+WAYS = ("kill group", "kill", "terminate", "interrupt", "interrupt twice", "live: interrupt twice", "live: it ends")
+BAD = ("cannot be used", "duplicate column", "already exists", "Traceback", "cannot be made", "left half made")
+MAKING_S = 5.0
+"""How long making the database takes at most, from its first file on: kills come within this time."""
+
+
+def project(folder: Path) -> Path:
+    """Results of one stage, and params.yaml: all that `track` reads."""
+    put(folder / "metrics/baseline.json", measured(0.8, 2.0, "pytorch-cpu", 100))
+    epochs(folder / "plots/baseline/epochs.csv", 0.8)
+    shutil.copy(HERE / "params.yaml", folder)
+    return folder
+
+
+def kill(root: Path, way: str, rng: random.Random) -> str:
+    """Start a victim, wait for the first file of its database, kill it; returns what was there at that moment."""
+    delay = rng.uniform(0, MAKING_S)
+    command = [sys.executable, "-c", LIVE, f"{delay:.2f}"] if way.startswith("live") else TRACK
+    victim = subprocess.Popen(
+        command, cwd=root, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(root.glob("*mlflow.db*")) and victim.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if way != "live: it ends":
+        time.sleep(delay)
+    state = "made" if (root / "mlflow.db").exists() else "in the making"
+    with contextlib.suppress(ProcessLookupError):
+        if way == "kill group":
+            os.killpg(victim.pid, signal.SIGKILL)
+        elif way in ("kill", "terminate"):
+            victim.send_signal(signal.SIGKILL if way == "kill" else signal.SIGTERM)
+        elif way.endswith(("interrupt", "interrupt twice")):
+            os.killpg(victim.pid, signal.SIGINT)
+            if way.endswith("twice"):
+                time.sleep(rng.uniform(0, 0.3))
+                os.killpg(victim.pid, signal.SIGINT)
+    victim.communicate(timeout=120)
+    return state
+
+
+def environment() -> dict[str, str]:
+    """The project on the path, and no tracking address but that of params.yaml."""
+    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return kept | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+
+
+def poisoned(root: Path) -> str:
+    """Type the command again; what is wrong afterwards, or nothing."""
+    done = subprocess.run(TRACK, cwd=root, env=environment(), capture_output=True, text=True, timeout=600, check=False)
+    said = done.stdout + done.stderr
+    if done.returncode or any(word in said for word in BAD):
+        return said.strip()[-600:]
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as connection:
+        query = "SELECT count(*) FROM runs WHERE status = 'FINISHED' AND lifecycle_stage = 'active' AND name = ?"
+        (runs,) = connection.execute(query, ("baseline",)).fetchone()
+    left = [path.name for path in root.glob(".mlflow.db*")]
+    return "" if runs == 1 else f"{runs} finished runs where there should be 1; left: {left}"
+
+
+def main() -> None:
+    """Kill as often as asked, tell the count."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    rng, states, bad = random.Random(arguments.seed), Counter[str](), 0
+    with tempfile.TemporaryDirectory(prefix="tracking-kills-") as folder:
+        for number in range(arguments.kills):
+            root, way = project(Path(folder) / str(number)), WAYS[number % len(WAYS)]
+            state = kill(root, way, rng)
+            states[state] += 1
+            if problem := poisoned(root):
+                bad += 1
+                print(f"kill {number} ({way}, database {state}) poisoned it: {problem}", flush=True)
+            shutil.rmtree(root)
+    print(f"{bad} of {arguments.kills} kills poisoned the store; when they came, it was {dict(states)}")
+    sys.exit(bad > 0)
+
+
+if __name__ == "__main__":
+    main()
