@@ -165,7 +165,7 @@ def features(
     out: Annotated[Path, typer.Option(help="the picture")] = Path("features.png"),
 ) -> None:
     """Draw where a model looks: the strength of its features over images, as heat maps."""
-    from yoloslim.data.voc import read_image
+    from yoloslim.data.images import read_image
     from yoloslim.models.store import load_model
     from yoloslim.tracking.features import features as draw
 

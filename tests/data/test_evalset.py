@@ -6,7 +6,7 @@ import pytest
 from tests.data.splits import write_split
 from yoloslim.boxes import Align, letterbox
 from yoloslim.data.evalset import load_eval_set
-from yoloslim.data.voc import read_image
+from yoloslim.data.images import read_image
 
 
 @pytest.mark.parametrize("align", ["center", "topleft"])

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from yoloslim.data.images import read_image
 from yoloslim.data.prepare import prepare
-from yoloslim.data.voc import load_split, read_image
+from yoloslim.data.voc import load_split
 from yoloslim.errors import DataError
 
 REPO = Path(__file__).resolve().parents[2]

@@ -6,8 +6,9 @@ import pytest
 
 from tests.data.splits import write_split
 from yoloslim.boxes import FILL, letterbox
+from yoloslim.data.images import read_image
 from yoloslim.data.store import geometries, image_store
-from yoloslim.data.voc import annotation_from, read_image
+from yoloslim.data.voc import annotation_from
 from yoloslim.errors import DataError
 
 

@@ -5,16 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from yoloslim.data.voc import (
-    Annotation,
-    RawAnnotation,
-    RawObject,
-    annotation_from,
-    class_index,
-    decode_image,
-    half_open,
-    read_image_bytes,
-)
+from yoloslim.data.images import decode_image, read_image_bytes
+from yoloslim.data.voc import Annotation, RawAnnotation, RawObject, annotation_from, class_index, half_open
 
 Box = tuple[float, float, float, float]
 

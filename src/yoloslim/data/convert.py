@@ -13,16 +13,10 @@ import cv2
 from tqdm import tqdm
 
 from yoloslim.data.checks import Cleaned, ImageFacts, clean_boxes, inspect_image
+from yoloslim.data.images import is_jpeg, read_image
 from yoloslim.data.report import Findings, ReportedImage, build_report, check_not_empty, check_problem_share
 from yoloslim.data.split import read_image_set, seeded_split
-from yoloslim.data.voc import (
-    SPLITS,
-    RawAnnotation,
-    is_jpeg,
-    parse_annotation,
-    read_image,
-    write_annotation,
-)
+from yoloslim.data.voc import SPLITS, RawAnnotation, parse_annotation, write_annotation
 from yoloslim.data.workers import worker_count
 from yoloslim.errors import DataError
 

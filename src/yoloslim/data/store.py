@@ -11,7 +11,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from yoloslim.boxes import Letterbox, fit, letterbox
-from yoloslim.data.voc import VocSplit, read_image
+from yoloslim.data.images import read_image
+from yoloslim.data.voc import VocSplit
 from yoloslim.errors import DataError
 from yoloslim.files import atomic_path, sha256_file
 

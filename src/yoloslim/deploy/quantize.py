@@ -15,7 +15,7 @@ from onnx import version_converter
 
 from yoloslim.boxes import letterbox
 from yoloslim.config.deploy import Int8Runtime
-from yoloslim.data.voc import read_image
+from yoloslim.data.images import read_image
 from yoloslim.deploy.graph import fix_batch, head_nodes, opset_of
 from yoloslim.deploy.manifest import PLAIN, Manifest, load_manifest
 from yoloslim.deploy.ncnn import write_ncnn

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.boxes import FILL, Align, Letterbox, letterbox
-from yoloslim.data.voc import read_image
+from yoloslim.data.images import read_image
 from yoloslim.errors import DataError
 from yoloslim.evaluation import nms
 from yoloslim.evaluation.decode import Floats

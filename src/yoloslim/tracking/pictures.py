@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yoloslim.data.voc import SPLITS, load_split, read_image
+from yoloslim.data.images import read_image
+from yoloslim.data.voc import SPLITS, load_split
 from yoloslim.models.store import load_model
 from yoloslim.tracking import dataset, plots
 from yoloslim.tracking.features import features

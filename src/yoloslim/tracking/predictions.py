@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from yoloslim.boxes import iou_matrix
-from yoloslim.data.voc import Annotation, VocSplit, load_split, read_image
+from yoloslim.data.images import read_image
+from yoloslim.data.voc import Annotation, VocSplit, load_split
 from yoloslim.tracking.boxes import CELL, LOOKS, draw_boxes
 from yoloslim.tracking.quality import stored_detections
 from yoloslim.tracking.records import Row

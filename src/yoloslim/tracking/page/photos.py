@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloslim.data.voc import Annotation, VocSplit, read_image
+from yoloslim.data.images import read_image
+from yoloslim.data.voc import Annotation, VocSplit
 from yoloslim.tracking.boxes import label_places, text_point
 from yoloslim.tracking.page.embed import photograph
 from yoloslim.tracking.predictions import choose_images, match_boxes
