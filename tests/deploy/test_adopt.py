@@ -118,3 +118,19 @@ def test_a_like_of_another_size_is_refused(folder: Path, tmp_path: Path) -> None
     save_model(tiny_detector(imgsz=96), tmp_path / "large.safetensors")
     with pytest.raises(DeployError, match=r"takes images of 64 px, .* of 96 px"):
         adopt_onnx(folder / "theirs.onnx", tmp_path / "large.safetensors", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["serving_default_x:0", "$(touch PWNED)", "a b"])
+def test_an_input_that_is_called_oddly_gets_a_plain_name(folder: Path, tmp_path: Path, name: str) -> None:
+    graph = onnx.load(folder / "theirs.onnx")
+    old = graph.graph.input[0].name
+    for node in graph.graph.node:
+        for i, source in enumerate(node.input):
+            if source == old:
+                node.input[i] = name
+    graph.graph.input[0].name = name
+    onnx.save(graph, tmp_path / "x\ny.onnx")
+    manifest = adopt_onnx(tmp_path / "x\ny.onnx", folder / "model.safetensors", tmp_path / "out")
+    assert (manifest.input_name, manifest.model) == ("images", "x?y")
+    mine, ours = open_predictor(tmp_path / "out", threads=1), open_predictor(folder / "ours", threads=1)
+    np.testing.assert_allclose(mine.predict(IMAGES)[0], ours.predict(IMAGES)[0], atol=1e-4)

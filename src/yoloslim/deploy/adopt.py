@@ -8,9 +8,10 @@ import onnx
 
 from yoloslim.boxes import FILL
 from yoloslim.deploy.describe import embed_metadata, read_onnx
-from yoloslim.deploy.graph import name_heads, opset_of
+from yoloslim.deploy.graph import name_heads, name_input, opset_of
 from yoloslim.deploy.manifest import Head, Manifest
 from yoloslim.deploy.publish import keep
+from yoloslim.deploy.quoting import one_line
 from yoloslim.deploy.runtimes import open_graph, open_predictor
 from yoloslim.errors import DeployError
 from yoloslim.files import sha256_file
@@ -34,15 +35,16 @@ def adopt_onnx(path: Path, like: Path, out_dir: Path) -> Manifest:
     if shape[2] != model.imgsz:
         raise DeployError(f"{path} takes images of {shape[2]} px, {like} of {model.imgsz} px; export one of them again")
     heads = name_heads(graph, len(model.classes), list(model.strides))
-    embed_metadata(graph, model, path.stem, "center", FILL)
+    input_name, name = name_input(graph), one_line(path.stem)
+    embed_metadata(graph, model, name, "center", FILL)
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "model.onnx"
         file.write_bytes(graph.SerializeToString(deterministic=True))
         manifest = Manifest(
             format="onnx",
             files={file.name: sha256_file(file)},
-            model=path.stem,
-            input_name=graph.graph.input[0].name,
+            model=name,
+            input_name=input_name,
             input_shape=shape,
             heads=tuple(Head(name=name, shape=shape) for name, shape in heads.items()),
             classes=tuple(model.classes),

@@ -6,11 +6,13 @@ does not: a head is a Transpose with perm (0, 1, 3, 4, 2) behind a Reshape whose
 """
 
 from collections.abc import Sequence
+from itertools import count
 
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from yoloslim.errors import DeployError
+from yoloslim.runner.names import is_plain
 
 HEAD_PERM = [0, 1, 3, 4, 2]
 
@@ -132,6 +134,18 @@ def _no_heads_message(
         f"{classes + 5}) for {classes} classes. The graph has {transposes} Transpose nodes and outputs: "
         f"{outputs or 'none'}. Export it with raw heads, static shapes and the same classes"
     )
+
+
+def name_input(model: ModelProto) -> str:
+    """Give the only input a plain name, `images`, where its own is none, in place; its name now."""
+    weights = {weight.name for weight in model.graph.initializer}
+    value = next(value for value in model.graph.input if value.name not in weights)
+    if not is_plain(value.name):
+        taken = weights | {name for node in model.graph.node for name in (*node.input, *node.output)}
+        name = next(name for name in ("images", *(f"images_{i}" for i in count())) if name not in taken)
+        _rename_tensor(model, value.name, name)
+        value.name = name
+    return str(value.name)
 
 
 def _rename_tensor(model: ModelProto, old: str, new: str) -> None:

@@ -6,12 +6,13 @@ AIPP configuration, compiler arguments and decoding are generated from it, never
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from yoloslim.boxes import Align
 from yoloslim.errors import DeployError
 from yoloslim.files import read_json, sha256_file, write_text
-from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
+from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding, Line
+from yoloslim.runner.names import PLAIN_NAMES, is_plain
 
 MANIFEST_NAME = "manifest.json"
 
@@ -20,7 +21,16 @@ Outputs = Literal["raw", "decoded", "nms"]
 """What a graph gives: logits by level; boxes and scores; or detections."""
 PLAIN = ("onnx", "raw", "fp32")
 """The kind of graph that compilers and quantisers start from."""
-_FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+
+
+def _plain(name: str) -> str:
+    if not is_plain(name):
+        raise ValueError(f"{name!r} is not {PLAIN_NAMES}")
+    return name
+
+
+PlainName = Annotated[str, AfterValidator(_plain)]
+"""Of a file or tensor: it stands in scripts, commands and configurations of other programs."""
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -32,7 +42,7 @@ class Head(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: PlainName
     shape: tuple[int, ...] = Field(min_length=5, max_length=5)
 
 
@@ -66,13 +76,13 @@ class Manifest(BaseModel):
     version: Literal[2] = 2
     format: Format = "onnx"
     precision: Literal["fp32", "int8"] = "fp32"
-    files: dict[_FileName, _Sha256] = Field(min_length=1)
-    model: str
-    input_name: str
+    files: dict[PlainName, _Sha256] = Field(min_length=1)
+    model: Line
+    input_name: PlainName
     input_shape: tuple[int, int, int, int]
     outputs: Outputs = "raw"
     heads: tuple[Head, ...]
-    classes: tuple[str, ...] = Field(min_length=1)
+    classes: tuple[Line, ...] = Field(min_length=1)
     anchors: tuple[tuple[tuple[float, float], ...], ...]
     strides: tuple[int, ...]
     decoding: BoxDecoding = YOLOV5_BOXES

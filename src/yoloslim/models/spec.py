@@ -1,16 +1,30 @@
 """What a model is, apart from its weights: written into every model file, read back to build it."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from yoloslim.heads.base import Frozen
 
 Anchor = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 Activation = Literal["silu", "leaky", "mish", "relu", "hardswish", "linear"]
 Scale = Annotated[float, Field(ge=1, le=2)]
+
+_BREAKS = ("Cc", "Cs", "Zl", "Zp")
+"""Categories of what ends a line somewhere, and of what no file can hold."""
+
+
+def _one_line(text: str) -> str:
+    if any(unicodedata.category(character) in _BREAKS for character in text):
+        raise ValueError(f"{text!r} holds a line break or another control character, which lists of names cannot hold")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+"""A name for people: other programs read lists with one of them a line."""
 
 
 class BoxDecoding(Frozen):
@@ -88,8 +102,8 @@ class ModelSpec(Frozen):
         biased: module paths of convolutions that pruning gave a bias, to fold constants into.
     """
 
-    name: str
-    classes: tuple[str, ...] = Field(min_length=1)
+    name: Line
+    classes: tuple[Line, ...] = Field(min_length=1)
     anchors: tuple[tuple[Anchor, ...], ...]
     strides: tuple[int, ...]
     imgsz: int = Field(ge=32)

@@ -15,6 +15,7 @@ from . import heads as decoding
 from . import nv12
 from .acl_session import AclSession
 from .errors import RunnerError
+from .names import PLAIN_NAMES, is_plain, is_plain_path
 from .pictures import letterbox, read_picture
 from .tasks import Pipeline
 
@@ -84,13 +85,17 @@ def load_bundle(folder: Path) -> dict[str, Any]:
     """What a bundle says about its model: `bundle.json`.
 
     Raises:
-        RunnerError: it cannot be read.
+        RunnerError: it cannot be read, or gives a file or tensor a name that is not plain.
     """
     path = folder / "bundle.json"
     try:
         bundle = json.loads(path.read_text(encoding="utf-8"))
         if bundle["version"] != 1:
             raise RunnerError("model", "{} has version {}, this runner reads 1".format(path, bundle["version"]))
+        names = [bundle["graph"], bundle["input_name"], *bundle["heads"]]
+        odd = [n for n in names if not is_plain(n)] + [n for n in bundle["files"] if not is_plain_path(n)]
+        if odd:
+            raise RunnerError("model", f"{path}: {odd[0]!r} is not {PLAIN_NAMES}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunnerError("model", f"{path} cannot be read ({error}): copy the bundle again") from error
     return bundle  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from .errors import RunnerError
+from .names import file_name
 from .pictures import SUFFIXES
 
 
@@ -98,7 +99,8 @@ def read_truth(path: Path, classes: Sequence[str]) -> Truth:
 def write_results(
     folder: Path, image_set: str, classes: Sequence[str], ids: Sequence[str], detections: Iterable[np.ndarray]
 ) -> list[Path]:
-    """Write one file a class, `comp4_det_<image set>_<class>.txt`, as VOC's development kit names and reads them.
+    """Write one file a class, `comp4_det_<image set>_<class>.txt`, as VOC's development kit names and reads them;
+    a `/` in a class's name becomes `%2F`.
 
     A line is `<image> <score> <xmin> <ymin> <xmax> <ymax>`, pixels counted from 1 and inclusive. Files of classes
     without detections are there and empty; result files of an earlier run are replaced.
@@ -117,7 +119,7 @@ def write_results(
     for name, rows in zip(ids, detections):
         for x0, y0, x1, y1, score, label in rows.tolist():
             lines[int(label)].append(f"{name} {score:.6f} {x0 + 1:.3f} {y0 + 1:.3f} {x1:.3f} {y1:.3f}\n")
-    paths = [folder / (f"comp4_det_{image_set}_{name}.txt") for name in classes]
+    paths = [folder / f"comp4_det_{file_name(image_set)}_{file_name(name)}.txt" for name in classes]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, of_class in zip(paths, lines):

@@ -1,7 +1,6 @@
 """Compile an exported graph for Ascend chips with Huawei's ATC, or say plainly that it is not here."""
 
 import logging
-import shlex
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from yoloslim.deploy.ascend.codes import AtcCode
 from yoloslim.deploy.ascend.compiler import CHECK_REPORT, LOG, OM_MODE, run_compiler
 from yoloslim.deploy.ascend.mindx import write_mindx
 from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, Manifest, load_manifest
+from yoloslim.deploy.quoting import one_line, quote
 from yoloslim.errors import DeployError
 from yoloslim.files import atomic_path, read_json, sha256_file, write_json, write_text
 
@@ -251,12 +251,13 @@ def _fill_folder(
 
 
 def _write_script(path: Path, argv: list[str], manifest: Manifest, options: AtcOptions) -> None:
-    command = " \\\n    ".join(map(shlex.quote, argv))
+    command = " \\\n    ".join(map(quote, argv))
+    what = one_line(f"{manifest.file} for {options.soc_version}")
     text = f"""#!/usr/bin/env bash
-# Compiles {manifest.file} for {options.soc_version}. Copy this folder to a machine with Huawei's CANN toolkit and run
+# Compiles {what}. Copy this folder to a machine with Huawei's CANN toolkit and run
 # `bash atc.sh` there; it writes {COMPILED} beside itself.
 set -eo pipefail  # no -u: CANN's set_env.sh reads unset variables
-cd "$(dirname "${{BASH_SOURCE[0]}}")"
+cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")"
 if ! command -v atc >/dev/null; then
 {source_set_env("    ")}
 fi
@@ -264,7 +265,7 @@ if ! command -v atc >/dev/null; then
     echo "atc not found: install the CANN toolkit, or source its set_env.sh" >&2
     exit 127
 fi
-echo "{manifest.sha256}  {manifest.file}" | sha256sum --check --quiet
+printf '%s\\n' {quote(f"{manifest.sha256}  {manifest.file}")} | sha256sum --check --quiet
 rm -f {COMPILED} {CHECKSUM}
 {command}
 test -s {COMPILED}

@@ -7,6 +7,7 @@ from pathlib import Path
 from yoloslim import runner
 from yoloslim.deploy.ascend.aipp import AippInput
 from yoloslim.deploy.manifest import Manifest
+from yoloslim.deploy.quoting import quote
 from yoloslim.files import atomic_path, sha256_file, write_json
 
 RUNNER = "runner.pyz"
@@ -47,7 +48,7 @@ def write_run_script(path: Path) -> None:
 # IMAGE_SET is a text file with one image name a line, without suffix; DATASET is a folder in VOC layout (VOCdevkit/).
 # BACKEND=onnxruntime runs the graph on the CPU instead; PYTHON names another interpreter.
 set -eo pipefail  # no -u: CANN's set_env.sh reads unset variables
-YOLOSLIM_BUNDLE="$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)"
+YOLOSLIM_BUNDLE="$(cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")" >/dev/null && pwd)"
 export YOLOSLIM_BUNDLE
 export ASCEND_GLOBAL_LOG_LEVEL="${{ASCEND_GLOBAL_LOG_LEVEL:-3}}"  # errors only
 PYTHON="${{PYTHON:-python3}}"
@@ -68,10 +69,16 @@ exec "$PYTHON" "$YOLOSLIM_BUNDLE/{RUNNER}" "$@"
 
 
 def source_set_env(indent: str = "") -> str:
-    """Shell lines that source the first of `SET_ENV` that is there."""
+    """Shell lines that source the first of `SET_ENV` that is there; `$HOME` in it is the reader's."""
     candidates = " ".join(f'"{candidate}"' for candidate in SET_ENV)
     lines = (f"for env in {candidates}; do", '    if [ -f "$env" ]; then source "$env"; break; fi', "done")
     return "\n".join(indent + line for line in lines)
+
+
+def source_named(script: str) -> str:
+    """A shell line that sources a script that a person named, or ends with a sentence if it is not there."""
+    missing = f"{script} is missing: ascend.set_env"
+    return f"if [ ! -f {quote(script)} ]; then {quote('echo', missing)} >&2; exit 1; fi; source -- {quote(script)}"
 
 
 def write_bundle(

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shlex
 import signal
 import subprocess
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from yoloslim.deploy.ascend.bundle import COMPILED
 from yoloslim.deploy.ascend.cann import Cann
 from yoloslim.deploy.ascend.codes import AtcCode, AtcError, parse_codes
+from yoloslim.deploy.quoting import quote
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def run_compiler(compiler: Cann, argv: Sequence[str], folder: Path, timeout_s: i
     """
     log, om = folder / LOG, folder / COMPILED
     started = time.time()
-    logger.info("compiling: %s", shlex.join(argv))
+    logger.info("compiling: %s", quote(*argv))
     with log.open("wb") as stream:
         try:
             # Its own session, so that a timeout also ends the kernel compilers that atc starts.

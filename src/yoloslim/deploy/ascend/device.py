@@ -1,19 +1,20 @@
 """A device to run a job on: this machine's own chip, or a board over SSH."""
 
 import os
-import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from yoloslim.deploy.ascend.bundle import RUNNER, source_set_env, write_runner
+from yoloslim.deploy.ascend.bundle import RUNNER, source_named, source_set_env, write_runner
 from yoloslim.deploy.ascend.job import Backend, BoardRun, Job, Listener, Progress, check_facts, read_run
 from yoloslim.deploy.ascend.remote import Board
 from yoloslim.deploy.ascend.target import parse_target
+from yoloslim.deploy.quoting import quote
 from yoloslim.errors import DeployError
 from yoloslim.runner.job import RESULTS
 
@@ -67,7 +68,7 @@ class Local:
             facts = self._probe(folder)
             check_facts(facts, 0, bundle, backend, str(self))  # all files are in their place
             listener = Listener(progress)
-            done = self._call(folder, "job .", listener)
+            done = self._call(folder, ("job", "."), listener)
             if listener.error:
                 raise DeployError(f"{self}: {listener.error['message']}")
             if listener.finished is None:
@@ -76,16 +77,16 @@ class Local:
 
     def _probe(self, folder: Path) -> dict[str, Any]:
         listener = Listener()
-        done = self._call(folder, "probe", listener)
+        done = self._call(folder, ("probe",), listener)
         if listener.probe is None:
             raise DeployError(f"the runner does not start on {self}: {done.stderr.strip()[-300:]}")
         return listener.probe
 
-    def _call(self, folder: Path, arguments: str, listener: Listener) -> "subprocess.CompletedProcess[str]":
+    def _call(self, folder: Path, arguments: Sequence[str], listener: Listener) -> "subprocess.CompletedProcess[str]":
         if self.set_env and not Path(self.set_env).is_file():
             raise DeployError(f"{self.set_env} (ascend.set_env) is missing on {self}")
-        source = f"source {shlex.quote(self.set_env)}" if self.set_env else source_set_env()
-        script = f"{source}\nexec {shlex.quote(sys.executable)} {RUNNER} {arguments}"
+        source = source_named(self.set_env) if self.set_env else source_set_env()
+        script = f"{source}\nexec -- {quote(sys.executable, RUNNER, *arguments)}"
         done = subprocess.run(
             ["bash", "-c", script], cwd=folder, env=dict(os.environ), capture_output=True, text=True, check=False
         )

@@ -17,6 +17,8 @@ from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.files import read_json, sha256_file, write_json
 from yoloslim.runner import job as protocol
+from yoloslim.runner.errors import RunnerError
+from yoloslim.runner.model import load_bundle
 
 Backend = Literal["acl", "onnxruntime"]
 Progress = Callable[[int, int], None]
@@ -94,9 +96,12 @@ def prepare_job(
         chunk_bytes: size of a file of pixels, at most.
 
     Raises:
-        DeployError: no bundle, or one without a compiled model.
+        DeployError: no bundle, one without a compiled model, or one whose names are not plain.
     """
-    facts = read_json(bundle / BUNDLE)
+    try:
+        facts = load_bundle(bundle)
+    except RunnerError as error:
+        raise DeployError(str(error)) from error
     model = COMPILED if backend == "acl" else facts["graph"]
     if backend == "acl" and COMPILED not in facts["files"]:
         raise DeployError(

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import shlex
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import asyncssh
 
-from yoloslim.deploy.ascend.bundle import RUNNER, source_set_env, write_runner
+from yoloslim.deploy.ascend.bundle import RUNNER, source_named, source_set_env, write_runner
 from yoloslim.deploy.ascend.connection import LostError, connect, open_sftp
 from yoloslim.deploy.ascend.job import (
     Backend,
@@ -25,6 +24,7 @@ from yoloslim.deploy.ascend.job import (
     read_run,
 )
 from yoloslim.deploy.ascend.target import SshTarget
+from yoloslim.deploy.quoting import quote
 from yoloslim.errors import DeployError
 from yoloslim.files import sha256_file
 from yoloslim.runner.job import RESULTS
@@ -103,7 +103,7 @@ class Board:
         sent: list[int],
     ) -> BoardRun:
         folder = f"{self.target.folder}/{job.key}"
-        await self._shell(connection, f"mkdir -p {shlex.quote(folder)}", "make a folder")
+        await self._shell(connection, quote("mkdir", "-p", "--", folder), "make a folder")
         missing = await self._missing(connection, folder, job)
         if missing.pop(RUNNER, None) is not None:
             await self._send(connection, folder, job, [RUNNER], [0])
@@ -127,7 +127,7 @@ class Board:
     async def _remove(self, connection: asyncssh.SSHClientConnection, folder: str) -> None:
         """Remove a folder there. What cannot be removed is only said: what was asked for is here already."""
         try:
-            await self._shell(connection, f"rm -rf -- {shlex.quote(folder)}", "clean up")
+            await self._shell(connection, quote("rm", "-rf", "--", folder), "clean up")
         except (LostError, DeployError, OSError, asyncssh.Error) as error:
             logger.warning("%s stays on %s (%s)", folder, self.target, error)
 
@@ -139,7 +139,7 @@ class Board:
             job = Job("probe", {RUNNER: path}, {RUNNER: sha256_file(path)}, ())
             try:
                 async with connect(self.target) as connection:
-                    await self._shell(connection, f"mkdir -p {shlex.quote(folder)}", "make a folder")
+                    await self._shell(connection, quote("mkdir", "-p", "--", folder), "make a folder")
                     try:
                         await self._send(connection, folder, job, [RUNNER], [0])
                         return await self._probe(connection, folder)
@@ -163,8 +163,8 @@ class Board:
 
     async def _missing(self, connection: asyncssh.SSHClientConnection, folder: str, job: Job) -> dict[str, int]:
         """Files that are not there yet, or not as they should be, with the bytes still to send of each."""
-        names = " ".join(map(shlex.quote, job.files))
-        command = f"cd {shlex.quote(folder)} && {{ sha256sum -- {names}; stat -c '%s %n' -- *.part; }} 2>/dev/null"
+        sums = quote("sha256sum", "--", *job.files)
+        command = f"{quote('cd', '--', folder)} && {{ {sums}; stat -c '%s %n' -- *.part; }} 2>/dev/null"
         done = await connection.run(command, check=False)
         lines = (line.split(maxsplit=1) for line in str(done.stdout or "").splitlines())
         there = {parts[1].lstrip("*"): parts[0] for parts in lines if len(parts) == 2}
@@ -191,7 +191,8 @@ class Board:
         except asyncssh.SFTPError as error:
             if connection.is_closed():
                 raise LostError(error.reason) from error
-            room = await self._shell(connection, f"df -Pk {shlex.quote(folder)} | tail -n 1 | awk '{{print $4}}'", "df")
+            df = f"{quote('df', '-Pk', '--', folder)} | tail -n 1 | awk '{{print $4}}'"
+            room = await self._shell(connection, df, "df")
             raise DeployError(
                 f"{self.target} refused a file ({error.reason}); {room.strip() or '?'} kB are free in {folder} there: "
                 "make room, or name another folder: ssh://user@host/folder"
@@ -199,7 +200,7 @@ class Board:
 
     async def _work(self, connection: asyncssh.SSHClientConnection, folder: str, job: Job, listener: Listener) -> None:
         listener.finished = listener.error = None
-        process = await connection.create_process(self._command(folder, "job ."), stdin=asyncssh.DEVNULL)
+        process = await connection.create_process(self._command(folder, "job", "."), stdin=asyncssh.DEVNULL)
         started = time.monotonic()
         async for line in process.stdout:
             listener.hear(str(line))
@@ -216,14 +217,10 @@ class Board:
             "images are done there, and the same command goes on with the others"
         )
 
-    def _command(self, folder: str, arguments: str) -> str:
-        if self.set_env:
-            path = shlex.quote(self.set_env)
-            source = f"if [ ! -f {path} ]; then echo {path} is missing: ascend.set_env >&2; exit 1; fi; source {path}"
-        else:
-            source = source_set_env()
-        script = f"cd {shlex.quote(folder)} || exit 1\n{source}\nexec {shlex.quote(self.python)} {RUNNER} {arguments}"
-        return f"bash -c {shlex.quote(script)}"
+    def _command(self, folder: str, *arguments: str) -> str:
+        source = source_named(self.set_env) if self.set_env else source_set_env()
+        run = quote(self.python, RUNNER, *arguments)
+        return quote("bash", "-c", f"{quote('cd', '--', folder)} || exit 1\n{source}\nexec -- {run}")
 
     async def _shell(self, connection: asyncssh.SSHClientConnection, command: str, what: str) -> str:
         done = await connection.run(command, check=False)
