@@ -17,7 +17,8 @@ from yoloslim.deploy.manifest import Format, Outputs
 from yoloslim.errors import YoloslimError
 from yoloslim.pruning.request import GroupScore, Importance, Scope
 from yoloslim.runner.errors import RunnerError
-from yoloslim.tasks.commands import detect, doctor, evaluate, speed
+from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
+from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed
 from yoloslim.tasks.compile import compile_export
 
 app = typer.Typer(name="yoloslim", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -162,9 +163,11 @@ def prune(
 def features(
     model: Model,
     image: Annotated[list[Path], typer.Argument(help="JPEG or PNG files")],
+    max_megapixels: MaxMegapixels = MEGAPIXELS,
     out: Annotated[Path, typer.Option(help="the picture")] = Path("features.png"),
 ) -> None:
     """Draw where a model looks: the strength of its features over images, as heat maps."""
+    limit_megapixels(max_megapixels)
     from yoloslim.data.images import read_image
     from yoloslim.models.store import load_model
     from yoloslim.tracking.features import features as draw
@@ -294,9 +297,11 @@ def quantize(
     images: Annotated[Path, typer.Argument(help="folder of pictures like those the model will see")],
     runtime: Annotated[Int8Runtime, typer.Option(help="what will run it")] = "onnxruntime",
     count: Annotated[int, typer.Option(min=1, help="pictures to use at most")] = 128,
+    max_megapixels: MaxMegapixels = MEGAPIXELS,
     out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the export")] = None,
 ) -> None:
     """Write the int8 version of an export."""
+    limit_megapixels(max_megapixels)
     from yoloslim.deploy.quantize import calibration_images
     from yoloslim.deploy.quantize import quantize as quantize_export
 

@@ -22,6 +22,7 @@ class DataParams(Section):
     val_share: float = Field(0.1, ge=0, lt=1, description="share of images, when no image sets are named")
     test_share: float = Field(0.2, ge=0, lt=1, description="share of images, when no image sets are named")
     min_box_px: float = Field(1.0, ge=0, description="boxes with a side shorter than this are dropped, px")
+    max_megapixels: float = Field(128.0, gt=0, le=4096, description="larger images are left out, millions of pixels")
     mirrors: tuple[str, ...] = (
         "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/",
         "https://pjreddie.com/media/files/",

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.errors import DataError
+from yoloslim.runner import headers
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -16,7 +17,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     own tools do: boxes belong to the pixels as stored.
 
     Raises:
-        DataError: missing, truncated, or no image.
+        DataError: missing, truncated, no image, or of more pixels than `headers.limit_megapixels` allows.
     """
     return decode_image(read_image_bytes(path), path)
 
@@ -37,6 +38,9 @@ def decode_image(data: bytes, path: Path) -> NDArray[np.uint8]:
     """Decode the bytes of the image file `path`; see `read_image`."""
     if is_jpeg(data) and not _jpeg_is_complete(data):
         raise DataError(f"image {path} is a truncated JPEG ({len(data)} bytes, no end marker); copy it again")
+    refusal = headers.refusal(data)
+    if refusal:
+        raise DataError(f"image {path} {refusal}")
     try:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None

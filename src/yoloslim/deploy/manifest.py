@@ -138,7 +138,9 @@ def load_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise DeployError(f"{path} is not a valid manifest: {where}: {first['msg']}; export again") from error
+        raise DeployError(
+            f"{path} is not a valid manifest: {where}: {first['msg'].removeprefix('Value error, ')}; export again"
+        ) from error
     for name, expected in manifest.files.items():
         file = folder / name
         if not file.is_file():

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from . import headers
 from .errors import RunnerError
 from .job import run_job, say
 from .model import LABELS, BoardPipeline
@@ -27,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.run in (detect, speed, evaluate) and options.backend not in LABELS:  # argparse checks no defaults
         parser.error("BACKEND={} is unknown; choose {}".format(options.backend, " or ".join(sorted(LABELS))))
+    headers.limit_megapixels(getattr(options, "max_megapixels", headers.MEGAPIXELS))
     try:
         options.run(options)
     except RunnerError as error:
@@ -114,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=function.__doc__)
         command.add_argument("image_set", type=Path, help="text file: one image name a line, without suffix")
         command.add_argument("image_dir", type=Path, help="where these images are")
+        _add_limit(command)
         command.set_defaults(run=function)
         if name == "detect":
             command.add_argument("--conf", type=float, default=0.25, help="lowest score that is drawn")
@@ -121,12 +124,18 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("eval", help=evaluate.__doc__)
     command.add_argument("dataset", type=Path, help="data set in VOC layout, such as VOCdevkit/")
     command.add_argument("--image-set", default="test", help="name of a file in ImageSets/Main")
+    _add_limit(command)
     command.set_defaults(run=evaluate)
     command = commands.add_parser("job", help="evaluate the pixels that were sent, and go on where it was stopped")
     command.add_argument("folder", type=Path)
     command.set_defaults(run=lambda options: run_job(options.folder))
     commands.add_parser("probe", help=probe.__doc__).set_defaults(run=probe)
     return parser
+
+
+def _add_limit(command: argparse.ArgumentParser) -> None:
+    text = "larger pictures are not decoded, millions of pixels"
+    command.add_argument("--max-megapixels", type=float, default=headers.MEGAPIXELS, help=text)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import headers
 from .errors import RunnerError
 
 cv2: Any
@@ -62,7 +63,8 @@ def read_picture(path: Path) -> np.ndarray:
     """Decode a file to RGB (H, W, 3).
 
     Raises:
-        RunnerError: missing, truncated, no picture, or there is nothing to decode it with.
+        RunnerError: missing, truncated, no picture, of more pixels than `headers.limit_megapixels` allows, or there is
+            nothing to decode it with.
     """
     try:
         data = path.read_bytes()
@@ -70,6 +72,9 @@ def read_picture(path: Path) -> np.ndarray:
         raise RunnerError("image", f"image {path} cannot be read: {error.strerror or error}") from error
     if data[:3] == b"\xff\xd8\xff" and b"\xff\xd9" not in data[-65536:]:
         raise RunnerError("image", f"image {path} is a truncated JPEG ({len(data)} bytes, no end marker)")
+    refusal = headers.refusal(data)
+    if refusal:
+        raise RunnerError("image", f"image {path} {refusal}")
     image = _decode(data)
     if image is None:
         raise RunnerError("image", f"image {path} ({len(data)} bytes) is no picture that can be decoded")
@@ -160,7 +165,10 @@ def _pillow(module: str = "Image") -> Any:
     try:
         import importlib
 
-        return importlib.import_module("PIL." + module)
+        found: Any = importlib.import_module("PIL." + module)
+        if module == "Image":
+            found.MAX_IMAGE_PIXELS = None  # `headers` has looked already, and may be told to allow more
+        return found
     except ImportError as error:
         raise RunnerError(
             "device",

@@ -27,6 +27,7 @@ from yoloslim.evaluation.speed import measure_latency
 from yoloslim.files import write_json
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.store import save_model
+from yoloslim.runner.headers import limit_megapixels
 
 DATA = Path("data/voc")
 MODELS, METRICS, PLOTS = Path("models"), Path("metrics"), Path("plots")
@@ -41,7 +42,9 @@ def stage(run: Callable[[Params], None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
-        run(load_params())
+        params = load_params()
+        limit_megapixels(params.data.max_megapixels)
+        run(params)
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.exit_code)

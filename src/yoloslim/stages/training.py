@@ -32,7 +32,7 @@ from yoloslim.training.fit import Callback, Fit, Task, fit
 from yoloslim.training.preview import Preview
 
 LIBRARY = Path(yoloslim.__file__).parent
-CODE = ("boxes.py", "config", "data", "evaluation", "files.py", "models", "pruning", "training")
+CODE = ("boxes.py", "config", "data", "evaluation", "files.py", "models", "pruning", "runner/headers.py", "training")
 """Of the library, what trainings run: the dependencies of their stages in dvc.yaml."""
 
 

@@ -14,6 +14,7 @@ from yoloslim.deploy.runtimes import Runtime, open_predictor
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor import Precision
 from yoloslim.files import write_json
+from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.runner.tasks import measure, speed_lines
 from yoloslim.tasks.detect import detect_images, detect_stream
 from yoloslim.tasks.evaluate import evaluate_dataset
@@ -25,6 +26,7 @@ Source = Annotated[str, typer.Argument(help="image, folder, list of images (.txt
 ImageDir = Annotated[Path | None, typer.Argument(help="where the images of a list are; default: beside the list")]
 Backend = Annotated[Runtime | None, typer.Option(help="what runs it; default: the usual one for the file")]
 Precise = Annotated[Precision, typer.Option(help="what pytorch and openvino compute in")]
+MaxMegapixels = Annotated[float, typer.Option(help="larger pictures are not decoded, millions of pixels", min=0.001)]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: the runtime's choice", min=1)]
 
 
@@ -35,12 +37,14 @@ def detect(
     runtime: Backend = None,
     threads: Threads = None,
     precision: Precise = "fp32",
+    max_megapixels: MaxMegapixels = MEGAPIXELS,
     conf: Annotated[float, typer.Option(help="lowest score that is drawn, 0 to below 1")] = 0.25,
     iou: Annotated[float, typer.Option(help="overlap above which the worse box goes, 0 to 1")] = 0.45,
     frames: Annotated[int | None, typer.Option(help="video or camera: stop after so many", min=1)] = None,
     out: Annotated[Path, typer.Option(help="where to")] = Path("image_result"),
 ) -> None:
     """Draw boxes: every image to image_result/, a video or camera to image_result/<name>.mp4."""
+    limit_megapixels(max_megapixels)
     options = NmsOptions(conf, iou, multi_label=False)
     pipeline = PredictorPipeline(open_predictor(model, runtime, threads, precision), options)
     if is_stream(source):
@@ -58,10 +62,12 @@ def speed(
     runtime: Backend = None,
     threads: Threads = None,
     precision: Precise = "fp32",
+    max_megapixels: MaxMegapixels = MEGAPIXELS,
     warmup: Annotated[int, typer.Option(help="passes before the clock starts", min=0)] = 5,
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures")] = None,
 ) -> None:
     """Time decoding, resizing, inference and post-processing, image by image; no picture is written."""
+    limit_megapixels(max_megapixels)
     predictor = open_predictor(model, runtime, threads, precision)
     result = measure(PredictorPipeline(predictor, NmsOptions()), image_paths(source, image_dir), warmup)
     lines = speed_lines(result)
@@ -80,10 +86,12 @@ def evaluate(
     runtime: Backend = None,
     threads: Threads = None,
     precision: Precise = "fp32",
+    max_megapixels: MaxMegapixels = MEGAPIXELS,
     single_label: Annotated[bool, typer.Option(help="one class a cell, as the MindX SDK decides")] = False,
     out: Annotated[Path, typer.Option(help="where to")] = Path("txt_result"),
 ) -> None:
     """Write VOC result files to txt_result/ and print mAP by VOC2007 and COCO rules."""
+    limit_megapixels(max_megapixels)
     options = NmsOptions(multi_label=not single_label)
     pipeline = PredictorPipeline(open_predictor(model, runtime, threads, precision), options)
     result = evaluate_dataset(pipeline, dataset, image_set, out)

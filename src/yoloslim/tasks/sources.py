@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from yoloslim.errors import DataError
 from yoloslim.runner.errors import RunnerError
+from yoloslim.runner.headers import too_many
 from yoloslim.runner.pictures import SUFFIXES
 from yoloslim.runner.voc import read_image_set
 
@@ -61,7 +62,7 @@ class Stream:
         """Open it.
 
         Raises:
-            DataError: it cannot be opened.
+            DataError: it cannot be opened, or its frames have too many pixels.
         """
         self._source = source
         is_camera = _is_camera(source)
@@ -72,6 +73,11 @@ class Stream:
             if is_camera:
                 raise DataError(f"camera {source} cannot be opened; is it connected, and free?")
             raise DataError(f"video {source} cannot be opened: it is damaged, cut short, or of a format OpenCV lacks")
+        width, height = (self._capture.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        refusal = too_many(int(width), int(height))
+        if refusal:
+            self._capture.release()
+            raise DataError(f"video {source} {refusal}")
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         self.expected = 0 if is_camera else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
