@@ -26,7 +26,7 @@ from tests.campaigns.inputs import (
     pictures,
 )
 
-FAULTS = ("traceback", "hang", "memory", "accepted", "mute")
+FAULTS = ("traceback", "hang", "memory", "accepted", "vague")
 MODULES = (archives, annotations, pictures, lists, parameters, manifests, checkpoints, models, networks)
 
 
@@ -48,7 +48,7 @@ def in_process_of_its_own(case: Case, folder: Path) -> Outcome:
     """The same through a real shell command, which also has what a fork would hide: imports, exit, streams."""
     folder.mkdir(parents=True)
     command = list(case.make(folder))
-    program = [sys.executable] if command[0] == "python" else [sys.executable, "-m", "yoloslim.cli"]
+    program = [sys.executable] if command[0] == "python" else [sys.executable, "-m", "yoloslim"]
     done = subprocess.run(
         [*program, *command[1:]],
         cwd=folder,

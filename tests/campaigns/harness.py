@@ -24,7 +24,7 @@ MEMORY_MB = 2000
 """What an answer may take of memory, PyTorch's 500 MB included."""
 
 Expected = Literal["refused", "said", "answered"]
-"""`refused`: the exit status is not 0; `said`: it may be 0 if the output names the case's `hint`; `answered`: either,
+"""`refused`: the exit status is not 0, and the output names the `hint`; `said`: it may be 0 if the output names the case's `hint`; `answered`: either,
 as both are right or it depends on the version of a library. None may end in a traceback, a signal or a hang."""
 
 
@@ -56,7 +56,7 @@ class Outcome:
     """How a command answered.
 
     Attributes:
-        faults: empty if it answered well; of traceback, hang, memory, accepted, mute.
+        faults: empty if it answered well; of traceback, hang, memory, accepted, vague (refused without a word of the hint).
         code: exit status, negative for a signal.
         output: both streams.
         cpu_s: seconds of processor time.
@@ -94,9 +94,9 @@ def judge(case: Case, code: int, output: str, cpu_s: float = 0, peak_mb: float =
     if case.expected == "refused" and code == 0:
         faults.append("accepted")
     if code != 0 and not output.strip():
-        faults.append("mute")
+        faults.append("vague")
     if case.expected != "answered" and case.hint and case.hint not in output and not faults:
-        faults.append("accepted" if code == 0 else "mute")
+        faults.append("accepted" if code == 0 else "vague")
     return tuple(faults)
 
 

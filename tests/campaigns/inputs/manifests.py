@@ -101,7 +101,7 @@ def cases(assets: Assets) -> Iterator[Case]:
         expected = "answered" if "weights" in name else "refused"
         yield Case(f"models/onnx adopt: {name}", _adopt(assets, data), expected, "theirs.onnx")  # type: ignore[arg-type]
     yield Case("models/onnx adopt: external data that climbs", _external(assets), "refused", "theirs.onnx")
-    yield Case("models/onnx adopt: another network", _other_network(assets), "refused", "theirs.onnx")
+    yield Case("models/onnx adopt: another network", _other_network(assets), "refused", "heads")
     yield Case("manifests/compile: soc of shell", _soc(assets, "Ascend310;touch pwned"), "refused")
     yield Case("manifests/compile: soc of substitution", _soc(assets, "$(touch pwned)"), "refused")
     yield Case("manifests/compile: soc of an option", _soc(assets, "--help"), "refused")

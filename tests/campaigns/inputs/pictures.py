@@ -104,7 +104,7 @@ def cases(assets: Assets) -> Iterator[Case]:
     for name in ("text", "jpeg cut at a half"):
         yield Case(f"images/quantize: {name}", _quantize(assets, *BROKEN[name]), "said", "image.")
     for suffix in ("mp4", "avi"):
-        yield Case(f"images/detect: a broken {suffix}", _detect(assets, suffix, GOOD), "refused", f"image.{suffix}")
+        yield Case(f"images/detect: a broken {suffix}", _detect(assets, suffix, bytes(range(256)) * 20), "refused", f"image.{suffix}")
     yield Case("images/detect: missing", lambda folder: ["yoloslim", "detect", str(assets.model), "none.jpg"])
     yield Case("images/detect: an empty folder", lambda folder: ["yoloslim", "detect", str(assets.model), "."])
     yield Case("images/detect: camera 99", lambda folder: ["yoloslim", "detect", str(assets.model), "99"])
