@@ -91,7 +91,8 @@ def main() -> None:
         for outcome in run(cases, Path(temporary) / "cases"):
             outcomes.append(outcome)
             if outcome.faults or options.show:
-                print(f"{','.join(outcome.faults) or 'ok':10} {outcome.case.name}  [{outcome.code}] {outcome.cpu_s:.1f} s {outcome.peak_mb:.0f} MB")
+                cost = f"[{outcome.code}] {outcome.cpu_s:.1f} s {outcome.peak_mb:.0f} MB"
+                print(f"{','.join(outcome.faults) or 'ok':10} {outcome.case.name}  {cost}")
                 print("    " + outcome.output[-600:].replace("\n", "\n    "), flush=True)
         print(table(outcomes))
         failed = sum(bool(outcome.faults) for outcome in outcomes)

@@ -4,6 +4,7 @@ A case runs the very entry of its command (`yoloslim`, a stage script, the board
 which has imported everything already: 300 cases take a minute instead of twenty.
 """
 
+import logging
 import os
 import resource
 import runpy
@@ -24,8 +25,9 @@ MEMORY_MB = 2000
 """What an answer may take of memory, PyTorch's 500 MB included."""
 
 Expected = Literal["refused", "said", "answered"]
-"""`refused`: the exit status is not 0, and the output names the `hint`; `said`: it may be 0 if the output names the case's `hint`; `answered`: either,
-as both are right or it depends on the version of a library. None may end in a traceback, a signal or a hang."""
+"""`refused`: the exit status is not 0, and the output names the case's `hint`; `said`: it may be 0 if the output names
+the hint; `answered`: either, as both are right or it depends on the version of a library. None may end in a traceback,
+a signal or a hang."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Outcome:
     """How a command answered.
 
     Attributes:
-        faults: empty if it answered well; of traceback, hang, memory, accepted, vague (refused without a word of the hint).
+        faults: empty if it answered well; of traceback, hang, memory, accepted, vague (refused without naming it).
         code: exit status, negative for a signal.
         output: both streams.
         cpu_s: seconds of processor time.
@@ -126,6 +128,8 @@ def _become(command: Sequence[str], folder: Path, out: Path) -> NoReturn:
         stream = os.open(out, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)  # not pytest's
+        logging.root.handlers.clear()
         resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30,) * 2)  # a bomb shall not take the machine along
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.chdir(folder)

@@ -43,7 +43,7 @@ CHANGES: dict[str, Any] = {
 }
 COMMANDS = (["dvc", "repro"], ["python", "-m", "pipeline.track"])
 """What `make repro` runs, one after the other."""
-WAIT_S = (0.5, 20.0)
+WAIT_S = (0.3, 10.0)
 """When after a start the kill comes, chosen evenly."""
 MODELS = ("*.safetensors", "*.onnx")
 
@@ -135,7 +135,9 @@ class Campaign:
                 todo.pop(0)
         found = hashes(project)
         unequal = sorted(name for name in found.keys() | reference.keys() if found.get(name) != reference.get(name))
-        leftovers = sorted(str(path.relative_to(project)) for path in project.rglob("*.tmp*") if ".dvc/" not in str(path))
+        leftovers = sorted(
+            str(path.relative_to(project)) for path in project.rglob("*.tmp*") if ".dvc/" not in str(path)
+        )
         facts = {"unequal": unequal, "tracked": tracked(project), "leftovers": leftovers}
         self.say(kind="end", pipeline=number, kills=done, failed=failed, **facts)
         if not unequal and not failed and facts["tracked"]:

@@ -36,7 +36,8 @@ BROKEN: dict[str, str | bytes] = {
     "unknown encoding": f'<?xml version="1.0" encoding="klingon"?>{GOOD}',
     "a codec that is no text": f'<?xml version="1.0" encoding="hex"?>{GOOD}',
     "a multi-byte codec": f'<?xml version="1.0" encoding="utf-7"?>{GOOD}',
-    "not the encoding it says": b'<?xml version="1.0" encoding="utf-8"?>' + GOOD.replace(">a<", ">\xe4<").encode("latin-1"),
+    "not the encoding it says": b'<?xml version="1.0" encoding="utf-8"?>'
+    + GOOD.replace(">a<", ">\xe4<").encode("latin-1"),
     "a NUL": GOOD.replace(">a<", ">a\0<"),
     "control characters": GOOD.replace(">a<", ">\x01\x02<"),
     "random bytes": bytes(range(256)) * 20,

@@ -140,7 +140,16 @@ def _run_sh(assets: Assets, folder: Path) -> Sequence[str]:
     """What `run.sh` calls, inside the bundle's folder, which is this one."""
     names = folder / "list.txt"
     names.write_text("image00\n")
-    return ["python", "-m", "yoloslim.runner", "--backend", "onnxruntime", "detect", str(names), str(assets.root / "voc/JPEGImages")]
+    return [
+        "python",
+        "-m",
+        "yoloslim.runner",
+        "--backend",
+        "onnxruntime",
+        "detect",
+        str(names),
+        str(assets.root / "voc/JPEGImages"),
+    ]
 
 
 def _in_bundle(assets: Assets, folder: Path) -> None:

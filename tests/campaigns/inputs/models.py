@@ -102,10 +102,18 @@ def cases(assets: Assets) -> Iterator[Case]:
     }
     for name, content in broken.items():
         yield Case(f"models/inspect: {name}", _command(content, "inspect"), "refused", "model.safetensors")
-    for name in ("cut in the weights", "weights of nan", "a million classes", "imgsz of 3.2 million", "a spec of 100000 brackets"):
+    for name in (
+        "cut in the weights",
+        "weights of nan",
+        "a million classes",
+        "imgsz of 3.2 million",
+        "a spec of 100000 brackets",
+    ):
         for command in ("prune", "export", "export-darknet"):
             yield Case(f"models/{command}: {name}", _command(broken[name], command), "refused")
-        yield Case(f"models/detect: {name}", _command(broken[name], "detect", str(assets.root / "voc/JPEGImages")), "refused")
+        yield Case(
+            f"models/detect: {name}", _command(broken[name], "detect", str(assets.root / "voc/JPEGImages")), "refused"
+        )
         yield Case(f"models/import: {name}", _command(broken[name], "import", "--out", "x.safetensors"), "refused")
     yield Case("models/missing", lambda folder: ["yoloslim", "inspect", "none.safetensors"], hint="none.safetensors")
     yield Case("models/a folder", lambda folder: ["yoloslim", "inspect", str(folder)])

@@ -36,7 +36,9 @@ def _bmp(width: int, height: int, size: int = 54) -> bytes:
 def _tiff(width: int, height: int) -> bytes:
     tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8)]
     tags += [(277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, 100)]
-    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *t) for t in tags) + bytes(4)
+    return (
+        b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *t) for t in tags) + bytes(4)
+    )
 
 
 def _webp(width: int, height: int) -> bytes:
@@ -104,7 +106,12 @@ def cases(assets: Assets) -> Iterator[Case]:
     for name in ("text", "jpeg cut at a half"):
         yield Case(f"images/quantize: {name}", _quantize(assets, *BROKEN[name]), "said", "image.")
     for suffix in ("mp4", "avi"):
-        yield Case(f"images/detect: a broken {suffix}", _detect(assets, suffix, bytes(range(256)) * 20), "refused", f"image.{suffix}")
+        yield Case(
+            f"images/detect: a broken {suffix}",
+            _detect(assets, suffix, bytes(range(256)) * 20),
+            "refused",
+            f"image.{suffix}",
+        )
     yield Case("images/detect: missing", lambda folder: ["yoloslim", "detect", str(assets.model), "none.jpg"])
     yield Case("images/detect: an empty folder", lambda folder: ["yoloslim", "detect", str(assets.model), "."])
     yield Case("images/detect: camera 99", lambda folder: ["yoloslim", "detect", str(assets.model), "99"])

@@ -17,6 +17,9 @@ from yoloslim.runner.text import NotText, read_lines
 
 logger = logging.getLogger(__name__)
 
+MAX_PATH = 4096
+"""Characters of a path, as Linux has it; longer text can only be names."""
+
 
 def with_classes(model: Detector, classes: tuple[str, ...]) -> Detector:
     """The model for these classes, in this order.
@@ -82,11 +85,11 @@ def read_names(text: str) -> tuple[str, ...]:
     Raises:
         WeightsError: no names, an empty one, or one twice.
     """
-    path = Path(text)
-    names = read_names_file(path) if path.is_file() else [part.strip() for part in text.split(",")]
+    is_file = len(text) < MAX_PATH and Path(text).is_file()
+    names = read_names_file(Path(text)) if is_file else [part.strip() for part in text.split(",")]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or not all(names) or twice:
-        raise WeightsError(f"classes '{text}': {'twice: ' + ', '.join(twice) if twice else 'an empty name'}")
+        raise WeightsError(f"classes '{text[:200]}': {'twice: ' + ', '.join(twice) if twice else 'an empty name'}")
     return tuple(names)
 
 

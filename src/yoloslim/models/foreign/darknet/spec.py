@@ -18,7 +18,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 )
 """Our names by Darknet's."""
 
-MAX_CHANNELS, MAX_SECTIONS, MAX_KERNEL = 65_536, 2_000, 64
+MAX_CHANNELS, MAX_SECTIONS, MAX_KERNEL, MAX_SIDE = 65_536, 2_000, 64, 4096
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def spec_from_cfg(sections: list[Section], classes: tuple[str, ...] | None, name
     net, body = sections[0], sections[1:]
     if len(body) > MAX_SECTIONS:
         raise WeightsError(f"{len(body)} sections are more than any detector has")
+    side = _side(net)
     builder = _Builder(body)
     for index in range(len(body)):
         builder.add(index)
@@ -70,7 +71,7 @@ def spec_from_cfg(sections: list[Section], classes: tuple[str, ...] | None, name
             classes=classes or tuple(f"class{i}" for i in range(nc)),
             anchors=tuple(level.anchors for level in levels),
             strides=tuple(level.stride for level in levels),
-            imgsz=max(net.integer("width", 416), net.integer("height", 416)),
+            imgsz=side,
             layers=(*builder.layers, detect),
             decoding=decoding,
             bn_eps=BN_EPS,
@@ -78,6 +79,17 @@ def spec_from_cfg(sections: list[Section], classes: tuple[str, ...] | None, name
     except ValidationError as error:
         raise WeightsError(f"it cannot be built: {error.errors()[0]['msg']}") from error
     return known_model(spec)
+
+
+def _side(net: Section) -> int:
+    """The longer side of the images, px."""
+    if net.integer("channels", 3) != 3:
+        raise net.error(f"channels={net.text('channels')[:20]}: only images of 3 channels are supported", "channels")
+    sides = {key: net.integer(key, 416) for key in ("width", "height")}
+    for key, side in sides.items():
+        if not 1 <= side <= MAX_SIDE:
+            raise net.error(f"{key}={side} is out of range, 1 to {MAX_SIDE}", key)
+    return max(sides.values())
 
 
 class _Builder:
