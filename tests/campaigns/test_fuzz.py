@@ -22,7 +22,8 @@ from tests.models.foreign.darknet.nets import CFG
 from tests.tiny import tiny_detector
 from yoloslim.config import load_params
 from yoloslim.data.archives import extract_tar
-from yoloslim.data.voc import parse_annotation, read_image
+from yoloslim.data.images import read_image
+from yoloslim.data.voc import parse_annotation
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json
 from yoloslim.models.foreign.checkpoint import read_torch_checkpoint
