@@ -1,15 +1,30 @@
 import errno
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.disks import small_disk
 from yoloslim.errors import YoloslimError
-from yoloslim.files import atomic_folder, atomic_path, read_json, sha256_file, write_json, write_text
+from yoloslim.files import (
+    _temporary,
+    atomic_folder,
+    atomic_path,
+    is_whole,
+    read_json,
+    reserve,
+    seal,
+    sha256_file,
+    sweep,
+    write_json,
+    write_text,
+)
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -165,3 +180,100 @@ def test_broken_json_is_said(old_file: Path) -> None:
 def test_sha256_by_the_standard_vector(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(old_file: Path) -> None:
+    body = "with atomic_path(path) as t:\n    t.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)"
+    assert killed_in(body, old_file) == -signal.SIGKILL
+    assert len(list(old_file.parent.iterdir())) == 2
+    write_text(old_file.with_name("other.txt"), "x")
+    assert sorted(path.name for path in old_file.parent.iterdir()) == ["other.txt", old_file.name]
+
+
+def test_a_folder_that_was_moved_aside_when_its_writer_died_comes_back(old_folder: Path) -> None:
+    body = (
+        "from yoloslim import files\n"
+        "files._rename_or_bring_back = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with atomic_folder(path) as t:\n    (t / 'b').write_text('half')"
+    )
+    assert killed_in(body, old_folder) == -signal.SIGKILL
+    assert not old_folder.exists()
+    sweep(old_folder.parent)
+    assert (old_folder / "a.txt").read_text() == "old"
+    assert list(old_folder.parent.iterdir()) == [old_folder]
+
+
+def test_what_living_writers_and_other_machines_write_stays(old_file: Path) -> None:
+    folder = old_file.parent
+    ours = _temporary(old_file).name
+    elsewhere = re.sub(r"-[0-9a-f]{8}-", "-00000000-", ours)
+    dead_elsewhere = re.sub(r"\.\d+-[0-9a-f]{8}-", ".999999999-00000000-", ours)
+    people = [".notes.999999999.tmp", "notes.tmp", ".x.999999999-zzzzzzzz-0.tmp"]
+    for name in (ours, elsewhere, dead_elsewhere, *people):
+        (folder / name).write_text("x")
+    sweep(folder)
+    assert {path.name for path in folder.iterdir()} == {old_file.name, ours, elsewhere, dead_elsewhere, *people}
+    os.utime(folder / dead_elsewhere, (0, 0))  # after a day nobody writes it any more
+    sweep(folder)
+    assert not (folder / dead_elsewhere).exists()
+
+
+def test_two_writers_of_one_process_do_not_meet(old_file: Path) -> None:
+    with atomic_path(old_file) as one, atomic_path(old_file) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert old_file.read_text() == "one"
+
+
+@pytest.mark.parametrize("how", ["fallocate", "unknown to the file system", "unknown to the system"])
+def test_room_is_reserved_or_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    if how == "unknown to the file system":
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+    if how == "unknown to the system":
+        monkeypatch.delattr(os, "posix_fallocate")
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        reserve(disk / "a", 500_000, "buy a disk")
+        assert (disk / "a").stat().st_blocks * 512 >= 500_000
+        with pytest.raises(
+            YoloslimError, match=r"0\.8 MB are needed in \S+/disk and 0\.5 MB are free there: buy a disk"
+        ):
+            reserve(disk / "b", 800_000, "buy a disk")
+        assert [path.name for path in disk.iterdir()] == ["a"]
+        with pytest.raises(YoloslimError, match=r"cannot write .*c: No space left on device \(0\.\d MB are free there"):
+            write_text(disk / "c", "x" * 900_000)
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5_000_000])
+def test_a_sealed_file_is_whole_until_a_bit_or_an_end_is_missing(tmp_path: Path, size: int) -> None:
+    path, rng = tmp_path / "a", np.random.default_rng(size)
+    data = rng.bytes(size)
+    path.write_bytes(data)
+    assert not is_whole(path)
+    seal(path)
+    sealed = path.read_bytes()
+    assert sealed[:size] == data
+    assert is_whole(path)
+    for _ in range(20):
+        at, bit = int(rng.integers(len(sealed))), 1 << int(rng.integers(8))
+        path.write_bytes(sealed[:at] + bytes([sealed[at] ^ bit]) + sealed[at + 1 :])
+        assert not is_whole(path), at
+    for end in (0, 1, len(sealed) // 2, len(sealed) - 1):
+        path.write_bytes(sealed[:end])
+        assert not is_whole(path)
+    path.write_bytes(sealed + b"\0")
+    assert not is_whole(path)
+
+
+def test_a_change_after_the_first_look_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    seal(path)
+    assert is_whole(path)
+    with path.open("rb+") as stream:
+        stream.write(b"x")
+    os.utime(path, ns=(0, 1))
+    assert not is_whole(path)

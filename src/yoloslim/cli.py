@@ -15,6 +15,7 @@ from yoloslim import __version__
 from yoloslim.config.deploy import Int8Runtime
 from yoloslim.deploy.manifest import Format, Outputs
 from yoloslim.errors import YoloslimError
+from yoloslim.files import DISK, disk_sentence
 from yoloslim.pruning.request import GroupScore, Importance, Scope
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
@@ -37,6 +38,10 @@ def main() -> None:
         app(prog_name="yoloslim")
     except (YoloslimError, RunnerError) as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        sys.exit(f"error: {disk_sentence(error)}")
 
 
 def _print_version(wanted: bool) -> None:

@@ -98,3 +98,26 @@ def test_missing_image_is_refused_by_name(tmp_path: Path) -> None:
 def test_empty_split_is_an_empty_store(tmp_path: Path) -> None:
     split = dataclasses.replace(write_split(tmp_path / "voc"), ids=(), annotations=())
     assert image_store(split, 64, tmp_path / "cache").shape == (0, 64, 64, 3)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "no seal", "header"])
+def test_a_damaged_store_is_said_and_made_again(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    split, cache = write_split(tmp_path / "voc"), tmp_path / "cache"
+    first = np.array(image_store(split, 64, cache))
+    (store,) = stores(cache)
+    data = store.read_bytes()
+    flipped, header = bytearray(data), bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    header[20] ^= 1
+    changed = {"flip": flipped, "header": header, "cut": data[:-60], "empty": b"", "no seal": data[:-49]}[damage]
+    store.write_bytes(bytes(changed))
+    np.testing.assert_array_equal(image_store(split, 64, cache), first)
+    assert "is damaged, or was not written to its end: the images are decoded again" in caplog.text
+    assert store.read_bytes() == data
+    assert stores(cache) == [store]
+
+
+def test_a_store_of_no_image_is_one_too(tmp_path: Path) -> None:
+    split = write_split(tmp_path / "voc")
+    none = dataclasses.replace(split, ids=(), annotations=())
+    assert image_store(none, 64, tmp_path / "cache").shape == (0, 64, 64, 3)

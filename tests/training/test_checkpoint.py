@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.disks import fill, small_disk
+from yoloslim.errors import YoloslimError
+from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint, tensor_bytes
 
 
 class Bomb:
@@ -65,3 +67,32 @@ def test_failed_save_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: py
         save_checkpoint(path, {"epoch": 2})
     assert load_checkpoint(path) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_flipped_bit_is_noticed(tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, {"w": torch.rand(1000)})
+    data = bytearray(path.read_bytes())
+    data[seed * len(data) // 8 + 3] ^= 1 << seed
+    path.write_bytes(bytes(data))
+    assert load_checkpoint(path) is None
+    assert "is damaged, or was not written to its end" in caplog.text
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_and_says_what_is_needed(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        save_checkpoint(disk / "x.pt", {"w": torch.zeros(100_000), "epoch": 1})
+        fill(disk / "filler")
+        for state in ({"w": torch.zeros(1_000_000)}, {"w": [0.5] * 1_000_000}):  # one is known to be large beforehand
+            with pytest.raises(YoloslimError, match=r"MB are needed .* MB are free .*The checkpoint before it is kept"):
+                save_checkpoint(disk / "x.pt", state)
+        found = load_checkpoint(disk / "x.pt")
+        assert found is not None
+        assert found["epoch"] == 1
+        assert sorted(path.name for path in disk.iterdir()) == ["filler", "x.pt"]
+
+
+def test_tensors_that_share_memory_are_counted_once() -> None:
+    w = torch.zeros(10, dtype=torch.float64)
+    assert tensor_bytes({"a": w, "b": [w[:5], {"c": (w.view(2, 5), torch.zeros(3))}], "d": 7}) == 80 + 12

@@ -4,17 +4,18 @@ import hashlib
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
 from yoloslim.boxes import Letterbox, fit, letterbox
 from yoloslim.data.images import read_image
 from yoloslim.data.voc import VocSplit
 from yoloslim.errors import DataError
-from yoloslim.files import atomic_path, sha256_file
+from yoloslim.files import atomic_path, is_whole, reserve, seal, sha256_file, write_all
 
 logger = logging.getLogger(__name__)
 
@@ -25,19 +26,25 @@ def image_store(split: VocSplit, imgsz: int, cache_dir: Path) -> NDArray[np.uint
     Args:
         split: which images.
         imgsz: longest side after resizing, px.
-        cache_dir: folder of stores; each is keyed by the bytes of its images, so it may be deleted at any time.
+        cache_dir: folder of stores; each is keyed by the bytes of its images, so it may be deleted at any time. One
+            that is damaged is made again.
 
     Returns:
         Read-only memory map (N, imgsz, imgsz, 3), RGB, each image at the top left, the rest grey.
 
     Raises:
         DataError: an image that is missing, cannot be decoded, or is not of the size its annotation states.
-        YoloslimError: the disk is full.
+        YoloslimError: the disk has less room than the store needs; says how much.
     """
     path = cache_dir / f"{_content_key(split, imgsz)}.npy"
-    if not path.is_file():
-        with atomic_path(path) as temporary:
+    there = path.is_file()
+    if there and not is_whole(path):
+        logger.warning("%s is damaged, or was not written to its end: the images are decoded again", path)
+        there = False
+    if not there:
+        with atomic_path(path, sync=False) as temporary:
             _fill(temporary, split, imgsz)
+            seal(temporary)
         logger.info("decoded %d images of split '%s' into %s", len(split.ids), split.split, path)
     images: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     return images
@@ -61,7 +68,14 @@ def _content_key(split: VocSplit, imgsz: int) -> str:
 
 
 def _fill(path: Path, split: VocSplit, imgsz: int) -> None:
-    out = open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(split.ids), imgsz, imgsz, 3))
+    """Decode images into a .npy file; written, not mapped, since a full disk ends a process that writes into a map."""
+    shape = (len(split.ids), imgsz, imgsz, 3)
+    with BytesIO() as stream:
+        header_data = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        write_array_header_1_0(stream, header_data)
+        header = stream.getvalue()
+    side = imgsz * imgsz * 3
+    reserve(path, len(header) + len(split.ids) * side, "make room, or name a folder on a larger disk: train.cache_dir")
 
     def decode(i: int) -> None:
         image, annotation = read_image(split.image_path(i)), split.annotations[i]
@@ -70,8 +84,10 @@ def _fill(path: Path, split: VocSplit, imgsz: int) -> None:
                 f"{split.image_path(i)} is {image.shape[1]}x{image.shape[0]} px, "
                 f"but its annotation says {annotation.width}x{annotation.height}; run the data stage again"
             )
-        out[i], _ = letterbox(image, imgsz, "topleft")
+        pixels, _ = letterbox(image, imgsz, "topleft")
+        write_all(out.fileno(), pixels.tobytes(), len(header) + i * side)
 
-    with ThreadPoolExecutor(4) as pool:  # cv2 decodes and resizes outside the interpreter's lock
-        list(pool.map(decode, range(len(split.ids))))
-    out.flush()
+    with path.open("rb+") as out:
+        write_all(out.fileno(), header, 0)
+        with ThreadPoolExecutor(4) as pool:  # cv2 decodes and resizes outside the interpreter's lock
+            list(pool.map(decode, range(len(split.ids))))

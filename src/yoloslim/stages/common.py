@@ -24,7 +24,7 @@ from yoloslim.evaluation.evaluate import Evaluation, evaluate
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.evaluation.speed import measure_latency
-from yoloslim.files import write_json
+from yoloslim.files import DISK, disk_sentence, write_json
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.store import save_model
 from yoloslim.runner.headers import limit_megapixels
@@ -50,6 +50,10 @@ def stage(run: Callable[[Params], None]) -> None:
         sys.exit(stop.exit_code)
     except YoloslimError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        sys.exit(f"error: {disk_sentence(error)}")
     except KeyboardInterrupt:
         print(
             "stopped; a training goes on from its last checkpoint when the same command is given again", file=sys.stderr
