@@ -1,9 +1,11 @@
 """The downloader against real HTTP servers on this machine that break off, lie, and serve hostile archives."""
 
+import contextlib
 import hashlib
 import io
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -211,3 +213,48 @@ def test_archive_that_would_escape_is_refused_and_nothing_appears(
     assert list((tmp_path / "deep").iterdir()) == []
     assert not list(tmp_path.rglob("escaped"))
     assert not Path("/escaped").exists()
+
+
+def drip(mirror: Mirror, monkeypatch: pytest.MonkeyPatch, head: bytes, seconds: float) -> None:
+    """Let a server send `head`, then a byte every 20 ms."""
+
+    def do_GET(handler: Handler) -> None:
+        with contextlib.suppress(OSError):
+            handler.wfile.write(head)
+            for _ in range(int(seconds / 0.02)):
+                handler.wfile.write(b"x")
+                handler.wfile.flush()
+                time.sleep(0.02)
+
+    monkeypatch.setattr(Handler, "do_GET", do_GET)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Long: "])
+def test_server_that_drips_is_left(
+    head: bytes, tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(download, "TRIES", 1)
+    drip(mirror, monkeypatch, head, 20)
+    begun = time.monotonic()
+    with pytest.raises(DataError, match=r"under 1000 a second|TimeoutError"):
+        fetch(NAME, "0" * 32, [mirror.url], tmp_path)
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    ("head", "complaint"),
+    [
+        (b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n", "InvalidSchema"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "Content-Length is 'many'|IncompleteRead|broke off"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "Content-Length is '-5'|MD5"),
+        (b"nonsense\r\n\r\n", "ConnectionError"),
+    ],
+)
+def test_answer_that_is_none_is_told(
+    head: bytes, complaint: str, tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drip(mirror, monkeypatch, head, 0)
+    with pytest.raises(DataError, match=complaint):
+        fetch(NAME, "0" * 32, [mirror.url], tmp_path)
+    assert list(tmp_path.glob("*")) in ([], [tmp_path / f"{NAME}.part"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from yoloslim.errors import ConfigError
+from yoloslim.errors import ConfigError, SweepError
 from yoloslim.orchestration import leases
 from yoloslim.orchestration.leases import ALL, environment_of, lease, parse_gpus, visible_gpus
 
@@ -140,3 +140,10 @@ def test_slices_of_a_gpu_are_leased_instead_of_it() -> None:
     listed = "\n".join([lines[0], f"  MIG 3g.20gb     Device  0: (UUID: {SLICE})", lines[1]])
     assert parse_gpus(listed) == ((SLICE,), (TWO,))
     assert parse_gpus("No devices were found\n") == ()
+
+
+def test_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "locks").symlink_to("theirs")
+    with pytest.raises(SweepError, match=r"locks belongs to somebody else"), lease(folder=tmp_path / "locks"):
+        pass

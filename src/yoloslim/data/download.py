@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from yoloslim.errors import DataError
+from yoloslim.within import within
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,9 @@ CHUNK = 2**18
 TRIES = 4
 """Connections a mirror is given as long as it breaks off; every one goes on where the last stopped."""
 TIMEOUT_S = 30
+"""Seconds that a server may be silent, that the head of its answer may take in all, and over which speed is judged."""
+SLOWEST_B_S = 1000
+"""Bytes a second under which a server that drips is left for the next one."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ def _from_url(url: str, part: Path, checksum: Checksum) -> str:
         before = part.stat().st_size if part.exists() else 0
         try:
             _append(url, part)
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
             failure = f"{type(error).__name__}: {error}"
             if part.exists() and part.stat().st_size > before:
                 continue
@@ -154,13 +160,16 @@ def _append(url: str, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     # identity: a compressed answer would make byte positions meaningless
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as answer:
+    with within(TIMEOUT_S, requests.get, url, headers=headers, stream=True, timeout=TIMEOUT_S) as answer:
         if answer.status_code == requests.codes.requested_range_not_satisfiable:
             return  # nothing is missing, or the part is too long: the checksum tells
         answer.raise_for_status()
         resumes = answer.status_code == requests.codes.partial_content
         have = have if resumes else 0
-        missing = int(answer.headers.get("Content-Length", 0))
+        length = answer.headers.get("Content-Length", "0")
+        if not (length.isdecimal() and len(length) < 19):
+            raise requests.exceptions.InvalidHeader(f"its Content-Length is '{length[:40]}'")
+        missing = int(length)
         _check_space(part, missing)
         with (
             part.open("ab" if resumes else "wb") as stream,
@@ -173,11 +182,14 @@ def _append(url: str, part: Path) -> None:
                 disable=None,
             ) as bar,
         ):
-            received = 0
-            for chunk in answer.iter_content(CHUNK):
+            received, begun = 0, time.monotonic()
+            while chunk := answer.raw.read1(CHUNK):  # what is there, however little: a full one could take for ever
                 stream.write(chunk)
                 received += len(chunk)
                 bar.update(len(chunk))
+                seconds = time.monotonic() - begun
+                if seconds > TIMEOUT_S and received < SLOWEST_B_S * seconds:
+                    raise requests.Timeout(f"{received} bytes in {seconds:.0f} s, under {SLOWEST_B_S} a second")
     if received < missing:  # older urllib3 ends a cut connection as if it were complete
         raise requests.ConnectionError(f"broke off after {received} of {missing} bytes")
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from yoloslim.errors import ConfigError
+from yoloslim.errors import ConfigError, SweepError
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ def lease(count: int = 1, *, slots: int = 0, folder: Path | None = None) -> Iter
 
     Raises:
         ConfigError: more devices are wanted than there are.
+        SweepError: the folder of the locks belongs to another user.
     """
     gpus = visible_gpus()
     slots = slots or max(1, _cores() // 2)
@@ -69,6 +70,8 @@ def lease(count: int = 1, *, slots: int = 0, folder: Path | None = None) -> Iter
         raise ConfigError(f"{count} devices at once are asked for, but only {len(devices)} {what}")
     folder = folder or lease_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise SweepError(f"{folder} belongs to somebody else, who could follow or block this sweep; remove it")
     with ExitStack() as held:
         taken = _gather(devices, count or len(devices), folder, held)
         yield Lease(tuple(taken), environment_of(tuple(taken), bool(gpus), slots), tuple(taken.values()))

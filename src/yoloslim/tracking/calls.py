@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from yoloslim.errors import TrackingError
 from yoloslim.tracking.store import damage, damaged_message
 from yoloslim.tracking.uris import database_of, without_password
+from yoloslim.within import within
 
 SLOWEST_MB_S = 0.1
 """A call that sends files has this much more time: one second for each so many megabytes."""
@@ -37,7 +37,7 @@ class Client:
         def call(*args: Any, **kwargs: Any) -> Any:
             try:
                 if self._limited:
-                    return _within(time_limit() + _sending_time(name, args), method, *args, **kwargs)
+                    return within(time_limit() + _sending_time(name, args), method, *args, **kwargs)
                 return method(*args, **kwargs)
             except TimeoutError as error:
                 raise TrackingError(
@@ -100,28 +100,3 @@ def _sending_time(name: str, args: tuple[Any, ...]) -> float:
     path = Path(args[1])
     files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
     return sum(each.stat().st_size for each in files) / (1e6 * SLOWEST_MB_S)
-
-
-def _within(seconds: float, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call in a thread of its own.
-
-    Raises:
-        TimeoutError: it did not end in time; the thread is left behind, and ends with the process.
-    """
-    result: list[Any] = []
-    failure: list[Exception] = []
-
-    def work() -> None:
-        try:
-            result.append(call(*args, **kwargs))
-        except Exception as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=work, daemon=True, name="call to MLflow")
-    thread.start()
-    thread.join(seconds)
-    if failure:
-        raise failure[0]
-    if not result:
-        raise TimeoutError(f"{seconds:.0f}")
-    return result[0]
