@@ -33,8 +33,8 @@ class DataParams(Section):
 
     @model_validator(mode="after")
     def _source_is_complete(self) -> "DataParams":
-        if self.source == "voc" and not self.path:
-            raise ValueError("data.source is voc, so data.path must name a folder or tar in VOC layout")
+        if self.source not in ("scenes", "voc2007") and not self.path:
+            raise ValueError(f"data.source is {self.source}, so data.path must name a folder or an archive")
         if self.val_share + self.test_share >= 1:
             raise ValueError(f"val_share {self.val_share} + test_share {self.test_share} leave nothing to train on")
         return self

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from yoloslim.data.images import SUFFIXES
 from yoloslim.data.names import composed
 from yoloslim.errors import DataError
+from yoloslim.runner.pictures import SUFFIXES
 
 MAX_DEPTH = 24
 """Folders in folders; deeper ones are no data set."""

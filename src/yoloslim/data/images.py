@@ -12,9 +12,6 @@ from yoloslim.data.exif import orientation, turned
 from yoloslim.errors import DataError
 from yoloslim.runner import headers
 
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
-"""Of files that are read, in lower case."""
-
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Decode an image file to RGB (H, W, 3), upright.

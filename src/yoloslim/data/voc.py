@@ -155,7 +155,7 @@ def read_xml(path: Path) -> Element:
         data = path.read_bytes()
         if not data.strip():
             raise DataError(f"{path} is empty; write an <annotation>, or remove the image from its image set")
-        root = fromstring(decode_xml(data))
+        root = fromstring(decode_xml(data), forbid_dtd=True)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; add it, or remove the image from its image set") from error
     except OSError as error:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from yoloslim.data.folders import is_image, is_side_file, key_of, unread_pictures, walk
-from yoloslim.data.images import SUFFIXES
 from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset, split_in
 from yoloslim.data.names import composed, unique_names
 from yoloslim.data.voc import SPLITS, RawAnnotation, parse_annotation
 from yoloslim.errors import DataError
+from yoloslim.runner.pictures import SUFFIXES
 from yoloslim.runner.text import NotText, read_lines
 
 _NAMES = (("ImageSets", "Main"), ("ImageSets",))
