@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from yoloslim.models.blocks import Bottleneck, Conv
+from yoloslim.models.split_blocks import C2PSA, C2f, C3k, attention_unit
+
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     """Scramble a network and take it to float64 and eval mode."""
@@ -199,6 +202,22 @@ class LateNorm(nn.Module):
         return self.head(torch.relu(self.hidden(x.flatten(1))))
 
 
+class SplitBlocks(nn.Module):
+    """The blocks of YOLOv8, 11 and 26: parts of sizes of their own, nested units, attention, depthwise towers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = Conv(3, 8, 3, 2)
+        self.plain = C2f(8, 12, 2, lambda c: Bottleneck(c, True, c // 2, kernel=3))
+        self.nested = C2f(12, 16, 2, C3k, 0.25)
+        self.attention = C2PSA(16, 1)
+        self.last = C2f(16, 16, 1, attention_unit)
+        self.tower = nn.Sequential(Conv(16, 16, 3, groups=16), Conv(16, 6), nn.Conv2d(6, 4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tower(self.last(self.attention(self.nested(self.plain(self.stem(x))))))
+
+
 class HardCoded(nn.Module):
     """Channel counts written into the code, which a cut must respect; and a raw parameter."""
 
@@ -226,6 +245,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
         FocusSpp,
         SqueezeExcite,
         LateNorm,
+        SplitBlocks,
         HardCoded,
     )
 }

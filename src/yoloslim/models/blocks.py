@@ -29,10 +29,11 @@ class Conv(nn.Module):
         stride: int = 1,
         padding: int | None = None,
         activation: Activation = "silu",
+        groups: int = 1,
     ) -> None:
         super().__init__()
         padding = kernel // 2 if padding is None else padding
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False)
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=False)
         self.bn: nn.Module = nn.BatchNorm2d(c_out)
         self.act = ACTIVATIONS[activation]()
 
@@ -42,14 +43,19 @@ class Conv(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 and 3x3 convolution, added to the input when `shortcut`: a residual unit."""
+    """Two convolutions, `kernel` (mostly 1x1) and 3x3, added to the input when `shortcut`: a residual unit."""
 
     def __init__(
-        self, channels: int, shortcut: bool = True, hidden: int | None = None, activation: Activation = "silu"
+        self,
+        channels: int,
+        shortcut: bool = True,
+        hidden: int | None = None,
+        activation: Activation = "silu",
+        kernel: int = 1,
     ) -> None:
         super().__init__()
         hidden = hidden or channels
-        self.cv1 = Conv(channels, hidden, 1, activation=activation)
+        self.cv1 = Conv(channels, hidden, kernel, activation=activation)
         self.cv2 = Conv(hidden, channels, 3, activation=activation)
         self.shortcut = shortcut
 
@@ -120,21 +126,28 @@ class SPP(nn.Module):
 
 
 class SPPF(nn.Module):
-    """Spatial pyramid pooling by three stacked max-pools; equals parallel pools of 5, 9 and 13."""
+    """Spatial pyramid pooling by three stacked max-pools; equals parallel pools of 5, 9 and 13.
 
-    def __init__(self, c_in: int, c_out: int, kernel: int = 5) -> None:
+    `activation` is that of the first convolution alone; with `shortcut` the block adds its input.
+    """
+
+    def __init__(
+        self, c_in: int, c_out: int, kernel: int = 5, activation: Activation = "silu", shortcut: bool = False
+    ) -> None:
         super().__init__()
         hidden = c_in // 2
-        self.cv1 = Conv(c_in, hidden, 1)
+        self.shortcut = shortcut
+        self.cv1 = Conv(c_in, hidden, 1, activation=activation)
         self.cv2 = Conv(hidden * 4, c_out, 1)
         self.m = nn.MaxPool2d(kernel, stride=1, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, c_in, H, W) to (B, c_out, H, W)."""
-        x = self.cv1(x)
-        y1 = self.m(x)
+        y0 = self.cv1(x)
+        y1 = self.m(y0)
         y2 = self.m(y1)
-        return self.cv2(torch.cat((x, y1, y2, self.m(y2)), 1))  # type: ignore[no-any-return]
+        y = self.cv2(torch.cat((y0, y1, y2, self.m(y2)), 1))
+        return y + x if self.shortcut else y  # type: ignore[no-any-return]
 
 
 class MaxPool(nn.Module):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from yoloslim.errors import ModelError
-from yoloslim.models import blocks, lite_blocks
-from yoloslim.models.spec import Activation, LayerSpec, ModelSpec
+from yoloslim.models import blocks, lite_blocks, split_blocks
+from yoloslim.models.spec import Activation, LayerSpec, ModelSpec, Units
 
 Maker = Callable[[LayerSpec, list[int], int], nn.Module]
 """Makes a block from its layer, the channels of what it reads, and the channels it is to give."""
@@ -23,6 +23,18 @@ def _shuffle(layer: LayerSpec, c_in: list[int], c_out: int) -> nn.Module:
     return nn.Sequential(*units) if len(units) > 1 else units[0]  # as the public checkpoints have it
 
 
+def _c2f(layer: LayerSpec, c_in: list[int], c_out: int) -> nn.Module:
+    add = layer.shortcut is not False
+    units: dict[Units | None, split_blocks.Unit] = {
+        None: lambda c: blocks.Bottleneck(c, add, kernel=3),
+        "half": lambda c: blocks.Bottleneck(c, add, c // 2, kernel=3),
+        "nested": lambda c: split_blocks.C3k(c, add),
+        "attention": split_blocks.attention_unit,
+    }
+    unit = units[None if layer.units == "bottleneck" else layer.units]
+    return split_blocks.C2f(c_in[0], c_out, layer.repeats or 1, unit, layer.share or 0.5)
+
+
 def _act(layer: LayerSpec) -> Activation:
     return layer.activation or "silu"
 
@@ -33,7 +45,10 @@ BLOCKS: dict[str, Maker] = {
     "C3": lambda la, c, out: blocks.C3(c[0], out, la.repeats or 1, la.shortcut is not False),
     "Focus": lambda la, c, out: blocks.Focus(c[0], out, la.kernel or 1),
     "SPP": lambda la, c, out: blocks.SPP(c[0], out, la.kernels or (5, 9, 13)),
-    "SPPF": lambda la, c, out: blocks.SPPF(c[0], out, la.kernel or 5),
+    "SPPF": lambda la, c, out: blocks.SPPF(c[0], out, la.kernel or 5, _act(la), bool(la.shortcut)),
+    "C2f": _c2f,
+    "C3k2": _c2f,
+    "C2PSA": lambda la, c, out: split_blocks.C2PSA(out, la.repeats or 1),
     "MaxPool": lambda la, c, out: blocks.MaxPool(la.kernel or 2, la.stride or 1),
     "Upsample": lambda la, c, out: nn.Upsample(scale_factor=2, mode="nearest"),
     "Concat": lambda la, c, out: blocks.Concat(),
@@ -88,7 +103,7 @@ def _channels(layer: LayerSpec, c_in: Sequence[int], where: str) -> int:
         if c_in[0] % (layer.groups or 2):
             raise ModelError(f"{where}: {c_in[0]} channels cannot be cut into {layer.groups or 2} equal parts")
         return c_in[0] // (layer.groups or 2)
-    keeps = layer.block == "Residual" or (layer.block == "Shuffle" and (layer.stride or 1) == 1)
+    keeps = layer.block in ("Residual", "C2PSA") or (layer.block == "Shuffle" and (layer.stride or 1) == 1)
     if keeps and layer.channels not in (None, c_in[0]):
         raise ModelError(f"{where} gives as many channels as it reads, {c_in[0]}, not {layer.channels}")
     return layer.channels or c_in[0]

@@ -13,6 +13,7 @@ from yoloslim.models.blocks import Detect, Focus
 from yoloslim.models.build import build_layers
 from yoloslim.models.lite_blocks import RepConv
 from yoloslim.models.spec import Anchor, ModelSpec
+from yoloslim.models.split_blocks import Part
 from yoloslim.models.zoo import build_spec
 
 BN_MOMENTUM = 0.03
@@ -126,8 +127,10 @@ def resize_to(model: nn.Module, widths: dict[str, tuple[int, int]]) -> None:
 def _resized(old: nn.Module, path: str, c_in: int, c_out: int) -> nn.Module:
     if isinstance(old, nn.BatchNorm2d):
         return nn.BatchNorm2d(c_out, eps=old.eps, momentum=old.momentum)
+    if isinstance(old, Part):
+        return Part(c_out)
     if not isinstance(old, nn.Conv2d):
-        raise ModelError(f"the widths table names '{path}', a {type(old).__name__}, not Conv2d or BatchNorm2d")
+        raise ModelError(f"the widths table names '{path}', a {type(old).__name__}, not Conv2d, BatchNorm2d or Part")
     depthwise = old.groups > 1 and old.groups == old.in_channels
     return nn.Conv2d(
         c_in,

@@ -12,6 +12,8 @@ from yoloslim.heads.base import Frozen
 Anchor = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 Activation = Literal["silu", "leaky", "mish", "relu", "hardswish", "linear"]
 Scale = Annotated[float, Field(ge=1, le=2)]
+Units = Literal["bottleneck", "half", "nested", "attention"]
+"""What C2f and C3k2 chain: residual units, those with half as many channels inside, C3k, or a unit and attention."""
 
 _BREAKS = ("Cc", "Cs", "Zl", "Zp")
 """Categories of what ends a line somewhere, and of what no file can hold."""
@@ -64,6 +66,8 @@ class LayerSpec(Frozen):
         stride: of the convolution or pooling.
         padding: on each side; None keeps the size at stride 1.
         groups: parts that a Slice cuts its input into, to give the last.
+        share: channels inside C2f and C3k2, of those they give; None is a half.
+        units: what these two chain; None is `bottleneck`.
         repeats: of what the block repeats.
         shortcut: whether inner units add their input.
         attention: whether the block weighs its channels (squeeze and excitation).
@@ -79,6 +83,8 @@ class LayerSpec(Frozen):
     stride: int | None = Field(None, ge=1)
     padding: int | None = Field(None, ge=0)
     groups: int | None = Field(None, ge=1)
+    share: float | None = Field(None, gt=0, le=1)
+    units: Units | None = None
     repeats: int | None = Field(None, ge=1)
     shortcut: bool | None = None
     attention: bool | None = None

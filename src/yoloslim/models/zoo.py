@@ -25,10 +25,19 @@ CHANNEL_MULTIPLE = 8
 
 
 class Multiples(Frozen):
-    """What makes one model of a family: factors on repeats and channels."""
+    """What makes one model of a family.
+
+    Attributes:
+        depth: factor on repeats.
+        width: factor on channels.
+        cap: most channels before that factor.
+        nested: whether `half` units become `nested` ones.
+    """
 
     depth: float = Field(1.0, gt=0)
     width: float = Field(1.0, gt=0)
+    cap: int | None = Field(None, ge=1)
+    nested: bool = False
 
 
 class Family(Frozen):
@@ -75,7 +84,9 @@ class Family(Frozen):
         layer["inputs"] = tuple(inputs) if isinstance(inputs, list) else (inputs,)
         for key in ("channels", "hidden"):
             if key in layer:
-                layer[key] = round_up(layer[key] * scale.width, CHANNEL_MULTIPLE)
+                layer[key] = round_up(min(layer[key], scale.cap or layer[key]) * scale.width, CHANNEL_MULTIPLE)
+        if scale.nested and layer.get("units") == "half":
+            layer["units"] = "nested"
         if layer.get("repeats", 1) > 1:
             layer["repeats"] = max(round(layer["repeats"] * scale.depth), 1)
         if self.activation and "channels" in layer:

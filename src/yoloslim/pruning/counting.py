@@ -60,6 +60,8 @@ class Counter:
         kept, c_in = int(keep[layer.outputs].sum()), int(keep[layer.inputs].sum())
         total = len(layer.outputs)
         has_bias = getattr(module, "bias", None) is not None
+        if layer.kind == "part":
+            return LayerCount(layer.path, layer.kind, kept, total, 0, 0, 0)
         if layer.kind in ("batchnorm", "prelu"):
             values = kept * ((getattr(module, "weight", None) is not None) + has_bias)
             return LayerCount(layer.path, layer.kind, kept, total, values, 0, 0)

@@ -9,12 +9,13 @@ the network's own shape arithmetic runs as it is. What remains are a few kinds o
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
 
 from yoloslim.errors import TraceError
+from yoloslim.models.split_blocks import AttentionCore, Split
 
 UNARY_MODULES = (
     nn.CELU,
@@ -55,6 +56,8 @@ MODULE_KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
     ("spatial", SPATIAL_MODULES),
     ("move", (nn.Flatten,)),
     ("shuffle", (nn.ChannelShuffle,)),
+    ("parts", (Split,)),
+    ("attention", (AttentionCore,)),
 )
 NAME_KINDS: dict[str, str] = {
     name: kind
@@ -115,6 +118,13 @@ class Call:
         return args[position] if len(args) > position else kwargs.get(name)
 
 
+class _Tracer(fx.Tracer):
+    """Takes modules whose effect on channels is known as a whole for one operation."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Split | AttentionCore) or super().is_leaf_module(m, module_qualified_name)
+
+
 def trace(model: nn.Module) -> fx.Graph:
     """Record the operations of `model.forward` once.
 
@@ -122,7 +132,7 @@ def trace(model: nn.Module) -> fx.Graph:
         TraceError: its control flow depends on values, so that one recording cannot stand for it.
     """
     try:
-        return fx.Tracer().trace(model)
+        return _Tracer().trace(model)
     except Exception as error:
         raise TraceError(f"{type(model).__name__} cannot be traced: {error}") from error
 
@@ -220,7 +230,12 @@ class AbstractInterpreter(fx.Interpreter):
         """Questions about shapes."""
         return call.native()
 
-    move = squeeze = stack = view = split = getitem = shuffle = reduce = mix = native
+    def attention(self, call: Call) -> tuple[Tensor, Tensor]:
+        """What is attended to stands where the values stand."""
+        values = cast(AttentionCore, call.module).values(call.tensor())
+        return values, values
+
+    move = squeeze = stack = view = split = getitem = shuffle = reduce = mix = parts = native
 
 
 def _is_tuple(value: Any) -> bool:

@@ -121,7 +121,7 @@ def _scaled_norms(model: nn.Module, labels: ChannelLabels) -> list[str]:
 
 
 def _filters(labels: ChannelLabels) -> list[str]:
-    return [p for p, layer in labels.layers.items() if layer.kind not in ("batchnorm", "prelu")]
+    return [p for p, layer in labels.layers.items() if layer.kind not in ("batchnorm", "prelu", "part")]
 
 
 def _parameter(model: nn.Module, path: str) -> Tensor:

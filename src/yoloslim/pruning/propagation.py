@@ -20,7 +20,7 @@ from yoloslim.pruning.graph import (
 )
 
 IntArray = NDArray[np.int64]
-LayerKind = Literal["convolution", "depthwise", "grouped", "batchnorm", "linear", "prelu"]
+LayerKind = Literal["convolution", "depthwise", "grouped", "batchnorm", "linear", "prelu", "part"]
 
 
 class LabelSets:
@@ -141,13 +141,28 @@ class LabelInterpreter(AbstractInterpreter):
             self._record(call, "prelu", vector, vector, 0)
         return x
 
+    def parts(self, call: Call) -> tuple[Tensor, ...]:
+        """Labels pass; each part has a width of its own, as if it were a layer."""
+        parts = cast(tuple[Tensor, ...], call.native())
+        for number, part in enumerate(parts):
+            vector = channel_vector(part, call.node)
+            self._record_at(f"{call.node.target}.{number}", "part", vector, vector, 0)
+        return parts
+
+    def attention(self, call: Call) -> tuple[Tensor, Tensor]:
+        """Heads stay whole: what attention reads, and so what it gives, stays."""
+        self.protect(call.tensor())
+        return super().attention(call)
+
     def _own_labels(self, call: Call, count: int) -> Tensor:
         known = self.layers.get(str(call.node.target))
         return torch.from_numpy(known.outputs if known else self.sets.fresh(count))
 
     def _record(self, call: Call, kind: LayerKind, inputs: Tensor, outputs: Tensor, positions: int) -> None:
         """Remember a layer's channels; a layer called twice is cut once, so that its calls are tied."""
-        path = str(call.node.target)
+        self._record_at(str(call.node.target), kind, inputs, outputs, positions)
+
+    def _record_at(self, path: str, kind: LayerKind, inputs: Tensor, outputs: Tensor, positions: int) -> None:
         known = self.layers.get(path)
         if known is None:
             self.layers[path] = RawLayer(kind, inputs.numpy(), outputs.numpy(), positions)

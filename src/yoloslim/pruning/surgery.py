@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector
+from yoloslim.models.split_blocks import Part
 from yoloslim.pruning.folding import fold_constants
 from yoloslim.pruning.labels import BoolArray, ChannelLabels, LayerLabels
 
@@ -94,6 +95,8 @@ def _resize(module: nn.Module, layer: LayerLabels, keep: BoolArray) -> None:
     _select(module, "weight", rows)
     if isinstance(module, nn.BatchNorm2d):
         module.num_features = len(rows)
+    elif isinstance(module, Part):
+        module.channels = len(rows)
     elif isinstance(module, nn.PReLU):
         module.num_parameters = len(rows)
     elif isinstance(module, nn.Linear):
@@ -129,4 +132,6 @@ def _widths(model: nn.Module) -> dict[str, tuple[int, int]]:
             widths[path] = (module.in_channels, module.out_channels)
         elif isinstance(module, nn.BatchNorm2d):
             widths[path] = (module.num_features, module.num_features)
+        elif isinstance(module, Part):
+            widths[path] = (module.channels, module.channels)
     return widths
