@@ -129,7 +129,7 @@ def test_image_size_that_does_not_fit_the_strides_names_the_nearest() -> None:
 
 
 def test_source_voc_needs_a_path() -> None:
-    assert "data.path must name a folder or tar" in explain(data={"source": "voc"})
+    assert "data.path must name a folder or an archive" in explain(data={"source": "voc"})
     assert parse_params({"data": {"source": "voc", "path": "x.tar"}}).data.path == "x.tar"
 
 

@@ -25,6 +25,7 @@ MERGES = "a: &a {k: 1}\n" + "".join(
         ("a: " + "{b: " * 5_000, "nested more than 32 deep"),
         ("seed: " + "9" * 5_000, "line 1: a number of 5000 digits; 18 are allowed"),
         ("seed: 1\ntrain:\n  batch: 3\n  batch: 4\n", "line 4: the key 'batch' is there already, in line 3"),
+        ("seed: 1:30:00", "'1:30:00' would be a number in base 60"),
         ("a: .inf", "'.inf' is no finite number"),
         ("a: .nan", "'.nan' is no finite number"),
         ("a: 1.0e+999", "no finite number"),

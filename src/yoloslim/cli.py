@@ -145,6 +145,9 @@ def prune(
 
     if importance == "taylor":
         raise YoloslimError("importance taylor needs training images: use the pipeline (prune.importance: taylor)")
+    if 0 < percent < 1:
+        meant = f"for {percent:.0%} write --percent {100 * percent:g}"
+        raise YoloslimError(f"--percent {percent:g} is less than one channel in a hundred; {meant}")
     network = load_model(model)
     result = prune_model(network, PruneRequest(**choices, imgsz=network.spec.imgsz))
     target = out or model.with_name(f"{model.stem}-pruned.safetensors")

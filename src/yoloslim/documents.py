@@ -51,9 +51,13 @@ class _Loader(_Base):  # type: ignore[misc]
             raise _Refused(
                 f"line {node.start_mark.line + 1}: a number of {len(node.value)} digits; {MAX_DIGITS} are allowed"
             )
+        if ":" in node.value:
+            raise _Refused(f"line {node.start_mark.line + 1}: '{node.value}' would be a number in base 60")
         return super().construct_yaml_int(node)  # type: ignore[no-any-return]
 
     def construct_yaml_float(self, node: Any) -> float:
+        if ":" in node.value:
+            raise _Refused(f"line {node.start_mark.line + 1}: '{_short(node.value)}' would be a number in base 60")
         value: float = super().construct_yaml_float(node)
         if not math.isfinite(value):
             raise _Refused(f"line {node.start_mark.line + 1}: '{_short(node.value)}' is no finite number")

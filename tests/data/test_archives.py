@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yoloslim.data.archives import extract_tar
+from yoloslim.data.archives import extract
 from yoloslim.errors import DataError
 
 
@@ -25,7 +25,7 @@ def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile
 def test_plain_files_are_unpacked_without_their_modes(tmp_path: Path) -> None:
     member = _member("folder/file.txt")
     member.mode = 0o4777
-    extract_tar(_tar(tmp_path / "a.tar", member), tmp_path / "out")
+    extract(_tar(tmp_path / "a.tar", member), tmp_path / "out")
     file = tmp_path / "out" / "folder" / "file.txt"
     assert file.read_text() == "hello"
     assert file.stat().st_mode & 0o7777 == 0o600
@@ -40,7 +40,6 @@ def test_plain_files_are_unpacked_without_their_modes(tmp_path: Path) -> None:
         _member("folder\\..\\escaped.txt"),
         _member("c:/escaped.txt"),
         _member("link", tarfile.SYMTYPE, "../"),
-        _member("inside", tarfile.SYMTYPE, "folder"),
         _member("hard", tarfile.LNKTYPE, "/etc/passwd"),
         _member("pipe", tarfile.FIFOTYPE),
         _member("device", tarfile.CHRTYPE),
@@ -52,21 +51,21 @@ def test_archive_that_reaches_out_is_refused_before_anything_is_written(
 ) -> None:
     archive = _tar(tmp_path / "a.tar", _member("good.txt"), member)
     with pytest.raises(DataError, match="refused"):
-        extract_tar(archive, tmp_path / "deep" / "out")
+        extract(archive, tmp_path / "deep" / "out")
     assert list((tmp_path / "deep").rglob("*.txt")) == []
     assert not (tmp_path / "escaped.txt").exists()
 
 
 def test_archive_above_the_size_cap_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="unpacks to"):
-        extract_tar(_tar(tmp_path / "a.tar", _member("a"), _member("b")), tmp_path / "out", max_bytes=9)
+        extract(_tar(tmp_path / "a.tar", _member("a"), _member("b")), tmp_path / "out", max_bytes=9)
 
 
 @pytest.mark.parametrize("data", [b"", b"this is no archive"])
 def test_file_that_is_no_tar_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.tar").write_bytes(data)
     with pytest.raises(DataError, match=r"a\.tar is damaged or no tar file"):
-        extract_tar(tmp_path / "a.tar", tmp_path / "out")
+        extract(tmp_path / "a.tar", tmp_path / "out")
 
 
 def test_tar_cut_short_is_refused(tmp_path: Path) -> None:
@@ -77,9 +76,9 @@ def test_tar_cut_short_is_refused(tmp_path: Path) -> None:
         tar.addfile(member, io.BytesIO(bytes(100_000)))
     archive.write_bytes(archive.read_bytes()[:50_000])
     with pytest.raises(DataError, match="damaged"):
-        extract_tar(archive, tmp_path / "out")
+        extract(archive, tmp_path / "out")
 
 
 def test_missing_archive_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.tar is missing"):
-        extract_tar(tmp_path / "nowhere.tar", tmp_path / "out")
+        extract(tmp_path / "nowhere.tar", tmp_path / "out")

@@ -20,14 +20,14 @@ def test_colours_come_out_as_rgb_for_every_kind_of_file(tmp_path: Path) -> None:
     assert read_image(tmp_path / "grey.jpg")[5, 5].tolist() == [77, 77, 77]
 
 
-def test_cmyk_and_turned_jpegs_are_read_as_stored(tmp_path: Path) -> None:
+def test_cmyk_is_read_and_turned_jpegs_come_out_upright(tmp_path: Path) -> None:
     pillow = pytest.importorskip("PIL.Image")
     pillow.new("CMYK", (12, 8), (0, 0, 0, 0)).save(tmp_path / "cmyk.jpg")
     assert read_image(tmp_path / "cmyk.jpg").shape == (8, 12, 3)
     exif = pillow.Exif()
     exif[0x0112] = 6  # orientation: turn by 90 degrees
     pillow.new("RGB", (12, 8)).save(tmp_path / "turned.jpg", exif=exif)
-    assert read_image(tmp_path / "turned.jpg").shape == (8, 12, 3)
+    assert read_image(tmp_path / "turned.jpg").shape == (12, 8, 3)
 
 
 def test_jpeg_cut_anywhere_is_refused(tmp_path: Path) -> None:
@@ -47,3 +47,15 @@ def test_bytes_that_are_no_image_are_refused(tmp_path: Path, data: bytes) -> Non
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(DataError, match="no image that can be decoded"):
         read_image(tmp_path / "a.jpg")
+
+
+def test_twelve_bits_in_sixteen_are_not_black(tmp_path: Path) -> None:
+    pixels = np.full((8, 8, 3), 2048, np.uint16)
+    pixels[0, 0] = 4000
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    assert read_image(tmp_path / "a.png")[5, 5].tolist() == [128, 128, 128]
+    cv2.imwrite(str(tmp_path / "a.tiff"), (pixels / 4096).astype(np.float32))
+    assert read_image(tmp_path / "a.tiff")[5, 5].tolist() == [128, 128, 128]
+    cv2.imwrite(str(tmp_path / "b.tiff"), np.full((8, 8, 3), np.nan, np.float32))
+    with pytest.raises(DataError, match="not finite"):
+        read_image(tmp_path / "b.tiff")

@@ -93,8 +93,8 @@ def test_bad_boxes_are_dropped_or_clipped_and_reported(tmp_path: Path, make_voc:
     root = make_voc(tmp_path / "in", objects=boxes, sets=_sets())
     report = prepare(make_params(path=str(root), **NAMED), tmp_path / "out")
     reasons = [note["reason"] for note in report["dropped_boxes"]]
-    assert reasons[:3] == ["zero area", "corners are swapped", "outside the image"]
-    assert reasons[3] == "shorter side 1.5 px is under min_box_px=2"
+    assert reasons[:2] == ["zero area", "outside the image"]
+    assert reasons[2] == "shorter side 1.5 px is under min_box_px=2"
     assert report["dropped_boxes"][0] == {
         "file": "a0.xml",
         "class": "car",
@@ -102,7 +102,7 @@ def test_bad_boxes_are_dropped_or_clipped_and_reported(tmp_path: Path, make_voc:
         "reason": "zero area",
     }
     assert [note["box"] for note in report["clipped_boxes"]] == [[-3, 5, 40, 30]]
-    assert load_split(tmp_path / "out", "train").annotations[0].boxes.tolist() == [[0, 4, 32, 24]]
+    assert load_split(tmp_path / "out", "train").annotations[0].boxes.tolist() == [[4, 4, 9, 9], [0, 4, 32, 24]]
 
 
 def test_broken_files_are_left_out_and_reported(tmp_path: Path, make_voc: Any, make_params: Any) -> None:
@@ -210,7 +210,7 @@ def test_names_that_leave_the_folder_are_left_out(tmp_path: Path, make_voc: Any,
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"source": "coco"}, r"data\.source='coco' is unknown"),
+        ({"source": "cocoa"}, r"data\.source='cocoa' is unknown"),
         ({"path": ""}, r"data\.path is empty"),
         ({"path": "nowhere.tar"}, r"nowhere\.tar is missing"),
         ({"source": "scenes", "val_images": 0}, r"split 'val' \(val_images=0\)"),

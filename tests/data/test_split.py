@@ -1,8 +1,6 @@
-from pathlib import Path
-
 import pytest
 
-from yoloslim.data.split import read_image_set, seeded_split
+from yoloslim.data.split import seeded_split
 from yoloslim.errors import DataError
 
 NAMES = {f"image{i:03d}": f"photo{i}" for i in range(100)}
@@ -45,20 +43,3 @@ def test_shares_that_leave_nothing_for_train_are_refused() -> None:
 def test_fewer_photographs_than_splits_are_refused() -> None:
     with pytest.raises(DataError, match="1 different images cannot fill 2 splits"):
         seeded_split({"a": "same", "b": "same"}, {"val": 0.5}, seed=0)
-
-
-def test_image_set_takes_off_columns_and_suffixes(tmp_path: Path) -> None:
-    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
-    (tmp_path / "Annotations").mkdir()
-    for name in ("plain", "photo", "with space", "v1.5"):
-        (tmp_path / "Annotations" / f"{name}.xml").touch()
-    lines = "plain\nplain  1\nphoto.jpg\nwith space\nv1.5\nunknown -1\n\n"
-    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text(lines)
-    assert read_image_set(tmp_path, "train") == ["plain", "photo", "with space", "v1.5", "unknown"]
-
-
-def test_missing_image_set_lists_those_there_are(tmp_path: Path) -> None:
-    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
-    (tmp_path / "ImageSets" / "Main" / "trainval.txt").touch()
-    with pytest.raises(DataError, match=r"image set 'train' is missing in .*there are: trainval"):
-        read_image_set(tmp_path, "train")

@@ -74,17 +74,17 @@ def run(*arguments: object, fails: bool = False) -> str:
     return result.output
 
 
-def test_every_kind_of_picture_is_drawn_as_it_is_stored(model: Path, odd: Path, tmp_path: Path) -> None:
+def test_every_kind_of_picture_is_drawn_upright(model: Path, odd: Path, tmp_path: Path) -> None:
     output = run("detect", model, odd, "--conf", "0.0001", "--out", tmp_path / "out")
     assert output.startswith("7 images, ")
     assert "pytorch-cpu" in output
     names = sorted(path.name for path in odd.iterdir())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*names, "detections.json"])
     for name in names:
-        assert cv2.imread(str(tmp_path / "out" / name), cv2.IMREAD_UNCHANGED).shape == (60, 80, 3), name
+        shape = (80, 60, 3) if name == "rotated.jpg" else (60, 80, 3)
+        assert cv2.imread(str(tmp_path / "out" / name), cv2.IMREAD_UNCHANGED).shape == shape, name
     found = json.loads((tmp_path / "out/detections.json").read_text())["images"]
     first = found["plain.jpg"][0]
-    assert found["rotated.jpg"] == found["plain.jpg"]  # an EXIF orientation does not turn boxes
     assert 0 <= first["xyxy"][0] < first["xyxy"][2] <= 80
     assert first["class"] in ("a", "b")
 

@@ -10,8 +10,8 @@ from yoloslim.config.base import Section
 class DataParams(Section):
     """Where images and boxes come from."""
 
-    source: Literal["scenes", "voc2007", "voc"] = "scenes"
-    path: str = Field("", description="source voc: folder or tar in VOC layout")
+    source: Literal["scenes", "voc2007", "auto", "voc"] = "scenes"
+    path: str = Field("", description="source auto, voc: folder or archive")
     imgsz: int = Field(160, ge=32, le=4096, description="source scenes: side of the drawn images, px")
     train_images: int = Field(1000, ge=1, le=1_000_000)
     val_images: int = Field(100, ge=1, le=1_000_000)
@@ -33,8 +33,8 @@ class DataParams(Section):
 
     @model_validator(mode="after")
     def _source_is_complete(self) -> "DataParams":
-        if self.source == "voc" and not self.path:
-            raise ValueError("data.source is voc, so data.path must name a folder or tar in VOC layout")
+        if self.source not in ("scenes", "voc2007") and not self.path:
+            raise ValueError(f"data.source is {self.source}, so data.path must name a folder or an archive")
         if self.val_share + self.test_share >= 1:
             raise ValueError(f"val_share {self.val_share} + test_share {self.test_share} leave nothing to train on")
         return self

@@ -5,10 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from yoloslim.data.images import decode_image, read_image_bytes
-from yoloslim.data.voc import Annotation, RawAnnotation, RawObject, annotation_from, class_index, half_open
+from yoloslim.data.exif import orientation
+from yoloslim.data.images import decode_image, read_image_bytes, white_of
+from yoloslim.data.systematic import Pixels
+from yoloslim.data.voc import Annotation, RawAnnotation, RawObject, Units, annotation_from, class_index, half_open
 
 Box = tuple[float, float, float, float]
+CLIP_SLACK = {"voc": 0.0, "pixels": 0.51, "shares": 0.51}
+"""px that a box may reach over the edge without a word: shares and floats are rounded."""
+UNDER_MIN = "is under min_box_px"
+"""Part of the reason why a box was dropped that somebody asked for."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,13 @@ class Cleaned:
     annotation: Annotation
     dropped: list[BoxNote] = field(default_factory=list)
     clipped: list[BoxNote] = field(default_factory=list)
+    swapped: list[BoxNote] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class ImageFacts:
-    """What decoding an image tells: its real size, and keys equal for equal bytes and for equal pixels."""
+class ImageFacts(Pixels):
+    """What decoding an image tells, and keys equal for equal bytes and for equal pixels."""
 
-    width: int
-    height: int
     bytes_key: str
     pixels_key: str
 
@@ -54,13 +59,15 @@ def inspect_image(path: Path) -> ImageFacts:
     pixels = decode_image(data, path)
     height, width = pixels.shape[:2]
     pixels_key = hashlib.sha256(pixels.tobytes() + f"{width}x{height}".encode()).hexdigest()
-    return ImageFacts(width, height, hashlib.sha256(data).hexdigest(), pixels_key)
+    return ImageFacts(width, height, orientation(data), white_of(pixels), hashlib.sha256(data).hexdigest(), pixels_key)
 
 
 def clean_boxes(
     raw: RawAnnotation, size: tuple[int, int], classes: Sequence[str], min_box_px: float, path: Path
 ) -> Cleaned:
     """Drop boxes without area, under `min_box_px` a side or outside the image; clip those partly outside.
+
+    Corners in the wrong order are swapped and noted.
 
     Args:
         raw: the annotation as written.
@@ -75,36 +82,51 @@ def clean_boxes(
     width, height = size
     boxes: list[Box] = []
     kept: list[RawObject] = []
-    dropped: list[BoxNote] = []
-    clipped: list[BoxNote] = []
+    found = Cleaned(annotation_from(width, height, [], [], [], []))
     labels: list[int] = []
     for item in raw.objects:
         label = class_index(item.name, classes, path)
-        x1, y1, x2, y2 = half_open(item.box)
+        written = (*_ordered(item.box[0], item.box[2]), *_ordered(item.box[1], item.box[3]))
+        corners = written[0], written[2], written[1], written[3]
+        x1, y1, x2, y2 = _in_pixels(corners, raw.units, size)
         box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-        reason = _why_dropped(item.box, box, min_box_px)
+        reason = _why_dropped(corners, box, min_box_px)
         if reason:
-            dropped.append(BoxNote(path.name, item.name, item.box, reason))
+            found.dropped.append(BoxNote(path.name, item.name, item.box, reason))
             continue
-        if box != (x1, y1, x2, y2):
+        if corners != item.box:
+            found.swapped.append(BoxNote(path.name, item.name, item.box, "corners were swapped"))
+        if max(abs(a - b) for a, b in zip(box, (x1, y1, x2, y2), strict=True)) > CLIP_SLACK[raw.units]:
             note = f"partly outside the {width}x{height} image"
-            clipped.append(BoxNote(path.name, item.name, item.box, note))
+            found.clipped.append(BoxNote(path.name, item.name, item.box, note))
         boxes.append(box)
         labels.append(label)
         kept.append(item)
     difficult = [item.difficult for item in kept]
     truncated = [item.truncated for item in kept]
-    return Cleaned(annotation_from(width, height, boxes, labels, difficult, truncated), dropped, clipped)
+    found.annotation = annotation_from(width, height, boxes, labels, difficult, truncated)
+    return found
+
+
+def _ordered(a: float, b: float) -> tuple[float, float]:
+    return (a, b) if a <= b else (b, a)
+
+
+def _in_pixels(box: Box, units: Units, size: tuple[int, int]) -> Box:
+    """Corners as this project holds them."""
+    if units == "voc":
+        return half_open(box)
+    if units == "pixels":
+        return box
+    return box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]
 
 
 def _why_dropped(written: Box, clipped: Box, min_box_px: float) -> str:
-    if written[2] < written[0] or written[3] < written[1]:
-        return "corners are swapped"
     if written[2] == written[0] or written[3] == written[1]:
         return "zero area"
     side = min(clipped[2] - clipped[0], clipped[3] - clipped[1])
     if side <= 0:
         return "outside the image"
     if side < min_box_px:
-        return f"shorter side {side:g} px is under min_box_px={min_box_px:g}"
+        return f"shorter side {side:g} px {UNDER_MIN}={min_box_px:g}"
     return ""

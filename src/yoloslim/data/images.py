@@ -1,25 +1,30 @@
-"""Image files as 8-bit RGB."""
+"""Image files as RGB: decoded, turned upright, and brought to 8 bits."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloslim.data.exif import orientation, turned
 from yoloslim.errors import DataError
 from yoloslim.runner import headers
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Decode an image file to RGB (H, W, 3).
+    """Decode an image file to RGB (H, W, 3), upright.
 
-    Grey, palette, CMYK, alpha and 16-bit images come out as 8-bit RGB. An EXIF orientation is ignored, as VOC's
-    own tools do: boxes belong to the pixels as stored.
+    Grey, palette, CMYK and alpha images come out as 8-bit RGB, those of more bits by `to_8_bits` with their own range.
+    An EXIF orientation is followed; the images of a prepared folder have none.
 
     Raises:
         DataError: missing, truncated, no image, or of more pixels than `headers.limit_megapixels` allows.
     """
-    return decode_image(read_image_bytes(path), path)
+    data = read_image_bytes(path)
+    pixels = decode_image(data, path)
+    return to_8_bits(turned(pixels, orientation(data)), white_of(pixels))
 
 
 def read_image_bytes(path: Path) -> bytes:
@@ -34,21 +39,60 @@ def read_image_bytes(path: Path) -> bytes:
         raise DataError(f"image {path} cannot be read: {error.strerror or error}") from error
 
 
-def decode_image(data: bytes, path: Path) -> NDArray[np.uint8]:
-    """Decode the bytes of the image file `path`; see `read_image`."""
+def decode_image(data: bytes, path: Path) -> NDArray[Any]:
+    """Decode the bytes of the image file `path` to RGB (H, W, 3), as stored: not turned, uint8, uint16 or float32.
+
+    Raises:
+        DataError: truncated, no image, or floats that are not finite.
+    """
     if is_jpeg(data) and not _jpeg_is_complete(data):
         raise DataError(f"image {path} is a truncated JPEG ({len(data)} bytes, no end marker); copy it again")
     refusal = headers.refusal(data)
     if refusal:
         raise DataError(f"image {path} {refusal}")
     try:
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        image = _decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if image is None:  # grey floats
+            image = _decoded(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
         raise DataError(f"image {path} cannot be decoded: {error.err}") from error
     if image is None:
         raise DataError(f"image {path} ({len(data)} bytes) is no image that can be decoded; replace or remove it")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[no-any-return]
+    if image.ndim == 2 or image.shape[2] == 1:
+        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise DataError(f"image {path} has pixels that are not finite numbers")
+    if data[:2] in (b"II", b"MM"):  # OpenCV turns every TIFF, whatever it is asked
+        image = turned(image, {6: 8, 8: 6}.get(orientation(data), orientation(data)))
+    image = image.astype(np.float32) if image.dtype.kind == "f" else image
+    rgb: NDArray[Any] = np.ascontiguousarray(image[..., ::-1])
+    return rgb
+
+
+def white_of(pixels: NDArray[Any]) -> float:
+    """The value that becomes 255: all bits that are in use set (255, 4095 ...), or 1 for floats up to 1.
+
+    A 12-bit picture in a 16-bit file is nearly black when it is scaled by what the file could hold.
+    """
+    if pixels.dtype == np.uint8:
+        return 255.0
+    top = float(pixels.max())
+    if pixels.dtype.kind == "f" and top <= 1:
+        return 1.0
+    return float(2 ** max(8, math.ceil(math.log2(top + 1))) - 1)
+
+
+def to_8_bits(pixels: NDArray[Any], white: float) -> NDArray[np.uint8]:
+    """Scale so that `white` becomes 255; 8-bit pixels stay as they are."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return np.rint(np.clip(pixels.astype(np.float64) * (255 / white), 0, 255)).astype(np.uint8)
+
+
+def _decoded(data: bytes, flags: int) -> Any:
+    if not data:
+        return None
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def is_jpeg(data: bytes) -> bool:

@@ -1,25 +1,34 @@
 """The stage `data`: any source in, one prepared folder and its validation report out."""
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from yoloslim.config import DataParams
 from yoloslim.data import download
-from yoloslim.data.archives import extract_tar
-from yoloslim.data.convert import Source, convert_voc
+from yoloslim.data.archives import extract
+from yoloslim.data.convert import Source, convert
+from yoloslim.data.layouts import Found, Reader, readers
+from yoloslim.data.names import settle_class
 from yoloslim.data.scenes.generate import generate_scenes
-from yoloslim.data.voc import VOC_CLASSES
+from yoloslim.data.voc import SPLITS, VOC_CLASSES
 from yoloslim.errors import DataError
 from yoloslim.files import atomic_folder, write_json
+
+logger = logging.getLogger(__name__)
+
+DRAWN = ("scenes", "voc2007", "auto")
+"""Sources besides the layouts."""
 
 
 def prepare(params: DataParams, out: Path) -> dict[str, Any]:
     """Make the prepared folder `out` from the source that `params` names; see `voc` for its layout.
 
-    A list `params.classes`, where there is one, fixes the classes of the source `voc`; otherwise they are collected
+    A list `params.classes`, where there is one, fixes the classes; otherwise they are the layout's own, or collected
     from the data.
 
     Returns:
@@ -31,13 +40,40 @@ def prepare(params: DataParams, out: Path) -> dict[str, Any]:
     with atomic_folder(out) as folder:
         if params.source == "scenes":
             report = _scenes(params, folder)
-        elif params.source in ("voc", "voc2007"):
-            with _opened(params, out) as (root, owned):
-                report = convert_voc(_source(params, root, owned), folder)
+        elif params.source in (*DRAWN, *readers()):
+            with _opened(params, out) as (root, owned, notes):
+                found = read_layout(root, "voc" if params.source == "voc2007" else params.source, _sets(params))
+                found.notes[:0] = notes
+                report = convert(_source(params, found, owned), found, folder)
         else:
-            raise DataError(f"data.source='{params.source}' is unknown; take scenes, voc2007 or voc")
+            names = ", ".join(dict.fromkeys((*DRAWN, *readers())))
+            raise DataError(f"data.source='{params.source}' is unknown; take one of {names}")
         write_json(folder / "report.json", report)
     return report
+
+
+def read_layout(path: Path, name: str, sets: dict[str, str]) -> Found:
+    """Read a folder or file by the layout `name`; `auto` takes the first that fits.
+
+    Raises:
+        DataError: none fits; or see the readers.
+    """
+    known = readers()
+    candidates = list(known.values()) if name == "auto" else [known[name]]
+    fits: list[tuple[Reader, Path]] = []
+    for reader in candidates:
+        root = reader.find(path)
+        if root is not None:
+            fits.append((reader, root))
+    if not fits:
+        looked = "; ".join(f"{reader.name} ({reader.about})" for reader in candidates)
+        raise DataError(f"{path} has no VOC layout and none of the others that were tried: {looked}")
+    reader, root = fits[0]
+    found = reader.read(root, sets)
+    if len(fits) > 1:
+        others = ", ".join(other.name for other, _ in fits[1:])
+        found.notes.append(f"read as {reader.name}; it could be {others} too: data.source chooses")
+    return found
 
 
 def _scenes(params: DataParams, folder: Path) -> dict[str, Any]:
@@ -45,48 +81,59 @@ def _scenes(params: DataParams, folder: Path) -> dict[str, Any]:
     return generate_scenes(folder, params.seed, params.imgsz, counts, params.workers)
 
 
-def _source(params: DataParams, root: Path, owned: bool) -> Source:
-    is_voc2007 = params.source == "voc2007"
+def _sets(params: DataParams) -> dict[str, str]:
     named = {"train": params.train_set, "val": params.val_set, "test": params.test_set}
-    if is_voc2007:
+    if params.source == "voc2007":
         official = {"train": "trainval", "val": "test", "test": "test"}
         named = {split: name or official[split] for split, name in named.items()}
-    return Source(
+    return named
+
+
+def _source(params: DataParams, found: Found, owned: bool) -> Source:
+    is_voc2007 = params.source == "voc2007"
+    classes = VOC_CLASSES if is_voc2007 else tuple(map(settle_class, getattr(params, "classes", ())))
+    source = Source(
         name=params.source,
-        root=root,
         owned=owned,
-        sets=named,
+        sets=_sets(params),
         shares={"val": params.val_share, "test": params.test_share},
         seed=params.seed,
-        classes=VOC_CLASSES if is_voc2007 else tuple(getattr(params, "classes", ())),
+        classes=classes,
         min_box_px=params.min_box_px,
         workers=params.workers,
     )
+    if any(source.sets.values()) or (params.source == "voc" and (found.root / "Annotations").is_dir()):
+        return source  # plain `voc` splits by the shares unless sets are named
+    missing = [split for split in SPLITS if split not in found.given]
+    if "train" in found.given and missing:
+        found.notes.append(f"the data set has no split {' or '.join(missing)}: cut off train by its share")
+    return replace(source, sets={split: found.given.get(split, "") for split in SPLITS})
 
 
 @contextmanager
-def _opened(params: DataParams, out: Path) -> Iterator[tuple[Path, bool]]:
-    """Yield the folder that holds `Annotations`, and whether its files may be moved away."""
-    if params.source == "voc" and not params.path:
-        raise DataError("data.path is empty; name a folder or tar in VOC layout, or take data.source=scenes")
-    path = Path(params.path)
-    if params.source == "voc" and path.is_dir():
-        yield _find_root(path), False
+def _opened(params: DataParams, out: Path) -> Iterator[tuple[Path, bool, list[str]]]:
+    """Yield the data set's folder or file, whether its files may be moved away, and notes."""
+    if params.source != "voc2007" and not params.path:
+        raise DataError("data.path is empty; name a folder or archive, or take data.source=scenes")
+    path = located(Path(params.path)) if params.source != "voc2007" else Path()
+    if params.source != "voc2007" and (path.is_dir() or path.suffix.lower() in (".yaml", ".yml", ".json", ".xml")):
+        yield path, False, []
         return
     archives = download.fetch_voc2007(params) if params.source == "voc2007" else [path]
     # Beside `out`, so that files can be moved into it instead of being copied over from another disk.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.extract.", dir=out.parent) as unpacked:
-        for archive in archives:
-            extract_tar(archive, Path(unpacked))
-        yield _find_root(Path(unpacked)), True
+        notes = [note for archive in archives for note in extract(archive, Path(unpacked))]
+        yield Path(unpacked), True, notes
 
 
-def _find_root(folder: Path) -> Path:
-    candidates = [folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))]
-    roots = [item for item in candidates if (item / "Annotations").is_dir() and (item / "JPEGImages").is_dir()]
-    if not roots:
-        raise DataError(f"{folder} has no VOC layout: folders Annotations and JPEGImages, at most two levels down")
-    if len(roots) > 1:
-        names = ", ".join(str(item.relative_to(folder)) for item in roots)
-        raise DataError(f"{folder} holds several data sets ({names}); point data.path at one of them")
-    return roots[0]
+def located(path: Path) -> Path:
+    """A relative path that is not here, in the project that `dvc exp run --temp` copied this folder from."""
+    here = Path.cwd()
+    if path.is_absolute() or path.exists() or ".dvc" not in here.parts:
+        return path
+    parts = here.parts
+    original = Path(*parts[: len(parts) - 1 - parts[::-1].index(".dvc")]) / path
+    if original.exists():
+        logger.info("data.path %s is not in this copy of the project: taken from %s", path, original)
+        return original
+    return path

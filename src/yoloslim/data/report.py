@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from yoloslim.data.checks import BoxNote
+from yoloslim.data.checks import UNDER_MIN, BoxNote
+from yoloslim.data.names import near_equal
 from yoloslim.data.voc import Annotation
 from yoloslim.errors import DataError
 
@@ -27,9 +28,10 @@ class ReportedImage:
 class Findings:
     """What was found wrong on the way, in a stable order."""
 
-    left_out: list[dict[str, str]] = field(default_factory=list)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
     dropped: list[BoxNote] = field(default_factory=list)
     clipped: list[BoxNote] = field(default_factory=list)
+    swapped: list[BoxNote] = field(default_factory=list)
     size_mismatches: list[dict[str, object]] = field(default_factory=list)
     images_without_xml: list[str] = field(default_factory=list)
     converted_to_jpeg: int = 0
@@ -44,7 +46,7 @@ def build_report(
 ) -> dict[str, Any]:
     """Count images and boxes by split and class, and list every oddity; the result is plain JSON."""
     annotations = {split: [image.annotation for image in images] for split, images in splits.items()}
-    return {
+    report = {
         "source": source,
         "classes": list(classes),
         "notes": list(notes),
@@ -68,6 +70,7 @@ def build_report(
         "converted_to_jpeg": findings.converted_to_jpeg,
         "duplicates": find_duplicates(splits),
     }
+    return report | ({"swapped_boxes": [note.as_dict() for note in findings.swapped]} if findings.swapped else {})
 
 
 def find_duplicates(splits: Mapping[str, Sequence[ReportedImage]]) -> list[dict[str, object]]:
@@ -81,7 +84,50 @@ def find_duplicates(splits: Mapping[str, Sequence[ReportedImage]]) -> list[dict[
     return found + same_bytes + _across(splits, "pixels_key", known)
 
 
-def check_problem_share(left_out: Sequence[Mapping[str, str]], total: int) -> None:
+def check_box_share(dropped: Sequence[BoxNote], lost: int, total: int, min_box_px: float) -> None:
+    """Refuse a data set too many of whose boxes cannot be used.
+
+    Boxes under a `min_box_px` that somebody raised above a pixel are dropped on purpose and do not count.
+
+    Args:
+        dropped: one by one.
+        lost: with images that were left out.
+        total: boxes in all.
+        min_box_px: see `DataParams`.
+
+    Raises:
+        DataError: more than a fifth; the message counts the reasons.
+    """
+    counted = [note for note in dropped if not (min_box_px > 1 and UNDER_MIN in note.reason)]
+    if len(counted) + lost <= MAX_PROBLEM_SHARE * total:
+        return
+    reasons = Counter(note.reason.split(" px ")[0].rstrip("0123456789.e- ") for note in counted)
+    listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(4))
+    listed += f"{', ' if listed and lost else ''}{f'{lost} in images that were left out' if lost else ''}"
+    example = f"; first: {counted[0].file} {list(counted[0].box)}" if counted else ""
+    raise DataError(
+        f"{len(counted) + lost} of {total} boxes cannot be used, more than {MAX_PROBLEM_SHARE:.0%}: {listed}{example}. "
+        "Repair them, or check how the boxes are written"
+    )
+
+
+def notes_on_classes(classes: Sequence[str], boxes: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What is odd about classes: names that are nearly equal, and classes that nothing is trained on.
+
+    Raises:
+        DataError: no box at all to train on.
+    """
+    if not sum(boxes["train"].values()):
+        raise DataError("split 'train' has no box at all, so nothing can be learnt; check the annotations and splits")
+    notes = [f"nearly equal class names, are they one? {', '.join(map(repr, group))}" for group in near_equal(classes)]
+    empty = [name for name in classes if not boxes["train"][name]]
+    if empty:
+        shown = ", ".join(map(repr, empty[:8])) + (" ..." if len(empty) > 8 else "")
+        notes.append(f"{len(empty)} of {len(classes)} classes have no training box and cannot be found: {shown}")
+    return notes
+
+
+def check_problem_share(left_out: Sequence[Mapping[str, Any]], total: int) -> None:
     """Refuse a data set of which too much cannot be used.
 
     Raises:

@@ -1,29 +1,9 @@
-"""Who is in train, val and test: named image sets, or a seeded split of images that have none."""
+"""Who is in train, val and test where no image set says so: a seeded split."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from yoloslim.errors import DataError
-
-
-def read_image_set(root: Path, name: str) -> list[str]:
-    """Names in `ImageSets/Main/<name>.txt`, without repeats, in the file's order.
-
-    A second column (the -1, 0, 1 of VOC's per-class lists) and an image suffix are taken off, unless an annotation
-    has just that name.
-
-    Raises:
-        DataError: no such set; the message lists those that exist.
-    """
-    folder = root / "ImageSets" / "Main"
-    file = folder / f"{name}.txt"
-    if not file.is_file():
-        have = ", ".join(sorted(item.stem for item in folder.glob("*.txt"))) or "none"
-        raise DataError(f"image set '{name}' is missing in {folder}; there are: {have}")
-    annotations = root / "Annotations"
-    lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
-    return list(dict.fromkeys(_plain_name(line, annotations) for line in lines if line))
 
 
 def seeded_split(groups: Mapping[str, str], shares: Mapping[str, float], seed: int) -> dict[str, list[str]]:
@@ -62,12 +42,3 @@ def seeded_split(groups: Mapping[str, str], shares: Mapping[str, float], seed: i
 
 def _flatten(groups: Sequence[Sequence[str]]) -> list[str]:
     return sorted(name for names in groups for name in names)
-
-
-def _plain_name(line: str, annotations: Path) -> str:
-    if (annotations / f"{line}.xml").is_file():
-        return line
-    first = line.split()[0]
-    stem = first.rpartition(".")[0]
-    is_file_name = stem and not (annotations / f"{first}.xml").is_file()
-    return stem if is_file_name and (annotations / f"{stem}.xml").is_file() else first

@@ -12,14 +12,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from xml.etree.ElementTree import Element, ElementTree, ParseError, SubElement, indent
 
 import numpy as np
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import parse
+from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
+from yoloslim.data.names import settle_class
 from yoloslim.errors import DataError
+from yoloslim.runner.text import NotText, decode_xml
+
+MAX_XML_BYTES = 2**28
 
 SPLITS = ("train", "val", "test")
 """Names of the splits of a prepared folder."""
@@ -29,6 +34,9 @@ VOC_CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 """The 20 classes of Pascal VOC 2007, in the order of its development kit."""
+
+
+Units = Literal["voc", "pixels", "shares"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +65,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class RawObject:
-    """One `<object>` as written: a class name and a 1-based inclusive box, both unchecked."""
+    """One object as written: a settled class name and an unchecked box, in the units of its `RawAnnotation`."""
 
     name: str
     box: tuple[float, float, float, float]
@@ -67,11 +75,21 @@ class RawObject:
 
 @dataclass(frozen=True)
 class RawAnnotation:
-    """One XML file as written; width and height are 0 where the file does not state them."""
+    """The objects of one image as a file has them.
+
+    Attributes:
+        width: of the image as the file states it, px; 0 where it does not.
+        height: likewise.
+        objects: as written.
+        units: of the boxes: `voc` (pixels from 1, inclusive), `pixels` (from 0, half-open), `shares` of the sides.
+        filename: of the image as the file states it; empty where it does not.
+    """
 
     width: int
     height: int
     objects: tuple[RawObject, ...]
+    units: Units = "voc"
+    filename: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,21 +135,36 @@ def parse_annotation(path: Path) -> RawAnnotation:
     Raises:
         DataError: missing, empty, malformed, no VOC annotation, or an object without name or numbers.
     """
+    root = read_xml(path)
+    if root.tag != "annotation":
+        raise DataError(f"{path} holds <{root.tag[:40]}> where VOC has <annotation>")
+    objects = tuple(_parse_object(item, path) for item in root.findall("object"))
+    filename = (root.findtext("filename") or "").strip()
+    return RawAnnotation(_size(root, "width"), _size(root, "height"), objects, "voc", filename)
+
+
+def read_xml(path: Path) -> Element:
+    """The root of an XML file in whatever encoding it declares; see `runner.text`.
+
+    Raises:
+        DataError: missing, empty, too long, malformed, or in another encoding than it says.
+    """
     try:
-        if not path.read_bytes().strip():
+        if path.stat().st_size > MAX_XML_BYTES:
+            raise DataError(f"{path} is too long for an annotation ({path.stat().st_size} bytes)")
+        data = path.read_bytes()
+        if not data.strip():
             raise DataError(f"{path} is empty; write an <annotation>, or remove the image from its image set")
-        root = parse(path).getroot()
+        root = fromstring(decode_xml(data), forbid_dtd=True)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; add it, or remove the image from its image set") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ParseError, DefusedXmlException, ValueError) as error:
-        raise DataError(f"{path} is not well-formed XML: {error!s}") from error
-    if root is None or root.tag != "annotation":
-        found = "nothing" if root is None else f"<{root.tag}>"
-        raise DataError(f"{path} holds {found} where VOC has <annotation>")
-    objects = tuple(_parse_object(item, path) for item in root.findall("object"))
-    return RawAnnotation(_size(root, "width"), _size(root, "height"), objects)
+    except NotText as error:
+        raise DataError(f"{path} {error}") from error
+    except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
+        raise DataError(f"{path} is not well-formed XML: {str(error)[:200]}") from error
+    return root
 
 
 def read_annotation(path: Path, classes: Sequence[str]) -> Annotation:
@@ -208,7 +241,7 @@ def load_split(root: Path, split: str) -> VocSplit:
 
 
 def _parse_object(item: Element, path: Path) -> RawObject:
-    name = (item.findtext("name") or "").strip()
+    name = settle_class(item.findtext("name") or "")
     if not name:
         raise DataError(f"{path} has an <object> without a <name>")
     corners = item.find("bndbox")  # a direct child: VOC's <part> elements have boxes of their own
@@ -225,14 +258,14 @@ def _number(corners: Element, tag: str, name: str, path: Path) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{path}: <{tag}> of an object '{name}' is '{text}', not a finite number")
+        raise DataError(f"{path}: <{tag}> of an object '{name}' is '{text[:40]}', not a finite number")
     return value
 
 
 def _flag(item: Element, tag: str) -> bool:
-    return (item.findtext(tag) or "").strip() == "1"
+    return (item.findtext(tag) or "").strip().lower() in ("1", "1.0", "true", "yes")
 
 
 def _size(root: Element, tag: str) -> int:
-    text = (root.findtext(f"size/{tag}") or "").strip()
-    return int(text) if text.isdecimal() else 0
+    text = (root.findtext(f"size/{tag}") or "").strip().removesuffix(".0")
+    return int(text) if text.isdecimal() and len(text) < 9 else 0

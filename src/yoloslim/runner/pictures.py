@@ -1,7 +1,6 @@
 """Reading, letterboxing, drawing and writing pictures with OpenCV or, without it, Pillow.
 
-Grey, palette, CMYK, alpha and 16-bit pictures are read as 8-bit RGB. An EXIF orientation is ignored: boxes belong to
-the pixels as stored, as in VOC's own tools.
+Grey, palette, CMYK, alpha and 16-bit pictures are read as 8-bit RGB, turned upright as their EXIF orientation says.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ except ImportError:  # the board's Python may have Pillow only, or neither
     cv2 = None
 
 FILL = 114
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 _COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))
 """RGB, told apart by colour-blind people too (Okabe and Ito)."""
@@ -147,18 +146,29 @@ def _resize(image: np.ndarray, size: tuple[int, int], shrinks: bool) -> np.ndarr
 
 def _decode(data: bytes) -> np.ndarray | None:
     if cv2 is not None:
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH  # turns by EXIF of its own accord
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-        return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return None if image is None else cv2.cvtColor(_to_8_bits(image), cv2.COLOR_BGR2RGB)
     from io import BytesIO
 
     try:
         picture = _pillow().open(BytesIO(data))
+        picture = _pillow("ImageOps").exif_transpose(picture)
         if picture.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
-            return np.repeat((np.array(picture)[..., None] >> 8).clip(0, 255).astype(np.uint8), 3, axis=2)
+            return np.repeat(_to_8_bits(np.array(picture)[..., None]), 3, axis=2)
         return np.array(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError):  # Pillow's ways to say that it cannot
         return None
+
+
+def _to_8_bits(image: np.ndarray) -> np.ndarray:
+    """Scale by the bits that are in use, so that 12 bits in a 16-bit file do not come out black."""
+    if image.dtype == np.uint8:
+        return image
+    top = max(float(image.max()), 0.0)
+    white = 1.0 if image.dtype.kind == "f" and top <= 1 else 2 ** max(8, int(np.ceil(np.log2(top + 1)))) - 1
+    scaled: np.ndarray = np.rint(np.clip(image * (255.0 / white), 0, 255)).astype(np.uint8)
+    return scaled
 
 
 def _pillow(module: str = "Image") -> Any:

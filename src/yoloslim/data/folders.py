@@ -1,0 +1,69 @@
+"""What lies in a folder, without the files that operating systems leave beside those of people."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from yoloslim.data.names import composed
+from yoloslim.errors import DataError
+from yoloslim.runner.pictures import SUFFIXES
+
+MAX_DEPTH = 24
+"""Folders in folders; deeper ones are no data set."""
+
+_SIDE_NAMES = {"__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "icon\r", "$recycle.bin"}
+_FOREIGN = (".heic", ".heif", ".avif", ".gif", ".cr2", ".nef", ".dng", ".raw", ".arw", ".svg", ".jp2", ".psd")
+"""Pictures of kinds that are not read."""
+
+
+def is_side_file(name: str) -> bool:
+    """Whether a name is one that macOS, Windows or a NAS makes beside people's files."""
+    return name.startswith("._") or name.lower() in _SIDE_NAMES
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """All files below a folder, in order of their paths, without side files and hidden folders.
+
+    Raises:
+        DataError: folders too deep in one another, or one that cannot be read.
+    """
+    stack: list[tuple[Path, int]] = [(folder, 0)]
+    while stack:
+        here, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise DataError(f"{folder} has folders more than {MAX_DEPTH} deep ('{here.name}'); that is no data set")
+        try:
+            with os.scandir(here) as entries:
+                items = sorted(entries, key=lambda item: item.name)
+        except OSError as error:
+            raise DataError(f"folder {str(here)[:200]} cannot be read: {error.strerror or error}") from error
+        below = []
+        for item in items:
+            if is_side_file(item.name):
+                continue
+            if item.is_dir():
+                if not item.name.startswith("."):
+                    below.append((here / item.name, depth + 1))
+            elif item.is_file():
+                yield here / item.name
+        stack += reversed(below)
+
+
+def key_of(path: Path, root: Path) -> str:
+    """A file's path below `root` without suffix, composed, with `/` between folders."""
+    return composed(path.relative_to(root).with_suffix("").as_posix())
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file's suffix is of a kind that is read."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def unread_pictures(files: Sequence[Path]) -> dict[str, int]:
+    """How many pictures are of kinds that are not read, by suffix."""
+    counts: dict[str, int] = {}
+    for path in files:
+        suffix = path.suffix.lower()
+        if suffix in _FOREIGN:
+            counts[suffix] = counts.get(suffix, 0) + 1
+    return counts

@@ -1,0 +1,104 @@
+"""Layouts of data sets: one reader a file, each behind `register_dataset`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from yoloslim.data.voc import RawAnnotation
+from yoloslim.errors import DataError
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image as a layout names it.
+
+    Attributes:
+        name: settled and unique; the prepared folder calls the image so.
+        image: its file; None where there is none.
+        file: where its boxes stand, for messages.
+        raw: its boxes as written, or why they cannot be read.
+        lost: boxes that are known to be lost because of it, where `raw` is an error.
+    """
+
+    name: str
+    image: Path | None
+    file: Path
+    raw: RawAnnotation | DataError
+    lost: int = 0
+
+
+@dataclass
+class Found:
+    """What a reader found.
+
+    Attributes:
+        layout: name of the reader.
+        root: the folder that paths in messages are relative to.
+        items: the images, in the order of the report.
+        classes: as the layout lists them; empty has them collected from the boxes, sorted.
+        sets: image sets by name -> names of items.
+        given: split -> name of the set that the layout itself says it is.
+        notes: what a person should know.
+        unlabelled: images without boxes that the layout does not take for background.
+    """
+
+    layout: str
+    root: Path
+    items: list[Item]
+    classes: tuple[str, ...] = ()
+    sets: dict[str, list[str]] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    unlabelled: list[str] = field(default_factory=list)
+
+
+Wanted = Mapping[str, str]
+"""Split -> name of the image set that the parameters name for it; empty where they name none."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A layout: `find` says where below a path it lies (None: nowhere), `read` reads it."""
+
+    name: str
+    about: str
+    find: Callable[[Path], Path | None]
+    read: Callable[[Path, Wanted], Found]
+
+
+_READERS: dict[str, Reader] = {}
+
+
+def register_dataset(reader: Reader) -> Reader:
+    """Make a layout known under its name, which `data.source` then takes."""
+    _READERS[reader.name] = reader
+    return reader
+
+
+def readers() -> dict[str, Reader]:
+    """All layouts, in the order in which `auto` tries them."""
+    from yoloslim.data.layouts import voc  # noqa: F401 - registers itself
+
+    return dict(_READERS)
+
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "trainval": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What folders and files call a split, in lower case -> what it is."""
+
+
+def split_in(key: str) -> str:
+    """The split that a path below the root names by one of its folders; empty if none does."""
+    for part in key.lower().split("/")[:-1]:
+        if part in SPLIT_NAMES:
+            return SPLIT_NAMES[part]
+    return ""

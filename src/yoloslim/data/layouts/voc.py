@@ -1,0 +1,213 @@
+"""Pascal VOC: XML in `Annotations` and images in `JPEGImages`, or both side by side (LabelImg, Roboflow)."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from yoloslim.data.folders import is_image, is_side_file, key_of, unread_pictures, walk
+from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset, split_in
+from yoloslim.data.names import composed, unique_names
+from yoloslim.data.voc import SPLITS, RawAnnotation, parse_annotation
+from yoloslim.errors import DataError
+from yoloslim.runner.pictures import SUFFIXES
+from yoloslim.runner.text import NotText, read_lines
+
+_NAMES = (("ImageSets", "Main"), ("ImageSets",))
+
+
+def find(path: Path) -> Path | None:
+    """The folder with `Annotations` and `JPEGImages` at most two levels down, or one with XML anywhere."""
+    if not path.is_dir():
+        return None
+    candidates = [path, *_below(path, "*/"), *_below(path, "*/*/")]
+    roots = [item for item in candidates if (item / "Annotations").is_dir() and (item / "JPEGImages").is_dir()]
+    if len(roots) > 1:
+        names = ", ".join(str(item.relative_to(path)) for item in roots)
+        raise DataError(f"{path} holds several data sets ({names}); point data.path at one of them")
+    if roots:
+        return roots[0]
+    first = next((item for item in walk(path) if item.suffix.lower() == ".xml"), None)
+    return path if first and b"<annotation>" in first.read_bytes()[:2000].replace(b"\0", b"") else None
+
+
+def read(root: Path, wanted: Wanted) -> Found:
+    """Read a folder in VOC layout; see `layouts.Found`.
+
+    Raises:
+        DataError: no XML, an image set that does not exist, or names that collide.
+    """
+    apart = (root / "Annotations").is_dir() and (root / "JPEGImages").is_dir()
+    xml_root, image_root = (root / "Annotations", root / "JPEGImages") if apart else (root, root)
+    xmls = {key_of(p, xml_root): p for p in walk(xml_root) if p.suffix.lower() == ".xml"}
+    files = list(walk(image_root))
+    index = _Images(image_root, [p for p in files if is_image(p)])
+    sets = {name: read_image_set(root, name, xmls) for name in dict.fromkeys(wanted.values()) if name} if apart else {}
+    found = Found("voc", root, [], sets=sets)
+    keys = _keys(xmls, sets, wanted, xml_root)
+    raws = {key: _parse(key, xmls, xml_root) for key in keys}
+    images = {key: index.of(key, raw, found) for key, raw in raws.items()}
+    names = dict(zip(keys, unique_names(keys), strict=True))
+    if apart:
+        _refuse_same_stem(keys, xmls)
+        found.given = {s: s for s in SPLITS if (root / "ImageSets" / "Main" / f"{s}.txt").is_file()}
+        for name in found.given.values():
+            sets.setdefault(name, [k for k in read_image_set(root, name, xmls) if k in names])
+    else:
+        by_split = {split: [k for k in keys if split_in(k) == split] for split in SPLITS}
+        sets |= {split: members for split, members in by_split.items() if members}
+        found.given = {split: split for split in sets}
+    found.items = [_item(key, names[key], images[key], raws[key], xmls, xml_root) for key in keys]
+    found.sets = {name: [names[key] for key in members if key in names] for name, members in sets.items()}
+    if not wanted.get("train"):
+        found.unlabelled = index.unused(set(images.values()))
+    found.notes += _notes(keys, names, files)
+    return found
+
+
+def read_image_set(root: Path, name: str, xmls: Mapping[str, Path]) -> list[str]:
+    """Keys of the annotations in `ImageSets/Main/<name>.txt`, without repeats, in the file's order.
+
+    A trailing -1, 0 or 1 (VOC's per-class lists) and an image suffix are taken off, unless an annotation has just that
+    name; blanks are part of a name. Names may be paths below the images.
+
+    Raises:
+        DataError: no such set, which lists those that exist; or no text.
+    """
+    folder = root / "ImageSets" / "Main"
+    file = folder / f"{name}.txt"
+    if not file.is_file():
+        have = ", ".join(sorted(p.stem for p in folder.glob("*.txt") if not is_side_file(p.name))) or "none"
+        raise DataError(f"image set '{name}' is missing in {folder}; there are: {have}")
+    stems: dict[str, list[str]] = {}
+    for key in xmls:
+        stems.setdefault(key.rpartition("/")[2], []).append(key)
+    try:
+        lines = read_lines(file)
+    except NotText as error:
+        raise DataError(f"image set {file} {error}") from error
+    except OSError as error:
+        raise DataError(f"image set {file} cannot be read: {error.strerror or error}") from error
+    return list(dict.fromkeys(_key_of_line(composed(line), xmls, stems, file) for line in lines))
+
+
+def _key_of_line(line: str, xmls: Mapping[str, Path], stems: Mapping[str, Sequence[str]], file: Path) -> str:
+    unflagged = re.sub(r"\s+(-1|0|1|\+1)$", "", line)
+    tries = [line, unflagged, _without_suffix(line), _without_suffix(unflagged)]
+    for name in [*tries, *(t.removeprefix("./").partition("JPEGImages/")[2] for t in tries)]:
+        if name in xmls:
+            return name
+    for name in tries:
+        stem = name.replace("\\", "/").rpartition("/")[2]
+        if ".." not in name.split("/") and len(stems.get(stem, ())) == 1:
+            return stems[stem][0]
+        if len(stems.get(stem, ())) > 1:
+            both = " and ".join(f"{key}.xml" for key in stems[stem][:2])
+            raise DataError(f"{file}: '{line}' could be {both}; write the folder in front of the name")
+    return tries[-1]
+
+
+def _without_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in (*SUFFIXES, ".xml") else name
+
+
+def _keys(xmls: Mapping[str, Path], sets: Mapping[str, Sequence[str]], wanted: Wanted, xml_root: Path) -> list[str]:
+    named = [name for name in wanted.values() if name]
+    chosen = [key for name in named for key in sets.get(name, ())]
+    if len(named) == len(SPLITS) or wanted.get("train"):
+        return list(dict.fromkeys(chosen))
+    if not xmls:
+        raise DataError(f"{xml_root} holds no *.xml; is data.path the right folder?")
+    return list(dict.fromkeys([*sorted(xmls), *chosen]))
+
+
+def _parse(key: str, xmls: Mapping[str, Path], xml_root: Path) -> RawAnnotation | DataError:
+    if ".." in PurePosixPath(key).parts or key.startswith("/") or "\0" in key or len(key) > 1000:
+        return DataError(f"image set names '{key[:80]}', which is no plain file name")
+    try:
+        return parse_annotation(xmls.get(key, xml_root / f"{key}.xml"))
+    except DataError as error:
+        return error
+
+
+def _item(
+    key: str,
+    name: str,
+    image: Path | DataError | None,
+    raw: RawAnnotation | DataError,
+    xmls: Mapping[str, Path],
+    root: Path,
+) -> Item:
+    file = xmls.get(key, root / f"{key}.xml")
+    if isinstance(raw, RawAnnotation) and isinstance(image, DataError):
+        return Item(name, None, file, image, len(raw.objects))
+    return Item(name, None if isinstance(image, DataError) else image, file, raw)
+
+
+def _refuse_same_stem(keys: Sequence[str], xmls: Mapping[str, Path]) -> None:
+    seen: dict[str, str] = {}
+    for key in keys:
+        stem = key.rpartition("/")[2]
+        if stem in seen and key in xmls:
+            raise DataError(
+                f"two annotations are called '{stem}': {xmls.get(seen[stem], seen[stem])} and {xmls[key]}; image sets "
+                "could not tell them apart, so rename one of them"
+            )
+        seen[stem] = key
+
+
+class _Images:
+    """Image files by path and by name."""
+
+    def __init__(self, root: Path, files: Iterable[Path]) -> None:
+        self._root = root
+        self._by_key: dict[str, list[Path]] = {}
+        self._by_stem: dict[str, list[Path]] = {}
+        order = sorted(files, key=lambda p: (p.suffix.lower() not in SUFFIXES[:2], p))
+        for path in order:
+            key = key_of(path, root)
+            self._by_key.setdefault(key, []).append(path)
+            self._by_stem.setdefault(key.rpartition("/")[2], []).append(path)
+
+    def of(self, key: str, raw: RawAnnotation | DataError, found: Found) -> Path | DataError:
+        """The image of an annotation: of the same path, else of the same name, else the one that it names."""
+        stated = raw.filename.replace("\\", "/").rpartition("/")[2] if isinstance(raw, RawAnnotation) else ""
+        stated = composed(stated)
+        stem = key.rpartition("/")[2]
+        matches = self._by_key.get(key) or self._by_stem.get(stem)
+        if not matches and stated:
+            matches = self._by_stem.get(_without_suffix(stated))
+            if matches and len(matches) == 1:
+                found.notes.append(f"{stem}.xml has no image of its name; the one that it names was taken: {stated!r}")
+        if not matches:
+            return DataError(f"image of '{stem}' is missing in {self._root}")
+        if len(matches) == 1:
+            return matches[0]
+        named = [p for p in matches if composed(p.name) == stated]
+        if len(named) == 1:
+            return named[0]
+        raise DataError(
+            f"two images of one name for {stem}.xml: {matches[0]} and {matches[1]}; remove or rename the one that its "
+            "boxes do not belong to"
+        )
+
+    def unused(self, used: set[Path | DataError]) -> list[str]:
+        """Keys of images that no annotation asked for."""
+        return sorted(k for k, paths in self._by_key.items() if not any(p in used for p in paths))
+
+
+def _notes(keys: Sequence[str], names: Mapping[str, str], files: Sequence[Path]) -> list[str]:
+    renamed = [key for key in keys if names[key] != key.rpartition("/")[2]]
+    notes = []
+    if renamed:
+        notes.append(f"{len(renamed)} images have other names here, such as {names[renamed[0]]!r} for {renamed[0]!a}")
+    for suffix, count in unread_pictures(files).items():
+        notes.append(f"{count} files of kind {suffix} cannot be read and were ignored; convert them to JPEG or PNG")
+    return notes
+
+
+def _below(path: Path, pattern: str) -> list[Path]:
+    return sorted(p for p in path.glob(pattern) if not is_side_file(p.name) and not p.name.startswith("."))
+
+
+register_dataset(Reader("voc", "Pascal VOC: XML and images, apart or side by side", find, read))

@@ -1,0 +1,101 @@
+"""Faults of a whole data set that no single image shows: how boxes are written, which way pictures are turned, how
+many bits they use."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from yoloslim.data.exif import swaps_sides
+from yoloslim.data.voc import RawAnnotation
+from yoloslim.errors import DataError
+
+ENOUGH = 10
+"""Boxes from which on a pattern is one."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What decoding an image tells that the whole set has to decide on.
+
+    Attributes:
+        width: columns as stored, px.
+        height: rows as stored, px.
+        orientation: of EXIF, 1 to 8.
+        white: see `images.white_of`; 255 for 8 bits.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    white: float
+
+
+def refuse_other_conventions(raws: Sequence[RawAnnotation]) -> None:
+    """Refuse boxes that are written as x, y, width, height or as shares where corners in pixels are meant.
+
+    Raises:
+        DataError: every box looks so, and there are enough of them.
+    """
+    boxes = [(raw, item.box) for raw in raws if raw.units != "shares" for item in raw.objects]
+    if len(boxes) < ENOUGH:
+        return
+    if all(0 <= value <= 1 for _, box in boxes for value in box):
+        raise DataError(
+            f"all {len(boxes)} boxes lie between 0 and 1: they look like shares of the image, where pixels are meant; "
+            "multiply them by width and height"
+        )
+    reversed_ = [box[2] < box[0] or box[3] < box[1] for _, box in boxes]
+    both = [box[2] < box[0] and box[3] < box[1] for _, box in boxes]
+    fits = all(
+        raw.width and box[0] + box[2] <= raw.width + 1 and box[1] + box[3] <= raw.height + 1 for raw, box in boxes
+    )
+    share = sum(reversed_) / len(boxes)
+    if fits and share > 0.2 and sum(both) < 0.9 * len(boxes):
+        raise DataError(
+            f"{sum(reversed_)} of {len(boxes)} boxes end before they begin, and all of them would fit as x, y, width, "
+            "height; write corners (xmin, ymin, xmax, ymax) instead"
+        )
+
+
+def turns(raws: Mapping[str, RawAnnotation], pixels: Mapping[str, Pixels]) -> tuple[dict[str, int], list[str]]:
+    """By which orientation each image is to be turned so that its boxes lie on it, 1 for not at all; and notes.
+
+    Where the stated size is that of the turned or of the stored picture, it tells. Where it cannot (no quarter turn,
+    a square, no size), the other images of the set tell; where none can, pictures are turned, as annotation tools
+    show them.
+    """
+    votes = {name: _vote(raws[name], found) for name, found in pixels.items() if found.orientation != 1}
+    as_stored = "stored" in votes.values() and "turned" not in votes.values()
+    result: dict[str, int] = {}
+    for name, vote in votes.items():
+        stored = vote == "stored" or (vote == "unknown" and as_stored)
+        result[name] = 1 if stored else pixels[name].orientation
+    unknown = sum(vote == "unknown" for vote in votes.values())
+    notes = []
+    turned_count = sum(value != 1 for value in result.values())
+    if turned_count:
+        notes.append(f"{turned_count} images were turned upright as their EXIF orientation says")
+    if len(result) - turned_count:
+        notes.append(
+            f"{len(result) - turned_count} images have an EXIF orientation, but their boxes belong to the pixels as "
+            "stored: not turned"
+        )
+    if unknown:
+        what = "left as stored, like the others" if as_stored else "turned, as annotation tools show them"
+        notes.append(f"LOOK AT THEM: for {unknown} of these no size tells which way their boxes lie; they were {what}")
+    return result, notes
+
+
+def whites(pixels: Mapping[str, Pixels]) -> tuple[float, list[str]]:
+    """The value that becomes 255 in all images of more than 8 bits, and notes."""
+    deep = [found.white for found in pixels.values() if found.white != 255]
+    if not deep:
+        return 255.0, []
+    white = max(deep)
+    return white, [f"{len(deep)} images of more than 8 bits were scaled from 0 to {white:g} (what is used) to 0 to 255"]
+
+
+def _vote(raw: RawAnnotation, found: Pixels) -> str:
+    stated, stored = (raw.width, raw.height), (found.width, found.height)
+    if not swaps_sides(found.orientation) or found.width == found.height:
+        return "unknown"
+    return {stored: "stored", stored[::-1]: "turned"}.get(stated, "unknown")
