@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -19,7 +20,8 @@ GRACE_S = 180.0
 
 @dataclass(frozen=True)
 class Way:
-    """How to kill: whom (`group`, `parent` alone, or one `process` below it), by which signal, how often."""
+    """How to kill: by which signals, one after the other, and whom: the `group`, the `parent` alone, one `process` below
+    it, or one whose command line matches what stands there instead."""
 
     whom: str
     signals: tuple[signal.Signals, ...]
@@ -43,6 +45,9 @@ def adopt_orphans() -> None:
     """
     PR_SET_CHILD_SUBREAPER = 36
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # what shells start in the background ignores it, children too
 
 
 def collect_orphans(but: int) -> None:
@@ -93,14 +98,16 @@ class Running:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.process.pid, each)
                 continue
-            victims = self.below() if way.whom == "process" else []
+            victims = [] if way.whom == "parent" else self.below()
+            if way.whom not in ("parent", "process"):
+                victims = [each for each in victims if re.search(way.whom, _words(each))]
             victim = rng.choice(victims) if victims else None
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 if victim is None:
                     name = "parent"
                     self.process.send_signal(each)
                 else:
-                    name = " ".join(victim.cmdline()[-3:])[-60:]
+                    name = _words(victim)[-80:]
                     victim.send_signal(each)
         return name
 
@@ -112,3 +119,10 @@ class Running:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         return False
+
+
+def _words(process: psutil.Process) -> str:
+    """The command line of a process; empty if it is gone."""
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
