@@ -24,9 +24,12 @@ setup: $(READY)  ## make .venv with pinned dependencies
 repro: $(READY)  ## run the pipeline; only what changed is run
 	@dvc repro && python -m pipeline.track
 
-test: $(READY) lint  ## lint, types and all tests, the whole pipeline at a tiny scale included
+test: $(READY) lint docs  ## lint, types, documentation and all tests, the whole pipeline at a tiny scale included
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
 	OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile -m slow
+
+docs: $(READY)  ## build the documentation into site/, strictly
+	python -m zensical build --strict --clean
 
 debian-packages:  ## install what tests need besides Python (Debian, as root)
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN))
@@ -61,6 +64,6 @@ bench: $(READY)  ## measure what the README claims
 	python -m benchmarks.pruning
 
 clean:  ## remove results (caches of DVC and MLflow stay)
-	rm -rf data models metrics plots report .cache
+	rm -rf data models metrics plots report .cache site
 
-.PHONY: help setup repro test debian-packages unit lint flow sweep serve deploy track ui bench clean
+.PHONY: help setup repro test docs debian-packages unit lint flow sweep serve deploy track ui bench clean
