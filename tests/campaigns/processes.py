@@ -20,7 +20,7 @@ GRACE_S = 180.0
 
 @dataclass(frozen=True)
 class Way:
-    """How to kill: by which signals, one after the other, and whom: the `group`, the `parent` alone, one `process` below
+    """How to kill: by which signals in turn, and whom: the `group`, the `parent` alone, one `process` below
     it, or one whose command line matches what stands there instead."""
 
     whom: str
