@@ -63,6 +63,10 @@ def test_a_missing_graph_or_manifest_is_named(folder: Path) -> None:
         ("classes", []),
         ("surprise", 1),
         ("letterbox_fill", 300),
+        ("input_shape", [1, 3, 2**20, 2**20]),
+        ("input_shape", [1, 3, 10**17, 10**17]),
+        ("input_shape", [10**9, 3, 96, 96]),
+        ("input_shape", [1, 3, 96, 64]),
     ],
 )
 def test_a_bad_value_is_named(folder: Path, key: str, value: object) -> None:

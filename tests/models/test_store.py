@@ -1,12 +1,16 @@
+import json
 import os
 import pickle
+import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import shake_norms, tiny_detector
@@ -143,7 +147,7 @@ def test_missing_weights_are_named(stored: Path) -> None:
 @pytest.mark.parametrize("spec", ["", "{}", "[1]", '{"name": "x", "code": "import os"}'])
 def test_broken_description_is_refused(stored: Path, spec: str) -> None:
     rewrite(stored, spec=spec)
-    with pytest.raises(ModelError, match="weights and description disagree"):
+    with pytest.raises(ModelError, match=r"weights and description disagree|description is not valid"):
         load_model(stored)
 
 
@@ -167,7 +171,7 @@ def test_a_description_cannot_ask_for_all_memory(stored: Path) -> None:
     spec = load_model(stored).spec
     layers = tuple(la.model_copy(update={"channels": 10**6} if la.channels else {}) for la in spec.layers)
     rewrite(stored, spec=spec.model_copy(update={"layers": layers}).model_dump_json())
-    with pytest.raises(ModelError, match="weights and description disagree"):
+    with pytest.raises(ModelError, match=r"weights and description disagree|description is not valid"):
         load_model(stored)
 
 
@@ -180,3 +184,117 @@ def test_interrupted_save_keeps_the_old_model(stored: Path, monkeypatch: pytest.
     with pytest.raises(Exception, match="No space left on device"):
         save_model(tiny_detector(seed=1), stored)
     assert stored.read_bytes() == before
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+@pytest.mark.parametrize("bit", [1, 64])
+def test_a_flipped_bit_is_noticed_wherever_it_is(stored: Path, share: float, bit: int) -> None:
+    data = bytearray(stored.read_bytes())
+    data[int(share * len(data))] ^= bit
+    stored.write_bytes(bytes(data))
+    for read in (load_model, read_extra):
+        with pytest.raises(ModelError, match=r"model\.safetensors"):
+            read(stored)
+
+
+def test_every_byte_of_the_description_is_guarded(stored: Path) -> None:
+    data = stored.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    for at in np.random.default_rng(0).choice(len(data[:end].rstrip()), 150, replace=False):
+        stored.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(ModelError, match=r"model\.safetensors"):
+            load_model(stored)
+
+
+def test_files_written_before_there_was_a_checksum_are_read(stored: Path) -> None:
+    expected = load_model(stored)
+    rewrite(stored)
+    with safe_open(stored, framework="pt") as file:
+        assert set(file.metadata()) == {"format", "spec"}
+    found = load_model(stored)
+    assert all(torch.equal(a, b) for a, b in zip(found.parameters(), expected.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["model.3.cv1.conv.weight", "model.0.bn.running_var", "model.6.m.2.bias"])
+def test_numbers_that_are_not_finite_are_refused(stored: Path, value: float, name: str) -> None:
+    state = load_file(stored)
+    state[name].view(-1)[-1] = value
+    rewrite(stored, state)
+    with pytest.raises(ModelError, match=f"tensor '{name}' holds numbers that are not finite"):
+        load_model(stored)
+
+
+def bombs() -> dict[str, dict[str, object]]:
+    spec = tiny_detector().spec
+    conv, detect = spec.layers[0], spec.layers[-1]
+
+    def layers(**changes: object) -> tuple[object, ...]:
+        return tuple(layer.model_copy(update=changes) if layer.block != "Detect" else layer for layer in spec.layers)
+
+    doubled = [conv.model_copy(update={"block": "Concat", "inputs": (-1, -1), "channels": None})] * 900
+    return {
+        "imgsz": {"imgsz": 2**20 * 32},
+        "imgsz of more digits than a machine's numbers": {"imgsz": 10**400},
+        "repeats": {"layers": layers(repeats=10**9)},
+        "repeats of every layer": {"layers": layers(repeats=1000)},
+        "channels": {"layers": layers(channels=10**9)},
+        "kernels": {"layers": layers(kernel=10**6)},
+        "padding": {"layers": layers(padding=10**9)},
+        "groups": {"layers": layers(groups=10**9)},
+        "widths": {"widths": {"model.0.conv": (3, 10**12)}},
+        "widths below one": {"widths": {"model.0.conv": (3, -4)}},
+        "many widths": {"widths": {f"model.{i}.conv": (3, 3) for i in range(100_000)}},
+        "many layers": {"layers": (conv,) * 100_000},
+        "channels that double": {"layers": (conv, *doubled, detect)},
+        "classes": {"classes": ("a",) * 200_000},
+        "anchors": {"anchors": tuple(((8.0, 8.0),) * 100_000 for _ in range(3))},
+        "strides of zero": {"strides": (0, 0, 0)},
+        "no part of the network left": {"removed": ("model",)},
+        "the head removed": {"removed": ("model.6",)},
+        "a layer removed whose output is wider": {"removed": ("model.1",)},
+        "a dense network of which two channels are left": {
+            "layers": layers(channels=60_000),
+            "widths": {name: (2, 2) for name, _ in tiny_detector().named_modules() if name.endswith((".conv", ".bn"))},
+        },
+    }
+
+
+@pytest.mark.parametrize("name", bombs())
+def test_a_description_that_asks_for_too_much_is_refused_within_a_second(stored: Path, name: str) -> None:
+    spec = load_model(stored).spec.model_copy(update=bombs()[name])
+    text = json.dumps(spec.model_dump(mode="json", warnings=False))
+    rewrite(stored, spec=text)
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        load_model(stored)
+    assert time.process_time() - start < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, '{"imgsz": ' + "9" * 100_000 + "}", "\ud83d"])
+def test_a_description_that_is_hostile_as_json_is_refused(stored: Path, text: str) -> None:
+    rewrite(stored, spec=text.encode("utf-8", "replace").decode())
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        load_model(stored)
+
+
+def test_a_header_without_end_is_not_read(stored: Path) -> None:
+    with stored.open("r+b") as stream:
+        stream.write((90 << 20).to_bytes(8, "little"))
+        stream.truncate(100 << 20)
+    with pytest.raises(ModelError, match="says that 94371840 bytes describe it"):
+        load_model(stored)
+
+
+@pytest.mark.parametrize("make", [tiny_detector, pruned])
+def test_loading_draws_the_same_random_numbers_as_building(tmp_path: Path, make: type[Detector]) -> None:
+    """What is drawn after a model was loaded must not depend on how its file is checked."""
+    save_model(make(), tmp_path / "m.safetensors")
+    spec = load_model(tmp_path / "m.safetensors").spec
+    torch.manual_seed(5)
+    Detector(spec)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    load_model(tmp_path / "m.safetensors")
+    assert torch.equal(torch.rand(3), expected)

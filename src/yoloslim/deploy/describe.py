@@ -3,16 +3,17 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import onnx
+from pydantic import Field, TypeAdapter
 
 from yoloslim.boxes import Align
 from yoloslim.deploy.manifest import Outputs
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.decode import Anchors
 from yoloslim.evaluation.predictor import Geometry
-from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
+from yoloslim.models.spec import YOLOV5_BOXES, Anchor, BoxDecoding, ImageSide, Line
 
 KEYS = ("anchors", "classes", "imgsz", "letterbox", "model", "outputs", "strides")
 """Metadata that `embed_metadata` puts into the file, beside `decoding` and, of quantised graphs, `precision`."""
@@ -91,15 +92,22 @@ def describe_onnx(path: Path) -> Description:
             f"{', '.join(missing)}. `yoloslim export {path} --like MODEL` takes them from a model with the same "
             "classes and anchors"
         )
+    try:
+        return _description(graph, values)
+    except (ValueError, TypeError, LookupError) as error:
+        raise DeployError(f"{path} describes itself wrongly ({str(error).splitlines()[0]}); export it again") from error
+
+
+def _description(graph: onnx.ModelProto, values: dict[str, Any]) -> Description:
     heads = tuple(output.name for output in graph.graph.output) if values["outputs"] == "raw" else ()
     precision = values.get("precision", "fp32")
     return Description(
         graph.graph.input[0].name,
         heads,
-        values["anchors"],
-        tuple(values["strides"]),
-        tuple(values["classes"]),
-        values["imgsz"],
+        TypeAdapter(tuple[tuple[Anchor, ...], ...]).validate_python(values["anchors"]),
+        TypeAdapter(tuple[Annotated[int, Field(ge=1)], ...]).validate_python(values["strides"]),
+        TypeAdapter(tuple[Line, ...]).validate_python(values["classes"]),
+        TypeAdapter(ImageSide).validate_python(values["imgsz"]),
         values["letterbox"]["align"],
         values["letterbox"]["fill"],
         precision,

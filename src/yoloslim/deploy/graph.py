@@ -6,7 +6,7 @@ does not: a head is a Transpose with perm (0, 1, 3, 4, 2) behind a Reshape whose
 """
 
 from collections.abc import Sequence
-from itertools import count
+from itertools import chain, count
 
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -142,7 +142,7 @@ def name_input(model: ModelProto) -> str:
     value = next(value for value in model.graph.input if value.name not in weights)
     if not is_plain(value.name):
         taken = weights | {name for node in model.graph.node for name in (*node.input, *node.output)}
-        name = next(name for name in ("images", *(f"images_{i}" for i in count())) if name not in taken)
+        name = next(name for name in chain(["images"], (f"images_{i}" for i in count())) if name not in taken)
         _rename_tensor(model, value.name, name)
         value.name = name
     return str(value.name)

@@ -11,11 +11,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from yoloslim.boxes import Align
 from yoloslim.errors import DeployError
 from yoloslim.files import read_json, sha256_file, write_text
-from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding, Line
+from yoloslim.models.spec import MAX_SIDE, YOLOV5_BOXES, BoxDecoding, Line
 from yoloslim.runner.names import PLAIN_NAMES, is_plain
 
 MANIFEST_NAME = "manifest.json"
 
+MAX_BATCH = 4096
 Format = Literal["onnx", "openvino", "ncnn"]
 Outputs = Literal["raw", "decoded", "nms"]
 """What a graph gives: logits by level; boxes and scores; or detections."""
@@ -31,6 +32,17 @@ def _plain(name: str) -> str:
 
 PlainName = Annotated[str, AfterValidator(_plain)]
 """Of a file or tensor: it stands in scripts, commands and configurations of other programs."""
+
+
+def _square(shape: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    batch, channels, height, width = shape
+    if not (batch == -1 or 1 <= batch <= MAX_BATCH) or channels != 3 or height != width or not 32 <= width <= MAX_SIDE:
+        raise ValueError(
+            f"{list(shape)} is not (batch, 3, S, S) with S from 32 to {MAX_SIDE}, batch -1 where it is open"
+        )
+    return shape
+
+
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -79,7 +91,7 @@ class Manifest(BaseModel):
     files: dict[PlainName, _Sha256] = Field(min_length=1)
     model: Line
     input_name: PlainName
-    input_shape: tuple[int, int, int, int]
+    input_shape: Annotated[tuple[int, int, int, int], AfterValidator(_square)]
     outputs: Outputs = "raw"
     heads: tuple[Head, ...]
     classes: tuple[Line, ...] = Field(min_length=1)

@@ -7,7 +7,7 @@ from torch import nn
 
 from yoloslim.errors import ModelError
 from yoloslim.models import blocks, lite_blocks, split_blocks
-from yoloslim.models.spec import Activation, LayerSpec, ModelSpec, Units
+from yoloslim.models.spec import MAX_BESIDE, Activation, LayerSpec, ModelSpec, Units
 
 Maker = Callable[[LayerSpec, list[int], int], nn.Module]
 """Makes a block from its layer, the channels of what it reads, and the channels it is to give."""
@@ -96,6 +96,8 @@ def _channels(layer: LayerSpec, c_in: Sequence[int], where: str) -> int:
     if len(c_in) > 1 and not many:
         raise ModelError(f"{where} reads {len(c_in)} layers, but takes one; put a Concat before it")
     if layer.block == "Concat":
+        if sum(c_in) > MAX_BESIDE:
+            raise ModelError(f"{where} puts {sum(c_in)} channels side by side; at most {MAX_BESIDE} make sense")
         return sum(c_in)
     if layer.block == "Add" and (len(c_in) != 2 or c_in[0] != c_in[1]):
         raise ModelError(f"{where} needs two layers of as many channels, not {list(c_in)}")

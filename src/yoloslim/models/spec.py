@@ -9,11 +9,20 @@ from pydantic import AfterValidator, Field, model_validator
 
 from yoloslim.heads.base import Frozen
 
-Anchor = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+_Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Anchor = tuple[_Length, _Length]
 Activation = Literal["silu", "leaky", "mish", "relu", "hardswish", "linear"]
 Scale = Annotated[float, Field(ge=1, le=2)]
 Units = Literal["bottleneck", "half", "nested", "attention"]
 """What C2f and C3k2 chain: residual units, those with half as many channels inside, C3k, or a unit and attention."""
+
+MAX_SIDE, MAX_CHANNELS, MAX_LAYERS, MAX_UNITS, MAX_KERNEL = 8192, 65_536, 1000, 1000, 64
+MAX_BESIDE = 16 * MAX_CHANNELS
+"""Far beyond every published detector; descriptions come from strangers, and must not cost memory or minutes."""
+_Channels = Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
+_Kernel = Annotated[int, Field(ge=1, le=MAX_KERNEL)]
+ImageSide = Annotated[int, Field(ge=32, le=MAX_SIDE)]
+Paths = Annotated[tuple[str, ...], Field(max_length=10 * MAX_UNITS)]
 
 _BREAKS = ("Cc", "Cs", "Zl", "Zp")
 """Categories of what ends a line somewhere, and of what no file can hold."""
@@ -75,17 +84,17 @@ class LayerSpec(Frozen):
     """
 
     block: str
-    inputs: tuple[int, ...] = (-1,)
-    channels: int | None = Field(None, ge=1)
-    hidden: int | None = Field(None, ge=1)
-    kernel: int | None = Field(None, ge=1)
-    kernels: tuple[Annotated[int, Field(ge=1)], ...] | None = None
-    stride: int | None = Field(None, ge=1)
-    padding: int | None = Field(None, ge=0)
-    groups: int | None = Field(None, ge=1)
+    inputs: Annotated[tuple[int, ...], Field(max_length=MAX_LAYERS)] = (-1,)
+    channels: _Channels | None = None
+    hidden: _Channels | None = None
+    kernel: _Kernel | None = None
+    kernels: Annotated[tuple[_Kernel, ...], Field(max_length=16)] | None = None
+    stride: int | None = Field(None, ge=1, le=MAX_KERNEL)
+    padding: int | None = Field(None, ge=0, le=MAX_KERNEL)
+    groups: _Channels | None = None
     share: float | None = Field(None, gt=0, le=1)
     units: Units | None = None
-    repeats: int | None = Field(None, ge=1)
+    repeats: int | None = Field(None, ge=1, le=MAX_UNITS)
     shortcut: bool | None = None
     attention: bool | None = None
     activation: Activation | None = None
@@ -109,16 +118,16 @@ class ModelSpec(Frozen):
     """
 
     name: Line
-    classes: tuple[Line, ...] = Field(min_length=1)
-    anchors: tuple[tuple[Anchor, ...], ...]
-    strides: tuple[int, ...]
-    imgsz: int = Field(ge=32)
-    layers: tuple[LayerSpec, ...]
+    classes: tuple[Line, ...] = Field(min_length=1, max_length=MAX_CHANNELS)
+    anchors: Annotated[tuple[Annotated[tuple[Anchor, ...], Field(max_length=64)], ...], Field(max_length=16)]
+    strides: tuple[Annotated[int, Field(ge=1, le=1024)], ...]
+    imgsz: ImageSide
+    layers: tuple[LayerSpec, ...] = Field(max_length=MAX_LAYERS)
     decoding: BoxDecoding = YOLOV5_BOXES
-    bn_eps: float = Field(1e-3, gt=0)
-    widths: dict[str, tuple[int, int]] = Field(default_factory=dict)
-    removed: tuple[str, ...] = ()
-    biased: tuple[str, ...] = ()
+    bn_eps: float = Field(1e-3, gt=0, le=1)
+    widths: dict[str, tuple[_Channels, _Channels]] = Field(default_factory=dict, max_length=20 * MAX_UNITS)
+    removed: Paths = ()
+    biased: Paths = ()
 
     @property
     def nc(self) -> int:
@@ -128,6 +137,9 @@ class ModelSpec(Frozen):
     @model_validator(mode="after")
     def _layers_follow(self) -> "ModelSpec":
         check_order(self.layers)
+        units = sum(layer.repeats or 1 for layer in self.layers)
+        if units > MAX_UNITS:
+            raise ValueError(f"the layers repeat {units} units; no detector has more than {MAX_UNITS}")
         return self
 
     @model_validator(mode="after")

@@ -1,10 +1,13 @@
 """The one-file model store: safetensors with the ModelSpec in its metadata. Nothing in it can run."""
 
+import hashlib
 import json
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -14,6 +17,10 @@ from yoloslim.models.detector import Detector
 from yoloslim.models.spec import ModelSpec
 
 FORMAT = "yoloslim-1"
+MAX_PARAMS = 500_000_000
+"""Of a network before pruning, which is built first; the largest published YOLO has 290 million."""
+MAX_HEADER = 16 << 20
+"""Bytes of a file's description; those of our largest networks have some hundred thousand."""
 
 
 def save_model(model: Detector, path: Path, extra: dict[str, Any] | None = None) -> None:
@@ -31,25 +38,47 @@ def save_model(model: Detector, path: Path, extra: dict[str, Any] | None = None)
         "extra": json.dumps(extra or {}, sort_keys=True),
     }
     with atomic_path(path) as temporary:
-        temporary.write_bytes(_with_sorted_metadata(save(state, metadata)))
+        temporary.write_bytes(_finished(save(state, metadata)))
 
 
 def load_model(path: Path) -> Detector:
     """Build the model a file describes and load its weights; in eval mode, on the CPU.
 
+    Whether description and weights agree, and whether the network runs, is known before either costs any memory.
+
     Raises:
-        ModelError: the file is missing, truncated, of another format, or its weights do not fit its spec.
+        ModelError: the file is missing, truncated, damaged, of another format, its weights do not fit its spec or are
+            not finite, or the spec asks for more than any detector has.
     """
     metadata, state = _read(path)
     try:
         spec = ModelSpec.model_validate_json(metadata["spec"])
-        with torch.device("meta"):  # whether they agree is known before a stranger's description costs any memory
-            Detector(spec).load_state_dict(state, assign=True)
+        _try_out(spec, state)
         model = Detector(spec)
         model.load_state_dict(state)
-    except (ValueError, RuntimeError, KeyError, ModelError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ModelError(f"{path}: its description is not valid: {where}: {first['msg']}") from error
+    except (ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, ModelError) as error:
         raise ModelError(f"{path}: weights and description disagree: {error}") from error
+    for name, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ModelError(f"{path}: tensor '{name}' holds numbers that are not finite; take an earlier model")
     return model.eval()
+
+
+def _try_out(spec: ModelSpec, state: dict[str, torch.Tensor]) -> None:
+    """Build a network without memory, before pruning and after it, and run it, to see that all of it fits together."""
+    with torch.device("meta"), torch.no_grad():
+        if spec.widths:
+            dense = Detector(spec.model_copy(update={"widths": {}, "removed": (), "biased": ()}))
+            count = sum(value.numel() for value in dense.parameters())
+            if count > MAX_PARAMS:
+                raise ModelError(f"before it was pruned it had {count:.3g} parameters; at most {MAX_PARAMS} are built")
+        model = Detector(spec)
+        model.load_state_dict(state, assign=True)
+        model.to("meta").eval()(torch.zeros(1, 3, spec.imgsz, spec.imgsz))
 
 
 def read_extra(path: Path) -> dict[str, Any]:
@@ -57,20 +86,35 @@ def read_extra(path: Path) -> dict[str, Any]:
     return json.loads(_read(path)[0].get("extra", "{}"))  # type: ignore[no-any-return]
 
 
-def _with_sorted_metadata(data: bytes) -> bytes:
-    """The same file with its metadata in order: safetensors shuffles them, and DVC would see another model."""
+def _finished(data: bytes) -> bytes:
+    """The same file with a checksum, and its metadata in order: safetensors shuffles them, and DVC would see another
+    model."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
+    header["__metadata__"]["sha256"] = _digest(header, BytesIO(data[end:]))
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8
     return len(text).to_bytes(8, "little") + text + data[end:]
 
 
+def _digest(header: dict[str, Any], tensors: BinaryIO) -> str:
+    """SHA-256 over the header, without the checksum in it, and what follows the header."""
+    metadata = {key: value for key, value in header["__metadata__"].items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps({**header, "__metadata__": metadata}, sort_keys=True).encode())
+    while block := tensors.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     if not path.is_file():
         raise ModelError(f"model file {path} is missing; run the stage that makes it (`dvc repro`)")
     try:
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > MAX_HEADER:
+                raise ModelError(f"{path} is not a readable safetensors file: it says that {length} bytes describe it")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
@@ -78,4 +122,15 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         raise ModelError(f"{path} is not a readable safetensors file ({error}); was its copying cut short?") from error
     if metadata.get("format") != FORMAT:
         raise ModelError(f"{path} is not a yoloslim model (format {metadata.get('format')!r}, wanted {FORMAT!r})")
+    _check(path, metadata)
     return metadata, state
+
+
+def _check(path: Path, metadata: dict[str, str]) -> None:
+    """Compare a file with its checksum; files that were written before there was one have none."""
+    unknown = set(metadata) - {"format", "spec", "extra", "sha256"}
+    with path.open("rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        whole = metadata.get("sha256") in (None, _digest(header, stream))
+    if unknown or not whole:
+        raise ModelError(f"{path} is damaged: it is not what was written (its checksum differs); copy it again")

@@ -19,6 +19,8 @@ from .names import PLAIN_NAMES, is_plain, is_plain_path
 from .pictures import letterbox, read_picture
 from .tasks import Pipeline
 
+MAX_SIDE = 8192
+"""Of a model's input, px; the same as in `models.spec`."""
 LABELS = {"acl": "ascend-acl", "onnxruntime": "onnxruntime-cpu"}
 """Backends, and what their results are labelled with: nothing that ran on a CPU is called Ascend."""
 
@@ -94,6 +96,8 @@ def load_bundle(folder: Path) -> dict[str, Any]:
             raise RunnerError("model", "{} has version {}, this runner reads 1".format(path, bundle["version"]))
         names = [bundle["graph"], bundle["input_name"], *bundle["heads"]]
         odd = [n for n in names if not is_plain(n)] + [n for n in bundle["files"] if not is_plain_path(n)]
+        if type(bundle["imgsz"]) is not int or not 32 <= bundle["imgsz"] <= MAX_SIDE:
+            raise RunnerError("model", f"{path}: imgsz {bundle['imgsz']!r} is not a number of pixels up to {MAX_SIDE}")
         if odd:
             raise RunnerError("model", f"{path}: {odd[0]!r} is not {PLAIN_NAMES}")
     except (OSError, ValueError, KeyError, TypeError) as error:
