@@ -30,8 +30,9 @@ from yoloslim.models.store import load_model
 from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
-from yoloslim.stages import baseline, data, finetune, prune, sparse
-from yoloslim.stages.common import METRICS, MODELS, eval_set, evaluate_model, save_results
+from yoloslim.stages import baseline, data, finetune, measure, prune, sparse
+from yoloslim.stages.common import METRICS, MODELS
+from yoloslim.stages.models import store
 from yoloslim.stages.training import Training, train
 
 SCOPES = {"source": 1, "coupled": 8}
@@ -110,17 +111,18 @@ def run(arguments: argparse.Namespace) -> None:
     first = arguments.percents[0]
     check_same(arguments)
     once(ARGUMENTS, lambda: start(arguments, params["source"]))
-    once(METRICS / "baseline.json", lambda: baseline.run(params["source"]))
+    measured("baseline", params["source"], partial(baseline.run, params["source"]))
     for scope, chosen in params.items():
         with in_scope(scope):
-            once(METRICS / "sparse.json", partial(sparse.run, chosen))
+            measured("sparse", chosen, partial(sparse.run, chosen))
             percents = list(arguments.percents)
             if scope == "coupled":
                 percents.append(as_fast(chosen, load_model(Path(f"../source/models/prune/{first}/model.safetensors"))))
             for percent in percents:
-                once(METRICS / f"prune/{percent}.json", partial(cut_and_measure, chosen, percent))
-                once(METRICS / f"finetune/{percent}.json", partial(finetune.run, chosen, percent))
-    once(METRICS / "control.json", lambda: control(params["coupled"], Path(f"coupled/models/prune/{first}")))
+                measured(f"prune/{percent}", chosen, partial(cut_alone, chosen, percent))
+                measured(f"finetune/{percent}", chosen, partial(finetune.run, chosen, percent))
+    pruned = Path(f"coupled/models/prune/{first}")
+    measured("control", params["coupled"], partial(control, params["coupled"], pruned))
 
 
 def that_count(arguments: argparse.Namespace) -> dict[str, object]:
@@ -148,10 +150,15 @@ def start(arguments: argparse.Namespace, params: Params) -> None:
     write_json(ARGUMENTS, that_count(arguments))
 
 
-def cut_and_measure(params: Params, percent: int) -> None:
-    """The stage `prune` with one evaluation instead of three, so that a step of a large test split stays short."""
-    model = prune.recalibrated(params, prune.cut_model(params, percent).model)
-    save_results(params, model, f"prune/{percent}", evaluate_model(params, model, eval_set(params, "test")))
+def cut_alone(params: Params, percent: int) -> None:
+    """The stage `prune` without its evaluations, so that a step of a large test split stays short."""
+    store(prune.recalibrated(params, prune.cut_model(params, percent).model), f"prune/{percent}")
+
+
+def measured(name: str, params: Params, step: Callable[[], None]) -> None:
+    """Run a step that makes a model, and measure the model, unless that is done."""
+    once(MODELS / name / "model.safetensors", step)
+    once(METRICS / f"{name}.json", partial(measure.run, params, name))
 
 
 def once(result: Path, step: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Stage `quantize`: int8 versions of an exported model, calibrated on training images, and what they find and cost."""
+"""Stage `quantize`: int8 versions of an exported model, calibrated on training images."""
 
 from yoloslim.stages.quantize import main
 

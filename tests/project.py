@@ -67,9 +67,9 @@ class Project:
         return done.stdout
 
     def repro(self) -> set[str]:
-        """Reproduce; the stages that ran."""
+        """Reproduce; the stages that ran, besides the one that always does."""
         lines = self.run("dvc", "repro").splitlines()
-        return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+        return {line.split("'")[1] for line in lines if line.startswith("Running stage")} - {"code"}
 
     def commit(self) -> None:
         self.run("git", "add", "--all")

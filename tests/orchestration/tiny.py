@@ -31,9 +31,12 @@ with open(os.environ["STAGE_LOG"], "a") as log:
     log.write(f"end {name}@{item} {Path.cwd()}\\n")
 """
 STAGES = {
+    "code": ((), ("code/all",)),
     "data": ((), ("data/voc", "metrics/data.json")),
-    "baseline": (("data/voc",), ("models/baseline", "metrics/baseline.json")),
-    "sparse": (("models/baseline",), ("models/sparse", "metrics/sparse.json")),
+    "baseline": (("data/voc",), ("models/baseline",)),
+    "measure_baseline": (("models/baseline",), ("metrics/baseline.json",)),
+    "sparse": (("models/baseline",), ("models/sparse",)),
+    "measure_sparse": (("models/sparse",), ("metrics/sparse.json",)),
     "export_baseline": (("models/baseline",), ("models/export/baseline", "metrics/export/baseline.json")),
     "atc_baseline": (("models/export/baseline",), ("models/atc/baseline",)),
     "ascend_eval_baseline": (("models/atc/baseline",), ("metrics/ascend_eval/baseline.json",)),
@@ -41,8 +44,10 @@ STAGES = {
 """Stage -> what it reads, what it writes."""
 POINTS = {
     "probe": (("models/sparse",), ("metrics/probe/{}.json",)),
-    "prune": (("models/sparse",), ("models/prune/{}", "metrics/prune/{}.json")),
-    "finetune": (("models/prune/{}",), ("models/finetune/{}", "metrics/finetune/{}.json")),
+    "prune": (("models/sparse",), ("models/prune/{}",)),
+    "measure_prune": (("models/prune/{}",), ("metrics/prune/{}.json",)),
+    "finetune": (("models/prune/{}",), ("models/finetune/{}",)),
+    "measure_finetune": (("models/finetune/{}",), ("metrics/finetune/{}.json",)),
     "export": (("models/finetune/{}",), ("models/export/{}", "metrics/export/{}.json")),
     "atc": (("models/export/{}",), ("models/atc/{}",)),
     "ascend_eval": (("models/atc/{}",), ("metrics/ascend_eval/{}.json",)),

@@ -14,12 +14,23 @@ ACCURACY = {"map50", "map50_95", "map50_voc07", "precision", "recall"}
 SPEED = {"latency_ms", "latency_p90_ms", "fps", "backend"}
 VOCABULARY = ACCURACY | SPEED | {"params_m", "gflops", "size_mb"}
 BASELINE_STAGES = {
-    *("data", "baseline", "sparse", "export_baseline", "atc_baseline", "ascend_eval_baseline", "unstructured", "report")
+    *(
+        "data",
+        "baseline",
+        "sparse",
+        "export_baseline",
+        "atc_baseline",
+        "ascend_eval_baseline",
+        "unstructured",
+        "report",
+    ),
+    *("measure_baseline", "measure_sparse", "measure_unstructured"),
 }
 
 
 def stages_of(percent: int) -> set[str]:
-    return {f"{stage}@{percent}" for stage in ("prune", "finetune", "export", "atc", "ascend_eval")}
+    names = ("prune", "measure_prune", "finetune", "measure_finetune", "export", "atc", "ascend_eval")
+    return {f"{name}@{percent}" for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +47,7 @@ def project(first_run: tuple[Project, set[str]]) -> Project:
 
 
 def test_every_stage_runs(first_run: tuple[Project, set[str]]) -> None:
-    assert first_run[1] == BASELINE_STAGES | stages_of(40) | {"quantize@40"}
+    assert first_run[1] == BASELINE_STAGES | stages_of(40) | {"quantize@40", "measure_int8@40"}
 
 
 def test_int8_versions_stand_beside_their_model(project: Project) -> None:
@@ -126,6 +137,34 @@ def test_every_output_is_whole(project: Project) -> None:
 
 def test_second_run_runs_nothing(project: Project) -> None:
     assert project.repro() == set()
+
+
+def test_other_thresholds_and_settings_of_the_machine_train_nothing_again(project: Project) -> None:
+    path = project.root / "params.yaml"
+    before = path.read_text()
+    machine = {"workers": 2, "memory_gb": 1.5, "threads": 2, "device": "auto", "cache_dir": ".cache/more"}
+    project.write_params({"train": machine, "data": {"workers": 2}, "evaluation": {"iou_thres": 0.65}})
+    try:
+        assert project.repro() == {
+            *("measure_baseline", "measure_sparse", "measure_unstructured", "measure_prune@40", "measure_finetune@40"),
+            *("measure_int8@40", "ascend_eval_baseline", "ascend_eval@40", "report"),
+        }
+    finally:
+        path.write_text(before)
+        project.repro()
+
+
+def test_edited_code_reruns_the_stages_that_run_it(project: Project) -> None:
+    path = project.root / "src/yoloslim/training/distillation.py"
+    before = path.read_text()
+    try:
+        path.write_text(before + "\n# a comment\n")
+        assert project.repro() == set()
+        path.write_text(before + "\nOTHER = 1\n")
+        assert project.repro() == {"finetune@40"}  # which writes the same model: nothing after it is due
+    finally:
+        path.write_text(before)
+        project.repro()
 
 
 def test_metrics_and_plots_show(project: Project) -> None:

@@ -12,7 +12,7 @@ from tests.tiny import tiny_detector
 from yoloslim.config import Params, parse_params
 from yoloslim.models.detector import Detector
 from yoloslim.stages import training
-from yoloslim.stages.common import evaluate_model
+from yoloslim.stages.measuring import evaluate_model, validate_model
 from yoloslim.stages.training import Training, train
 from yoloslim.training.fit import Fit, Task
 
@@ -41,8 +41,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     def fake_fit(task: Task) -> Fit:
         return Fit(task.model, [task.validate(task.model) for _ in range(2)], 2)
 
-    fakes = {"training_sample": sample, "evaluate_model": measure, "fit": fake_fit, "checkpoint_key": lambda *_: "key"}
-    nothing = ("eval_set", "train_set", "write_json", "write_csv", "save_results", "is_forced")
+    fakes = {"training_sample": sample, "validate_model": measure, "fit": fake_fit, "checkpoint_key": lambda *_: "key"}
+    nothing = ("eval_set", "train_set", "write_json", "write_csv", "store", "is_forced")
     for name, fake in (fakes | dict.fromkeys(nothing, lambda *_: None)).items():
         monkeypatch.setattr(training, name, fake)
     monkeypatch.setattr(training.Preview, "write", lambda *_: None)
@@ -57,7 +57,7 @@ def test_training_images_are_read_once_and_every_measured_model_is_settled_on_th
     params, model = params_of(), tiny_detector()
     train(params, Training("sparse", params.sparse, recalibrate_images=3), model)
     assert seen.samples == [3]
-    assert len(seen.measured) == 3  # two epochs, and the test split
+    assert len(seen.measured) == 2
     means = [m.state_dict()["model.0.bn.running_mean"] for m in seen.measured]
     assert all(torch.equal(mean, means[0]) for mean in means)
     assert not torch.equal(means[0], model.state_dict()["model.0.bn.running_mean"])
@@ -67,13 +67,13 @@ def test_no_training_image_is_read_where_nothing_is_recalibrated(seen: Seen) -> 
     params, model = params_of(), tiny_detector()
     train(params, Training("baseline", params.baseline), model)
     assert seen.samples == []
-    assert seen.measured == [model] * 3
+    assert seen.measured == [model] * 2
 
 
 class FakePredictor:
     """Stands for TorchPredictor, and notes the device: a fake."""
 
-    def __init__(self, model: Detector, device: str, precision: str, any_shape: bool) -> None:
+    def __init__(self, model: Detector, device: str, precision: str, any_shape: bool = False) -> None:
         self.device = device
 
 
@@ -84,7 +84,21 @@ def test_accuracy_is_measured_on_the_device_that_trains(
     has_cuda: bool, name: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: has_cuda)
-    monkeypatch.setattr("yoloslim.stages.common.TorchPredictor", FakePredictor)
-    monkeypatch.setattr("yoloslim.stages.common.evaluate", lambda predictor, *_: predictor.device)
+    monkeypatch.setattr("yoloslim.stages.measuring.TorchPredictor", FakePredictor)
+    monkeypatch.setattr("yoloslim.stages.measuring.evaluate", lambda predictor, *_: predictor.device)
     images: Any = None
-    assert evaluate_model(params_of(name), tiny_detector(), images) == expected  # type: ignore[comparison-overlap]
+    for measure in (evaluate_model, validate_model):
+        assert measure(params_of(name), tiny_detector(), images) == expected  # type: ignore[comparison-overlap]
+
+
+def test_what_chooses_an_epoch_does_not_follow_how_models_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("yoloslim.stages.measuring.TorchPredictor", FakePredictor)
+    monkeypatch.setattr("yoloslim.stages.measuring.evaluate", lambda predictor, *rest: seen.append(rest))
+    images: Any = None
+    other = parse_params({"evaluation": {"iou_thres": 0.5, "conf_thres": 0.1, "batch": 3, "max_det": 7}})
+    for params in (Params(), other):
+        validate_model(params, tiny_detector(), images)
+        evaluate_model(params, tiny_detector(), images)
+    assert seen[0] == seen[2] == seen[1][:3]  # the rule is what section evaluation says by default
+    assert seen[3] != seen[1]

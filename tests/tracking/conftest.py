@@ -96,7 +96,7 @@ def percent(root: Path, p: int, map50: float) -> None:
     put(root / f"models/atc/{p}/atc.json", {"state": "not_available"})
     model(root / f"models/finetune/{p}/model.safetensors", TINY + bytes([p]))
     model(root / f"models/export/{p}/model.onnx", TINY)
-    boxes(root / f"models/finetune/{p}/detections.json")
+    boxes(root / f"detections/finetune/{p}.json")
     epochs(root / f"plots/finetune/{p}/epochs.csv", map50)
 
 
@@ -150,7 +150,7 @@ def build(folder: Path) -> Path:
         gammas(folder / f"models/{name}/gammas.npz")
     (folder / "models/baseline/gammas.npz").unlink()
     model(folder / "models/export/baseline/model.onnx", TINY)
-    boxes(folder / "models/baseline/detections.json")
+    boxes(folder / "detections/baseline.json")
     batches(folder / "models/baseline/batches.npz")
     percent(folder, 30, 0.79)
     percent(folder, 50, 0.78)

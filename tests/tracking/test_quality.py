@@ -47,7 +47,7 @@ def test_single_model_names_its_best_and_worst_class(root: Path) -> None:
 def test_best_f1_is_told_with_its_confidence(root: Path) -> None:
     wrong = [[50, 1, 60, 9, 0.2, 0]]  # above it the cat alone is left, below it half of the cats are none
     put(
-        root / "models/baseline/detections.json",
+        root / "detections/baseline.json",
         {"ids": ["a", "b"], "detections": [[[8, 8, 30, 40, 0.9, 0]], wrong]},
     )
     split = load_split(root / "data/voc", "test")
@@ -56,7 +56,7 @@ def test_best_f1_is_told_with_its_confidence(root: Path) -> None:
 
 
 def test_model_that_finds_nothing_can_be_drawn(root: Path) -> None:
-    put(root / "models/baseline/detections.json", {"ids": ["a", "b"], "detections": [[], []]})
+    put(root / "detections/baseline.json", {"ids": ["a", "b"], "detections": [[], []]})
     split = load_split(root / "data/voc", "test")
     judged = judge_rows(read_rows(root)[:1], split)
     for panel in quality(judged, split.classes):

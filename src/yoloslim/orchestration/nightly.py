@@ -67,7 +67,8 @@ def what_changed(params: Params) -> str:
     axes = {"percent": (wanted.low, wanted.high, wanted.step), **wanted.axes}
     if (last.objective, last.constraints, last.axes) != (wanted.objective, wanted.constraints, axes):
         return "section sweep of params.yaml changed"
-    stale = sorted(json.loads(_dvc("status", "--json") or "{}"))
+    _dvc("--wait-for-lock", "repro", "--single-item", "code")
+    stale = sorted(set(json.loads(_dvc("status", "--json") or "{}")) - {"code"})  # which is always due
     more = " ..." if len(stale) > SHOWN else ""
     return f"changed: {', '.join(stale[:SHOWN])}{more}" if stale else ""
 

@@ -31,9 +31,15 @@ WORK = Path(".cache") / "sweep"
 STAGES = {
     "probe": ("probe@{}",),
     "finetune": ("prune@{}", "finetune@{}", "export@{}", "atc@{}"),
-    "measure": ("prune@{}", "finetune@{}", "export@{}", "atc@{}", "ascend_eval@{}"),
+    "measure": (
+        *("prune@{}", "measure_prune@{}", "finetune@{}", "measure_finetune@{}"),
+        *("export@{}", "atc@{}", "ascend_eval@{}"),
+    ),
 }
-SHARED = ("data", "baseline", "sparse", "export_baseline", "atc_baseline", "ascend_eval_baseline")
+SHARED = (
+    *("code", "data", "baseline", "measure_baseline", "sparse", "measure_sparse"),
+    *("export_baseline", "atc_baseline", "ascend_eval_baseline"),
+)
 """Stages that every point needs, by any way."""
 MAY_PASS = (
     "Unable to acquire lock",

@@ -9,7 +9,9 @@ from yoloslim.deploy.ascend.device import open_device
 from yoloslim.deploy.ascend.evaluate import evaluate_exported
 from yoloslim.deploy.ascend.twin import predict_board
 from yoloslim.files import read_json, write_json
-from yoloslim.stages.common import BASELINE, METRICS, MODELS, eval_set, nms_options, split_of, stage
+from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage
+from yoloslim.stages.inputs import eval_set, split_of
+from yoloslim.stages.measuring import nms_options
 
 
 def run(params: Params, which: str) -> None:

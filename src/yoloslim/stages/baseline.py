@@ -11,7 +11,8 @@ from yoloslim.models.foreign.adapt import with_classes, with_imgsz
 from yoloslim.models.foreign.load import import_model
 from yoloslim.models.foreign.source import find_weights
 from yoloslim.models.zoo import build_spec
-from yoloslim.stages.common import BASELINE, split_of, stage, train_set
+from yoloslim.stages.common import BASELINE, stage
+from yoloslim.stages.inputs import split_of, train_set
 from yoloslim.stages.training import Training, train
 
 
@@ -35,7 +36,7 @@ def start_model(params: Params, weights: Path | None = None) -> Detector:
 
 
 def run(params: Params) -> None:
-    """Write models/baseline, metrics/baseline.json and plots/baseline."""
+    """Write models/baseline and plots/baseline."""
     source = params.baseline.weights
     weights = find_weights(source, Path(params.data.download_dir)) if source else None
     inputs = (weights,) if weights else ()

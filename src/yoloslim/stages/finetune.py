@@ -26,7 +26,7 @@ def distillation(params: Params) -> tuple[tuple[Path, ...], tuple[Callback, ...]
 
 
 def run(params: Params, percent: int) -> None:
-    """Write models/finetune/<percent>, metrics/finetune/<percent>.json and plots/finetune/<percent>."""
+    """Write models/finetune/<percent> and plots/finetune/<percent>."""
     start = MODELS / "prune" / str(percent) / "model.safetensors"
     teachers, callbacks = distillation(params)
     training = Training(f"finetune/{percent}", params.finetune, (start, *teachers), callbacks=callbacks)

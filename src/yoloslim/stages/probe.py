@@ -4,7 +4,9 @@ import argparse
 from functools import partial
 
 from yoloslim.config import Params
-from yoloslim.stages.common import eval_set, evaluate_model, measure, stage, write_metrics
+from yoloslim.stages.common import stage
+from yoloslim.stages.inputs import eval_set
+from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
 from yoloslim.stages.prune import cut_model, recalibrated
 
 
@@ -14,7 +16,7 @@ def run(params: Params, percent: int) -> None:
     model = recalibrated(params, result.model)
     accuracy = evaluate_model(params, model, eval_set(params, "test")).metrics
     kept = {"percent_requested": float(percent), "percent_effective": float(result.report["effective_percent"])}
-    write_metrics(f"probe/{percent}", accuracy | measure(params, model) | kept)
+    write_metrics(f"probe/{percent}", accuracy | measure_cost(params, model) | kept)
 
 
 def main() -> None:

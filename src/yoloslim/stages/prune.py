@@ -21,7 +21,10 @@ from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.prune import PruneResult, prune
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.request import PruneRequest
-from yoloslim.stages.common import MODELS, eval_set, evaluate_model, save_results, split_of, stage, training_images
+from yoloslim.stages.common import MODELS, stage
+from yoloslim.stages.inputs import BATCH, eval_set, split_of, training_images
+from yoloslim.stages.measuring import validate_model
+from yoloslim.stages.models import store
 from yoloslim.training.loss import DetectionLoss, Gains
 
 
@@ -33,7 +36,7 @@ def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
         torch.Generator().manual_seed(params.seed),
     )
     chosen = torch.randperm(len(images), generator=rng)[:count]
-    batches = (augmenter.batch(part, rng, compose=False) for part in torch.split(chosen, params.evaluation.batch))
+    batches = (augmenter.batch(part, rng, compose=False) for part in torch.split(chosen, BATCH))
     loss = DetectionLoss(model.spec, Gains.of(params.train), torch.device("cpu"))
     return taylor_scores(model, label_channels(model), batches, lambda m, b: loss(m(b.images), b.targets)[0])
 
@@ -71,21 +74,19 @@ def recalibrated(params: Params, model: Detector) -> Detector:
 
 
 def run(params: Params, percent: int) -> None:
-    """Write models/prune/<percent> and metrics/prune/<percent>.json."""
+    """Write models/prune/<percent>."""
     test = eval_set(params, "test")
     result = cut_model(params, percent)
     model = recalibrated(params, result.model)
-    evaluation = evaluate_model(params, model, test)
-    steps = {
-        "map50_cut": evaluate_model(params, result.cut, test).metrics["map50"],
-        "map50_folded": evaluate_model(params, result.model, test).metrics["map50"],
-        "map50_recalibrated": evaluation.metrics["map50"],
+    found = {"cut": result.cut, "folded": result.model, "recalibrated": model}
+    facts = {f"map50_{step}": validate_model(params, each, test).metrics["map50"] for step, each in found.items()}
+    facts |= {
         "percent_requested": float(percent),
         "percent_effective": float(result.report["effective_percent"]),
         "certificate_max_diff": max(result.certificate.cut),
     }
     write_json(MODELS / "prune" / str(percent) / "report.json", result.report)
-    save_results(params, model, f"prune/{percent}", evaluation, steps)
+    store(model, f"prune/{percent}", facts)
 
 
 def main() -> None:

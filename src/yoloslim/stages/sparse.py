@@ -19,7 +19,7 @@ logger = logging.getLogger("yoloslim")
 
 
 def run(params: Params) -> None:
-    """Write models/sparse, metrics/sparse.json and plots/sparse."""
+    """Write models/sparse and plots/sparse."""
     start = MODELS / "baseline" / "model.safetensors"
     model = load_model(start)
     p = params.sparse

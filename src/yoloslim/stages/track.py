@@ -4,15 +4,13 @@ No stage of DVC, since a stage that is restored from the cache does not run, and
 """
 
 import logging
-import os
 from pathlib import Path
 
 from yoloslim.config import Params
 from yoloslim.errors import TrackingError
 from yoloslim.stages.common import stage
+from yoloslim.stages.follow import tracking_uri
 from yoloslim.sweeping.champion import is_better
-from yoloslim.tracking.live import LiveCurves, Target
-from yoloslim.tracking.naming import training_params
 from yoloslim.tracking.records import read_rows
 
 logger = logging.getLogger("yoloslim")
@@ -27,29 +25,12 @@ Next:
   edit params.yaml, then make repro        only what changed is run again"""
 
 
-def follow(params: Params, name: str, key: str) -> LiveCurves:
-    """Live curves of the training `name` (`baseline`, `finetune/50` ...), whose inputs have the hash `key`."""
-    t = params.tracking
-    if not (t.enabled and t.live):
-        return LiveCurves(None)
-    phase, _, percent = name.partition("/")
-    tags = {"stage": "pruned" if percent else phase, "percent": percent or "0"}
-    shown = training_params(phase, params.model_dump(mode="json"))
-    slot = f"prune@{percent}" if percent else phase
-    return LiveCurves(Target(Path(), tracking_uri(params), t.experiment, slot, key, shown, tags))
-
-
-def tracking_uri(params: Params) -> str:
-    """Where MLflow is: what the environment says, else params.yaml."""
-    return os.environ.get("MLFLOW_TRACKING_URI", params.tracking.uri)
-
-
 def sync_or_say(params: Params) -> None:
     """Log runs that MLflow lacks; a server that cannot be reached is said, and costs nothing else."""
     t = params.tracking
     if not t.enabled:
         return
-    from yoloslim.tracking.mlflow import sync  # not above: stages that train import this file for `follow` alone
+    from yoloslim.tracking.mlflow import sync
 
     try:
         result = sync(Path(), params.model_dump(mode="json"), tracking_uri(params), t.experiment, better=is_better)

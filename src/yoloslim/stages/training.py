@@ -9,31 +9,20 @@ from pathlib import Path
 
 import torch
 
-import yoloslim
 from yoloslim.config import Params, PhaseParams
+from yoloslim.config.machine import MACHINE
 from yoloslim.files import atomic_path, sha256_file, write_json
 from yoloslim.models.detector import Detector
 from yoloslim.pruning.recalibrate import recalibrate
-from yoloslim.stages.common import (
-    DATA,
-    MODELS,
-    PLOTS,
-    as_batches,
-    eval_set,
-    evaluate_model,
-    is_forced,
-    save_results,
-    train_set,
-    training_sample,
-)
-from yoloslim.stages.track import follow
+from yoloslim.stages.code import Library
+from yoloslim.stages.common import DATA, MODELS, PLOTS, is_forced
+from yoloslim.stages.follow import follow
+from yoloslim.stages.inputs import as_batches, eval_set, train_set, training_sample
+from yoloslim.stages.measuring import validate_model
+from yoloslim.stages.models import store
 from yoloslim.training.devices import choose_precision
 from yoloslim.training.fit import Callback, Fit, Task, fit
 from yoloslim.training.preview import Preview
-
-LIBRARY = Path(yoloslim.__file__).parent
-CODE = ("boxes.py", "config", "data", "evaluation", "files.py", "models", "pruning", "runner/headers.py", "training")
-"""Of the library, what trainings run: the dependencies of their stages in dvc.yaml."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +52,7 @@ class Training:
 def train(
     params: Params, training: Training, model: Detector, more: Callable[[Fit], dict[str, float]] | None = None
 ) -> None:
-    """Train, resuming an interrupted run of the very same inputs; write models, metrics and plots.
+    """Train, resuming an interrupted run of the very same inputs; write model and plots.
 
     The checkpoint is removed once these are written, and before starting under `dvc repro --force`.
 
@@ -71,7 +60,7 @@ def train(
         params: all sections.
         training: which one.
         model: where to start.
-        more: writes further files from what came out, and gives further metrics.
+        more: writes further files from what came out, and gives facts for the model's metrics.
     """
     val = eval_set(params, "val")
     # taken once: it reads the labels of the whole training set, and hashes every image
@@ -82,14 +71,14 @@ def train(
             return model
         settled = copy.deepcopy(model)
         device = next(settled.parameters()).device
-        images = (x.to(device) for x in as_batches(params, sample))
+        images = (x.to(device) for x in as_batches(sample))
         recalibrate(settled, images, fixed=settled.model[: params.train.freeze])
         return settled
 
     def validate(ema: Detector) -> dict[str, float]:
         # in the precision of the training, which on many CPUs is twice as fast; what is reported is measured in fp32
         fast = choose_precision(params.train.precision, next(ema.parameters()).device) == "bf16-mixed"
-        metrics = evaluate_model(params, settle(ema), val, "bf16" if fast else "fp32").metrics
+        metrics = validate_model(params, settle(ema), val, "bf16" if fast else "fp32").metrics
         return {k: metrics[k] for k in ("map50", "map50_95", "precision", "recall")}
 
     preview, key = Preview(), checkpoint_key(params, training)
@@ -116,29 +105,28 @@ def train(
     write_json(MODELS / training.name / "history.json", history)
     write_csv(PLOTS / training.name / "epochs.csv", result.history)
     preview.write(MODELS / training.name / "batches.npz")
-    extra = more(result) if more else None
-    model = settle(result.model)
-    save_results(params, model, training.name, evaluate_model(params, model, eval_set(params, "test")), extra)
+    facts = more(result) if more else None
+    store(settle(result.model), training.name, facts)
     checkpoint.unlink(missing_ok=True)
 
 
 def checkpoint_key(params: Params, training: Training) -> str:
     """Hash of data, start weights, params, code and PyTorch's version: a checkpoint of others is never resumed."""
-    parts = [training.name, str(params.seed), params.model, str(params.imgsz)]
-    parts += [section.model_dump_json() for section in (params.train, training.phase, params.evaluation)]
-    parts += [*training.choices, torch.__version__]
-    files = [*sorted(p for p in DATA.rglob("*") if p.is_file()), *training.inputs, *code_of(training.name)]
-    parts += [sha256_file(path) for path in files]
+    settings = params.train.model_dump_json(
+        exclude={key.partition(".")[2] for key in MACHINE if key.startswith("train.")}
+    )
+    parts = [training.name, str(params.seed), params.model, str(params.imgsz), settings]
+    parts += [training.phase.model_dump_json(), *training.choices, torch.__version__]
+    files = [*sorted(p for p in DATA.rglob("*") if p.is_file()), *training.inputs]
+    parts += [sha256_file(path) for path in files] + code_of(training.name)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
-def code_of(name: str) -> list[Path]:
-    """Source files that the training `name` runs; not every training has a stage's script of its name."""
-    scripts = [Path(__file__).with_name(f"{stage}.py") for stage in ("common", "training", name.split("/")[0])]
-    scripts = [path for path in scripts if path.is_file()]
-    folders = [LIBRARY / part for part in CODE if not part.endswith(".py")]
-    inside = sorted(p for folder in folders for p in folder.rglob("*") if p.suffix in {".py", ".yaml"})
-    return [*scripts, *(LIBRARY / part for part in CODE if part.endswith(".py")), *inside]
+def code_of(name: str, library: Library | None = None) -> list[str]:
+    """Fingerprints of the code that the training `name` runs; not every training is a stage."""
+    library = library or Library()
+    modules = ("yoloslim.stages.training", f"yoloslim.stages.{name.split('/')[0]}")
+    return [f"{library.fingerprint(path)} {file}" for file, path in sorted(library.closure(modules).items())]
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, float]]) -> None:

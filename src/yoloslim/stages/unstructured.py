@@ -3,14 +3,14 @@
 from yoloslim.config import Params
 from yoloslim.models.store import load_model
 from yoloslim.pruning.unstructured import zero_share, zero_weights
-from yoloslim.stages.common import BASELINE, MODELS, eval_set, evaluate_model, save_results, stage
+from yoloslim.stages.common import BASELINE, MODELS, stage
+from yoloslim.stages.models import store
 
 
 def run(params: Params) -> None:
-    """Write models/unstructured and metrics/unstructured.json."""
+    """Write models/unstructured."""
     model = zero_weights(load_model(MODELS / BASELINE / "model.safetensors"), params.unstructured.percent)
-    evaluation = evaluate_model(params, model, eval_set(params, "test"))
-    save_results(params, model, "unstructured", evaluation, {"zero_percent": zero_share(model)})
+    store(model, "unstructured", {"zero_percent": zero_share(model)})
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from yoloslim.config.machine import MACHINE
 from yoloslim.tracking.records import Row
 
 SHARED = ("seed", "model", "imgsz", "data", "train", "baseline", "evaluation", "export", "ascend", "atc", "ascend_eval")
@@ -13,8 +14,6 @@ SECTIONS = {
     "unstructured": (*SHARED, "unstructured"),
 }
 """Sections of params.yaml that a row depends on."""
-LOCAL = ("data.download_dir", "data.mirrors", "data.workers", "train.cache_dir")
-"""Params that change no result."""
 
 
 def curve_name(column: str) -> str:
@@ -38,7 +37,7 @@ def run_params(row: Row, params: Mapping[str, Any]) -> dict[str, str]:
 
 def training_params(phase: str, params: Mapping[str, Any]) -> dict[str, str]:
     """The params that make up a training's key, so that none of them can change while its run is open."""
-    return flat(params, ("seed", "model", "imgsz", "train", phase, "evaluation"))
+    return flat(params, ("seed", "model", "imgsz", "train", phase))
 
 
 def flat(params: Mapping[str, Any], sections: Sequence[str]) -> dict[str, str]:
@@ -47,7 +46,7 @@ def flat(params: Mapping[str, Any], sections: Sequence[str]) -> dict[str, str]:
     for section in sections:
         value = params.get(section)
         if isinstance(value, Mapping):
-            flat |= {f"{section}.{key}": str(v) for key, v in value.items() if f"{section}.{key}" not in LOCAL}
+            flat |= {f"{section}.{key}": str(v) for key, v in value.items() if f"{section}.{key}" not in MACHINE}
         elif value is not None:
             flat[section] = str(value)
     return flat

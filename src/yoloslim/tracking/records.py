@@ -176,7 +176,7 @@ def _stage_row(root: Path, kind: Literal["baseline", "sparse", "unstructured"]) 
         model=_first(models / kind / "model.safetensors"),
         onnx=_first(models / "export" / kind / "model.onnx"),
         gammas=_first(models / kind / "gammas.npz"),
-        detections=_first(models / kind / "detections.json"),
+        detections=_first(root / "detections" / f"{kind}.json"),
         batches=_first(models / kind / "batches.npz"),
         training=_training_key(models / kind),
     )
@@ -198,7 +198,7 @@ def _percent_row(root: Path, percent: int) -> Row:
         epochs=_epochs(root / "plots" / "finetune" / name / "epochs.csv"),
         model=_first(models / "finetune" / name / "model.safetensors", models / "prune" / name / "model.safetensors"),
         onnx=_first(models / "export" / name / "model.onnx"),
-        detections=_first(models / "finetune" / name / "detections.json"),
+        detections=_first(root / "detections" / "finetune" / f"{name}.json"),
         batches=_first(models / "finetune" / name / "batches.npz"),
         training=_training_key(models / "finetune" / name),
     )

@@ -157,7 +157,7 @@ def test_numbers_that_are_none_and_models_that_find_nothing_do_no_harm(tmp_path:
     found = read(root, "ascend_eval/30.json") | {"map50": float("nan"), "latency_ms": float("inf")}
     put(root / "metrics/ascend_eval/30.json", found)  # as JSON's readers and writers in Python allow
     for folder in ("baseline", "finetune/50"):
-        put(root / f"models/{folder}/detections.json", {"ids": ["a", "b"], "detections": [[], []]})
+        put(root / f"detections/{folder}.json", {"ids": ["a", "b"], "detections": [[], []]})
     np.savez(root / "models/sparse/gammas.npz", before=np.zeros(4), gammas=np.zeros((0, 4)), epochs=np.zeros(0, int))
     page = page_of(root)
     charts = charts_of(page)["pareto"]["variants"]

@@ -15,7 +15,7 @@ from ..conftest import build, put
 def test_right_wrong_and_missed_boxes_are_told_apart(tmp_path: Path) -> None:
     root = build(tmp_path / "project")  # cat at 8, 8, 30, 40 and dog at 35, 20, 60, 50
     found = [[[8, 8, 30, 40, 0.9, 0], [1, 1, 20, 20, 0.5, 1], [35, 20, 60, 50, 0.1, 1]], []]
-    put(root / "models/baseline/detections.json", {"ids": ["a", "b"], "detections": found})
+    put(root / "detections/baseline.json", {"ids": ["a", "b"], "detections": found})
     test = load_split(root / "data/voc", "test")
     judged = [item for item in judge_rows(read_rows(root), test) if item.row.name in ("baseline", "prune@50")]
     (photo,) = photos(judged, test, 4, 0.4)

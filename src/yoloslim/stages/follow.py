@@ -1,0 +1,25 @@
+"""A training's curves in MLflow while it runs."""
+
+import os
+from pathlib import Path
+
+from yoloslim.config import Params
+from yoloslim.tracking.live import LiveCurves, Target
+from yoloslim.tracking.naming import training_params
+
+
+def follow(params: Params, name: str, key: str) -> LiveCurves:
+    """Live curves of the training `name` (`baseline`, `finetune/50` ...), whose inputs have the hash `key`."""
+    t = params.tracking
+    if not (t.enabled and t.live):
+        return LiveCurves(None)
+    phase, _, percent = name.partition("/")
+    tags = {"stage": "pruned" if percent else phase, "percent": percent or "0"}
+    shown = training_params(phase, params.model_dump(mode="json"))
+    slot = f"prune@{percent}" if percent else phase
+    return LiveCurves(Target(Path(), tracking_uri(params), t.experiment, slot, key, shown, tags))
+
+
+def tracking_uri(params: Params) -> str:
+    """Where MLflow is: what the environment says, else params.yaml."""
+    return os.environ.get("MLFLOW_TRACKING_URI", params.tracking.uri)

@@ -1,0 +1,36 @@
+"""Stage `measure`: what a trained or pruned model finds on the test images, and what it costs."""
+
+import argparse
+import logging
+from functools import partial
+
+from yoloslim.config import Params
+from yoloslim.files import read_json, write_json
+from yoloslim.models.store import load_model
+from yoloslim.stages.common import DETECTIONS, MODELS, stage
+from yoloslim.stages.inputs import eval_set, split_of
+from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
+from yoloslim.stages.models import FACTS
+
+logger = logging.getLogger("yoloslim")
+
+
+def run(params: Params, which: str) -> None:
+    """Write metrics/<which>.json, with what the model's own stage noted of it, and detections/<which>.json."""
+    folder = MODELS / which
+    path = folder / "model.safetensors"
+    model = load_model(path)
+    evaluation = evaluate_model(params, model, eval_set(params, "test"))
+    detections = [[[round(float(v), 4) for v in row] for row in rows] for rows in evaluation.detections]
+    write_json(DETECTIONS / f"{which}.json", {"ids": split_of("test").ids, "detections": detections})
+    facts = read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
+    found = {**evaluation.metrics, **measure_cost(params, model), "size_mb": path.stat().st_size / 1e6, **facts}
+    write_metrics(which, found)
+    logger.info("%s: test mAP50 %.3f, %.2f M parameters", which, found["map50"], found["params_m"])
+
+
+def main() -> None:
+    """Run the stage for one model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--which", required=True, help="baseline, sparse, prune/50, finetune/50 ...")
+    stage(partial(run, which=parser.parse_args().which))

@@ -1,0 +1,40 @@
+"""Stage `measure_int8`: what the int8 versions of a model find and cost."""
+
+import argparse
+from functools import partial
+
+from yoloslim.config import Params
+from yoloslim.deploy.manifest import load_manifest
+from yoloslim.deploy.runtimes import open_predictor
+from yoloslim.evaluation.evaluate import evaluate
+from yoloslim.evaluation.speed import measure_latency, measure_speedup
+from yoloslim.files import write_json
+from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage
+from yoloslim.stages.inputs import eval_set
+from yoloslim.stages.measuring import nms_options
+
+
+def run(params: Params, which: str) -> None:
+    """Write metrics/quantize/<which>.json, keyed by runtime."""
+    e, a = params.evaluation, params.ascend_eval
+    test = eval_set(params, "test")
+    dense = open_predictor(MODELS / "export" / BASELINE, threads=e.threads)
+    metrics: dict[str, dict[str, float | str]] = {}
+    for runtime in params.quantize.runtimes:
+        folder = MODELS / "quantize" / which / runtime
+        predictor = open_predictor(folder, threads=e.threads)
+        metrics[runtime] = {
+            **evaluate(predictor, test, nms_options(params), e.batch).metrics,
+            **measure_latency(predictor, warmup=a.warmup, repeats=a.repeats, threads=e.threads),
+            "speedup": measure_speedup(predictor, dense, a.warmup, a.repeats),
+            "size_mb": sum((folder / name).stat().st_size for name in load_manifest(folder).files) / 1e6,
+            "backend": predictor.backend,
+        }
+    write_json(METRICS / "quantize" / f"{which}.json", metrics)
+
+
+def main() -> None:
+    """Run the stage for one model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--which", required=True, help="a percent, or `baseline`")
+    stage(partial(run, which=parser.parse_args().which))

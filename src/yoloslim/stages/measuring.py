@@ -1,0 +1,59 @@
+"""What a model finds and costs, by the section `evaluation`; and the fixed rule by which trainings choose."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from yoloslim.config import Params
+from yoloslim.data.evalset import EvalSet
+from yoloslim.evaluation.evaluate import Evaluation, evaluate
+from yoloslim.evaluation.nms import NmsOptions
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
+from yoloslim.evaluation.speed import measure_latency
+from yoloslim.files import write_json
+from yoloslim.models.detector import Detector, count_macs, count_params
+from yoloslim.stages.common import METRICS
+from yoloslim.stages.inputs import BATCH
+from yoloslim.training.devices import choose_device
+
+Precision = Literal["fp32", "bf16"]
+
+
+def evaluate_model(params: Params, model: Detector, images: EvalSet) -> Evaluation:
+    """Evaluate in PyTorch on `train.device`, wherever the model lies, as the section `evaluation` says."""
+    e = params.evaluation
+    predictor = TorchPredictor(model, str(choose_device(params.train.device)), "fp32", any_shape=e.rect)
+    return evaluate(predictor, images, nms_options(params), e.batch, e.rect)
+
+
+def validate_model(params: Params, model: Detector, images: EvalSet, precision: Precision = "fp32") -> Evaluation:
+    """Evaluate likewise, but by the defaults of that section whatever it says.
+
+    What chooses a model must not follow how models are reported, or another threshold would be another training.
+    """
+    predictor = TorchPredictor(model, str(choose_device(params.train.device)), precision)
+    return evaluate(predictor, images, NmsOptions(), BATCH)
+
+
+def nms_options(params: Params) -> NmsOptions:
+    """The thresholds of section `evaluation`."""
+    e = params.evaluation
+    return NmsOptions(e.conf_thres, e.iou_thres, e.max_det, e.multi_label)
+
+
+def measure_cost(params: Params, model: Detector) -> dict[str, float | str]:
+    """What a model costs: params_m, gflops, and its latency in PyTorch on the CPU."""
+    return {
+        "params_m": count_params(model) / 1e6,
+        "gflops": 2e-9 * count_macs(model, params.imgsz),
+        **measure_latency(TorchPredictor(model), threads=params.evaluation.threads),
+        "backend": "pytorch-cpu",
+    }
+
+
+def write_metrics(name: str, metrics: Mapping[str, float | str]) -> None:
+    """Write `metrics/<name>.json`, six digits a number."""
+    write_json(METRICS / f"{name}.json", {k: _rounded(v) for k, v in metrics.items()})
+
+
+def _rounded(value: float | str) -> float | str:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,86 @@
+"""dvc.yaml against the code and the schema: what a stage depends on, no less and no more."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from yoloslim.config import Params
+from yoloslim.config.machine import MACHINE
+
+ROOT = Path(__file__).parents[1]
+STAGES: dict[str, dict[str, Any]] = {
+    name: stage.get("do", stage) for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
+}
+KEYS = {
+    f"{section}.{key}" if isinstance(value, dict) else section: value
+    for section, value in Params().model_dump().items()
+    for key in (value if isinstance(value, dict) else [""])
+}
+ELSEWHERE = ("sweep.", "schedule.", "tracking.", "percents", "probes", "quantize.models")
+"""Read by the sweep, schedules and MLflow, or naming the stages themselves."""
+
+
+def params_of(stage: str) -> set[str]:
+    """Keys that a stage depends on, sections written out."""
+    words = [w for p in STAGES[stage].get("params", ()) for w in ([p] if isinstance(p, str) else p["params.yaml"])]
+    return {key for key in KEYS for word in words if key == word or key.startswith(f"{word}.")}
+
+
+@pytest.mark.parametrize("stage", [name for name in STAGES if name != "code"])
+def test_a_stage_depends_on_the_code_of_its_script(stage: str) -> None:
+    script = re.match(r"python -m pipeline\.(\w+)", STAGES[stage]["cmd"])
+    assert script is not None
+    assert [dep for dep in STAGES[stage]["deps"] if dep.startswith("code")] == [f"code/{script[1]}.txt"]
+    assert (ROOT / "pipeline" / f"{script[1]}.py").is_file()
+
+
+def test_no_stage_depends_on_source_files() -> None:
+    assert [d for stage in STAGES.values() for d in stage.get("deps", ()) if d.startswith(("src", "pipeline"))] == []
+
+
+def test_every_key_reruns_some_stage_unless_it_is_the_machines() -> None:
+    used = set().union(*map(params_of, STAGES))
+    expected = {key for key in KEYS if not key.startswith(ELSEWHERE)} - set(MACHINE)
+    assert used - {"percents", "tracking.uri", "tracking.experiment"} == expected, (
+        "a new key belongs to the params of the stages in dvc.yaml whose result it changes, or to config/machine.py"
+    )
+    assert set(MACHINE) <= set(KEYS)
+
+
+def test_trainings_depend_on_all_of_section_train_that_changes_models() -> None:
+    expected = {key for key in KEYS if key.startswith("train.")} - set(MACHINE)
+    for stage in ("baseline", "sparse", "finetune"):
+        assert {key for key in params_of(stage) if key.startswith("train.")} == expected
+
+
+@pytest.mark.parametrize(
+    "stage", ["data", "baseline", "sparse", "finetune", "export", "quantize", "atc", "unstructured"]
+)
+def test_how_models_are_measured_makes_no_model_again(stage: str) -> None:
+    assert not {key for key in params_of(stage) if key.startswith("evaluation.")}
+
+
+def test_docs_tell_for_every_key_what_it_reruns() -> None:
+    table: dict[str, set[str]] = {}
+    lines = [line.split("|") for line in (ROOT / "docs/stages.md").read_text().splitlines() if line.startswith("| `")]
+    for _, names, told, *_ in sorted(lines, key=lambda cells: "*" not in cells[1]):  # what names a key comes last
+        stages = {word.strip() for word in told.replace("–", "").split(",") if word.strip()}
+        for pattern in re.findall("`([^`]+)`", names):
+            table |= {
+                key: stages
+                for key in KEYS
+                if key == pattern or (key.startswith(pattern.removesuffix("*") + "") and pattern.endswith("*"))
+            }
+    for key in KEYS:
+        found = {
+            re.sub("_baseline$", "", name) if "measure" not in name else name
+            for name in STAGES
+            if key in params_of(name)
+        }
+        expected = set().union(
+            *({n for n in STAGES if n.startswith("measure_")} if s == "measure_*" else {s} for s in table[key])
+        )
+        assert found == expected, key
