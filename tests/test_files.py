@@ -19,6 +19,7 @@ from yoloslim.files import (
     is_whole,
     read_json,
     reserve,
+    scratch_folder,
     seal,
     sha256_file,
     sweep,
@@ -188,6 +189,34 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(old_file: Path) -> Non
     assert len(list(old_file.parent.iterdir())) == 2
     write_text(old_file.with_name("other.txt"), "x")
     assert sorted(path.name for path in old_file.parent.iterdir()) == ["other.txt", old_file.name]
+
+
+def test_what_a_zombie_left_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        left = tmp_path / re.sub(r"\.\d+-", f".{process.pid}-", _temporary(tmp_path / "a.npy").name)
+        left.write_text("half")
+        sweep(tmp_path)
+        assert left.exists()
+        process.kill()
+        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            pass
+        sweep(tmp_path)
+        assert not left.exists()
+
+
+def test_a_scratch_folder_goes_with_its_writer_or_by_the_next(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path / "voc.extract") as folder:
+        assert folder.parent == tmp_path
+        (folder / "a").write_text("x")
+    assert list(tmp_path.iterdir()) == []
+    body = (
+        "from yoloslim.files import scratch_folder\n"
+        "with scratch_folder(path) as f:\n    (f / 'a').write_text('x')\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert killed_in(body, tmp_path / "voc.extract") == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_folder(tmp_path / "voc"):
+        assert [path.name.split(".")[1] for path in tmp_path.iterdir()] == ["voc"]
 
 
 def test_a_folder_that_was_moved_aside_when_its_writer_died_comes_back(old_folder: Path) -> None:

@@ -86,6 +86,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(former, ignore_errors=True)
 
 
+@contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """Yield an empty folder on the disk of `beside`, that is removed: here, or by the next writer after a kill."""
+    folder = _temporary(beside)
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    sweep(beside.parent)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed writers left in a folder; a folder that was moved aside and never replaced comes back.
 
@@ -186,7 +199,11 @@ def _lives(pid: int) -> bool:
         return False
     except OSError:  # somebody else's
         return True
-    return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state not in "ZX"  # killed, and its parent has not looked yet
 
 
 def _flush(path: Path) -> None:

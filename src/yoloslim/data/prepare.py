@@ -1,7 +1,6 @@
 """The stage `data`: any source in, one prepared folder and its validation report out."""
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +16,7 @@ from yoloslim.data.names import settle_class
 from yoloslim.data.scenes.generate import generate_scenes
 from yoloslim.data.voc import SPLITS, VOC_CLASSES
 from yoloslim.errors import DataError
-from yoloslim.files import atomic_folder, write_json
+from yoloslim.files import atomic_folder, scratch_folder, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -121,9 +120,9 @@ def _opened(params: DataParams, out: Path) -> Iterator[tuple[Path, bool, list[st
         return
     archives = download.fetch_voc2007(params) if params.source == "voc2007" else [path]
     # Beside `out`, so that files can be moved into it instead of being copied over from another disk.
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.extract.", dir=out.parent) as unpacked:
-        notes = [note for archive in archives for note in extract(archive, Path(unpacked))]
-        yield Path(unpacked), True, notes
+    with scratch_folder(out.with_name(f"{out.name}.extract")) as unpacked:
+        notes = [note for archive in archives for note in extract(archive, unpacked)]
+        yield unpacked, True, notes
 
 
 def located(path: Path) -> Path:
