@@ -13,6 +13,7 @@ from rich.table import Table
 
 from yoloslim import __version__
 from yoloslim.config.deploy import Int8Runtime
+from yoloslim.data.command import app as data_commands
 from yoloslim.deploy.manifest import Format, Outputs
 from yoloslim.errors import YoloslimError
 from yoloslim.files import DISK, disk_sentence
@@ -28,6 +29,7 @@ app.command()(speed)
 app.command("eval")(evaluate)
 app.command()(doctor)
 app.command("compile")(compile_export)
+app.add_typer(data_commands, name="data")
 Model = Annotated[Path, typer.Argument(help="model file (.safetensors)")]
 
 

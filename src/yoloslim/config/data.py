@@ -10,7 +10,7 @@ from yoloslim.config.base import Section
 class DataParams(Section):
     """Where images and boxes come from."""
 
-    source: Literal["scenes", "voc2007", "auto", "voc"] = "scenes"
+    source: Literal["scenes", "voc2007", "auto", "voc", "yolo", "coco", "cvat", "labelme"] = "scenes"
     path: str = Field("", description="source auto, voc: folder or archive")
     imgsz: int = Field(160, ge=32, le=4096, description="source scenes: side of the drawn images, px")
     train_images: int = Field(1000, ge=1, le=1_000_000)

@@ -109,6 +109,8 @@ def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
     write_lists(folder, classes, {split: [entry.name for entry in items] for split, items in splits.items()})
     reported = {split: [entry.reported() for entry in items] for split, items in splits.items()}
     report = build_report(source.name, classes, reported, findings, [*split_notes, *found.notes, *notes])
+    if source.name not in ("voc", "voc2007"):
+        report["layout"] = found.layout
     report["notes"] += notes_on_classes(classes, report["boxes"])
     return report
 

@@ -11,6 +11,7 @@ from yoloslim.config import DataParams
 from yoloslim.data import download
 from yoloslim.data.archives import extract
 from yoloslim.data.convert import Source, convert
+from yoloslim.data.folders import is_side_file
 from yoloslim.data.layouts import Found, Reader, readers
 from yoloslim.data.names import settle_class
 from yoloslim.data.scenes.generate import generate_scenes
@@ -58,7 +59,10 @@ def read_layout(path: Path, name: str, sets: dict[str, str]) -> Found:
         DataError: none fits; or see the readers.
     """
     known = readers()
+    if name not in known and name != "auto":
+        raise DataError(f"layout '{name}' is unknown; take auto or one of {', '.join(known)}")
     candidates = list(known.values()) if name == "auto" else [known[name]]
+    path = _only_folder(path)
     fits: list[tuple[Reader, Path]] = []
     for reader in candidates:
         root = reader.find(path)
@@ -73,6 +77,18 @@ def read_layout(path: Path, name: str, sets: dict[str, str]) -> Found:
         others = ", ".join(other.name for other, _ in fits[1:])
         found.notes.append(f"read as {reader.name}; it could be {others} too: data.source chooses")
     return found
+
+
+def _only_folder(path: Path) -> Path:
+    """The folder that all others are only wrapped around, as archives have it."""
+    for _ in range(4):
+        if not path.is_dir():
+            break
+        items = [p for p in path.iterdir() if not is_side_file(p.name)]
+        if len(items) != 1 or not items[0].is_dir() or items[0].name == "Annotations":
+            break
+        path = items[0]
+    return path
 
 
 def _scenes(params: DataParams, folder: Path) -> dict[str, Any]:

@@ -68,6 +68,9 @@ class Reader:
 
 _READERS: dict[str, Reader] = {}
 
+ORDER = ("voc", "yolo", "coco", "cvat", "labelme")
+"""In which `auto` tries them."""
+
 
 def register_dataset(reader: Reader) -> Reader:
     """Make a layout known under its name, which `data.source` then takes."""
@@ -77,9 +80,9 @@ def register_dataset(reader: Reader) -> Reader:
 
 def readers() -> dict[str, Reader]:
     """All layouts, in the order in which `auto` tries them."""
-    from yoloslim.data.layouts import voc  # noqa: F401 - registers itself
+    from yoloslim.data.layouts import coco, cvat, labelme, voc, yolo  # noqa: F401 - they register themselves
 
-    return dict(_READERS)
+    return {name: _READERS[name] for name in (*ORDER, *(set(_READERS) - set(ORDER)))}
 
 
 SPLIT_NAMES = {

@@ -1,0 +1,77 @@
+"""`yoloslim data`: look at a data set of any layout, or write it in another, without a pipeline."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yoloslim.errors import DataError
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+Source = Annotated[str, typer.Option("--layout", help="auto, or voc, yolo, coco, cvat, labelme")]
+FROM = typer.Argument(help="folder, archive (tar, zip), data.yaml or JSON")
+
+
+@app.command()
+def check(
+    path: Annotated[Path, FROM],
+    layout: Source = "auto",
+    page: Annotated[Path, typer.Option(help="HTML page with pictures of random and suspicious boxes")] = Path(
+        "boxes.html"
+    ),
+) -> None:
+    """Say what a data set holds, what is wrong with it, and draw some of its boxes."""
+    from yoloslim.data.gallery import write_gallery
+    from yoloslim.data.summary import show
+
+    with tempfile.TemporaryDirectory(prefix="yoloslim-check-") as folder:
+        prepared = Path(folder) / "prepared"
+        report = _prepared(path, layout, prepared)
+        typer.echo(f"{path}: layout {report.get('layout', layout)}, {len(report['classes'])} classes")
+        show(report)
+        write_gallery(prepared, page, str(path))
+    typer.echo(f"pictures: {page}")
+
+
+@app.command()
+def convert(
+    path: Annotated[Path, FROM],
+    target: Annotated[Path, typer.Argument(help="folder to write; must not be there")],
+    to: Annotated[str, typer.Option("--to", help="voc, yolo or coco")],
+    layout: Source = "auto",
+) -> None:
+    """Write the sound part of a data set in another layout: upright 8-bit JPEG, splits kept."""
+    from typing import get_args
+
+    from yoloslim.data.export import Layout, export_dataset
+    from yoloslim.data.summary import show
+    from yoloslim.files import atomic_folder
+
+    if to not in get_args(Layout):
+        raise DataError(f"--to {to} is unknown; take one of {', '.join(get_args(Layout))}")
+    if target.exists():
+        raise DataError(f"{target} is there already; name a folder that is not")
+    with tempfile.TemporaryDirectory(prefix=".yoloslim-convert-", dir=_existing(target)) as folder:
+        prepared = Path(folder) / "prepared"
+        report = _prepared(path, layout, prepared)
+        with atomic_folder(target) as out:
+            export_dataset(prepared, out, to)  # type: ignore[arg-type]
+    show(report)
+    typer.echo(f"{target}: {sum(report['images'].values())} images as {to}")
+
+
+def _prepared(path: Path, layout: str, out: Path) -> dict[str, Any]:
+    from yoloslim.config import DataParams
+    from yoloslim.data.layouts import readers
+    from yoloslim.data.prepare import prepare
+
+    if layout not in ("auto", *readers()):
+        raise DataError(f"--layout {layout} is unknown; take auto or one of {', '.join(readers())}")
+    return prepare(DataParams.model_validate({"source": layout, "path": str(path)}), out)
+
+
+def _existing(path: Path) -> Path:
+    parent = path.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    return parent

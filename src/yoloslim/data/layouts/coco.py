@@ -1,0 +1,160 @@
+"""COCO: one or several JSON files with `images`, `annotations` and `categories`."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from yoloslim.data.folders import walk
+from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
+from yoloslim.data.layouts.common import Box, Pictures, around, names_of, number, set_splits, whole
+from yoloslim.data.names import settle_class
+from yoloslim.data.voc import RawAnnotation, RawObject
+from yoloslim.documents import read_json_file
+from yoloslim.errors import DataError
+
+_HEAD = 2**16
+
+
+def find(path: Path) -> Path | None:
+    """A JSON file with `images` or `annotations`, or a folder that holds one."""
+    if path.is_file():
+        return path if path.suffix.lower() == ".json" and not _is_labelme(path) else None
+    return path if path.is_dir() and _files(path) else None
+
+
+def read(root: Path, wanted: Wanted) -> Found:
+    """Read all of them as one data set; see `layouts.Found`.
+
+    Raises:
+        DataError: JSON that is malformed or lacks one of its lists, or categories that differ between files.
+    """
+    del wanted
+    files = [root] if root.is_file() else _files(root)
+    folder = root.parent if root.is_file() else root
+    pictures = Pictures(folder if root.is_dir() or folder.name != "annotations" else folder.parent)
+    found = Found("coco", pictures.root, [])
+    rows: list[tuple[str, Path | DataError, RawAnnotation | DataError, Path, int]] = []
+    splits: list[str] = []
+    classes: dict[str, None] = {}
+    odd: dict[str, int] = {}
+    for file in files:
+        document = _document(file)
+        names = _categories(document, file)
+        classes |= dict.fromkeys(names.values())
+        split = _split(file, folder)
+        for entry, objects in _by_image(document, file, odd):
+            stated = str(entry["file_name"])
+            rows.append((stated, pictures.of(stated, file), _raw(entry, objects, names, file), file, len(objects)))
+            splits.append(split)
+    found.classes = tuple(classes)
+    keys: list[Path | str] = [image if isinstance(image, Path) else stated for stated, image, *_ in rows]
+    for name, (_, image, raw, file, count) in zip(names_of(keys, pictures.root), rows, strict=True):
+        if isinstance(image, DataError):
+            found.items.append(Item(name, None, file, image, count))
+        else:
+            found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
+    set_splits(found, splits)
+    found.notes += pictures.notes()
+    found.notes += [f"{count} annotations were left out: {what}" for what, count in odd.items()]
+    used = {item.image for item in found.items}
+    spare = [p for p in pictures.files if p not in used]
+    found.unlabelled = sorted(p.relative_to(pictures.root).as_posix() for p in spare)
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    jsons = [p for p in walk(folder) if p.suffix.lower() == ".json"]
+    instances = [p for p in jsons if p.name.startswith("instances_")]
+    return instances or [p for p in jsons if _looks_like_coco(p)]
+
+
+def _looks_like_coco(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD).replace(b"\0", b"")
+        stream.seek(max(0, path.stat().st_size - _HEAD))
+        head += stream.read().replace(b"\0", b"")
+    return (b'"images"' in head or b'"annotations"' in head) and b'"shapes"' not in head and b'"file_name"' in head
+
+
+def _is_labelme(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return b'"shapes"' in stream.read(_HEAD).replace(b"\0", b"")
+
+
+def _document(file: Path) -> Mapping[str, Any]:
+    document = read_json_file(file, DataError)
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(document, dict) or not isinstance(document.get(key), list):
+            raise DataError(f"{file} has no list `{key}`; COCO has images, annotations and categories")
+        if not all(isinstance(item, dict) for item in document[key]):
+            raise DataError(f"{file}: `{key}` holds something else than objects")
+    return document  # type: ignore[no-any-return]
+
+
+def _categories(document: Mapping[str, Any], file: Path) -> dict[int, str]:
+    try:
+        ordered = sorted(document["categories"], key=lambda c: int(c["id"]))
+        return {int(c["id"]): settle_class(str(c["name"])) for c in ordered}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file}: a category lacks its `id` or `name`") from error
+
+
+def _split(file: Path, folder: Path) -> str:
+    """The split that a file's name or a folder on the way to it tells."""
+    words = file.relative_to(folder).with_suffix("").as_posix().lower()
+    for mark in "_-./":
+        words = words.replace(mark, " ")
+    for word in words.split()[::-1]:
+        plain = word.rstrip("0123456789")
+        if plain in SPLIT_NAMES:
+            return SPLIT_NAMES[plain]
+    return ""
+
+
+def _by_image(
+    document: Mapping[str, Any], file: Path, odd: dict[str, int]
+) -> Iterable[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
+    objects: dict[Any, list[Mapping[str, Any]]] = {}
+    for image in document["images"]:
+        if not isinstance(image.get("id"), (int, str)) or not isinstance(image.get("file_name"), str):
+            raise DataError(f"{file}: an image lacks its `id` or `file_name`")
+        if image["id"] in objects:
+            raise DataError(f"{file}: two images have the id {image['id']!r}")
+        objects[image["id"]] = []
+    for annotation in document["annotations"]:
+        owner = annotation.get("image_id")
+        if isinstance(owner, (int, str)) and owner in objects:
+            objects[owner].append(annotation)
+        else:
+            odd["their image is not listed"] = odd.get("their image is not listed", 0) + 1
+    return [(image, objects[image["id"]]) for image in document["images"]]
+
+
+def _raw(
+    image: Mapping[str, Any], objects: list[Mapping[str, Any]], names: Mapping[int, str], file: Path
+) -> RawAnnotation | DataError:
+    try:
+        parts = tuple(_object(item, names) for item in objects)
+    except DataError as error:
+        return DataError(f"{file}: image '{str(image['file_name'])[:80]}': {error}")
+    return RawAnnotation(whole(image.get("width")), whole(image.get("height")), parts, "pixels")
+
+
+def _object(item: Mapping[str, Any], names: Mapping[int, str]) -> RawObject:
+    category = item.get("category_id")
+    if not isinstance(category, int) or category not in names:
+        raise DataError(f"category_id {category!r} is not among the categories")
+    return RawObject(names[category], _box(item), bool(item.get("iscrowd")) or bool(item.get("ignore")), False)
+
+
+def _box(item: Mapping[str, Any]) -> Box:
+    box, outline = item.get("bbox"), item.get("segmentation")
+    if box is None and isinstance(outline, list) and outline and isinstance(outline[0], list):
+        return around((part[i], part[i + 1]) for part in outline for i in range(0, len(part) - 1, 2))
+    if not isinstance(box, list) or len(box) != 4:
+        raise DataError(f"bbox {str(box)[:40]} is not x, y, width, height")
+    x, y, width, height = map(number, box)
+    return x, y, x + width, y + height
+
+
+register_dataset(Reader("coco", "COCO: JSON with images, annotations and categories", find, read))

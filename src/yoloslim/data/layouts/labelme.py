@@ -1,0 +1,113 @@
+"""LabelMe: one JSON with `shapes` beside every picture."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yoloslim.data.folders import walk
+from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset
+from yoloslim.data.layouts.common import Box, Pictures, around, names_of, number, set_splits, split_of, whole
+from yoloslim.data.names import settle_class
+from yoloslim.data.voc import RawAnnotation, RawObject
+from yoloslim.documents import read_json_file
+from yoloslim.errors import DataError
+
+_HEAD = 2**20
+_NO_BOXES = ("line", "point", "linestrip", "points")
+
+
+def find(path: Path) -> Path | None:
+    """A folder with JSON files that hold `shapes`."""
+    if not path.is_dir():
+        return None
+    first = next((p for p in walk(path) if p.suffix.lower() == ".json"), None)
+    return path if first is not None and _has_shapes(first) else None
+
+
+def read(root: Path, wanted: Wanted) -> Found:
+    """Read all of them; see `layouts.Found`."""
+    del wanted
+    pictures = Pictures(root)
+    found = Found("labelme", root, [])
+    files = [p for p in walk(root) if p.suffix.lower() == ".json"]
+    lines = 0
+    for name, file in zip(names_of(list(files), root), files, strict=True):
+        raw: RawAnnotation | DataError
+        image: Path | DataError | None
+        count = 0
+        try:
+            document = _document(file)
+            count = len(document["shapes"])
+            image = _picture(document, file, pictures)
+            lines += sum(shape.get("shape_type") in _NO_BOXES for shape in document["shapes"])
+            raw = _raw(document, file)
+        except DataError as error:
+            image, raw = None, error
+        found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
+    if lines:
+        found.notes.append(f"{lines} points and lines are no boxes and were left out")
+    set_splits(found, [split_of(file, root) for file in files])
+    used = {item.image for item in found.items}
+    found.unlabelled = sorted(p.relative_to(root).as_posix() for p in pictures.files if p not in used)
+    found.notes += pictures.notes()
+    return found
+
+
+def _has_shapes(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD).replace(b"\0", b"")
+    return b'"shapes"' in head or b'"imagePath"' in head
+
+
+def _document(file: Path) -> Mapping[str, Any]:
+    document = read_json_file(file, DataError)
+    if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
+        raise DataError(f"{file} has no list `shapes`")
+    if not all(isinstance(shape, dict) for shape in document["shapes"]):
+        raise DataError(f"{file}: `shapes` holds something else than objects")
+    return document
+
+
+def _picture(document: Mapping[str, Any], file: Path, pictures: Pictures) -> Path:
+    stated = document.get("imagePath")
+    found = pictures.find(stated, file.parent) if isinstance(stated, str) and stated else None
+    if found is None:
+        own = [p for p in pictures.files if p.parent == file.parent and p.stem == file.stem]
+        found = own[0] if len(own) == 1 else None
+    if found is None:
+        raise DataError(f"image of {file} ('{str(stated)[:80]}') is nowhere in {pictures.root}")
+    return found
+
+
+def _raw(document: Mapping[str, Any], file: Path) -> RawAnnotation:
+    try:
+        shapes = [s for s in document["shapes"] if s.get("shape_type") not in _NO_BOXES]
+        parts = tuple(RawObject(_label(shape), _box(shape), False, False) for shape in shapes)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    return RawAnnotation(whole(document.get("imageWidth")), whole(document.get("imageHeight")), parts, "pixels")
+
+
+def _label(shape: Mapping[str, Any]) -> str:
+    name = settle_class(shape["label"]) if isinstance(shape.get("label"), str) else ""
+    if not name:
+        raise DataError("a shape has no label")
+    return name
+
+
+def _box(shape: Mapping[str, Any]) -> Box:
+    points = shape.get("points")
+    if not isinstance(points, list):
+        raise DataError("a shape has no points")
+    if shape.get("shape_type") == "circle":
+        try:
+            (cx, cy), (x, y) = ([number(v) for v in point] for point in points)
+        except (ValueError, TypeError) as error:
+            raise DataError("a circle is not a centre and a point on it") from error
+        radius = math.hypot(x - cx, y - cy)
+        return cx - radius, cy - radius, cx + radius, cy + radius
+    return around(points)
+
+
+register_dataset(Reader("labelme", "LabelMe: a JSON beside every picture", find, read))

@@ -1,0 +1,258 @@
+"""YOLO: a `data.yaml`, images, and one text file of `class x y width height` (shares of the sides) an image."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yoloslim.data.folders import is_image, walk
+from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset
+from yoloslim.data.layouts.common import names_of, set_splits, split_of
+from yoloslim.data.names import settle_class
+from yoloslim.data.voc import RawAnnotation, RawObject
+from yoloslim.documents import read_yaml
+from yoloslim.errors import DataError
+from yoloslim.runner.text import NotText, read_lines
+
+SLACK = 0.01
+"""Share of a side by which a box may reach over the edge; more are pixels, not shares."""
+_NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels/classes.txt", "_darknet.labels")
+
+
+def find(path: Path) -> Path | None:
+    """A data.yaml, or the folder that has one, or folders `images` and `labels`."""
+    if path.is_file():
+        return path if path.suffix.lower() in (".yaml", ".yml") else None
+    if not path.is_dir():
+        return None
+    for folder in (path, *_folders(path)):
+        yaml = next((p for p in sorted(folder.glob("*.y*ml")) if _describes(p)), None)
+        if yaml is not None:
+            return yaml
+    for folder in (path, *_folders(path)):
+        if (folder / "labels").is_dir() and (folder / "images").is_dir():
+            return folder
+        if any((folder / name).is_file() for name in _NAME_FILES) and any(map(_is_label, folder.glob("*.txt"))):
+            return folder
+    return None
+
+
+def read(root: Path, wanted: Wanted) -> Found:
+    """Read a YOLO data set; see `layouts.Found`.
+
+    Raises:
+        DataError: paths that lead nowhere (says what was tried), no names, or fewer than the largest class.
+    """
+    del wanted
+    description = _description(root) if root.is_file() else {}
+    folder = root.parent if root.is_file() else root
+    found = Found("yolo", folder, [])
+    images = _images(description, folder) if description else _all_images(folder)
+    if not images:
+        raise DataError(f"{folder} holds no image")
+    names = _names(description, folder, found)
+    settled = tuple(settle_class(name) for name in names.values())
+    if len(set(settled)) < len(settled):
+        twice = next(name for name in settled if settled.count(name) > 1)
+        raise DataError(f"{root} names the class '{twice}' twice")
+    found.classes = settled
+    by_number = dict(zip(names, settled, strict=True))
+    files = [_label_file(image) for image, _ in images]
+    rows = [_read_rows(file) for file in files]
+    found.classes, by_number = _check_numbers(root, rows, by_number, found)
+    ids = names_of([image for image, _ in images], folder)
+    background = 0
+    for (image, _), name, file, parsed in zip(images, ids, files, rows, strict=True):
+        background += file is None
+        raw: RawAnnotation | DataError
+        if isinstance(parsed, DataError):
+            raw = parsed
+        else:
+            raw = RawAnnotation(0, 0, tuple(RawObject(by_number[n], box, False, False) for n, box in parsed), "shares")
+        found.items.append(Item(name, image, file or image, raw))
+    if background:
+        found.notes.append(f"{background} images have no label file: background, as the format says")
+    set_splits(found, [split for _, split in images])
+    return found
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX")))
+
+
+def _describes(path: Path) -> bool:
+    try:
+        raw = read_yaml(path, DataError)
+    except DataError:
+        return path.name.lower() in ("data.yaml", "data.yml")
+    return isinstance(raw, dict) and ("names" in raw or "nc" in raw) and bool({"train", "val"} & raw.keys())
+
+
+def _is_label(path: Path) -> bool:
+    return any(path.with_suffix(suffix).is_file() for suffix in (".jpg", ".png", ".jpeg", ".JPG"))
+
+
+def _description(path: Path) -> dict[str, Any]:
+    raw = read_yaml(path, DataError)
+    if not isinstance(raw, dict):
+        raise DataError(f"{path} must hold `names:`, `train:` and `val:`, not {type(raw).__name__}")
+    return raw
+
+
+def _images(description: Mapping[str, Any], folder: Path) -> list[tuple[Path, str]]:
+    """Images with their splits, as data.yaml gives them."""
+    result: list[tuple[Path, str]] = []
+    seen: dict[Path, str] = {}
+    for key, split in (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test")):
+        value = description.get(key)
+        if not value or (key == "valid" and description.get("val")):
+            continue
+        for entry in value if isinstance(value, list) else [value]:
+            if not isinstance(entry, str):
+                raise DataError(f"data.yaml: `{key}` holds {entry!r:.40}, which is no path")
+            place = _resolve(entry, description.get("path"), folder, key)
+            members = _listed(place, folder) if place.is_file() else [p for p in walk(place) if is_image(p)]
+            for image in members:
+                if seen.setdefault(image, split) == split and (image, split) not in result[-1:]:
+                    result.append((image, split))
+    result = list(dict.fromkeys(result))
+    if not any(split == "train" for _, split in result):
+        raise DataError(f"{folder}: data.yaml names no image to train on")
+    return result
+
+
+def _resolve(entry: str, base: Any, folder: Path, key: str) -> Path:
+    """Where a path of data.yaml leads: from its `path`, from its own folder, or without leading `..`, as exported."""
+    entry = entry.replace("\\", "/")
+    plain = entry
+    while plain.startswith(("../", "./")):
+        plain = plain.split("/", 1)[1]
+    bases = [folder / base, Path(base)] if isinstance(base, str) and base else []
+    if isinstance(base, str) and base:
+        bases.append(folder / Path(base.replace("\\", "/")).name)
+    tried = [*(b / entry for b in bases), folder / entry, folder / plain, *(b / plain for b in bases)]
+    for place in tried:
+        if place.exists() and not (place.is_file() and place.suffix.lower() != ".txt"):
+            return place
+    listed = ", ".join(dict.fromkeys(str(p) for p in tried))
+    raise DataError(f"data.yaml: `{key}: {entry[:80]}` leads nowhere; tried {listed}")
+
+
+def _listed(file: Path, folder: Path) -> list[Path]:
+    try:
+        lines = read_lines(file)
+    except NotText as error:
+        raise DataError(f"list {file} {error}") from error
+    found = []
+    for line in lines:
+        line = line.replace("\\", "/")
+        tried = [file.parent / line, folder / line, folder / line.removeprefix("./")]
+        place = next((p for p in tried if p.is_file()), None)
+        found.append(place or tried[0])
+    return found
+
+
+def _all_images(folder: Path) -> list[tuple[Path, str]]:
+    return [(path, split_of(path, folder)) for path in walk(folder) if is_image(path)]
+
+
+def _names(description: Mapping[str, Any], folder: Path, found: Found) -> dict[int, str]:
+    """Class number -> name."""
+    names = description.get("names")
+    if isinstance(names, list):
+        return dict(enumerate(map(str, names)))
+    if isinstance(names, dict):
+        try:
+            return {int(key): str(value) for key, value in sorted(names.items(), key=lambda item: int(item[0]))}
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{folder}: `names` of data.yaml has keys that are no numbers") from error
+    if names is not None:
+        raise DataError(f"{folder}: `names` of data.yaml is neither a list nor number: name")
+    for name in _NAME_FILES:
+        if (folder / name).is_file():
+            try:
+                return dict(enumerate(read_lines(folder / name)))
+            except NotText as error:
+                raise DataError(f"class names {folder / name} {error}") from error
+    count = description.get("nc")
+    if isinstance(count, int) and 0 < count < 10_000:
+        found.notes.append(f"data.yaml names no class: they are called class0 to class{count - 1}")
+        return {i: f"class{i}" for i in range(count)}
+    return {}
+
+
+def _label_file(image: Path) -> Path | None:
+    """The text file of an image: in `labels` where it is in `images`, or beside it."""
+    parts = list(image.parts)
+    for i in range(len(parts) - 2, -1, -1):
+        if parts[i].lower() == "images":
+            other = Path(*parts[:i], "labels", *parts[i + 1 :]).with_suffix(".txt")
+            if other.is_file():
+                return other
+            break
+    beside = image.with_suffix(".txt")
+    return beside if beside.is_file() else None
+
+
+Rows = list[tuple[int, tuple[float, float, float, float]]]
+
+
+def _read_rows(file: Path | None) -> Rows | DataError:
+    """Class numbers and boxes (corners, shares of the sides) of one label file, or what is wrong with it."""
+    if file is None:
+        return []
+    try:
+        return [_row(line, number, file) for number, line in enumerate(read_lines(file), 1)]
+    except NotText as error:
+        return DataError(f"{file} {error}")
+    except OSError as error:
+        return DataError(f"{file} cannot be read: {error.strerror or error}")
+    except DataError as error:
+        return error
+
+
+def _row(line: str, number: int, file: Path) -> tuple[int, tuple[float, float, float, float]]:
+    where = f"{file} line {number}"
+    words = line.split()
+    if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
+        raise DataError(f"{where} has {len(words)} columns; a box has 5, a polygon 7, 9, 11 ...")
+    try:
+        values = [float(word) for word in words]
+    except ValueError as error:
+        raise DataError(f"{where} holds '{line[:40]}', which are no numbers") from error
+    if not all(map(math.isfinite, values)):
+        raise DataError(f"{where} holds '{line[:40]}', which are no finite numbers")
+    if values[0] < 0 or values[0] != int(values[0]) or values[0] > 1e6:
+        raise DataError(f"{where}: '{words[0][:20]}' is no class number")
+    rest = values[1:]
+    if max(rest) > 2:
+        raise DataError(f"{where} holds '{line[:40]}': pixels, where shares of the sides (0 to 1) belong")
+    if len(rest) == 4:
+        x, y, width, height = rest
+        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    else:
+        box = (min(rest[::2]), min(rest[1::2]), max(rest[::2]), max(rest[1::2]))
+    if min(box) < -SLACK or max(box) > 1 + SLACK:
+        box = (max(box[0], -1.0), max(box[1], -1.0), min(box[2], 2.0), min(box[3], 2.0))  # clipped and noted later
+    else:
+        box = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], 1.0), min(box[3], 1.0))
+    return int(values[0]), box
+
+
+def _check_numbers(
+    root: Path, rows: list[Rows | DataError], names: dict[int, str], found: Found
+) -> tuple[tuple[str, ...], dict[int, str]]:
+    used = {n for one in rows if not isinstance(one, DataError) for n, _ in one}
+    if not names and used:
+        if max(used) >= 10_000:
+            raise DataError(f"{root}: class number {max(used)} without any names")
+        names = {i: f"class{i}" for i in range(max(used) + 1)}
+        last = f"class{max(used)}"
+        found.notes.append(f"no class names were found (data.yaml, classes.txt): they are called class0 to {last}")
+    unknown = sorted(used - names.keys())
+    if unknown:
+        raise DataError(f"{root} names {len(names)} classes, but labels use number {unknown[-1]}; complete `names`")
+    return tuple(names.values()), names
+
+
+register_dataset(Reader("yolo", "YOLO: data.yaml or images and labels, one text file an image", find, read))

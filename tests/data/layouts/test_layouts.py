@@ -1,0 +1,211 @@
+"""Every layout gives the same prepared folder, as a folder and in archives, by name and by `auto`."""
+
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tests.data.layouts.conftest import SPLITS, WRITERS, box_of, yolo_row
+from yoloslim.cli import app
+from yoloslim.data.prepare import prepare
+from yoloslim.data.voc import load_split
+from yoloslim.errors import DataError
+
+
+def check(out: Path, report: dict[str, Any], tolerance: float = 0.01) -> None:
+    assert report["images"] == {"train": 8, "val": 2, "test": 2}
+    assert report["boxes_total"] == {"train": 8, "val": 2, "test": 2}
+    assert sorted(report["classes"]) == ["car", "dog"]
+    assert report["left_out"] == report["dropped_boxes"] == report["clipped_boxes"] == []
+    for split, indices in SPLITS.items():
+        loaded = load_split(out, split)
+        found = dict(zip(loaded.ids, loaded.annotations, strict=True))
+        for i in indices:
+            np.testing.assert_allclose(found[f"a{i}"].boxes, [box_of(i)], atol=tolerance)
+            assert loaded.classes[found[f"a{i}"].labels[0]] == ("dog", "car")[i % 2]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("source", ["auto", "named", "zip", "tgz"])
+def test_every_layout_gives_the_same_boxes_and_splits(tmp_path: Path, make_params: Any, name: str, source: str) -> None:
+    layout, write = WRITERS[name]
+    root = path = write(tmp_path / "in")
+    if source == "zip":
+        path = tmp_path / "in.zip"
+        with zipfile.ZipFile(path, "w") as packed:
+            for file in sorted(p for p in root.rglob("*") if p.is_file()):
+                packed.write(file, Path("export") / file.relative_to(root))
+    if source == "tgz":
+        path = tmp_path / "in.tgz"
+        with tarfile.open(path, "w:gz") as tar:
+            tar.add(root, "export/deep")
+    params = make_params(path=str(path), source=layout if source == "named" else "auto")
+    check(tmp_path / "out", prepare(params, tmp_path / "out"))
+
+
+@pytest.mark.parametrize("to", ["voc", "yolo", "coco"])
+@pytest.mark.parametrize("name", ["yolo", "coco", "cvat"])
+def test_converted_sets_are_read_back_alike(tmp_path: Path, make_params: Any, name: str, to: str) -> None:
+    root = WRITERS[name][1](tmp_path / "in")
+    result = CliRunner().invoke(app, ["data", "convert", str(root), str(tmp_path / "to"), "--to", to])
+    assert result.exit_code == 0, result.output + str(result.exception)
+    assert f"12 images as {to}" in result.output
+    check(tmp_path / "out", prepare(make_params(path=str(tmp_path / "to"), source="auto"), tmp_path / "out"))
+
+
+def test_check_tells_layout_problems_and_draws(tmp_path: Path, yolo: Path) -> None:
+    (yolo / "labels/train/a0.txt").write_text(yolo_row(0) + "\n1 0.5 0.5 0.0 0.2\n")
+    page = tmp_path / "boxes.html"
+    result = CliRunner().invoke(app, ["data", "check", str(yolo), "--page", str(page)])
+    assert result.exit_code == 0, result.output + str(result.exception)
+    assert "layout yolo, 2 classes" in result.output
+    assert "zero area" in result.output
+    assert page.read_text().count("<figure>") >= 12
+    assert "<script" not in page.read_text()
+
+
+def test_existing_target_is_left_alone(tmp_path: Path, yolo: Path) -> None:
+    result = CliRunner().invoke(app, ["data", "convert", str(yolo), str(tmp_path), "--to", "coco"])
+    assert isinstance(result.exception, DataError)
+    assert "is there already" in str(result.exception)
+
+
+def test_set_without_test_split_gets_one_and_says_so(tmp_path: Path, yolo: Path, make_params: Any) -> None:
+    (yolo / "data.yaml").write_text("train: images/train\nval: images/val\nnames: {0: dog, 1: car}\n")
+    report = prepare(make_params(path=str(yolo), source="auto"), tmp_path / "out")
+    assert report["images"]["val"] == 2
+    assert report["images"]["test"] >= 1
+    assert "the data set has no split test: cut off train by its share" in report["notes"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path: .\ntrain: [images/train]\nval: images/val\ntest: images/test\nnames: [dog, car]\n",
+        "path: /nowhere/yolo\ntrain: images/train\nval: images/val\ntest: images/test\nnames: {0: dog, 1: car}\n",
+        "train: ../train.txt\nval: ./images/val\ntest: ../images/test\nnames: [dog, car]\nnc: 2\n",
+    ],
+)
+def test_forms_of_data_yaml(tmp_path: Path, yolo: Path, make_params: Any, text: str) -> None:
+    (yolo / "train.txt").write_text("\ufeff" + "".join(f"./images/train/a{i}.jpg\n" for i in range(8)))
+    (yolo / "data.yaml").write_text(text)
+    check(tmp_path / "out", prepare(make_params(path=str(yolo / "data.yaml"), source="auto"), tmp_path / "out"))
+
+
+def test_polygons_in_label_files_become_boxes(tmp_path: Path, yolo: Path, make_params: Any) -> None:
+    x0, y0, x1, y1 = (v / s for v, s in zip(box_of(0), (64, 48, 64, 48), strict=True))
+    (yolo / "labels/train/a0.txt").write_text(f"0 {x0} {y0} {x1} {y0} {x1} {y1} {x0} {y1}\n")
+    check(tmp_path / "out", prepare(make_params(path=str(yolo), source="auto"), tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("0 0.5 0.5 0.2", "has 4 columns; a box has 5"),
+        ("0 0.5 0.5 0.2 0.2 0.9", "has 6 columns"),
+        ("0 30 20 10 12", "pixels, where shares of the sides"),
+        ("0 nan 0.5 0.2 0.2", "no finite numbers"),
+        ("dog 0.5 0.5 0.2 0.2", "no numbers"),
+        ("0.5 0.5 0.5 0.2 0.2", "is no class number"),
+        ("0 " + "9" * 5000 + " 0.5 0.2 0.2", "no finite numbers"),
+    ],
+)
+def test_bad_label_rows_leave_the_image_out_and_many_refuse(
+    tmp_path: Path, yolo: Path, make_params: Any, row: str, reason: str
+) -> None:
+    (yolo / "labels/train/a0.txt").write_text(row)
+    report = prepare(make_params(path=str(yolo), source="auto"), tmp_path / "out")
+    assert reason in report["left_out"][0]["reason"]
+    assert len(report["left_out"][0]["reason"]) < 250
+    for i in range(8):
+        (yolo / f"labels/train/a{i}.txt").write_text(row)
+    with pytest.raises(DataError, match="8 of 12 images cannot be used"):
+        prepare(make_params(path=str(yolo), source="auto"), tmp_path / "no")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "train: elsewhere\nval: images/val\nnames: [dog, car]\n",
+            r"`train: elsewhere` leads nowhere; tried .*/elsewhere",
+        ),
+        ("train: images/train\nval: images/val\nnames: [dog]\n", "names 1 classes, but labels use number 1"),
+        ("train: images/train\nval: images/val\nnames: [dog, dog]\n", "names the class 'dog' twice"),
+        ("train: 5\nval: images/val\nnames: [dog, car]\n", "which is no path"),
+        ("train: images/train\nval: images/val\nnames: 3\n", "neither a list"),
+        ("train: [", "not valid YAML"),
+    ],
+)
+def test_bad_data_yaml_says_what_is_wrong(
+    tmp_path: Path, yolo: Path, make_params: Any, text: str, message: str
+) -> None:
+    (yolo / "data.yaml").write_text(text)
+    with pytest.raises(DataError, match=message):
+        prepare(make_params(path=str(yolo), source="yolo"), tmp_path / "out")
+
+
+def _change(coco: Path, change: Any) -> None:
+    path = coco / "annotations/instances_train2017.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("images"), "has no list `images`"),
+        (lambda d: d["images"].append(5), "`images` holds something else"),
+        (lambda d: d["images"].append(d["images"][0]), "two images have the id 0"),
+        (lambda d: d["categories"][0].pop("name"), "a category lacks its"),
+    ],
+)
+def test_bad_coco_says_what_is_wrong(tmp_path: Path, coco: Path, make_params: Any, change: Any, message: str) -> None:
+    _change(coco, change)
+    with pytest.raises(DataError, match=message):
+        prepare(make_params(path=str(coco), source="auto"), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        (["1", "2", "3", "4"], "'1' stands where a number belongs"),
+        ("x", "is not x, y, width, height"),
+        ([1, 2, 3], "is not"),
+    ],
+)
+def test_coco_boxes_that_are_none_leave_their_image_out(
+    tmp_path: Path, coco: Path, make_params: Any, box: object, message: str
+) -> None:
+    _change(coco, lambda d: d["annotations"][0].update(bbox=box))
+    report = prepare(make_params(path=str(coco), source="auto"), tmp_path / "out")
+    assert message in report["left_out"][0]["reason"]
+    assert report["left_out"][0]["boxes"] == 1
+
+
+def test_truncated_coco_is_refused_and_crowds_are_difficult(tmp_path: Path, coco: Path, make_params: Any) -> None:
+    _change(coco, lambda d: d["annotations"][0].update(iscrowd=1, segmentation={"counts": "abc", "size": [48, 64]}))
+    report = prepare(make_params(path=str(coco), source="auto"), tmp_path / "out")
+    assert report["boxes_difficult"]["train"] == 1
+    path = coco / "annotations/instances_val2017.json"
+    path.write_text(path.read_text()[:200])
+    with pytest.raises(DataError, match=r"instances_val2017\.json is not valid JSON"):
+        prepare(make_params(path=str(coco), source="auto"), tmp_path / "no")
+
+
+def test_folder_that_fits_two_layouts_says_which_was_taken(tmp_path: Path, yolo: Path, make_params: Any) -> None:
+    WRITERS["coco"][1](yolo)
+    report = prepare(make_params(path=str(yolo), source="auto"), tmp_path / "out")
+    assert "read as yolo; it could be coco too: data.source chooses" in report["notes"]
+
+
+def test_folder_of_no_layout_lists_those_that_were_tried(tmp_path: Path, make_params: Any) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(DataError, match=r"yolo .*coco .*cvat .*labelme"):
+        prepare(make_params(path=str(tmp_path / "in"), source="auto"), tmp_path / "out")
