@@ -102,12 +102,15 @@ def judge(case: Case, code: int, output: str, cpu_s: float = 0, peak_mb: float =
     return tuple(faults)
 
 
-def run_forked(command: Sequence[str], folder: Path) -> tuple[int, str, float, float]:
-    """Exit status, output, seconds of processor time and peak MB of a command run in a fork of this process."""
+def run_forked(command: Sequence[str], folder: Path, address_space: int = 16 * 2**30) -> tuple[int, str, float, float]:
+    """Exit status, output, seconds of processor time and peak MB of a command run in a fork of this process.
+
+    It may have so many bytes of address space: a bomb shall not take the machine along.
+    """
     out = folder.with_name(f"{folder.name}.out")
     child = os.fork()
     if child == 0:
-        _become(command, folder, out)
+        _become(command, folder, out, address_space)
     deadline, status = time.monotonic() + WALL_S, 0
     while True:
         done, status, usage = os.wait4(child, os.WNOHANG)
@@ -121,7 +124,7 @@ def run_forked(command: Sequence[str], folder: Path) -> tuple[int, str, float, f
     return os.waitstatus_to_exitcode(status), output, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def _become(command: Sequence[str], folder: Path, out: Path) -> NoReturn:
+def _become(command: Sequence[str], folder: Path, out: Path, address_space: int) -> NoReturn:
     """Be that command, and end."""
     code = 70
     try:
@@ -130,7 +133,7 @@ def _become(command: Sequence[str], folder: Path, out: Path) -> NoReturn:
         os.dup2(stream, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)  # not pytest's
         logging.root.handlers.clear()
-        resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30,) * 2)  # a bomb shall not take the machine along
+        resource.setrlimit(resource.RLIMIT_AS, (address_space,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.chdir(folder)
         try:
