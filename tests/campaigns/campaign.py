@@ -99,8 +99,12 @@ class Campaign(abc.ABC):
         shutil.copytree(self.folder / "code", project, symlinks=True)
         return project
 
+    def prepare(self, project: Path) -> None:  # noqa: B027  (most need nothing)
+        """What is done before every start."""
+
     def start(self, project: Path, command: list[str]) -> Running:
         """A command, once more."""
+        self.prepare(project)
         return Running(command, project, self.environment(project), project.with_name(f"{project.name}.log"))
 
     def reference(self) -> dict[str, str]:

@@ -12,6 +12,8 @@ import contextlib
 import hashlib
 import re
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,11 @@ class Pipelines(Campaign):
     def build(self, project: Path) -> None:
         """See `Campaign.build`."""
         Project(project, CHANGES)
+
+    def prepare(self, project: Path) -> None:
+        """As `make repro` does."""
+        command = [sys.executable, "-m", "yoloslim.orchestration.rwlock"]
+        subprocess.run(command, cwd=project, env=self.environment(project), check=True)
 
     def results(self, project: Path) -> dict[str, str]:
         """SHA-256 of every model and graph."""

@@ -1,8 +1,8 @@
 """Hostile surroundings: `python -m tests.campaigns.surroundings [words of trial names ...]`.
 
 Little memory, places that cannot be written, ports that are taken, redirects to files, clocks that step. Each trial
-ends in an error made for people or in the right result, never in a traceback, a hang, or half a file. Read-only places need
-`setpriv`, clock steps `faketime` (Debian's util-linux and faketime).
+ends in an error made for people or in the right result, never in a traceback, a hang, or half a file. Read-only places
+need `setpriv`, clock steps `faketime` (Debian's util-linux and faketime).
 """
 
 import contextlib

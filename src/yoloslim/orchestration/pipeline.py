@@ -12,11 +12,13 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from yoloslim.orchestration.process import stream
+from yoloslim.orchestration.rwlock import mend
 
 
 @task(cache_policy=NO_CACHE)
 def reproduce(targets: Sequence[str] = ()) -> None:
     """Run the stages that need running; all of them, or those named, with what they depend on."""
+    mend(Path())
     stream([sys.executable, "-m", "dvc", "repro", *targets], get_run_logger().info, Path.cwd())
 
 

@@ -23,6 +23,7 @@ from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json
 from yoloslim.orchestration.leases import ALL, lease, visible_gpus
 from yoloslim.orchestration.process import CommandError, stream
+from yoloslim.orchestration.rwlock import mend
 from yoloslim.sweeping.search import Ask, Measured
 from yoloslim.sweeping.space import HERE, Variant
 
@@ -169,6 +170,7 @@ def reproduce(
     Raises:
         CommandError: it failed; the message holds the reason that the stage gave, and where the log is.
     """
+    mend(checkout)
     params = load_params(checkout / "params.yaml")
     count = ALL if everything else params.train.devices if visible_gpus() else 1
     command = [

@@ -1,6 +1,7 @@
 """A trained model for other data: other classes, another image size."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -87,7 +88,7 @@ def read_names(text: str) -> tuple[str, ...]:
     """
     is_file = len(text) < MAX_PATH and Path(text).is_file()
     names = read_names_file(Path(text)) if is_file else [part.strip() for part in text.split(",")]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if not names or not all(names) or twice:
         raise WeightsError(f"classes '{text[:200]}': {'twice: ' + ', '.join(twice) if twice else 'an empty name'}")
     return tuple(names)
