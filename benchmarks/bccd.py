@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from yoloslim.config import BaselineParams, DataParams, TrainParams
-from yoloslim.data.anchors import fit_anchors
 from yoloslim.data.evalset import load_eval_set
 from yoloslim.data.prepare import prepare
 from yoloslim.data.trainset import load_train_set
@@ -57,9 +56,9 @@ def train_model(
     # small data, many boxes: mosaic pays, as do small batches
     recipe = TrainParams(batch=16, mosaic=1.0, close_mosaic=0, scale=0.5, hsv_s=0.7, hsv_v=0.4, val_every=2)
     phase = BaselineParams(epochs=epochs, warmup_epochs=1.0)
-    anchors = fit_anchors(images.box_sizes(), build_spec(name, split.classes).anchors, IMGSZ, recipe.anchor_t)
+    head = build_spec(name, split.classes).head.fitted(images.box_sizes(), IMGSZ, recipe, 0)
     torch.manual_seed(seed)
-    model = build_detector(name, split.classes, IMGSZ, anchors)
+    model = build_detector(name, split.classes, IMGSZ, head)
 
     def validate(network: Detector) -> dict[str, float]:
         return evaluate(TorchPredictor(network), test).metrics

@@ -119,7 +119,7 @@ def decoding_line() -> str:
     times = []
     for _ in range(60):
         start = time.perf_counter()
-        detect(heads, model.spec.anchors, model.spec.strides, NmsOptions(conf_thres=0.001))
+        detect(heads, model.spec.head, NmsOptions(conf_thres=0.001))
         times.append((time.perf_counter() - start) * 1000)
     low, middle, high = np.percentile(times[10:], [10, 50, 90])
     above = sum(int((head[..., 4] > np.log(0.001 / 0.999)).sum()) for head in heads)

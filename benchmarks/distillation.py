@@ -22,7 +22,6 @@ from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
 from yoloslim.training.distillation import Distillation
 from yoloslim.training.fit import Callback, Task, fit
-from yoloslim.training.loss import Gains
 
 Variant = tuple[str, str, float, float]
 """Name, teacher, weights of output and feature term."""
@@ -103,8 +102,7 @@ def finetune(
     _, teacher, output, feature = variant
     callbacks: tuple[Callback, ...] = ()
     if output or feature:
-        gains = Gains(**{name: getattr(params.train, name) for name in Gains.__dataclass_fields__})
-        teach = Distillation(teachers[teacher], gains, output, feature, params.finetune.distill_temperature)
+        teach = Distillation(teachers[teacher], params.train, output, feature, params.finetune.distill_temperature)
         callbacks = (teach,)
     return fit(Task(start, images, validate, params.train, params.finetune, seed, callbacks)).model  # type: ignore[arg-type]
 

@@ -14,7 +14,6 @@ from yoloslim.config import TrainParams
 from yoloslim.data.augment import Augmenter
 from yoloslim.models.detector import Detector
 from yoloslim.training.callback import Callback, State
-from yoloslim.training.loss import DetectionLoss, Gains
 
 IMGSZ, BATCH = 320, 16
 MOSAIC = TrainParams(batch=BATCH, mosaic=1.0, scale=0.5, hsv_s=0.7, hsv_v=0.4, val_every=10_000)
@@ -28,7 +27,7 @@ class BareStep:
         layout = torch.channels_last if fast else torch.contiguous_format
         self.net.to(memory_format=layout)  # type: ignore[call-overload]
         self.images = torch.rand(BATCH, 3, IMGSZ, IMGSZ).contiguous(memory_format=layout)
-        self.loss = DetectionLoss(model.spec, Gains.of(MOSAIC), torch.device("cpu"))
+        self.loss = model.spec.loss(MOSAIC, torch.device("cpu"))
         self.sgd = torch.optim.SGD(self.net.parameters(), lr=1e-4, momentum=0.9, nesterov=True)
         self.context = torch.autocast("cpu", torch.bfloat16) if fast else nullcontext()
 

@@ -8,8 +8,8 @@ import onnx
 
 from yoloslim.boxes import FILL
 from yoloslim.deploy.describe import embed_metadata, read_onnx
-from yoloslim.deploy.graph import name_heads, name_input, opset_of
-from yoloslim.deploy.manifest import Head, Manifest
+from yoloslim.deploy.graph import name_input, name_outputs, opset_of
+from yoloslim.deploy.manifest import Manifest, Output
 from yoloslim.deploy.publish import keep
 from yoloslim.deploy.quoting import one_line
 from yoloslim.deploy.runtimes import open_graph, open_predictor
@@ -34,7 +34,7 @@ def adopt_onnx(path: Path, like: Path, out_dir: Path) -> Manifest:
     shape = _input_shape(path, graph)
     if shape[2] != model.imgsz:
         raise DeployError(f"{path} takes images of {shape[2]} px, {like} of {model.imgsz} px; export one of them again")
-    heads = name_heads(graph, len(model.classes), list(model.strides))
+    heads = name_outputs(graph, model.head, len(model.classes))
     input_name, name = name_input(graph), one_line(path.stem)
     embed_metadata(graph, model, name, "center", FILL)
     with tempfile.TemporaryDirectory() as temporary:
@@ -46,11 +46,9 @@ def adopt_onnx(path: Path, like: Path, out_dir: Path) -> Manifest:
             model=name,
             input_name=input_name,
             input_shape=shape,
-            heads=tuple(Head(name=name, shape=shape) for name, shape in heads.items()),
+            heads=tuple(Output(name=name, shape=shape) for name, shape in heads.items()),
             classes=tuple(model.classes),
-            anchors=tuple(tuple((w, h) for w, h in level) for level in model.anchors),
-            strides=tuple(model.strides),
-            decoding=model.decoding,
+            head=model.head,
             letterbox_align="center",
             letterbox_fill=FILL,
             opset=opset_of(graph),

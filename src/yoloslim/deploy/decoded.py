@@ -1,11 +1,9 @@
 """Decoding and suppression inside the graph, for users of plain ONNX Runtime who want boxes, not logits."""
 
 import numpy as np
-import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from yoloslim.evaluation.decode import box_corners
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.models.detector import Detector
 
@@ -16,7 +14,7 @@ NMS_SCORE, NMS_IOU, NMS_LIMIT = "nms_score", "nms_iou", "nms_limit"
 
 
 class DecodedDetector(nn.Module):
-    """A Detector that gives boxes (B, n, 4), `xyxy` in canvas pixels, and scores (B, n, classes), as `decode` does."""
+    """A Detector that gives boxes (B, n, 4), `xyxy` in canvas pixels, and scores (B, n, classes), see `Head.decode`."""
 
     def __init__(self, model: Detector) -> None:
         super().__init__()
@@ -25,21 +23,7 @@ class DecodedDetector(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Decode every cell of images (B, 3, S, S) in [0, 1]."""
         spec = self.model.spec
-        boxes, scores = [], []
-        scales = spec.decoding.scales(len(spec.strides))
-        for head, sizes, stride, scale in zip(self.model(images), spec.anchors, spec.strides, scales, strict=True):
-            height, width = spec.imgsz // stride, spec.imgsz // stride  # known numbers become constants of the graph
-            row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-            cell = torch.stack([column, row], dim=2).float()
-            anchors = torch.tensor(sizes).view(-1, 1, 1, 2)
-            values = head.sigmoid()
-            kind = spec.decoding.kind
-            sides = box_corners(head[..., :4], values[..., :4], cell, anchors, stride, kind, scale)
-            corners = torch.cat(sides, dim=4)
-            count = len(sizes) * height * width
-            boxes.append(corners.reshape(len(head), count, 4))
-            scores.append((values[..., 4:5] * values[..., 5:]).reshape(len(head), count, spec.nc))
-        return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
+        return spec.head.decode(self.model(images), spec.imgsz)
 
 
 def append_nms(graph: ModelProto, options: NmsOptions) -> None:

@@ -11,12 +11,13 @@ from pydantic import Field, TypeAdapter
 from yoloslim.boxes import Align
 from yoloslim.deploy.manifest import Outputs
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.decode import Anchors
 from yoloslim.evaluation.predictor import Geometry
-from yoloslim.models.spec import YOLOV5_BOXES, Anchor, BoxDecoding, ImageSide, Line
+from yoloslim.heads import AnyHead, Head
+from yoloslim.heads.anchor import with_head
+from yoloslim.models.spec import ImageSide, Line
 
-KEYS = ("anchors", "classes", "imgsz", "letterbox", "model", "outputs", "strides")
-"""Metadata that `embed_metadata` puts into the file, beside `decoding` and, of quantised graphs, `precision`."""
+KEYS = ("classes", "head", "imgsz", "letterbox", "model", "outputs")
+"""Metadata that `embed_metadata` puts into the file, beside, of quantised graphs, `precision`."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,12 @@ class Description:
 
     input_name: str
     head_names: tuple[str, ...]
-    anchors: Anchors
-    strides: tuple[int, ...]
+    head: Head
     classes: tuple[str, ...]
     imgsz: int
     letterbox_align: Align
     letterbox_fill: int
     precision: str = "fp32"
-    decoding: BoxDecoding = YOLOV5_BOXES
 
 
 def embed_metadata(
@@ -45,14 +44,12 @@ def embed_metadata(
 ) -> None:
     """Put all that `describe_onnx` reads into a graph, in place; another tool's values under these names go."""
     values = {
-        "anchors": geometry.anchors,
         "classes": list(geometry.classes),
-        "decoding": geometry.decoding.model_dump(),
+        "head": geometry.head.facts(),
         "imgsz": geometry.imgsz,
         "letterbox": {"align": align, "fill": fill},
         "model": model,
         "outputs": outputs,
-        "strides": list(geometry.strides),
     }
     others = [item for item in graph.metadata_props if item.key not in (*values, "precision")]
     del graph.metadata_props[:]
@@ -84,7 +81,7 @@ def describe_onnx(path: Path) -> Description:
     if path.suffix != ".onnx":
         raise DeployError(f"{path.parent / 'manifest.json'} is missing, and {path.name} does not describe itself")
     graph = read_onnx(path)
-    values = _metadata(graph)
+    values = with_head(_metadata(graph))
     missing = [key for key in KEYS if key not in values]
     if missing:
         raise DeployError(
@@ -104,14 +101,12 @@ def _description(graph: onnx.ModelProto, values: dict[str, Any]) -> Description:
     return Description(
         graph.graph.input[0].name,
         heads,
-        TypeAdapter(tuple[tuple[Anchor, ...], ...]).validate_python(values["anchors"]),
-        TypeAdapter(tuple[Annotated[int, Field(ge=1)], ...]).validate_python(values["strides"]),
+        TypeAdapter(AnyHead).validate_python(values["head"]),
         TypeAdapter(tuple[Line, ...]).validate_python(values["classes"]),
         TypeAdapter(ImageSide).validate_python(values["imgsz"]),
         values["letterbox"]["align"],
         values["letterbox"]["fill"],
         precision,
-        BoxDecoding.model_validate(values.get("decoding", {})),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import torch
 
-from yoloslim.deploy.manifest import Format, Head, Manifest
+from yoloslim.deploy.manifest import Format, Manifest, Output
 from yoloslim.deploy.ncnn import write_ncnn
 from yoloslim.deploy.onnx import ExportOptions, onnx_graph
 from yoloslim.deploy.openvino import write_ir
@@ -67,7 +67,7 @@ def manifest_of(
     spec, batch = model.spec, options.batch or -1
     shapes = {o.name: tuple(side.dim_value for side in o.type.tensor_type.shape.dim) for o in graph.graph.output}
     raw = options.outputs == "raw"
-    heads = [Head(name=name, shape=(batch, *shape[1:])) for name, shape in shapes.items()] if raw else []
+    heads = [Output(name=name, shape=(batch, *shape[1:])) for name, shape in shapes.items()] if raw else []
     return Manifest(
         format=file_format,
         files=files,
@@ -77,9 +77,7 @@ def manifest_of(
         outputs=options.outputs,
         heads=tuple(heads),
         classes=spec.classes,
-        anchors=spec.anchors,
-        strides=spec.strides,
-        decoding=spec.decoding,
+        head=spec.head,
         letterbox_align=options.align,
         letterbox_fill=options.fill,
         opset=options.opset,

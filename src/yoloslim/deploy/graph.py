@@ -1,47 +1,44 @@
-"""Find the heads of an exported YOLO graph by its structure and give them names that stay.
+"""Find the raw outputs of an exported YOLO graph by its structure, and give them names that stay.
 
-Node names depend on exporter and version (`Transpose_260`, `/model.24/Transpose`, `node_permute`), the structure
-does not: a head is a Transpose with perm (0, 1, 3, 4, 2) behind a Reshape whose output is (B, anchors, H, W,
-5 + classes).
+Node names depend on exporter and version (`Transpose_260`, `/model.24/Transpose`, `node_permute`), the structure does
+not; what it is like, the head says (`Head.raw_outputs`).
 """
 
-from collections.abc import Sequence
 from itertools import chain, count
 
-import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from yoloslim.errors import DeployError
+from yoloslim.heads import Head
+from yoloslim.heads.base import output_name, shapes_of
 from yoloslim.runner.names import is_plain
 
-HEAD_PERM = [0, 1, 3, 4, 2]
 
-
-def name_heads(model: ModelProto, classes: int, strides: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Make the raw heads the graph's only outputs, in place, with stable names.
+def name_outputs(model: ModelProto, head: Head, classes: int) -> dict[str, tuple[int, ...]]:
+    """Make the raw outputs the graph's only outputs, in place, with stable names.
 
     Args:
-        model: a graph with static shapes; whatever stands behind the heads (decoding, NMS) is cut off.
+        model: a graph with static shapes; whatever stands behind the raw outputs (decoding, NMS) is cut off.
+        head: what gives them.
         classes: number of classes.
-        strides: image pixels per cell, by level; stride 8 becomes `head_p3`.
 
     Returns:
-        Name -> shape, in the order of `strides`. Node, tensor and graph output share the name.
+        Name -> shape with the batch, in the order of the head's strides. Node, tensor and output share the name.
 
     Raises:
-        DeployError: not exactly one head a stride; says what was looked for and what is there.
+        DeployError: not exactly one output a stride; says what was looked for and what is there.
     """
-    found = _find_heads(model, classes)
-    if len(found) != len(strides):
-        raise DeployError(_no_heads_message(model, classes, strides, found))
+    found = head.raw_outputs(model, classes)
+    if len(found) != len(head.strides):
+        raise DeployError(_not_found(model, head, classes, len(found)))
     by_size = sorted(found, key=lambda item: -item[1][2])
     heads: dict[str, tuple[int, ...]] = {}
-    for (node, shape), stride in zip(by_size, sorted(strides), strict=True):
-        name = head_name(stride)
+    for (node, shape), stride in zip(by_size, sorted(head.strides), strict=True):
+        name = output_name(stride)
         _rename_tensor(model, node.output[0], name)
         node.name = name
         heads[name] = shape
-    heads = {name: heads[name] for name in map(head_name, strides)}
+    heads = {name: heads[name] for name in map(output_name, head.strides)}
     del model.graph.output[:]
     for name, shape in heads.items():
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
@@ -49,21 +46,18 @@ def name_heads(model: ModelProto, classes: int, strides: Sequence[int]) -> dict[
     return heads
 
 
-def head_name(stride: int) -> str:
-    """The name of a level, as the literature has it: 8 pixels a cell is level 3."""
-    return f"head_p{stride.bit_length() - 1}"
-
-
 def head_nodes(model: ModelProto) -> list[NodeProto]:
-    """The nodes that make the raw heads: the last convolutions, and what only reorders their outputs."""
+    """The nodes that make the raw outputs: the last convolutions, and what stands between them and the outputs."""
     makers = {output: node for node in model.graph.node for output in node.output}
-    found = []
-    for output in model.graph.output:
-        node = makers[output.name]
-        while node.op_type != "Conv":
-            found.append(node)
-            node = makers[node.input[0]]
+    found: list[NodeProto] = []
+    waiting = [makers[output.name] for output in reversed(model.graph.output)]
+    while waiting:
+        node = waiting.pop()
+        if node.op_type == "Constant" or node in found:
+            continue
         found.append(node)
+        if node.op_type != "Conv":
+            waiting += [makers[name] for name in reversed(node.input) if name in makers]
     return found
 
 
@@ -97,42 +91,13 @@ def fix_batch(model: ModelProto) -> None:
         value.type.tensor_type.shape.dim[0].dim_value = 1
 
 
-def _find_heads(model: ModelProto, classes: int) -> list[tuple[NodeProto, tuple[int, ...]]]:
-    shapes = _shapes(model)
-    makers = {output: node for node in model.graph.node for output in node.output}
-    heads: list[tuple[NodeProto, tuple[int, ...]]] = []
-    for node in model.graph.node:
-        perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
-        if node.op_type != "Transpose" or perm != HEAD_PERM:
-            continue
-        before = makers.get(node.input[0])
-        shape = shapes.get(node.output[0], ())
-        if before is not None and before.op_type == "Reshape" and len(shape) == 5 and shape[4] == classes + 5:
-            heads.append((node, shape))
-    return heads
-
-
-def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    return {
-        value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
-        for value in [*inferred.value_info, *inferred.output, *inferred.input]
-    }
-
-
-def _no_heads_message(
-    model: ModelProto,
-    classes: int,
-    strides: Sequence[int],
-    found: Sequence[tuple[NodeProto, tuple[int, ...]]],
-) -> str:
-    outputs = ", ".join(f"{o.name} {list(_shapes(model).get(o.name, ()))}" for o in model.graph.output)
-    transposes = sum(node.op_type == "Transpose" for node in model.graph.node)
+def _not_found(model: ModelProto, head: Head, classes: int, count: int) -> str:
+    shapes = shapes_of(model)
+    outputs = ", ".join(f"{o.name} {list(shapes.get(o.name, ()))}" for o in model.graph.output)
     return (
-        f"found {len(found)} heads in the graph where {len(strides)} are needed (strides {list(strides)}); "
-        f"looked for Transpose nodes with perm {HEAD_PERM} behind a Reshape, giving (B, anchors, H, W, "
-        f"{classes + 5}) for {classes} classes. The graph has {transposes} Transpose nodes and outputs: "
-        f"{outputs or 'none'}. Export it with raw heads, static shapes and the same classes"
+        f"found {count} heads in the graph where {len(head.strides)} are needed (strides {list(head.strides)}); "
+        f"looked for {head.structure} for {classes} classes. The graph has outputs: {outputs or 'none'}. "
+        "Export it with raw heads, static shapes and the same classes"
     )
 
 

@@ -4,14 +4,16 @@ AIPP configuration, compiler arguments and decoding are generated from it, never
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from yoloslim.boxes import Align
 from yoloslim.errors import DeployError
 from yoloslim.files import read_json, sha256_file, write_text
-from yoloslim.models.spec import MAX_SIDE, YOLOV5_BOXES, BoxDecoding, Line
+from yoloslim.heads import AnyHead
+from yoloslim.heads.anchor import with_head
+from yoloslim.models.spec import MAX_SIDE, Line
 from yoloslim.runner.names import PLAIN_NAMES, is_plain
 
 MANIFEST_NAME = "manifest.json"
@@ -46,8 +48,8 @@ def _square(shape: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Head(BaseModel):
-    """One output: raw logits of a level, shape (B, anchors, H, W, 5 + classes), B as in the manifest's input.
+class Output(BaseModel):
+    """One raw output, as `Head.outputs` says, with B as in the manifest's input.
 
     The graph output and the node that makes it have the same name, so that tools which ask for either agree.
     """
@@ -55,14 +57,14 @@ class Head(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: PlainName
-    shape: tuple[int, ...] = Field(min_length=5, max_length=5)
+    shape: tuple[int, ...] = Field(min_length=3)
 
 
 class Manifest(BaseModel):
     """What an exported graph is.
 
     Attributes:
-        version: of this file's layout.
+        version: of this file's layout; 2, which is still read, had anchor heads only.
         format: what reads the graph.
         precision: of its weights and activations.
         files: file name -> SHA-256, in the manifest's own folder; the first is the one that runtimes open.
@@ -72,9 +74,7 @@ class Manifest(BaseModel):
         outputs: what the graph gives; predictors and compilers need `raw`.
         heads: raw outputs, finest level first; empty for the others.
         classes: names in the order of the outputs.
-        anchors: width and height in pixels, by level and anchor.
-        strides: image pixels per cell, by level.
-        decoding: how logits become boxes.
+        head: what gives them, and how they become boxes.
         letterbox_align: where images lie on the square canvas.
         letterbox_fill: grey level of the padding, 0-255.
         opset: ONNX operator set really written (for other formats: of the graph they were made from).
@@ -85,7 +85,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[2] = 2
+    version: Literal[2, 3] = 3
     format: Format = "onnx"
     precision: Literal["fp32", "int8"] = "fp32"
     files: dict[PlainName, _Sha256] = Field(min_length=1)
@@ -93,16 +93,20 @@ class Manifest(BaseModel):
     input_name: PlainName
     input_shape: Annotated[tuple[int, int, int, int], AfterValidator(_square)]
     outputs: Outputs = "raw"
-    heads: tuple[Head, ...]
+    heads: tuple[Output, ...]
     classes: tuple[Line, ...] = Field(min_length=1)
-    anchors: tuple[tuple[tuple[float, float], ...], ...]
-    strides: tuple[int, ...]
-    decoding: BoxDecoding = YOLOV5_BOXES
+    head: AnyHead
     letterbox_align: Align
     letterbox_fill: int = Field(ge=0, le=255)
     opset: int
     torch_version: str
     max_abs_diff: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_2(cls, data: Any) -> Any:
+        lifted = with_head(data)
+        return {**lifted, "version": 3} if lifted is not data and data.get("version", 2) == 2 else lifted
 
     @property
     def file(self) -> str:

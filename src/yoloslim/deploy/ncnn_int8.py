@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from yoloslim.deploy.ncnn import BIN, PARAM
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.decode import Floats
+from yoloslim.evaluation.nms import Floats
 
 _INT8_TAG = 0x000D4B38
 _WEIGHT_TAG_BYTES = 4

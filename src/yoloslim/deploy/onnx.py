@@ -14,7 +14,7 @@ from torch import nn
 from yoloslim.boxes import FILL, Align
 from yoloslim.deploy.decoded import BOXES_AND_SCORES, DecodedDetector, append_nms
 from yoloslim.deploy.describe import embed_metadata
-from yoloslim.deploy.graph import name_heads, open_batch
+from yoloslim.deploy.graph import name_outputs, open_batch
 from yoloslim.deploy.manifest import Outputs
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import NmsOptions
@@ -63,7 +63,7 @@ def onnx_graph(model: Detector, options: ExportOptions) -> onnx.ModelProto:
     fused, spec = fuse(model), model.spec
     if options.outputs == "raw":
         graph = _trace(fused, spec, options)
-        name_heads(graph, spec.nc, spec.strides)
+        name_outputs(graph, spec.head, spec.nc)
     else:
         graph = _trace(DecodedDetector(fused), spec, options, BOXES_AND_SCORES)
     _check_opset(graph, options.opset)

@@ -14,8 +14,7 @@ from yoloslim.deploy.decoded import BOXES_AND_SCORES, DETECTIONS, NMS_IOU, NMS_L
 from yoloslim.deploy.manifest import Manifest, save_manifest
 from yoloslim.deploy.runtimes import open_graph
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.decode import Floats, decode
-from yoloslim.evaluation.nms import NmsOptions, nms
+from yoloslim.evaluation.nms import Floats, NmsOptions, decode, nms
 from yoloslim.evaluation.predictor import Images, divide_by_255
 from yoloslim.files import atomic_path
 from yoloslim.models.detector import Detector
@@ -80,8 +79,8 @@ def differences(model: Detector, folder: Path, manifest: Manifest) -> tuple[floa
     if manifest.outputs == "raw":
         actual: Sequence[Floats] = open_graph(folder / manifest.file, manifest).predict(pixels)
     else:
-        rows = decode(expected, manifest.anchors, manifest.strides, manifest.decoding)
-        expected = [rows[..., :4] / np.float32(size), rows[..., 4:5] * rows[..., 5:]]
+        corners, scores = decode(expected, manifest.head)
+        expected = [corners / np.float32(size), scores]
         actual = _decoded(folder / manifest.file, pixels, manifest)
     pairs = [(float(np.abs(a - e).max()), float(np.abs(e).max())) for a, e in zip(actual, expected, strict=True)]
     # not max(): it would pass over NaN
@@ -129,11 +128,10 @@ def _check_suppression(path: Path, manifest: Manifest) -> None:
     least = np.partition(scores, -CHOICES)[-CHOICES] if len(scores) > CHOICES else np.float32(0)
     constants[NMS_SCORE].CopyFrom(onnx.numpy_helper.from_array(np.array([least], np.float32), NMS_SCORE))
     boxes, scores, detections = _run(graph, [*BOXES_AND_SCORES, DETECTIONS], pixels, manifest)
-    rows = np.concatenate([boxes, np.ones_like(scores[..., :1]), scores], axis=2)
     options = NmsOptions(float(least), float(iou), max_det=None)
     expected = {
         (image, *map(float, row))
-        for image, found in enumerate(nms(rows, options))
+        for image, found in enumerate(nms(boxes, scores, options))
         for label in np.unique(found[:, 5])
         for row in found[found[:, 5] == label][:limit]
     }

@@ -24,7 +24,7 @@ from yoloslim.deploy.openvino import save_ir, to_ir
 from yoloslim.deploy.publish import keep
 from yoloslim.deploy.runtimes import open_graph
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.decode import Floats
+from yoloslim.evaluation.nms import Floats
 from yoloslim.evaluation.predictor import Images, divide_by_255
 from yoloslim.files import sha256_file
 from yoloslim.quiet import quiet
@@ -159,7 +159,9 @@ def _write_ncnn(graph: onnx.ModelProto, images: Images, folder: Path) -> list[st
     with tempfile.TemporaryDirectory() as source:
         write_ncnn(graph, Path(source))
         feeds = (next(iter(feed.values())) for feed in _feeds(graph, images))
-        return quantize_ncnn(Path(source), folder, feeds, keep_fp32=len(graph.graph.output))
+        return quantize_ncnn(
+            Path(source), folder, feeds, keep_fp32=sum(node.op_type == "Conv" for node in head_nodes(graph))
+        )
 
 
 def _feeds(graph: onnx.ModelProto, images: Images) -> Iterator[dict[str, Floats]]:

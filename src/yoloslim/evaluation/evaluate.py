@@ -119,10 +119,10 @@ def detect_all(
     Boxes that lie wholly in the letterbox padding have no area in the image and are left out.
     """
     detections: list[NDArray[np.float32]] = [np.empty((0, 6), np.float32)] * len(eval_set)
-    parts = eval_set.rectangles(batch, max(predictor.strides)) if rect else eval_set.squares(batch)
+    parts = eval_set.rectangles(batch, max(predictor.head.strides)) if rect else eval_set.squares(batch)
     for part in parts:
         heads = predictor.predict(part.images)
-        found = detect(heads, predictor.anchors, predictor.strides, options, predictor.decoding)
+        found = detect(heads, predictor.head, options)
         for index, letterbox, rows in zip(part.numbers, part.letterboxes, found, strict=True):
             image = eval_set.annotations[index]
             detections[index] = letterbox.detections_to_image(rows, image.width, image.height)

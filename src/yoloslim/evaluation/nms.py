@@ -1,23 +1,19 @@
-"""Non-maximum suppression: exact, greedy, per class, deterministic, and never limited by the clock.
+"""From raw outputs to detections by the rules of `runner.suppression`, which boards follow too, with OpenCV's speed."""
 
-Greedy suppression in score order decides about a box from better boxes only. So the result for the best K
-candidates is a prefix of the result for all of them: when it already holds `max_det` boxes, the thousands of
-candidates below cannot change it and are never looked at.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.errors import ConfigError
-from yoloslim.evaluation.decode import Anchors, Floats, cells_above
-from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
+from yoloslim.heads import Head
+from yoloslim.runner.cells import Cells
+from yoloslim.runner.heads import cells
+from yoloslim.runner.suppression import suppress
 
-_FIRST_PREFIX = 384
-_PREFIX_GROWTH = 2
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,8 @@ class NmsOptions:
         max_det: detections kept per image, best first; None keeps all.
         multi_label: every class above the threshold is a candidate, as YOLO trainers validate; otherwise
             only the best class of a cell.
-        objectness_thres: a cell needs objectness above this before its classes are looked at, in [0, 1).
+        objectness_thres: a cell needs objectness above this before its classes are looked at, in [0, 1); for heads
+            that have one.
     """
 
     conf_thres: float = 0.001
@@ -54,68 +51,33 @@ def mindx_options(score: float = 0.001, objectness: float = 0.001, iou: float = 
     return NmsOptions(score, iou, max_det=None, multi_label=False, objectness_thres=objectness)
 
 
-def detect(
-    heads: Sequence[Floats],
-    anchors: Anchors,
-    strides: Sequence[int],
-    options: NmsOptions | None = None,
-    decoding: BoxDecoding = YOLOV5_BOXES,
-) -> list[Floats]:
-    """Raw heads (B, anchors, H, W, 5 + classes) a level to detections, as `nms` of `decode` but faster."""
-    options = options or NmsOptions()
-    objectness = max(options.conf_thres, options.objectness_thres)
-    images = cells_above(heads, anchors, strides, objectness, decoding)
-    return [_suppress(cells.confidences, cells.boxes, options) for cells in images]
+def detect(outputs: Sequence[Floats], head: Head, options: NmsOptions | None = None) -> list[Floats]:
+    """Detections of every image of a batch.
 
-
-def nms(decoded: Floats, options: NmsOptions | None = None) -> list[Floats]:
-    """Detections of every image of a decoded batch (B, n, 5 + classes).
+    Args:
+        outputs: raw outputs (B, ...) by level, float32, finest first.
+        head: what gave them.
+        options: None as trainers validate.
 
     Returns:
         One (m, 6) array an image: `xyxy` in canvas pixels, score, class; best first. Equal scores keep the
         order of cells, then of classes.
     """
-    options = options or NmsOptions()
-    return [_suppress(rows[:, 4:], rows[:, :4].__getitem__, options) for rows in decoded]
+    values = asdict(options or NmsOptions())
+    return [suppress(found, values, _greedy) for found in cells(outputs, head.facts(), values)]
 
 
-def _suppress(confidences: Floats, boxes_of: Callable[[NDArray[np.intp]], Floats], options: NmsOptions) -> Floats:
-    """Detections of one image out of objectness and probabilities (n, 1 + classes), and a way to boxes of cells."""
-    cells, labels, scores = _candidates(confidences, options)
-    prefix = _FIRST_PREFIX if options.max_det else len(scores)
-    while True:
-        best = _best(scores, prefix)
-        boxes = boxes_of(cells[best])
-        kept = _greedy(boxes, labels[best], scores[best], options.iou_thres)[: options.max_det]
-        enough = len(kept) == options.max_det
-        if enough or len(best) == len(scores):
-            break
-        prefix *= _PREFIX_GROWTH
-    keep = best[kept]
-    columns = [boxes[kept], scores[keep, None], labels[keep, None].astype(np.float32)]
-    return np.concatenate(columns, axis=1)
+def decode(outputs: Sequence[Floats], head: Head) -> tuple[Floats, Floats]:
+    """Boxes (B, n, 4), `xyxy` in canvas pixels, and scores (B, n, classes) of every cell."""
+    found = cells(outputs, head.facts(), {"conf_thres": -1, "objectness_thres": 0})
+    boxes = [each.boxes(np.arange(len(each.scores))) for each in found]
+    return np.stack(boxes), np.stack([each.scores for each in found])
 
 
-def _candidates(confidences: Floats, options: NmsOptions) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """Cell, class and score of every candidate above the threshold, in the order of cells, then classes."""
-    objectness = confidences[:, :1]
-    scores = np.where(objectness > options.objectness_thres, confidences[:, 1:] * objectness, 0)
-    if options.multi_label:
-        flat = np.flatnonzero(scores > options.conf_thres)
-        cells, labels = np.divmod(flat, max(1, scores.shape[1]))
-        return cells, labels, scores.reshape(-1)[flat]
-    best = scores.argmax(axis=1)
-    cells = np.flatnonzero(scores[np.arange(len(scores)), best] > options.conf_thres)
-    return cells, best[cells], scores[cells, best[cells]]
-
-
-def _best(scores: Floats, count: int) -> NDArray[np.intp]:
-    """Indices of the `count` best scores and of all that equal the last of them, best first, ties in order."""
-    if count >= len(scores):
-        return np.argsort(-scores, kind="stable")
-    last = np.partition(scores, len(scores) - count)[len(scores) - count]
-    chosen = np.flatnonzero(scores >= last)
-    return chosen[np.argsort(-scores[chosen], kind="stable")]
+def nms(boxes: Floats, scores: Floats, options: NmsOptions | None = None) -> list[Floats]:
+    """Detections of every image, as `detect` gives them, of boxes (B, n, 4) and scores (B, n, classes)."""
+    values = asdict(options or NmsOptions())
+    return [suppress(Cells(s, b.__getitem__), values, _greedy) for b, s in zip(boxes, scores, strict=True)]
 
 
 def _greedy(boxes: Floats, labels: NDArray[np.intp], scores: Floats, iou_thres: float) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     Total = Callable[[Tensor], Tensor]
 
 Shape = tuple[int, ...]
-Stride = Annotated[int, Field(ge=1)]
+Stride = Annotated[int, Field(ge=1, le=1024)]
+USUAL_IMGSZ = 640
+"""Image side that architectures are made for, px."""
 
 
 class Frozen(BaseModel):
@@ -38,7 +40,8 @@ class Loss(Protocol):
         parts: names of its terms, as losses are reported (`box` is the column `box_loss`).
     """
 
-    parts: tuple[str, ...]
+    @property
+    def parts(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def __call__(self, outputs: Sequence[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of a batch, or of this process's part of it.
@@ -74,8 +77,10 @@ class Head(Frozen, ABC):
         strides: image pixels per cell, by level, finest first.
     """
 
+    structure: ClassVar[str] = "the graph's own outputs"
+
     kind: str
-    strides: tuple[Stride, ...] = Field(min_length=1)
+    strides: tuple[Stride, ...] = Field(min_length=1, max_length=16)
 
     @abstractmethod
     def build(self, channels: Sequence[int], classes: int) -> nn.Module:
@@ -120,29 +125,37 @@ class Head(Frozen, ABC):
         """
 
     @abstractmethod
-    def class_rows(self, numbers: Sequence[int]) -> dict[str, list[int]]:
-        """What a head of fewer classes keeps of its network.
+    def class_rows(self, numbers: Sequence[int], classes: int) -> dict[str, list[int]]:
+        """What a head of other classes keeps of its network.
 
         Args:
-            numbers: of the classes, in their new order.
+            numbers: of the classes that it keeps, in their new order.
+            classes: how many it has now.
 
         Returns:
             Path of a convolution inside the head's module -> its output channels that are kept, in order.
         """
 
-    def fitted(self, sizes: Tensor, imgsz: int, params: TrainParams, seed: int) -> Head:
-        """The head that suits the training boxes `sizes` (n, 2), width and height on the canvas, px."""
+    def fitted(self, sizes: Tensor, imgsz: int, params: TrainParams, seed: int, made_for: int = USUAL_IMGSZ) -> Head:
+        """The head that suits a data set.
+
+        Args:
+            sizes: (n, 2), width and height of the training boxes on the canvas, px.
+            imgsz: side of the network's input, px.
+            params: section `train` of params.yaml.
+            seed: of whatever is drawn.
+            made_for: side of the images that this head is for, px.
+        """
         return self
 
     def raw_outputs(self, graph: ModelProto, classes: int) -> list[tuple[NodeProto, Shape]]:
-        """The nodes of an ONNX graph that make the raw outputs, with shapes, in any order.
+        """The nodes of an ONNX graph that make the raw outputs, with shapes (batch first, rows third), in any order.
 
-        By default those of the graph's own outputs. A head that can be told by its structure also finds them inside
-        graphs of other tools, which decode behind it.
+        By default those of the graph's own outputs; `structure` says in words what is looked for. A head that can be
+        told by its structure also finds them inside graphs of other tools, which decode behind it.
         """
-        makers = {output: node for node in graph.graph.node for output in node.output}
-        sides = {o.name: tuple(d.dim_value for d in o.type.tensor_type.shape.dim) for o in graph.graph.output}
-        return [(makers[name], shape) for name, shape in sides.items()]
+        makers, shapes = {output: node for node in graph.graph.node for output in node.output}, shapes_of(graph)
+        return [(makers[output.name], shapes[output.name]) for output in graph.graph.output]
 
     def mindx(self) -> dict[str, str] | None:
         """Settings with which MindX's YOLO post-processor decodes this head; None where it cannot."""
@@ -151,6 +164,20 @@ class Head(Frozen, ABC):
     def facts(self) -> dict[str, Any]:
         """The specification as JSON has it: what `runner.heads` takes."""
         return self.model_dump(mode="json")
+
+
+def output_name(stride: int) -> str:
+    """The name of a level's raw output, as the literature has it: 8 pixels a cell is level 3."""
+    return f"head_p{stride.bit_length() - 1}"
+
+
+def shapes_of(graph: ModelProto) -> dict[str, Shape]:
+    """Shape of every tensor of an ONNX graph that can be known."""
+    from onnx import shape_inference
+
+    inferred = shape_inference.infer_shapes(graph).graph
+    values = [*inferred.value_info, *inferred.output, *inferred.input]
+    return {value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim) for value in values}
 
 
 HEADS: dict[str, type[Head]] = {}

@@ -192,22 +192,3 @@ class Add(nn.Module):
     def forward(self, xs: Sequence[Tensor]) -> Tensor:
         """Map two tensors (B, C, H, W) to their sum."""
         return xs[0] + xs[1]
-
-
-class Detect(nn.Module):
-    """One 1x1 convolution a level; gives raw logits, and leaves decoding to the caller."""
-
-    def __init__(self, channels: Sequence[int], anchors_per_level: int, nc: int) -> None:
-        super().__init__()
-        self.anchors_per_level = anchors_per_level
-        self.outputs = nc + 5
-        self.m = nn.ModuleList(nn.Conv2d(c, anchors_per_level * self.outputs, 1) for c in channels)
-
-    def forward(self, xs: Sequence[Tensor]) -> list[Tensor]:
-        """Map features (B, C, h, w) of each level to logits (B, anchors, h, w, 5 + nc)."""
-        heads = []
-        for i, conv in enumerate(self.m):
-            y = conv(xs[i])
-            split = y.view(y.shape[0], self.anchors_per_level, self.outputs, y.shape[2], y.shape[3])
-            heads.append(split.permute(0, 1, 3, 4, 2))
-        return heads

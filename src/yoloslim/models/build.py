@@ -65,7 +65,7 @@ NEEDS_CHANNELS = frozenset(BLOCKS) - {"Residual", "MaxPool", "Upsample", "Concat
 
 
 def build_layers(spec: ModelSpec) -> list[nn.Module]:
-    """The modules of a model before pruning, in order; the last is its Detect.
+    """The modules of a model before pruning, in order; the last is its head.
 
     Raises:
         ModelError: a block that does not exist, or numbers that do not fit together; names the layer.
@@ -75,7 +75,7 @@ def build_layers(spec: ModelSpec) -> list[nn.Module]:
     for index, layer in enumerate(spec.layers):
         c_in = [widths[i] if modules else 3 for i in layer.inputs]
         if layer.block == "Detect" and index == len(spec.layers) - 1:
-            modules.append(blocks.Detect(c_in, len(spec.anchors[0]), spec.nc))
+            modules.append(spec.head.build(c_in, spec.nc))
             break
         where = f"layer {index} ({layer.block})"
         c_out = _channels(layer, c_in, where)

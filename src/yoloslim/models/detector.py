@@ -1,7 +1,6 @@
 """The Detector: a network built from a ModelSpec, giving raw logits."""
 
 import copy
-import math
 from typing import cast
 
 import torch
@@ -9,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from yoloslim.errors import ModelError
-from yoloslim.models.blocks import Detect, Focus
+from yoloslim.heads import Head
+from yoloslim.models.blocks import Focus
 from yoloslim.models.build import build_layers
 from yoloslim.models.lite_blocks import RepConv
-from yoloslim.models.spec import Anchor, ModelSpec
+from yoloslim.models.spec import ModelSpec
 from yoloslim.models.split_blocks import Part
 from yoloslim.models.zoo import build_spec
 
@@ -20,7 +20,7 @@ BN_MOMENTUM = 0.03
 
 
 class Detector(nn.Module):
-    """A YOLO detector. `forward` maps RGB images in [0, 1] to raw logits; see `evaluation.decode`."""
+    """A YOLO detector. `forward` maps RGB images in [0, 1] to the raw outputs of its head."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -34,10 +34,10 @@ class Detector(nn.Module):
         resize_to(self, spec.widths)
         for path in spec.biased:
             add_bias(self, path)
-        _init_head_bias(cast(Detect, self.model[-1]), spec)
+        spec.head.initialise(self.model[-1], spec.nc)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Map images (B, 3, H, W) to logits (B, anchors, h, w, 5 + nc) by level.
+        """Map images (B, 3, H, W) to what the head gives by level; see `Head.build` and `Head.outputs`.
 
         H and W are multiples of the largest stride.
         """
@@ -46,32 +46,21 @@ class Detector(nn.Module):
             sources = [x if i == -1 else outputs[i] for i in layer.inputs]
             x = module(sources if len(sources) > 1 else sources[0])
             outputs.append(x)
-        return x  # type: ignore[return-value]  # the last layer is Detect
+        return x  # type: ignore[return-value]  # the last layer is the head
 
 
 def build_detector(
     name: str,
     classes: tuple[str, ...],
     imgsz: int = 640,
-    anchors: tuple[tuple[Anchor, ...], ...] | None = None,
+    head: Head | None = None,
 ) -> Detector:
     """Build a freshly initialised model such as `yolov5n` for the given classes.
 
     Raises:
         ModelError: no such model.
     """
-    return Detector(build_spec(name, classes, imgsz, anchors))
-
-
-def _init_head_bias(head: Detect, spec: ModelSpec) -> None:
-    """Start from honest priors: 8 objects a 640-pixel image, classes equally likely (arXiv 1708.02002)."""
-    for module, stride in zip(head.m, spec.strides, strict=True):
-        bias = cast(nn.Conv2d, module).bias
-        assert bias is not None
-        with torch.no_grad():
-            b = bias.view(head.anchors_per_level, -1)
-            b[:, 4] += math.log(8 / (640 / stride) ** 2)
-            b[:, 5:] += math.log(0.6 / (spec.nc - 0.99999))
+    return Detector(build_spec(name, classes, imgsz, head))
 
 
 def remove_unit(model: nn.Module, path: str) -> None:

@@ -1,18 +1,24 @@
 """What a model is, apart from its weights: written into every model file, read back to build it."""
 
+from __future__ import annotations
+
 import math
 import unicodedata
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from yoloslim.heads.base import Frozen
+from yoloslim.heads import AnyHead, Frozen, Loss
+from yoloslim.heads.anchor import with_head
 
-_Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Anchor = tuple[_Length, _Length]
+if TYPE_CHECKING:
+    import torch
+
+    from yoloslim.config import TrainParams
+    from yoloslim.heads.base import Total
+
 Activation = Literal["silu", "leaky", "mish", "relu", "hardswish", "linear"]
-Scale = Annotated[float, Field(ge=1, le=2)]
 Units = Literal["bottleneck", "half", "nested", "attention"]
 """What C2f and C3k2 chain: residual units, those with half as many channels inside, C3k, or a unit and attention."""
 
@@ -36,30 +42,6 @@ def _one_line(text: str) -> str:
 
 Line = Annotated[str, AfterValidator(_one_line)]
 """A name for people: other programs read lists with one of them a line."""
-
-
-class BoxDecoding(Frozen):
-    """How raw logits t become boxes; s is the logistic function, k the level's `scale_x_y`.
-
-    The centre is (k s(t_xy) - (k - 1) / 2 + cell) * stride in both kinds, so that it can lie (k - 1) / 2 cells
-    outside its own cell. The size is (2 s(t_wh))^2 * anchor for `yolov5`, exp(t_wh) * anchor for `darknet`.
-
-    Attributes:
-        kind: see above.
-        scale_x_y: k by level; empty stands for 2 (`yolov5`) or 1 (`darknet`) everywhere.
-    """
-
-    kind: Literal["yolov5", "darknet"] = "yolov5"
-    scale_x_y: tuple[Scale, ...] = ()
-
-    def scales(self, levels: int) -> tuple[float, ...]:
-        """`scale_x_y` of each of so many levels."""
-        return self.scale_x_y or ((2.0 if self.kind == "yolov5" else 1.0),) * levels
-
-
-YOLOV5_BOXES = BoxDecoding()
-EXP_LIMIT = 10.0
-"""Largest logit that is given to exp: 22,026 times the anchor is more than any image, and still finite."""
 
 
 class LayerSpec(Frozen):
@@ -106,11 +88,9 @@ class ModelSpec(Frozen):
     Attributes:
         name: such as `yolov5n`.
         classes: class names in the order of the head's outputs.
-        anchors: width and height in pixels, by level and anchor.
-        strides: image pixels per cell, by level, finest first.
+        head: how its outputs become boxes, and what it learns by.
         imgsz: side in pixels of the square images it was trained on.
         layers: the network before pruning.
-        decoding: how logits become boxes.
         bn_eps: what every BatchNorm adds to the variance.
         widths: for pruned models, module path -> (in, out) channels of each convolution and BatchNorm.
         removed: module paths of residual units that were cut whole (the identity stands there).
@@ -119,11 +99,9 @@ class ModelSpec(Frozen):
 
     name: Line
     classes: tuple[Line, ...] = Field(min_length=1, max_length=MAX_CHANNELS)
-    anchors: Annotated[tuple[Annotated[tuple[Anchor, ...], Field(max_length=64)], ...], Field(max_length=16)]
-    strides: tuple[Annotated[int, Field(ge=1, le=1024)], ...]
+    head: AnyHead
     imgsz: ImageSide
     layers: tuple[LayerSpec, ...] = Field(max_length=MAX_LAYERS)
-    decoding: BoxDecoding = YOLOV5_BOXES
     bn_eps: float = Field(1e-3, gt=0, le=1)
     widths: dict[str, tuple[_Channels, _Channels]] = Field(default_factory=dict, max_length=20 * MAX_UNITS)
     removed: Paths = ()
@@ -134,8 +112,22 @@ class ModelSpec(Frozen):
         """Number of classes."""
         return len(self.classes)
 
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Image pixels per cell, by level, finest first."""
+        return self.head.strides
+
+    def loss(self, params: TrainParams, device: torch.device, total: Total | None = None) -> Loss:
+        """What its outputs cost in training; see `Head.loss`."""
+        return self.head.loss(self.nc, self.imgsz, params, device, total)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_before_heads(cls, data: Any) -> Any:
+        return with_head(data)
+
     @model_validator(mode="after")
-    def _layers_follow(self) -> "ModelSpec":
+    def _layers_follow(self) -> ModelSpec:
         check_order(self.layers)
         units = sum(layer.repeats or 1 for layer in self.layers)
         if units > MAX_UNITS:
@@ -143,16 +135,10 @@ class ModelSpec(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _levels_agree(self) -> "ModelSpec":
-        counts = [len(level) for level in self.anchors]
-        if len(counts) != len(self.strides) or len(set(counts)) != 1 or not counts[0]:
-            raise ValueError(f"{counts} anchors by level do not fit strides {list(self.strides)}; each needs as many")
-        if len(self.decoding.scales(len(counts))) != len(counts):
-            raise ValueError(
-                f"scale_x_y {list(self.decoding.scale_x_y)} does not fit strides {list(self.strides)}; give one a level"
-            )
-        if not self.layers or self.layers[-1].block != "Detect" or len(self.layers[-1].inputs) != len(counts):
-            raise ValueError(f"the last layer must be a Detect that reads {len(counts)} layers, one a stride")
+    def _levels_agree(self) -> ModelSpec:
+        levels = len(self.strides)
+        if not self.layers or self.layers[-1].block != "Detect" or len(self.layers[-1].inputs) != levels:
+            raise ValueError(f"the last layer must be a Detect that reads {levels} layers, one a stride")
         step = max(self.strides)
         if self.imgsz % step:
             raise ValueError(

@@ -6,15 +6,13 @@ from importlib import resources
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from yoloslim.errors import ModelError
-from yoloslim.heads.base import Frozen
+from yoloslim.heads import AnyHead, Frozen, Head
+from yoloslim.heads.anchor import with_head
 from yoloslim.models.spec import (
-    YOLOV5_BOXES,
     Activation,
-    Anchor,
-    BoxDecoding,
     LayerSpec,
     ModelSpec,
     round_up,
@@ -46,35 +44,32 @@ class Family(Frozen):
     Attributes:
         source: where it comes from, for people.
         models: name -> its factors.
-        strides: image pixels per cell, by level, finest first.
-        anchors: width and height in pixels, by level.
+        head: of all of them; the file may give strides, anchors and decoding of an anchor head by themselves.
         layers: as `LayerSpec`, with `from` for `inputs`, at factor 1.
         activation: of the layers that have channels, where they name none.
-        decoding: how logits become boxes.
         bn_eps: what every BatchNorm adds to the variance.
     """
 
     source: str
     models: dict[str, Multiples] = Field(min_length=1)
-    strides: tuple[int, ...]
-    anchors: tuple[tuple[Anchor, ...], ...]
+    head: AnyHead
     layers: tuple[dict[str, Any], ...]
     activation: Activation | None = None
-    decoding: BoxDecoding = YOLOV5_BOXES
     bn_eps: float = 1e-3
 
-    def spec(
-        self, name: str, classes: tuple[str, ...], imgsz: int, anchors: tuple[tuple[Anchor, ...], ...] | None
-    ) -> ModelSpec:
-        """Description of one of its models."""
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, data: Any) -> Any:
+        return with_head(data)
+
+    def spec(self, name: str, classes: tuple[str, ...], imgsz: int, head: Head | None = None) -> ModelSpec:
+        """Description of one of its models, with another head of the same kind if one is given."""
         return ModelSpec(
             name=name,
             classes=tuple(classes),
-            anchors=anchors or self.anchors,
-            strides=self.strides,
+            head=head or self.head,
             imgsz=imgsz,
             layers=tuple(self._layer(index, self.models[name]) for index in range(len(self.layers))),
-            decoding=self.decoding,
             bn_eps=self.bn_eps,
         )
 
@@ -111,7 +106,7 @@ def read_family(text: str, where: str) -> Family:
     try:
         family = Family.model_validate(yaml.safe_load(text))
         for name in family.models:
-            family.spec(name, ("object",), round_up(640, max(family.strides)), None)
+            family.spec(name, ("object",), round_up(640, max(family.head.strides)))
         return family
     except yaml.YAMLError as error:
         raise ModelError(f"architecture {where} is not YAML: {error}") from error
@@ -145,16 +140,16 @@ def build_spec(
     name: str,
     classes: tuple[str, ...],
     imgsz: int = 640,
-    anchors: tuple[tuple[Anchor, ...], ...] | None = None,
+    head: Head | None = None,
 ) -> ModelSpec:
     """Resolve an architecture by name, with its channels and repeats scaled to its size.
 
     Raises:
-        ModelError: no such model, which lists near ones; or one that cannot have these classes, anchors or size.
+        ModelError: no such model, which lists near ones; or one that cannot have these classes, head or size.
     """
     family = family_of(name)
     try:
-        return family.spec(name, classes, imgsz, anchors)
+        return family.spec(name, classes, imgsz, head)
     except ValidationError as error:
         raise ModelError(f"model '{name}': {_first(error)}") from error
 

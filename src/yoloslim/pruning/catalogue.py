@@ -48,7 +48,7 @@ def entry(name: str, classes: int = 80) -> Entry:
     """
     family = family_of(name)
     with torch.device("meta"):
-        model = build_detector(name, tuple(map(str, range(classes))), round_up(IMGSZ, max(family.strides)))
+        model = build_detector(name, tuple(map(str, range(classes))), round_up(IMGSZ, max(family.head.strides)))
     labels = label_channels(model)
     channels = [group for path in labels.batchnorms for group in labels.layers[path].outputs]
     return Entry(
@@ -57,7 +57,7 @@ def entry(name: str, classes: int = 80) -> Entry:
         params_m=count_params(model) / 1e6,
         gflops=2e-9 * count_macs(model, IMGSZ),
         convolutions=sum(isinstance(module, nn.Conv2d) for module in model.modules()),
-        strides=family.strides,
+        strides=family.head.strides,
         prunable=float(candidate_groups(labels, "free")[channels].mean()),
         units=sum(unit.container is not None and unit.gate is not None for unit in labels.units),
     )

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from . import heads as decoding
+from . import suppression
 from .errors import RunnerError
 from .model import LABELS, check_files, load_bundle, open_session
 from .tasks import peak_memory_mb
@@ -97,7 +97,7 @@ def _run(folder: Path, job: dict[str, Any], todo: set[str], done: int) -> None:
                 start = time.perf_counter()
                 heads = session.infer(pixels)
                 middle = time.perf_counter()
-                rows = decoding.find(heads, bundle["anchors"], bundle["strides"], bundle["decoding"], job["options"])
+                rows = suppression.find(heads, bundle, job["options"])
                 end = time.perf_counter()
                 ms = [round(1e3 * (middle - start), 4), round(1e3 * (end - middle), 4)]
                 values = [[float(f"{v:.7g}") for v in row] for row in rows.tolist()]

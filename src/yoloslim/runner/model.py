@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import heads as decoding
-from . import nv12
+from . import nv12, suppression
 from .acl_session import AclSession
 from .errors import RunnerError
 from .names import PLAIN_NAMES, is_plain, is_plain_path
@@ -41,7 +40,7 @@ class OnnxSession:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exception types share no base but Exception
             raise RunnerError("model", f"ONNX Runtime cannot load {path}: {error}") from error
-        self._input, self._heads = bundle["input_name"], bundle["heads"]
+        self._input, self._heads = bundle["input_name"], [output["name"] for output in bundle["outputs"]]
         self._size, self._source = bundle["imgsz"], bundle["aipp_input"]
 
     def infer(self, images: np.ndarray) -> list[np.ndarray]:
@@ -92,9 +91,9 @@ def load_bundle(folder: Path) -> dict[str, Any]:
     path = folder / "bundle.json"
     try:
         bundle = json.loads(path.read_text(encoding="utf-8"))
-        if bundle["version"] != 1:
-            raise RunnerError("model", "{} has version {}, this runner reads 1".format(path, bundle["version"]))
-        names = [bundle["graph"], bundle["input_name"], *bundle["heads"]]
+        if bundle["version"] != 2:
+            raise RunnerError("model", "{} has version {}, this runner reads 2".format(path, bundle["version"]))
+        names = [bundle["graph"], bundle["input_name"], *(output["name"] for output in bundle["outputs"])]
         odd = [n for n in names if not is_plain(n)] + [n for n in bundle["files"] if not is_plain_path(n)]
         if type(bundle["imgsz"]) is not int or not 32 <= bundle["imgsz"] <= MAX_SIDE:
             raise RunnerError("model", f"{path}: imgsz {bundle['imgsz']!r} is not a number of pixels up to {MAX_SIDE}")
@@ -130,7 +129,7 @@ class BoardPipeline(Pipeline):
     def __init__(self, folder: Path, backend: str, options: dict[str, Any]) -> None:
         self._bundle = load_bundle(folder)
         check_files(folder, self._bundle["files"])
-        self._options = dict(decoding.DEFAULTS, **options)
+        self._options = dict(suppression.DEFAULTS, **options)
         self.backend, self.classes = LABELS[backend], self._bundle["classes"]
         self._session = open_session(folder, self._bundle, backend)
 
@@ -150,9 +149,7 @@ class BoardPipeline(Pipeline):
 
     def find(self, heads: Sequence[np.ndarray], place: Any) -> np.ndarray:
         """See `Pipeline.find`."""
-        rows = decoding.find(
-            heads, self._bundle["anchors"], self._bundle["strides"], self._bundle["decoding"], self._options
-        )
+        rows = suppression.find(heads, self._bundle, self._options)
         return place.to_image(rows)  # type: ignore[no-any-return]
 
     def close(self) -> None:

@@ -44,7 +44,7 @@ class Pipeline(ABC):
 
     @abstractmethod
     def infer(self, canvas: np.ndarray) -> list[np.ndarray]:
-        """Raw heads (1, anchors, H, W, 5 + classes) of one canvas."""
+        """Raw outputs (1, ...) by level of one canvas."""
 
     @abstractmethod
     def find(self, heads: list[np.ndarray], place: Any) -> np.ndarray:

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from yoloslim.config import Params
-from yoloslim.data.anchors import Anchors, fit_anchors
+from yoloslim.heads import Head
+from yoloslim.heads.base import USUAL_IMGSZ
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.foreign.adapt import with_classes, with_imgsz
 from yoloslim.models.foreign.load import import_model
@@ -17,22 +18,21 @@ from yoloslim.stages.training import Training, train
 
 
 def start_model(params: Params, weights: Path | None = None) -> Detector:
-    """A fresh model with anchors that suit the data, or one that begins with the weights of a file."""
+    """A fresh model with a head that suits the data, or one that begins with the weights of a file."""
     classes = split_of("train").classes
     images = train_set(params)
     sizes = images.box_sizes() * (params.imgsz / images.imgsz)
 
-    def fit(anchors: Anchors) -> Anchors:
-        return fit_anchors(sizes, anchors, params.imgsz, params.train.anchor_t, params.seed)
+    def fit(head: Head, made_for: int) -> Head:
+        return head.fitted(sizes, params.imgsz, params.train, params.seed, made_for)
 
     if weights:
         torch.manual_seed(params.seed)
         model = with_classes(import_model(weights, params.model, classes), classes)
-        return with_imgsz(model, params.imgsz, fit if params.train.auto_anchor else None)
-    anchors = build_spec(params.model, classes, params.imgsz).anchors
-    anchors = fit(anchors) if params.train.auto_anchor else anchors
+        return with_imgsz(model, params.imgsz, fit)
+    head = fit(build_spec(params.model, classes, params.imgsz).head, USUAL_IMGSZ)
     torch.manual_seed(params.seed)
-    return build_detector(params.model, classes, params.imgsz, anchors)
+    return build_detector(params.model, classes, params.imgsz, head)
 
 
 def run(params: Params) -> None:

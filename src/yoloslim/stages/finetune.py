@@ -10,7 +10,6 @@ from yoloslim.stages.common import MODELS, stage
 from yoloslim.stages.training import Training, train
 from yoloslim.training.distillation import Distillation
 from yoloslim.training.fit import Callback
-from yoloslim.training.loss import Gains
 
 
 def distillation(params: Params) -> tuple[tuple[Path, ...], tuple[Callback, ...]]:
@@ -19,9 +18,7 @@ def distillation(params: Params) -> tuple[tuple[Path, ...], tuple[Callback, ...]
     if f.distill == "none":
         return (), ()
     path = MODELS / f.distill / "model.safetensors"
-    teach = Distillation(
-        load_model(path), Gains.of(params.train), f.distill_output, f.distill_feature, f.distill_temperature
-    )
+    teach = Distillation(load_model(path), params.train, f.distill_output, f.distill_feature, f.distill_temperature)
     return (path,), (teach,)
 
 

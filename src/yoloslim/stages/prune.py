@@ -25,7 +25,6 @@ from yoloslim.stages.common import MODELS, stage
 from yoloslim.stages.inputs import BATCH, eval_set, split_of, training_images
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
-from yoloslim.training.loss import DetectionLoss, Gains
 
 
 def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
@@ -37,7 +36,7 @@ def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
     )
     chosen = torch.randperm(len(images), generator=rng)[:count]
     batches = (augmenter.batch(part, rng, compose=False) for part in torch.split(chosen, BATCH))
-    loss = DetectionLoss(model.spec, Gains.of(params.train), torch.device("cpu"))
+    loss = model.spec.loss(params.train, torch.device("cpu"))
     return taylor_scores(model, label_channels(model), batches, lambda m, b: loss(m(b.images), b.targets)[0])
 
 

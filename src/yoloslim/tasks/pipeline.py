@@ -10,7 +10,6 @@ from yoloslim.boxes import FILL, Align, Letterbox, letterbox
 from yoloslim.data.images import read_image
 from yoloslim.errors import DataError
 from yoloslim.evaluation import nms
-from yoloslim.evaluation.decode import Floats
 from yoloslim.evaluation.predictor import Predictor
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.tasks import Pipeline
@@ -42,13 +41,12 @@ class PredictorPipeline(Pipeline):
         canvas, box = letterbox(image, self._predictor.imgsz, self._align, self._fill)
         return canvas, (box, image.shape[1], image.shape[0])
 
-    def infer(self, canvas: Image) -> list[Floats]:
+    def infer(self, canvas: Image) -> list[nms.Floats]:
         """See `Pipeline.infer`."""
         return self._predictor.predict(canvas[None])
 
-    def find(self, heads: Sequence[Floats], place: Placed) -> Floats:
+    def find(self, heads: Sequence[nms.Floats], place: Placed) -> nms.Floats:
         """See `Pipeline.find`."""
         box, width, height = place
-        p = self._predictor
-        rows = nms.detect(heads, p.anchors, p.strides, self._options, p.decoding)[0]
+        rows = nms.detect(heads, self._predictor.head, self._options)[0]
         return box.detections_to_image(rows, width, height)

@@ -17,7 +17,6 @@ from yoloslim.training.callback import Callback, Row, State
 from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
 from yoloslim.training.devices import launch
 from yoloslim.training.interrupt import Stop, stop_on_signals
-from yoloslim.training.loss import DetectionLoss, Gains
 from yoloslim.training.memory import choose_batch, ran_out, try_batch, what_fits
 from yoloslim.training.network import prepare, set_training
 from yoloslim.training.optim import Ema, build_optimizer, set_learning_rates
@@ -75,15 +74,19 @@ class _Run:
         rates = (phase.lr0, phase.momentum, t.weight_decay)
         optimizer = build_optimizer(net, phase.optimizer, *rates, fused=self.scaler is None)
         self.net, self.optimizer = self.fabric.setup(net, optimizer)
-        self.loss = DetectionLoss(net.spec, Gains.of(t), self.device, self._total if self.world > 1 else None)
+        self.loss = net.spec.loss(t, self.device, self._total if self.world > 1 else None)
         self.state = State(net, cast(Detector, self.ema.model), phase.epochs, autocast=self.fabric.autocast)
         self.progress = Progress(phase.epochs)
         self.kept: dict[str, Any] = {"epoch": 0, "map50_95": -1.0, "weights": {}}
         self.saved = load_checkpoint(task.checkpoint) if task.checkpoint else None
         self.batches = self._batches(self.saved["batch"] if self.saved else t.batch)
         self.state.steps = len(self.batches)
-        self.first, self.sums, self.saved_at = 0, torch.zeros(4, device=self.device), time.monotonic()
+        self.first, self.sums, self.saved_at = 0, self._no_sums(), time.monotonic()
         self.norms = torch.zeros((), device=self.device)  # sum of gradient norms: once not finite, never again
+
+    def _no_sums(self) -> Tensor:
+        """Of an epoch: each part of the loss times the images it is the mean of, and the images."""
+        return torch.zeros(len(self.loss.parts) + 1, device=self.device)
 
     def _batches(self, batch: int) -> Batches:
         task, t = self.task, self.task.train
@@ -159,6 +162,7 @@ class _Run:
         """The steps of an epoch that are left; how many images they had."""
         images, epoch = 0, self.state.epoch
         set_training(self.state.model, self.task.train.freeze)
+        self.loss.start_epoch(epoch, self.state.epochs)
         steps = self.batches.epoch(epoch, self.first)
         if self.fabric.is_global_zero:  # one process speaks for all
             steps = self.progress.steps(steps, epoch + 1, len(self.batches) - self.first)
@@ -220,9 +224,9 @@ class _Run:
 
     def _mean_losses(self) -> Row:
         *parts, images = self._total(self.sums).tolist() if self.world > 1 else self.sums.tolist()
-        box, obj, cls = (part / images * self.world for part in parts)  # every process has counted all images
+        means = [part / images * self.world for part in parts]  # every process has counted all images
         self.first, self.sums = 0, torch.zeros_like(self.sums)
-        return {"box_loss": box, "obj_loss": obj, "cls_loss": cls, "loss": box + obj + cls}
+        return {f"{name}_loss": mean for name, mean in zip(self.loss.parts, means, strict=True)} | {"loss": sum(means)}
 
     def _total(self, value: Tensor) -> Tensor:
         return cast(Tensor, self.fabric.all_reduce(value, reduce_op="sum"))
@@ -230,11 +234,11 @@ class _Run:
     def _stop_if_not_finite(self, parts: Tensor) -> None:
         if not torch.isfinite(parts).all() & torch.isfinite(self.norms):
             what = "gradient" if torch.isfinite(parts).all() else "loss"
-            box, obj, cls = parts[:3].tolist()
+            terms = zip(self.loss.parts, parts.tolist(), strict=False)  # sums of an epoch end with the images
+            said = ", ".join(f"{name} {value:.4g}" for name, value in terms)
             raise TrainError(
-                f"the {what} is not finite in epoch {self.state.epoch + 1} (box {box:.4g}, obj {obj:.4g}, "
-                f"cls {cls:.4g}) at learning rate {self.state.lr:.3g}; "
-                f"lower lr0 (now {self.task.phase.lr0}) or lengthen the warm-up"
+                f"the {what} is not finite in epoch {self.state.epoch + 1} ({said}) at learning rate "
+                f"{self.state.lr:.3g}; lower lr0 (now {self.task.phase.lr0}) or lengthen the warm-up"
             )
 
     def _attempt(self, images: int, size: int) -> None:

@@ -31,8 +31,12 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip knows: the same sources 
 
 def write_runner(path: Path) -> None:
     """Pack `yoloslim.runner` into one executable archive for `python3 runner.pyz`."""
-    sources = sorted(Path(runner.__file__).parent.glob("*.py"))
-    members = {f"yoloslim_runner/{source.name}": source.read_text(encoding="utf-8") for source in sources}
+    folder = Path(runner.__file__).parent
+    sources = sorted(folder.rglob("*.py"))
+    members = {
+        f"yoloslim_runner/{source.relative_to(folder).as_posix()}": source.read_text(encoding="utf-8")
+        for source in sources
+    }
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in {"__main__.py": _MAIN, **members}.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), text, zipfile.ZIP_DEFLATED)
@@ -91,18 +95,13 @@ def write_bundle(
 ) -> None:
     """Write `bundle.json`: all that the runner must know, and the checksums of `files`, which are in `folder`."""
     facts = {
-        "version": 1,
+        "version": 2,
         "graph": manifest.file,
         "input_name": manifest.input_name,
-        "heads": list(manifest.head_names),
+        "outputs": [{"name": output.name, "shape": output.shape[1:]} for output in manifest.heads],
         "imgsz": manifest.imgsz,
         "classes": list(manifest.classes),
-        "anchors": manifest.anchors,
-        "strides": list(manifest.strides),
-        "decoding": {
-            "kind": manifest.decoding.kind,
-            "scale_x_y": list(manifest.decoding.scales(len(manifest.strides))),
-        },
+        "head": manifest.head.facts(),
         "letterbox_align": manifest.letterbox_align,
         "letterbox_fill": manifest.letterbox_fill,
         "aipp_input": aipp_input,

@@ -30,14 +30,15 @@ def write_mindx(folder: Path, manifest: Manifest, source: AippInput) -> list[str
     """Write `mindx/` for a bundle and check it; paths in it hold when the SDK is started in the bundle's folder.
 
     Returns:
-        The files, relative to `folder`; none for a model with Darknet's boxes.
+        The files, relative to `folder`; none for a model whose head the post-processor does not decode.
 
     Raises:
         DeployError: the model is not what the post-processor decodes.
     """
-    if manifest.decoding.kind != "yolov5":
+    if manifest.head.mindx() is None:
         logger.warning(
-            "%s has Darknet's boxes: no MindX files are written, they are for YOLOv5's; use the runner", manifest.model
+            "no MindX files are written for %s: the SDK decodes the heads of YOLOv5 only; use the runner",
+            manifest.model,
         )
         return []
     texts = {_NAMES: "".join(f"{name}\n" for name in manifest.classes)}
@@ -53,19 +54,18 @@ def write_mindx(folder: Path, manifest: Manifest, source: AippInput) -> list[str
 def postprocess_config(manifest: Manifest, task: str) -> str:
     """The post-processor's settings for `detect` or `eval`."""
     score, objectness, overlap = TASKS[task]
-    biases = [f"{value:g}" for level in manifest.anchors for anchor in level for value in anchor]
     values = {
-        "CLASS_NUM": len(manifest.classes),
-        "BIASES_NUM": len(biases),
-        "BIASES": ",".join(biases),
+        **_wanted(manifest),
         "SCORE_THRESH": score,
         "OBJECTNESS_THRESH": objectness,
         "IOU_THRESH": overlap,
-        "YOLO_TYPE": len(manifest.heads),
-        "ANCHOR_DIM": len(manifest.anchors[0]),
-        **_FIXED,
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
+
+
+def _wanted(manifest: Manifest) -> dict[str, str]:
+    """What the configuration must say of this model."""
+    return {**(manifest.head.mindx() or {}), **_FIXED, "CLASS_NUM": str(len(manifest.classes))}
 
 
 def pipeline(manifest: Manifest, task: str, source: AippInput) -> dict[str, Any]:
@@ -114,12 +114,12 @@ def check_mindx(folder: Path, manifest: Manifest) -> None:
     Raises:
         DeployError: a rule is broken; names the file and the rule.
     """
-    channels, anchors = 5 + len(manifest.classes), len(manifest.anchors[0])
-    for head in manifest.heads:
-        if len(head.shape) != 5 or head.shape[1] * head.shape[4] != anchors * channels:
+    described = list(manifest.head.outputs(len(manifest.classes), manifest.imgsz).values())
+    for output, shape in zip(manifest.heads, described, strict=True):
+        if output.shape[1:] != shape:
             raise DeployError(
-                f"head {head.name} has shape {list(head.shape)}; MindX needs raw logits (1, {anchors}, H, W, "
-                f"{channels}), rank 5: export with raw heads"
+                f"output {output.name} has shape {list(output.shape)}; MindX needs raw logits (1, "
+                f"{', '.join(map(str, shape))}): export with raw heads"
             )
     names = [line for line in (folder / _NAMES).read_text(encoding="utf-8").splitlines() if line]
     if names != list(manifest.classes) or any(name.startswith("#") for name in names):
@@ -134,21 +134,9 @@ def check_mindx(folder: Path, manifest: Manifest) -> None:
 def _check_config(path: Path, manifest: Manifest) -> None:
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    wanted = {**_FIXED, "CLASS_NUM": str(len(manifest.classes)), "YOLO_TYPE": str(len(manifest.heads))}
-    wanted["ANCHOR_DIM"] = str(len(manifest.anchors[0]))
-    for key, value in wanted.items():
+    for key, value in _wanted(manifest).items():
         if values.get(key) != value:
             raise DeployError(f"{path}: {key} must be {value}, not {values.get(key, 'missing')}, for this model")
-    biases = [float(value) for value in values.get("BIASES", "").split(",") if value]
-    anchors = [value for level in manifest.anchors for anchor in level for value in anchor]
-    # The library holds them as text; six digits are what is written.
-    same = len(biases) == len(anchors) and all(
-        abs(b - a) <= 1e-5 * abs(a) for b, a in zip(biases, anchors, strict=True)
-    )
-    if not same or values.get("BIASES_NUM") != str(len(biases)):
-        raise DeployError(
-            f"{path}: BIASES must be the model's {len(anchors)} anchor sides, and BIASES_NUM their number"
-        )
     for key in ("SCORE_THRESH", "OBJECTNESS_THRESH", "IOU_THRESH"):
         if not 0 <= float(values.get(key, "nan")) <= 1:
             raise DeployError(f"{path}: {key} must be a number from 0 to 1, not {values.get(key, 'missing')}")

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from yoloslim.deploy.ascend.aipp import AippInput, device_input
 from yoloslim.deploy.manifest import Manifest
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.decode import Floats, to_numpy
+from yoloslim.evaluation.nms import Floats
 from yoloslim.evaluation.predictor import GraphPredictor
 from yoloslim.runner.acl_session import AclSession
 from yoloslim.runner.errors import RunnerError
+from yoloslim.runner.heads import in_order
 
 
 class OmPredictor(GraphPredictor):
@@ -55,18 +56,12 @@ class OmPredictor(GraphPredictor):
         return next((gear for gear in self.gears if gear >= count), self.batch)
 
     def heads(self, outputs: Sequence[NDArray[Any]]) -> list[Floats]:
-        """The outputs in the order of levels. Their sizes tell which is which; names differ between CANN versions."""
-        found = []
-        for sizes, stride in zip(self.anchors, self.strides, strict=True):
-            shape = (len(sizes), self.imgsz // stride, self.imgsz // stride, 5 + len(self.classes))
-            match = [output for output in outputs if output.shape[1:] == shape]
-            if len(match) != 1:
-                raise DeployError(
-                    f"{self.path} gives outputs {[tuple(o.shape) for o in outputs]}, none of them (batch, "
-                    f"{', '.join(map(str, shape))}) for stride {stride}; compile the graph that its manifest describes"
-                )
-            found.append(to_numpy(match[0]))
-        return found
+        """The outputs in the order of levels. Their shapes tell which is which; names differ between CANN versions."""
+        shapes = self.head.outputs(len(self.classes), self.imgsz).values()
+        try:
+            return in_order(outputs, list(shapes))
+        except RunnerError as error:
+            raise DeployError(f"{self.path}: {error}; compile the graph that its manifest describes") from error
 
 
 class AclPredictor(OmPredictor):

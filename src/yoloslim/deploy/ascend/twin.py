@@ -132,8 +132,7 @@ class _Twin:
         if key not in self._heads:
             self._heads[key] = self._predictors[way.colour, way.fp16].predict(canvas[None])
         if (*key, options) not in self._rows:
-            m = self._manifest
-            self._rows[*key, options] = detect(self._heads[key], m.anchors, m.strides, options, m.decoding)[0]
+            self._rows[*key, options] = detect(self._heads[key], self._manifest.head, options)[0]
         rows = self._rows[*key, options]
         return box.detections_to_image(rows, picture.shape[1], picture.shape[0])
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.decode import Anchors, Floats
-from yoloslim.models.spec import BoxDecoding
+from yoloslim.evaluation.nms import Floats
+from yoloslim.heads import Head
 
 Images = NDArray[np.uint8]
 Precision = Literal["fp32", "bf16"]
@@ -21,22 +21,16 @@ Preprocess = Callable[[Images], NDArray[Any]]
 
 
 class Geometry(Protocol):
-    """What turns raw logits into boxes with names.
+    """What turns raw outputs into boxes with names.
 
     Attributes:
-        anchors: (level, anchor, 2) in canvas pixels.
-        strides: canvas pixels per cell, by level.
-        decoding: how logits become boxes.
+        head: what gives them.
         classes: names in the order of the outputs.
         imgsz: side of the images in pixels.
     """
 
     @property
-    def anchors(self) -> Anchors: ...  # noqa: D102
-    @property
-    def strides(self) -> Sequence[int]: ...  # noqa: D102
-    @property
-    def decoding(self) -> BoxDecoding: ...  # noqa: D102
+    def head(self) -> Head: ...  # noqa: D102
     @property
     def classes(self) -> Sequence[str]: ...  # noqa: D102
     @property
@@ -57,7 +51,7 @@ class Predictor(Geometry, Protocol):
     def preprocessing(self) -> str: ...  # noqa: D102
 
     def predict(self, images: Images) -> list[Floats]:
-        """Raw logits (B, anchors, H, W, 5 + classes) by level, of RGB images uint8 (B, S, S, 3).
+        """Raw outputs (B, ...) by level, finest first, as `Head.outputs` says, of RGB images uint8 (B, S, S, 3).
 
         Raises:
             DeployError: the images have another type or size than the model takes.
@@ -84,6 +78,13 @@ def divide_by_255(images: Images) -> Floats:
     """Images (B, S, S, 3) as contiguous float32 (B, 3, S, S) in [0, 1]."""
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return np.divide(planes, np.float32(255), dtype=np.float32)
+
+
+def to_numpy(output: Any) -> Floats:
+    """An output, an array or a tensor, as a contiguous float32 array, whatever device or precision it came from."""
+    if not isinstance(output, np.ndarray):
+        output = output.detach().float().cpu().numpy()
+    return np.ascontiguousarray(output, np.float32)
 
 
 def check_images(images: Images, imgsz: int, backend: str, stride: int | None = None) -> None:
@@ -141,8 +142,7 @@ class GraphPredictor(ABC):
         self.path, self.graph = path, graph
         self.preprocess, self.preprocessing = preprocess, preprocessing
         self.backend = self.runtime + ("" if graph.precision == "fp32" else f"-{graph.precision}")
-        self.anchors, self.strides, self.decoding = graph.anchors, graph.strides, graph.decoding
-        self.classes, self.imgsz = graph.classes, graph.imgsz
+        self.head, self.classes, self.imgsz = graph.head, graph.classes, graph.imgsz
         self.threads = threads or os.cpu_count() or 1
         if not path.is_file():
             raise self.cannot_load("there is no such file; export the model again (`yoloslim export`)")

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.decode import Floats, to_numpy
-from yoloslim.evaluation.predictor.base import GraphPredictor
+from yoloslim.evaluation.nms import Floats
+from yoloslim.evaluation.predictor.base import GraphPredictor, to_numpy
 
 
 class NcnnPredictor(GraphPredictor):

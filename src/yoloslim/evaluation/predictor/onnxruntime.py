@@ -6,8 +6,8 @@ from typing import Any
 import onnxruntime
 from numpy.typing import NDArray
 
-from yoloslim.evaluation.decode import Floats, to_numpy
-from yoloslim.evaluation.predictor.base import GraphPredictor
+from yoloslim.evaluation.nms import Floats
+from yoloslim.evaluation.predictor.base import GraphPredictor, to_numpy
 
 
 def open_session(model: Path | bytes, threads: int) -> onnxruntime.InferenceSession:

@@ -6,8 +6,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.decode import Floats, to_numpy
-from yoloslim.evaluation.predictor.base import GraphDescription, GraphPredictor, Precision, Preprocess, divide_by_255
+from yoloslim.evaluation.nms import Floats
+from yoloslim.evaluation.predictor.base import (
+    GraphDescription,
+    GraphPredictor,
+    Precision,
+    Preprocess,
+    divide_by_255,
+    to_numpy,
+)
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from yoloslim.evaluation.decode import Floats, to_numpy
-from yoloslim.evaluation.predictor.base import Images, Precision, check_images
+from yoloslim.evaluation.nms import Floats
+from yoloslim.evaluation.predictor.base import Images, Precision, check_images, to_numpy
 from yoloslim.models.detector import Detector, fuse
 
 
@@ -23,15 +23,13 @@ class TorchPredictor:
         fused = fuse(model).to(self._device, self._dtype)
         self._model = fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.backend = f"pytorch-{self._device.type}" + ("-bf16" if precision == "bf16" else "")
-        self.anchors = model.spec.anchors
-        self.strides = model.spec.strides
-        self.decoding = model.spec.decoding
+        self.head = model.spec.head
         self.classes = model.spec.classes
         self.imgsz = model.spec.imgsz
 
     def predict(self, images: Images) -> list[Floats]:
         """See `Predictor.predict`."""
-        check_images(images, self.imgsz, self.backend, max(self.strides) if self.takes_any_shape else None)
+        check_images(images, self.imgsz, self.backend, max(self.head.strides) if self.takes_any_shape else None)
         # A NHWC array seen as NCHW already lies in memory as channels_last wants it: nothing is copied.
         batch = torch.from_numpy(np.array(images)).to(self._device).permute(0, 3, 1, 2)
         with torch.inference_mode():

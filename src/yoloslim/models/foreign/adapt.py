@@ -4,14 +4,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
-import torch
 from pydantic import ValidationError
 
-from yoloslim.data.anchors import ANCHOR_IMGSZ, Anchors
 from yoloslim.errors import WeightsError
-from yoloslim.models.blocks import Detect
+from yoloslim.heads import Head
 from yoloslim.models.detector import Detector
 from yoloslim.models.spec import ModelSpec
 from yoloslim.runner.text import NotText, read_lines
@@ -40,9 +37,11 @@ def with_classes(model: Detector, classes: tuple[str, ...]) -> Detector:
     own = smaller.state_dict()
     prefix = f"model.{len(model.spec.layers) - 1}."
     if set(classes) <= set(known):
-        head = cast(Detect, model.model[-1])
-        rows = _rows(head, [known.index(name) for name in classes])
-        state = {key: value[rows] if key.startswith(prefix) else value for key, value in state.items()}
+        rows = _rows(model.spec, [known.index(name) for name in classes], len(known))
+        state = {
+            key: value[rows[path]] if (path := key.rpartition(".")[0]) in rows else value
+            for key, value in state.items()
+        }
         logger.info("head: kept %d of %d classes by name", len(classes), len(known))
     else:
         state = {key: own[key] if key.startswith(prefix) else value for key, value in state.items()}
@@ -56,13 +55,13 @@ def with_classes(model: Detector, classes: tuple[str, ...]) -> Detector:
     return smaller.train(model.training)
 
 
-def with_imgsz(model: Detector, imgsz: int, fit: Callable[[Anchors], Anchors] | None) -> Detector:
-    """The model for images of another size, in place; at the size it learnt it keeps its anchors.
+def with_imgsz(model: Detector, imgsz: int, fit: Callable[[Head, int], Head]) -> Detector:
+    """The model for images of another size, in place; at the size it learnt it keeps its head.
 
     Args:
         model: its spec is changed.
         imgsz: side of the images, px.
-        fit: finds anchors for that size and the data, from anchors for images of 640 px; None keeps those there are.
+        fit: makes the head suit that size and the data; takes it and the image size that it is for, px.
 
     Raises:
         WeightsError: the model cannot take that size.
@@ -70,9 +69,7 @@ def with_imgsz(model: Detector, imgsz: int, fit: Callable[[Anchors], Anchors] | 
     spec = model.spec
     if spec.imgsz == imgsz:
         return model
-    factor = ANCHOR_IMGSZ / spec.imgsz
-    usual = tuple(tuple((factor * w, factor * h) for w, h in level) for level in spec.anchors)
-    update = {"imgsz": imgsz, "anchors": fit(usual) if fit else spec.anchors}
+    update = {"imgsz": imgsz, "head": fit(spec.head, spec.imgsz)}
     try:
         model.spec = ModelSpec.model_validate(spec.model_dump() | update)
     except ValidationError as error:
@@ -108,16 +105,13 @@ def read_names_file(path: Path) -> list[str]:
         raise WeightsError(f"class names {path} cannot be read: {error.strerror or error}") from error
 
 
-def _rows(head: Detect, numbers: list[int]) -> torch.Tensor:
-    """Output channels of the head that belong to the box, the objectness and these classes, for every anchor."""
-    per_anchor = torch.tensor([*range(5), *(5 + number for number in numbers)])
-    return (torch.arange(head.anchors_per_level)[:, None] * head.outputs + per_anchor).flatten()
-
-
 def _spec_for(spec: ModelSpec, classes: tuple[str, ...]) -> ModelSpec:
     """The spec with other classes; where the widths table names the head, its outputs follow."""
-    prefix, outputs = f"model.{len(spec.layers) - 1}.", len(spec.anchors[0]) * (5 + len(classes))
-    widths = {
-        path: (c_in, outputs if path.startswith(prefix) else c_out) for path, (c_in, c_out) in spec.widths.items()
-    }
+    rows = _rows(spec, list(range(len(classes))), spec.nc)
+    widths = {path: (c_in, len(rows[path]) if path in rows else c_out) for path, (c_in, c_out) in spec.widths.items()}
     return ModelSpec.model_validate(spec.model_dump() | {"classes": classes, "widths": widths})
+
+
+def _rows(spec: ModelSpec, numbers: list[int], classes: int) -> dict[str, list[int]]:
+    """Path of each convolution of the head -> the output channels that these classes of so many need."""
+    return {f"model.{len(spec.layers) - 1}.{path}": r for path, r in spec.head.class_rows(numbers, classes).items()}

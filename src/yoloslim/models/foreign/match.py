@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from yoloslim.errors import WeightsError
+from yoloslim.heads import AnchorHead
+from yoloslim.heads.anchor import Anchors
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.checkpoint import Checkpoint
 from yoloslim.models.foreign.finite import finite
 from yoloslim.models.foreign.structure import structure_differences
-from yoloslim.models.spec import Anchor, ModelSpec, round_up
+from yoloslim.models.spec import ModelSpec, round_up
 from yoloslim.models.zoo import build_spec, model_names
 
 logger = logging.getLogger(__name__)
@@ -164,12 +166,12 @@ def _with_geometry(spec: ModelSpec, checkpoint: Checkpoint, head: Head) -> Model
     """The spec with the file's own anchors and image size."""
     step = max(spec.strides)
     update: dict[str, object] = {"imgsz": round_up(checkpoint.imgsz or spec.imgsz, step)}
-    if head.anchors is not None:
-        update["anchors"] = _anchors_px(head.anchors, spec)
+    if head.anchors is not None and isinstance(spec.head, AnchorHead):
+        update["head"] = spec.head.model_copy(update={"anchors": _anchors_px(head.anchors, spec)})
     return ModelSpec.model_validate(spec.model_dump() | update)
 
 
-def _anchors_px(cells: Tensor, spec: ModelSpec) -> tuple[tuple[Anchor, ...], ...]:
+def _anchors_px(cells: Tensor, spec: ModelSpec) -> Anchors:
     pixels = cells.double() * torch.tensor(spec.strides).view(-1, 1, 1)
     if not torch.isfinite(pixels).all() or (pixels <= 0).any():
         raise WeightsError("its anchors are not all positive numbers")

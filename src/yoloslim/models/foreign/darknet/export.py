@@ -9,7 +9,9 @@ from torch import nn
 
 from yoloslim.errors import WeightsError
 from yoloslim.files import write_text
-from yoloslim.models.blocks import Bottleneck, Conv, Detect, MaxPool, Slice
+from yoloslim.heads import AnchorHead
+from yoloslim.heads.anchor_network import Detect
+from yoloslim.models.blocks import Bottleneck, Conv, MaxPool, Slice
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.darknet.known import BN_EPS
 from yoloslim.models.foreign.darknet.spec import ACTIVATIONS
@@ -135,22 +137,22 @@ class _Writer:
         self._write("convolutional", [("batch_normalize", 1), *options, ("activation", activation)])
 
     def _head(self, level: int) -> None:
-        spec, head = self.spec, cast(Detect, self.model.model[-1])
-        new_coords = spec.decoding.kind == "yolov5"
+        network, head = cast(Detect, self.model.model[-1]), cast(AnchorHead, self.spec.head)  # `filters` has checked
+        new_coords = head.decoding.kind == "yolov5"
         self._read(self.outputs[-1])
-        options: Options = [("filters", cast(nn.Conv2d, head.m[level]).out_channels), ("size", 1), ("stride", 1)]
+        options: Options = [("filters", cast(nn.Conv2d, network.m[level]).out_channels), ("size", 1), ("stride", 1)]
         activation = "logistic" if new_coords else "linear"
         self._write("convolutional", [*options, ("pad", 1), ("activation", activation)])
-        count = len(spec.anchors[level])
+        count = len(head.anchors[level])
         mask = range(level * count, (level + 1) * count)
-        anchors = [f"{side:.9g}" for sizes in spec.anchors for anchor in sizes for side in anchor]
-        scale = spec.decoding.scales(len(spec.anchors))[level]
+        anchors = [f"{side:.9g}" for sizes in head.anchors for anchor in sizes for side in anchor]
+        scale = head.scales[level]
         self._write(
             "yolo",
             [
                 ("mask", _joined(mask)),
                 ("anchors", ", ".join(anchors)),
-                ("classes", spec.nc),
+                ("classes", self.spec.nc),
                 ("num", len(anchors) // 2),
                 ("scale_x_y", f"{scale:.9g}"),
                 *([("new_coords", 1)] if new_coords else []),

@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from yoloslim.errors import WeightsError
+from yoloslim.heads.anchor import AnchorHead, BoxDecoding
 from yoloslim.models.foreign.darknet.cfg import Section
 from yoloslim.models.foreign.darknet.known import BN_EPS, known_model
-from yoloslim.models.spec import Activation, BoxDecoding, LayerSpec, ModelSpec
+from yoloslim.models.spec import Activation, LayerSpec, ModelSpec
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {"leaky": "leaky", "mish": "mish", "linear": "linear", "relu": "relu", "swish": "silu"}
@@ -69,11 +70,13 @@ def spec_from_cfg(sections: list[Section], classes: tuple[str, ...] | None, name
         spec = ModelSpec(
             name=name,
             classes=classes or tuple(f"class{i}" for i in range(nc)),
-            anchors=tuple(level.anchors for level in levels),
-            strides=tuple(level.stride for level in levels),
+            head=AnchorHead(
+                strides=tuple(level.stride for level in levels),
+                anchors=tuple(level.anchors for level in levels),
+                decoding=decoding,
+            ),
             imgsz=side,
             layers=(*builder.layers, detect),
-            decoding=decoding,
             bn_eps=BN_EPS,
         )
     except ValidationError as error:

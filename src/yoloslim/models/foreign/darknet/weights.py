@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from yoloslim.errors import WeightsError
 from yoloslim.files import atomic_path
-from yoloslim.models.blocks import Conv, Detect
+from yoloslim.heads import AnchorHead
+from yoloslim.heads.anchor_network import Detect
+from yoloslim.models.blocks import Conv
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.finite import finite
 
@@ -48,6 +50,8 @@ def filters(model: Detector) -> Iterator[Filter]:
     strange = sorted({layer.block for layer in layers} - BLOCKS)
     if strange:
         raise WeightsError(f"{model.spec.name} has layers that Darknet does not know: {', '.join(strange)}")
+    if not isinstance(model.spec.head, AnchorHead):
+        raise WeightsError(f"{model.spec.name} has a {model.spec.head.kind} head; Darknet knows anchor heads only")
     head = cast(Detect, model.model[-1])
     for index, layer in enumerate(model.model[:-1]):
         for name, module in layer.named_modules():

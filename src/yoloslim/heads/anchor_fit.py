@@ -7,13 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yoloslim.models.spec import Anchor
+from yoloslim.heads.anchor import Anchor, Anchors
+from yoloslim.heads.base import USUAL_IMGSZ
 
 logger = logging.getLogger(__name__)
 
-Anchors = tuple[tuple[Anchor, ...], ...]
-ANCHOR_IMGSZ = 640
-"""Image side that architectures give their anchors for, px."""
 ENOUGH = 0.98
 """Share of boxes that must have an anchor within `anchor_t`, for anchors to be left alone."""
 
@@ -47,7 +45,7 @@ def fit_anchors(sizes: Tensor, anchors: Anchors, imgsz: int, anchor_t: float, se
     sizes = sizes[(sizes > 1).all(1)]
     if not len(sizes):
         return anchors
-    scaled = _arranged((torch.tensor(_flat(anchors)) * imgsz / ANCHOR_IMGSZ).tolist(), anchors)
+    scaled = _arranged((torch.tensor(_flat(anchors)) * imgsz / USUAL_IMGSZ).tolist(), anchors)
     best = max((anchors, scaled), key=lambda a: mean_fit(sizes, torch.tensor(_flat(a))))
     recall = possible_recall(sizes, torch.tensor(_flat(best)), anchor_t)
     if recall < ENOUGH and len(sizes) >= len(_flat(anchors)):

@@ -5,7 +5,7 @@ neighbouring cell answers for a box only if it can put a centre there. So heads 
 (YOLOv3) learn from the cell of the centre alone, as Darknet trains them, and none is asked for the impossible.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,12 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from yoloslim.config import TrainParams
-from yoloslim.models.spec import EXP_LIMIT, ModelSpec
+from yoloslim.heads.anchor import AnchorHead
+from yoloslim.heads.iou import complete_iou
+from yoloslim.runner.heads.anchor import factors, offsets
 
 Total = Callable[[Tensor], Tensor]
 
 LEVEL_BALANCE = {2: (4.0, 1.0), 3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}
 """Weight of each level's objectness, fine to coarse: fine levels have many more empty cells."""
+
+SURE = 0.01
+"""Below this objectness a teacher says nothing about boxes and classes: its weight there would be next to none."""
 
 
 @dataclass(frozen=True)
@@ -109,66 +114,43 @@ def assign(targets: Tensor, anchors: Tensor, grid: tuple[int, int], anchor_t: fl
     )
 
 
-def complete_iou(a: Tensor, b: Tensor, eps: float = 1e-7) -> Tensor:
-    """Complete IoU of boxes given as centre and sides, (k, 4) each: (k,) at most 1 (arXiv 1911.08287)."""
-    half_a, half_b = a[:, 2:] / 2, b[:, 2:] / 2
-    low_a, high_a = a[:, :2] - half_a, a[:, :2] + half_a
-    low_b, high_b = b[:, :2] - half_b, b[:, :2] + half_b
-    overlap = (torch.minimum(high_a, high_b) - torch.maximum(low_a, low_b)).clamp(0).prod(1)
-    union = a[:, 2:].prod(1) + b[:, 2:].prod(1) - overlap + eps
-    iou = overlap / union
-    hull = torch.maximum(high_a, high_b) - torch.minimum(low_a, low_b)
-    distance = (a[:, :2] - b[:, :2]).square().sum(1) / (hull.square().sum(1) + eps)
-    angle = torch.atan(b[:, 2] / (b[:, 3] + eps)) - torch.atan(a[:, 2] / (a[:, 3] + eps))
-    shape = (4 / torch.pi**2) * angle.square()
-    with torch.no_grad():
-        weight = shape / (1 - iou + shape + eps)
-    return iou - distance - weight * shape
+class AnchorLoss:
+    """Loss of raw logits by level, (B, a, h, w, 5 + nc), against targets; see `heads.base.Loss`."""
 
+    parts = ("box", "obj", "cls")
 
-class DetectionLoss:
-    """Loss of raw heads against targets; a callable without weights of its own."""
-
-    def __init__(self, spec: ModelSpec, gains: Gains, device: torch.device, total: Total | None = None) -> None:
-        """Take the geometry of a model.
-
-        Args:
-            spec: anchors, strides, classes, image size.
-            gains: see Gains.
-            device: where the heads are.
-            total: sums a tensor over the processes that share a batch; None when there is one.
-        """
-        levels = len(spec.strides)
-        self.gains, self.nc, self.total = gains, spec.nc, total
-        sizes = [torch.tensor(a) / s for a, s in zip(spec.anchors, spec.strides, strict=True)]
+    def __init__(
+        self,
+        head: AnchorHead,
+        classes: int,
+        imgsz: int,
+        gains: Gains,
+        device: torch.device,
+        total: Total | None = None,
+    ) -> None:
+        """See `Head.loss`; `gains` are the weights of the parts."""
+        levels = len(head.strides)
+        self.gains, self.nc, self.total = gains, classes, total
+        sizes = [torch.tensor(a) / s for a, s in zip(head.anchors, head.strides, strict=True)]
         self.anchors = [a.to(device) for a in sizes]
         self._anchors = {"cpu": sizes, device.type: self.anchors}
-        self.kind, self.scales = spec.decoding.kind, spec.decoding.scales(levels)
+        self.kind, self.scales = head.decoding.kind, head.scales
         self.balance = LEVEL_BALANCE[levels]
         # the gains were tuned for 3 levels, 80 classes and 640 px
         self.box_weight = gains.box_gain * 3 / levels
-        self.cls_weight = gains.cls_gain * spec.nc / 80 * 3 / levels
-        self.obj_weight = gains.obj_gain * (spec.imgsz / 640) ** 2 * 3 / levels
+        self.cls_weight = gains.cls_gain * classes / 80 * 3 / levels
+        self.obj_weight = gains.obj_gain * (imgsz / 640) ** 2 * 3 / levels
 
-    def __call__(self, heads: list[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of a batch, or of this process's part of it.
-
-        Args:
-            heads: raw logits by level, (B, a, h, w, 5 + nc).
-            targets: (n, 6), see `assign`; on the CPU no device is waited for.
-
-        Returns:
-            The loss (a scalar, summed over the images of the whole batch), and its parts box, obj, cls (3,), means,
-            detached. Where processes share a batch, theirs add up to those of one process with the whole batch.
-        """
-        found = self._assign(heads, targets)
-        counts = [len(f.labels) for f in found] + [len(heads[0])]
+    def __call__(self, outputs: Sequence[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Loss`; with targets on the CPU no device is waited for."""
+        found = self._assign(outputs, targets)
+        counts = [len(f.labels) for f in found] + [len(outputs[0])]
         if self.total:
             counts = self.total(torch.tensor(counts, dtype=torch.float64)).long().tolist()
         images = counts[-1]
-        box = heads[0].new_zeros((), dtype=torch.float32)
+        box = outputs[0].new_zeros((), dtype=torch.float32)
         obj, cls = box.clone(), box.clone()
-        levels = zip(heads, found, counts, self.balance, self.scales, strict=False)  # the last count is of images
+        levels = zip(outputs, found, counts, self.balance, self.scales, strict=False)  # the last count is of images
         for head, mine, count, balance, scale in levels:
             goal = torch.zeros(head.shape[:4], device=head.device)
             if len(mine.labels):
@@ -187,8 +169,43 @@ class DetectionLoss:
         parts = torch.stack([self.box_weight * box, self.obj_weight * obj, self.cls_weight * cls])
         return parts.sum() * images, parts.detach()
 
-    def _assign(self, heads: list[Tensor], targets: Tensor) -> list[Assignment]:
-        levels = zip(heads, self._anchors[targets.device.type], self.scales, strict=True)
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """See `Loss`: the weights stay the same."""
+
+    def distance(self, student: Sequence[Tensor], teacher: Sequence[Tensor], temperature: float) -> Tensor:
+        """See `Loss`: objectness-scaled distillation (arXiv 1805.06361).
+
+        Every cell learns the teacher's objectness; its box and classes count as far as the teacher is sure that there
+        is an object, so that the many empty cells teach nothing wrong. The parts stand in for those of the loss and
+        carry its weights, level by level: for the box 1 - complete IoU with the teacher's box, for objectness and
+        classes the Kullback-Leibler divergence of Bernoulli distributions. Class logits are divided by a temperature
+        T, and the divergence multiplied by T^2 (arXiv 1503.02531). A student that equals its teacher costs 0.
+        """
+        total = student[0].new_zeros((), dtype=torch.float32)
+        levels = zip(student, teacher, self.anchors, self.balance, self.scales, strict=True)
+        for mine, theirs, anchors, balance, scale in levels:
+            mine, theirs = mine.float(), theirs.float()
+            total = total + self.obj_weight * balance * bernoulli_kl(mine[..., 4], theirs[..., 4]).mean()
+            sure = theirs[..., 4].sigmoid()
+            cells = torch.nonzero(sure > SURE, as_tuple=True)
+            if len(cells[0]):
+                weight = sure[cells] / sure[cells].sum()
+                costs = self._costs(mine[cells], theirs[cells], anchors[cells[1]], scale, temperature)
+                total = total + (weight * (self.box_weight * costs[0] + self.cls_weight * costs[1])).sum()
+        return total
+
+    def _costs(
+        self, mine: Tensor, theirs: Tensor, anchors: Tensor, scale: float, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """Costs of boxes and of classes, (k,) each, of raw answers (k, 5 + classes)."""
+        box = 1 - complete_iou(boxes_of(mine, anchors, self.kind, scale), boxes_of(theirs, anchors, self.kind, scale))
+        if self.nc == 1:  # the class of an only class is not trained
+            return box, torch.zeros_like(box)
+        t = temperature
+        return box, t * t * bernoulli_kl(mine[:, 5:] / t, theirs[:, 5:] / t).mean(1)
+
+    def _assign(self, outputs: Sequence[Tensor], targets: Tensor) -> list[Assignment]:
+        levels = zip(outputs, self._anchors[targets.device.type], self.scales, strict=True)
         return [
             assign(targets, anchors, (head.shape[2], head.shape[3]), self.gains.anchor_t, (scale - 1) / 2)
             for head, anchors, scale in levels
@@ -205,12 +222,18 @@ def _cross_entropy(logits: Tensor, goal: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, goal, reduction="sum")
 
 
+def bernoulli_kl(student: Tensor, teacher: Tensor) -> Tensor:
+    """Kullback-Leibler divergence KL(teacher || student) of Bernoulli distributions given by logits, elementwise."""
+    p = teacher.sigmoid()
+    cross_entropy = F.binary_cross_entropy_with_logits
+    return cross_entropy(student, p, reduction="none") - cross_entropy(teacher, p, reduction="none")
+
+
 def boxes_of(answer: Tensor, anchors: Tensor, kind: str, scale: float) -> Tensor:
     """Boxes (k, 4) of raw answers (k, 5 + nc), in cells, centre relative to the cell's corner; see `BoxDecoding`."""
-    centre = answer[:, :2].sigmoid() * scale - (scale - 1) / 2
     sides = answer[:, 2:4]
-    factor = (sides.sigmoid() * 2).square() if kind == "yolov5" else sides.clamp_max(EXP_LIMIT).exp()
-    return torch.cat([centre, factor * anchors], 1)
+    centre = offsets(answer[:, :2].sigmoid(), scale)
+    return torch.cat([centre, factors(sides, sides.sigmoid(), kind) * anchors], 1)
 
 
 def _flat_index(place: tuple[Tensor, ...], shape: torch.Size) -> Tensor:
