@@ -21,7 +21,6 @@ from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.request import PruneRequest, Scope
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
-from yoloslim.training.loss import DetectionLoss, Gains
 
 QUICK = ("yolov5n", "v5Lite-e", "yolov3-tiny", "yolov4-tiny")
 SCOPES: tuple[Scope, ...] = ("source", "slim", "free", "coupled")
@@ -45,7 +44,7 @@ def test_model_goes_through_the_whole_pipeline(name: str, tmp_path: Path) -> Non
     assert manifest.opset == 11
     assert manifest.max_abs_diff is not None
     assert manifest.max_abs_diff < 1e-3
-    assert manifest.decoding == again.spec.decoding
+    assert manifest.head == again.spec.head
 
 
 def check_shapes(model: Detector) -> None:
@@ -61,7 +60,7 @@ def check_training_step(model: Detector) -> None:
     side = 2 * max(model.spec.strides)  # one cell at the coarsest head would leave BatchNorm four numbers
     images = torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([[i, i % 3, 0.4, 0.6, w, h] for i in range(4) for w, h in ((0.2, 0.3), (0.5, 0.6))])
-    loss = DetectionLoss(model.spec, Gains.of(TrainParams(anchor_t=1000)), torch.device("cpu"))
+    loss = model.spec.loss(TrainParams(anchor_t=1000), torch.device("cpu"))
     torch.manual_seed(0)  # of dropout
     before, parts = loss(model.train()(images), targets)
     assert bool(parts.isfinite().all())

@@ -4,10 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from yoloslim.data.trainset import TrainSet
+from yoloslim.heads import AnchorHead
+from yoloslim.heads.anchor import Anchors
 from yoloslim.models.detector import Detector
-from yoloslim.models.spec import Anchor, LayerSpec, ModelSpec
+from yoloslim.models.spec import LayerSpec, ModelSpec
 
-ANCHORS: tuple[tuple[Anchor, ...], ...] = (((8, 8), (16, 10)), ((20, 20), (30, 14)), ((40, 40), (60, 50)))
+ANCHORS: Anchors = (((8, 8), (16, 10)), ((20, 20), (30, 14)), ((40, 40), (60, 50)))
+HEAD = AnchorHead(strides=(8, 16, 32), anchors=ANCHORS)
 
 
 def tiny_spec(classes: tuple[str, ...] = ("a", "b"), imgsz: int = 64) -> ModelSpec:
@@ -21,7 +24,7 @@ def tiny_spec(classes: tuple[str, ...] = ("a", "b"), imgsz: int = 64) -> ModelSp
         LayerSpec(**conv, channels=8),
         LayerSpec(block="Detect", inputs=(3, 4, 5)),
     )
-    return ModelSpec(name="tiny", classes=classes, anchors=ANCHORS, strides=(8, 16, 32), imgsz=imgsz, layers=layers)
+    return ModelSpec(name="tiny", classes=classes, head=HEAD, imgsz=imgsz, layers=layers)
 
 
 def tiny_detector(classes: tuple[str, ...] = ("a", "b"), imgsz: int = 64, seed: int = 0) -> Detector:

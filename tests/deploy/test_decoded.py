@@ -13,8 +13,7 @@ from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.decode import decode
-from yoloslim.evaluation.nms import NmsOptions, nms
+from yoloslim.evaluation.nms import NmsOptions, decode, nms
 from yoloslim.evaluation.predictor import divide_by_255
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import build_detector
@@ -33,9 +32,9 @@ def test_decoded_outputs_are_those_of_decode(name: str, tmp_path: Path) -> None:
     model = build_detector(name, ("a", "b", "c"), 64).eval()
     export_model(model, tmp_path, ExportOptions(batch=2, outputs="decoded"))
     found, predictor = run(tmp_path / "model.onnx", IMAGES), TorchPredictor(model)
-    rows = decode(predictor.predict(IMAGES), predictor.anchors, predictor.strides, predictor.decoding)
-    np.testing.assert_allclose(found["boxes"], rows[..., :4], rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(found["scores"], rows[..., 4:5] * rows[..., 5:], rtol=1e-4, atol=1e-6)
+    boxes, scores = decode(predictor.predict(IMAGES), predictor.head)
+    np.testing.assert_allclose(found["boxes"], boxes, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found["scores"], scores, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("batch", [0, 1])
@@ -44,10 +43,10 @@ def test_nms_in_the_graph_finds_what_ours_finds(batch: int, tmp_path: Path) -> N
     export_model(model, tmp_path, ExportOptions(batch=batch, outputs="nms", nms=limits))
     predictor = TorchPredictor(model)
     images = IMAGES if batch == 0 else IMAGES[:1]
-    rows = decode(predictor.predict(images), predictor.anchors, predictor.strides)
+    boxes, scores = decode(predictor.predict(images), predictor.head)
     found = run(tmp_path / "model.onnx", images)["detections"]
     assert found.shape[1] == 7
-    for number, expected in enumerate(nms(rows, limits)):
+    for number, expected in enumerate(nms(boxes, scores, limits)):
         mine = found[found[:, 0] == number, 1:]
         assert len(expected) > 10
         order, theirs = np.lexsort(mine[:, [4, 5]].T), np.lexsort(expected[:, [4, 5]].T)

@@ -4,10 +4,15 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from yoloslim.deploy.graph import name_heads
+from yoloslim.deploy.graph import name_outputs
 from yoloslim.errors import DeployError
+from yoloslim.heads import AnchorHead
 
 CLASSES = 2
+
+
+def head(*strides: int) -> AnchorHead:
+    return AnchorHead(strides=strides, anchors=(((8, 8),),) * len(strides))
 
 
 def make_graph(tail: bool = False, order: tuple[int, ...] = (8, 16), perm: tuple[int, ...] = (0, 1, 3, 4, 2)):
@@ -44,7 +49,7 @@ def run(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 def test_heads_are_named_by_level_whatever_their_order(order: tuple[int, ...]) -> None:
     model = make_graph(order=order)
     before = run(model)
-    heads = name_heads(model, CLASSES, (8, 16))
+    heads = name_outputs(model, head(8, 16), CLASSES)
     onnx.checker.check_model(model, full_check=True)
     assert heads == {"head_p3": (1, 1, 8, 8, 7), "head_p4": (1, 1, 4, 4, 7)}
     after = run(model)
@@ -55,7 +60,7 @@ def test_heads_are_named_by_level_whatever_their_order(order: tuple[int, ...]) -
 
 def test_what_comes_after_the_heads_is_cut_off() -> None:
     model, plain = make_graph(tail=True), make_graph()
-    name_heads(model, CLASSES, (8, 16))
+    name_outputs(model, head(8, 16), CLASSES)
     onnx.checker.check_model(model, full_check=True)
     assert {node.op_type for node in model.graph.node} == {"Reshape", "Transpose"}
     assert {w.name for w in model.graph.initializer} == {"shape8", "shape16"}
@@ -74,8 +79,8 @@ def test_missing_heads_are_an_error_that_says_what_was_looked_for(
     model: onnx.ModelProto, classes: int, strides: tuple[int, ...]
 ) -> None:
     with pytest.raises(DeployError) as caught:
-        name_heads(model, classes, strides)
+        name_outputs(model, head(*strides), classes)
     message = str(caught.value)
     assert f"where {len(strides)} are needed" in message
-    assert f"{classes + 5}) for {classes} classes" in message
-    assert "2 Transpose nodes and outputs: t8 [1, 1, 8, 8, 7], t16 [1, 1, 4, 4, 7]" in message
+    assert f"(B, anchors, H, W, 5 + classes) for {classes} classes" in message
+    assert "The graph has outputs: t8 [1, 1, 8, 8, 7], t16 [1, 1, 4, 4, 7]" in message

@@ -33,7 +33,7 @@ def test_a_manifest_survives_the_disk(folder: Path) -> None:
     manifest = load_manifest(folder)
     assert manifest.imgsz == 96
     assert manifest.head_names == ("head_p3",)
-    assert manifest.anchors == (((10.5, 13.0),),)
+    assert manifest.head.anchors == (((10.5, 13.0),),)
     before = (folder / "manifest.json").read_bytes()
     save_manifest(manifest, folder)
     assert (folder / "manifest.json").read_bytes() == before

@@ -52,10 +52,10 @@ def test_metadata_travels_inside_the_file(folder: Path) -> None:
     metadata = onnxruntime.InferenceSession(folder / "model.onnx").get_modelmeta().custom_metadata_map
     values = {key: json.loads(value) for key, value in metadata.items()}
     assert values["classes"] == ["a", "b", "c"]
-    assert values["strides"] == [8, 16, 32]
+    assert values["head"]["strides"] == [8, 16, 32]
     assert values["imgsz"] == 64
     assert values["letterbox"] == {"align": "center", "fill": 114}
-    assert np.array(values["anchors"]).shape == (3, 3, 2)
+    assert np.array(values["head"]["anchors"]).shape == (3, 3, 2)
 
 
 def test_the_same_model_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:

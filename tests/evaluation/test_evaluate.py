@@ -10,7 +10,7 @@ from yoloslim.data.voc import Annotation, annotation_from
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.nms import mindx_options
-from yoloslim.models.spec import YOLOV5_BOXES
+from yoloslim.heads import AnchorHead
 
 ANCHORS = [[[16.0, 16.0]], [[32.0, 32.0]]]
 STRIDES = (8, 16)
@@ -24,7 +24,7 @@ class Oracle:
     """
 
     backend, preprocessing = "oracle", "none"
-    anchors, strides, decoding, classes, imgsz = ANCHORS, STRIDES, YOLOV5_BOXES, ("a", "b"), IMGSZ
+    head, classes, imgsz = AnchorHead(strides=STRIDES, anchors=ANCHORS), ("a", "b"), IMGSZ
 
     def __init__(self, eval_set: EvalSet, delay_s: float = 0) -> None:
         self.eval_set, self.delay_s, self.calls = eval_set, delay_s, 0

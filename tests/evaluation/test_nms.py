@@ -4,8 +4,9 @@ import pytest
 from tests.evaluation.oracles import random_boxes, slow_nms
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation import nms as module
-from yoloslim.evaluation.decode import decode
-from yoloslim.evaluation.nms import NmsOptions, detect, mindx_options, nms
+from yoloslim.evaluation.nms import NmsOptions, decode, detect, mindx_options
+from yoloslim.heads import AnchorHead
+from yoloslim.runner import suppression
 
 
 def crowd(seed: int, count: int = 150, classes: int = 4) -> np.ndarray:
@@ -18,13 +19,20 @@ def crowd(seed: int, count: int = 150, classes: int = 4) -> np.ndarray:
     return np.concatenate([boxes, probabilities], axis=1).astype(np.float32)
 
 
+def nms(rows: np.ndarray, options: NmsOptions | None = None) -> list[np.ndarray]:
+    """Of decoded rows (B, n, 5 + classes) with an objectness, as anchor heads have one."""
+    options = options or NmsOptions()
+    scores = np.where(rows[..., 4:5] > options.objectness_thres, rows[..., 5:] * rows[..., 4:5], 0)
+    return module.nms(rows[..., :4], scores, options)
+
+
 @pytest.mark.parametrize("multi_label", [True, False])
 @pytest.mark.parametrize("max_det", [None, 5, 40])
 @pytest.mark.parametrize(("conf", "iou"), [(0.001, 0.6), (0.3, 0.45), (0.05, 0.0), (0.05, 1.0)])
 def test_result_equals_the_slow_reference(
     multi_label: bool, max_det: int | None, conf: float, iou: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_FIRST_PREFIX", 16)  # so that the prefix has to grow
+    monkeypatch.setattr(suppression, "_FIRST_PREFIX", 16)  # so that the prefix has to grow
     for seed in range(4):
         rows = crowd(seed)
         options = NmsOptions(conf, iou, max_det, multi_label, objectness_thres=0.1)
@@ -36,9 +44,10 @@ def test_heads_and_decoded_rows_give_the_same_detections() -> None:
     rng = np.random.default_rng(0)
     anchors, strides = [[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]]], [8, 16]
     heads = [rng.normal(0, 2, (3, 3, 64 // s, 64 // s, 9)).astype(np.float32) for s in strides]
-    for options in (NmsOptions(), mindx_options(0.25, 0.3, 0.45)):
-        fast = detect(heads, anchors, strides, options)
-        for a, b in zip(fast, nms(decode(heads, anchors, strides), options), strict=True):
+    head = AnchorHead(strides=strides, anchors=anchors)
+    for options in (NmsOptions(), NmsOptions(0.25, 0.45)):
+        fast = detect(heads, head, options)
+        for a, b in zip(fast, module.nms(*decode(heads, head), options), strict=True):
             np.testing.assert_array_equal(a, b)
 
 

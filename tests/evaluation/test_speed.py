@@ -4,7 +4,7 @@ import torch
 
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation.speed import measure_latency, measure_speedup
-from yoloslim.models.spec import YOLOV5_BOXES
+from yoloslim.heads import AnchorHead
 
 
 class Clock:
@@ -28,7 +28,7 @@ class Sleeper:
 
     clock: Clock
     backend, preprocessing = "sleeper", "none"
-    anchors, strides, decoding, classes, imgsz = (), (), YOLOV5_BOXES, ("a",), 32
+    head, classes, imgsz = AnchorHead(strides=(8,), anchors=(((8, 8),),)), ("a",), 32
 
     def __init__(self, *milliseconds: float) -> None:
         self.milliseconds, self.shapes, self.threads = list(milliseconds), [], 0

@@ -2,7 +2,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.tiny import tiny_spec
-from yoloslim.models.spec import BoxDecoding, LayerSpec, ModelSpec, round_up
+from yoloslim.heads.anchor import BoxDecoding
+from yoloslim.models.spec import LayerSpec, ModelSpec, round_up
 from yoloslim.models.zoo import build_spec
 
 
@@ -39,8 +40,25 @@ def test_spec_is_frozen_and_closed() -> None:
     ],
 )
 def test_spec_that_cannot_be_built_is_refused(change: dict[str, object], complaint: str) -> None:
+    plain = tiny_spec().model_dump()
+    fields = {key: value for key, value in change.items() if key in ("strides", "anchors", "decoding")}
+    plain["head"].update(fields)
     with pytest.raises(ValidationError, match=complaint):
-        ModelSpec.model_validate(tiny_spec().model_dump() | change)
+        ModelSpec.model_validate(plain | {key: value for key, value in change.items() if key not in fields})
+
+
+def test_spec_from_before_there_were_kinds_of_heads_is_an_anchor_head() -> None:
+    plain = tiny_spec().model_dump()
+    head = plain.pop("head")
+    assert head.pop("kind") == "anchor"
+    assert ModelSpec.model_validate(plain | head) == tiny_spec()
+    without_decoding = {key: value for key, value in head.items() if key != "decoding"}
+    assert ModelSpec.model_validate(plain | without_decoding) == tiny_spec()
+
+
+def test_unknown_kind_of_head_is_refused_by_name() -> None:
+    with pytest.raises(ValidationError, match="head kind 'heatmap' is not known; known: anchor"):
+        ModelSpec.model_validate(tiny_spec().model_dump() | {"head": {"kind": "heatmap", "strides": [8, 16, 32]}})
 
 
 @pytest.mark.parametrize(

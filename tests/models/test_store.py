@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.errors import ModelError
+from yoloslim.heads import AnchorHead
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model, read_extra, save_model
 
@@ -154,7 +155,7 @@ def test_broken_description_is_refused(stored: Path, spec: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"strides": (8, 16), "anchors": (((4, 4),), ((4, 4),))},
+        {"head": AnchorHead(strides=(8, 16), anchors=(((4, 4),), ((4, 4),)))},
         {"layers": tiny_detector().spec.layers[:-1]},
         {"layers": ()},
         {"widths": {"model.0.act": (3, 3)}},

@@ -62,7 +62,7 @@ def test_darknet_models_hold_as_many_floats_as_their_weight_files(name: str) -> 
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert count_params(model) + sum(2 * m.num_features for m in norms) == DARKNET_FLOATS[name]
     assert {m.eps for m in norms} == {1e-5}
-    assert model.spec.decoding.kind == "darknet"
+    assert model.spec.head.decoding.kind == "darknet"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ layers:
         ("SOURCE", "first", r"layer 1: inputs.0: Input should be a valid integer"),
         ("SOURCE", "0, colour: red", "layer 1: colour: Extra inputs are not permitted"),
         ("from: [1]", "from: [0, 1]", "the last layer must be a Detect that reads 1 layers"),
-        ("strides", "steps", "strides: Field required"),
+        ("strides", "steps", "head.strides: Field required"),
         ("models: {toy: {}}", "models: {}", "models: Dictionary should have at least 1 item"),
         ("strides: [8]", "strides: [8", "is not YAML"),
     ],

@@ -52,5 +52,5 @@ def test_anchors_fit_the_data_when_asked(tmp_path: Path) -> None:
     torch.save(build_detector("yolov4-tiny", ("a", "b"), 640).state_dict(), tmp_path / "m.pt")
     fixed = baseline.start_model(params(), tmp_path / "m.pt").spec
     fitted = baseline.start_model(params(train={"auto_anchor": True}), tmp_path / "m.pt").spec
-    assert fixed.anchors[0][0] == (23, 27)
-    assert fitted.anchors != fixed.anchors
+    assert fixed.head.anchors[0][0] == (23, 27)
+    assert fitted.head.anchors != fixed.head.anchors

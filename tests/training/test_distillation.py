@@ -1,4 +1,6 @@
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,13 +9,14 @@ from torch import Tensor, nn
 
 from tests.tiny import shake_norms, tiny_detector
 from tests.training.test_fit import Fuse, assert_same_weights, task, without_clock
+from yoloslim.config import TrainParams
 from yoloslim.errors import TrainError
+from yoloslim.heads.anchor_loss import bernoulli_kl
 from yoloslim.models.detector import Detector, resize_to
-from yoloslim.training.distillation import Distillation, OutputTerm, bernoulli_kl, feature_term
+from yoloslim.training.distillation import Distillation, feature_term
 from yoloslim.training.fit import Callback, fit
-from yoloslim.training.loss import DetectionLoss, Gains
 
-GAINS = Gains(box_gain=0.05, obj_gain=1.0, cls_gain=0.5, anchor_t=4.0, label_smoothing=0.0)
+TRAIN = TrainParams(box_gain=0.05, obj_gain=1.0, cls_gain=0.5)
 CPU = torch.device("cpu")
 
 
@@ -28,7 +31,7 @@ def taught() -> Detector:
 
 
 def distillation(output: float = 1.0, feature: float = 1.0, temperature: float = 2.0) -> Distillation:
-    return Distillation(taught(), GAINS, output, feature, temperature)
+    return Distillation(taught(), TRAIN, output, feature, temperature)
 
 
 def heads(value: float = -20.0) -> list[Tensor]:
@@ -44,8 +47,8 @@ def divergence(student: float, teacher: float) -> float:
     return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
 
 
-def output_term(temperature: float = 1.0) -> OutputTerm:
-    return OutputTerm(DetectionLoss(tiny_detector().spec, GAINS, CPU), temperature)
+def output_term(temperature: float = 1.0) -> Callable[[list[Tensor], list[Tensor]], Tensor]:
+    return partial(tiny_detector().spec.loss(TRAIN, CPU).distance, temperature=temperature)
 
 
 def test_divergence_of_bernoulli_distributions() -> None:
@@ -164,8 +167,8 @@ def test_student_may_be_narrower_than_its_teacher_and_bf16_agrees_with_fp32() ->
 
 
 def test_teacher_of_other_classes_is_refused() -> None:
-    callback = Distillation(tiny_detector(("a", "c")), GAINS)
-    with pytest.raises(TrainError, match=r"has classes \['a', 'c'\], the student \['a', 'b'\].*finetune.distill=none"):
+    callback = Distillation(tiny_detector(("a", "c")), TRAIN)
+    with pytest.raises(TrainError, match=r"has classes \('a', 'c'\), the student \('a', 'b'\).*finetune.distill=none"):
         fit(task(1, callbacks=(callback,)))
 
 
@@ -175,7 +178,7 @@ def test_weights_that_leave_nothing_are_refused() -> None:
 
 
 def test_single_class_has_no_class_part() -> None:
-    loss = DetectionLoss(tiny_detector(("a",)).spec, GAINS, CPU)
+    loss = tiny_detector(("a",)).spec.loss(TRAIN, CPU)
     student, teacher = ([torch.full((1, 2, side, side, 6), 2.0) for side in (8, 4, 2)] for _ in range(2))
     student = [level.index_fill(4, torch.tensor([5]), -3.0) for level in student]
-    assert float(OutputTerm(loss)(student, teacher)) == pytest.approx(0, abs=1e-6)
+    assert float(loss.distance(student, teacher, 1.0)) == pytest.approx(0, abs=1e-6)

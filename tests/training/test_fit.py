@@ -19,7 +19,6 @@ from yoloslim.errors import Interrupted, TrainError
 from yoloslim.models.detector import Detector
 from yoloslim.training.callback import Callback, State
 from yoloslim.training.fit import MAX_NORM, Fit, Task, Validate, fit
-from yoloslim.training.loss import DetectionLoss, Gains
 from yoloslim.training.sparsity import SparsityPenalty
 
 ROOT = Path(__file__).parents[2]
@@ -149,9 +148,7 @@ class Gradients(Callback):
         self.updates: list[tuple[Tensor, Tensor]] = []
 
     def extra_loss(self, state: State) -> None:
-        loss, _ = DetectionLoss(state.model.spec, Gains.of(train_params()), torch.device("cpu"))(
-            state.heads, state.targets
-        )
+        loss, _ = state.model.spec.loss(train_params(), torch.device("cpu"))(state.heads, state.targets)
         found = torch.autograd.grad(loss, list(state.model.parameters()), retain_graph=True)
         self.own.append(torch.cat([gradient.flatten() for gradient in found]))
 

@@ -13,7 +13,6 @@ from tests.training.test_fit import fit, task, train_params
 from yoloslim.data.trainset import TrainSet
 from yoloslim.errors import TrainError
 from yoloslim.training.distillation import Distillation
-from yoloslim.training.loss import Gains
 from yoloslim.training.memory import choose_batch, largest_that_fits, ran_out, try_batch, usual_batch
 
 ROOT = Path(__file__).parents[2]
@@ -159,7 +158,7 @@ def test_teacher_counts_in_what_a_batch_takes(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("yoloslim.training.fit.choose_batch", lambda attempt, *_: attempt(2) or 3)
     monkeypatch.setattr("yoloslim.training.fit.try_batch", lambda model, autocast, *batch: seen.append(batch))
     teacher = tiny_detector(seed=1)
-    fit(task(1, train={"batch": 0}, callbacks=(Distillation(teacher, Gains.of(train_params())),)))
+    fit(task(1, train={"batch": 0}, callbacks=(Distillation(teacher, train_params()),)))
     assert seen == [(2, 64, [teacher])]
 
 

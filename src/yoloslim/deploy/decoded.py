@@ -23,7 +23,7 @@ class DecodedDetector(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Decode every cell of images (B, 3, S, S) in [0, 1]."""
         spec = self.model.spec
-        return spec.head.decode(self.model(images), spec.imgsz)
+        return spec.head.decode(self.model(images), spec.nc, spec.imgsz)
 
 
 def append_nms(graph: ModelProto, options: NmsOptions) -> None:

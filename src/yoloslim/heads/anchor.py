@@ -107,11 +107,11 @@ class AnchorHead(Head):
 
         return AnchorLoss(self, classes, imgsz, Gains.of(params), device, total)
 
-    def decode(self, outputs: Sequence[Tensor], imgsz: int) -> tuple[Tensor, Tensor]:
+    def decode(self, outputs: Sequence[Tensor], classes: int, imgsz: int) -> tuple[Tensor, Tensor]:
         """See `Head.decode`."""
         from yoloslim.heads.anchor_network import decode
 
-        return decode(self, outputs, imgsz)
+        return decode(self, outputs, classes, imgsz)
 
     def class_rows(self, numbers: Sequence[int], classes: int) -> dict[str, list[int]]:
         """See `Head.class_rows`: box, objectness and these classes, for every anchor."""

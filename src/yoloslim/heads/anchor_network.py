@@ -41,7 +41,7 @@ def initialise(module: nn.Module, head: AnchorHead, classes: int) -> None:
             b[:, 5:] += math.log(0.6 / (classes - 0.99999))
 
 
-def decode(head: AnchorHead, outputs: Sequence[Tensor], imgsz: int) -> tuple[Tensor, Tensor]:
+def decode(head: AnchorHead, outputs: Sequence[Tensor], classes: int, imgsz: int) -> tuple[Tensor, Tensor]:
     """See `Head.decode`: the formulas of `BoxDecoding`, for every cell."""
     boxes, scores = [], []
     for output, sizes, stride, scale in zip(outputs, head.anchors, head.strides, head.scales, strict=True):
@@ -54,5 +54,5 @@ def decode(head: AnchorHead, outputs: Sequence[Tensor], imgsz: int) -> tuple[Ten
         corners = torch.cat(sides, dim=4)
         count = len(sizes) * height * width
         boxes.append(corners.reshape(len(output), count, 4))
-        scores.append((values[..., 4:5] * values[..., 5:]).reshape(len(output), count, -1))
+        scores.append((values[..., 4:5] * values[..., 5:]).reshape(len(output), count, classes))
     return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)

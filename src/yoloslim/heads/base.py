@@ -118,10 +118,11 @@ class Head(Frozen, ABC):
         """
 
     @abstractmethod
-    def decode(self, outputs: Sequence[Tensor], imgsz: int) -> tuple[Tensor, Tensor]:
+    def decode(self, outputs: Sequence[Tensor], classes: int, imgsz: int) -> tuple[Tensor, Tensor]:
         """Raw outputs of square images to boxes (B, n, 4), `xyxy` in px, and scores (B, n, classes) in [0, 1].
 
-        In PyTorch, and traceable: `imgsz` is the side of the images in px, so that sizes are constants of the graph.
+        In PyTorch, and traceable: the number of classes and the side of the images in px are given, so that sizes are
+        constants of the graph.
         """
 
     @abstractmethod

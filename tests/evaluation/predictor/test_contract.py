@@ -113,9 +113,8 @@ def test_every_predictor_says_what_it_is(kind: str, exports: Exports) -> None:
     predictor = exports.open(kind)
     assert predictor.backend == KINDS[kind].backend
     assert predictor.preprocessing == KINDS[kind].preprocessing
-    assert (predictor.imgsz, tuple(predictor.classes), tuple(predictor.strides)) == (64, ("a", "b", "c"), (8, 16, 32))
-    assert predictor.decoding.kind == "yolov5"
-    assert predictor.anchors == exports.model.spec.anchors
+    assert (predictor.imgsz, tuple(predictor.classes), predictor.head.strides) == (64, ("a", "b", "c"), (8, 16, 32))
+    assert predictor.head == exports.model.spec.head
 
 
 @pytest.mark.parametrize("kind", KINDS)

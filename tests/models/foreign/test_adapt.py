@@ -60,14 +60,12 @@ def test_a_pruned_model_takes_other_classes_too(trained: Detector) -> None:
 
 
 def test_anchors_follow_the_image_size_or_stay(trained: Detector) -> None:
-    before = trained.spec.anchors
-    assert with_imgsz(trained, 64, lambda anchors: pytest.fail("its own size")).spec.anchors == before
-    proposed = with_imgsz(trained, 128, lambda anchors: anchors).spec
-    assert proposed.imgsz == 128
-    assert proposed.anchors[0][0] == (8 * 640 / 64, 8 * 640 / 64)
-    assert with_imgsz(trained, 96, None).spec.anchors == proposed.anchors
+    before = trained.spec.head
+    assert with_imgsz(trained, 64, lambda head, size: pytest.fail("its own size")).spec.head == before
+    proposed = with_imgsz(trained, 128, lambda head, size: head).spec
+    assert (proposed.imgsz, proposed.head) == (128, before)
     with pytest.raises(WeightsError, match="100 is not a multiple of 32"):
-        with_imgsz(trained, 100, None)
+        with_imgsz(trained, 100, lambda head, size: head)
 
 
 def test_names_come_from_text_or_a_file(tmp_path: Path) -> None:

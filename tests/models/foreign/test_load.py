@@ -37,8 +37,8 @@ def test_public_checkpoint_gives_what_its_own_classes_give(
     assert "models.yolo" not in sys.modules
     assert model.spec.name == architecture
     assert model.spec.classes == ("thing 0", "thing 1", "thing 2", "thing 3")
-    assert model.spec.anchors[0] == ((10, 13), (16, 30), (33, 23))
-    assert model.spec.anchors[2] == ((116, 90), (156, 198), (373, 326))
+    assert model.spec.head.anchors[0] == ((10, 13), (16, 30), (33, 23))
+    assert model.spec.head.anchors[2] == ((116, 90), (156, 198), (373, 326))
     assert not model.training
     assert_gives(model, public, oracle)
 

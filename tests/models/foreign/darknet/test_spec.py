@@ -35,8 +35,8 @@ def test_every_kind_of_layer_is_understood() -> None:
         LayerSpec(block="Detect", inputs=(9, 7)),
     )
     assert (spec.name, spec.imgsz, spec.strides) == ("mine", 64, (8, 16))
-    assert spec.anchors == (((4, 5), (6, 7), (8, 9)), ((10, 14), (23, 27), (37, 58)))
-    assert (spec.decoding.kind, spec.decoding.scale_x_y) == ("darknet", (1.0, 1.05))
+    assert spec.head.anchors == (((4, 5), (6, 7), (8, 9)), ((10, 14), (23, 27), (37, 58)))
+    assert (spec.head.decoding.kind, spec.head.decoding.scale_x_y) == ("darknet", (1.0, 1.05))
     heads = Detector(spec).eval()(torch.zeros(1, 3, 64, 64))
     assert [tuple(head.shape) for head in heads] == [(1, 3, 8, 8, 7), (1, 3, 4, 4, 7)]
 
@@ -45,10 +45,10 @@ def test_every_kind_of_layer_is_understood() -> None:
 def test_public_cfgs_are_our_architectures(name: str) -> None:
     found = spec_from_cfg(parse_cfg(PUBLIC[name]), None, "mine")
     known = build_spec(name, found.classes)
-    assert (found.name, found.layers, found.anchors, found.strides) == (
+    assert (found.name, found.layers, found.head.anchors, found.strides) == (
         name,
         known.layers,
-        known.anchors,
+        known.head.anchors,
         known.strides,
     )
     assert (found.imgsz, found.nc, found.bn_eps) == (608 if name == "yolov4" else 416, 80, known.bn_eps)
@@ -72,7 +72,7 @@ def test_a_residual_unit_whose_middle_is_read_elsewhere_stays_apart() -> None:
 
 def test_new_coordinates_are_those_of_yolov5() -> None:
     text = CFG.replace("activation=linear\n\n[yolo]", "activation=logistic\n\n[yolo]\nnew_coords=1")
-    assert spec_of(text).decoding.kind == "yolov5"
+    assert spec_of(text).head.decoding.kind == "yolov5"
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -5,9 +7,12 @@ from tests.evaluation.oracles import random_case
 from yoloslim.boxes import letterbox
 from yoloslim.evaluation.evaluate import score
 from yoloslim.evaluation.nms import NmsOptions, detect
-from yoloslim.models.spec import BoxDecoding
+from yoloslim.heads import AnchorHead
+from yoloslim.heads.anchor import BoxDecoding
 from yoloslim.runner import pictures, scores
-from yoloslim.runner.heads import DEFAULTS, find
+from yoloslim.runner.cells import Cells
+from yoloslim.runner.errors import RunnerError
+from yoloslim.runner.suppression import DEFAULTS, find, suppress
 from yoloslim.runner.voc import Truth
 
 ANCHORS = (((10, 13), (16, 30), (33, 23)), ((30, 61), (62, 45), (59, 119)), ((116, 90), (156, 198), (373, 326)))
@@ -26,9 +31,14 @@ def random_heads(seed: int) -> list[np.ndarray]:
     return heads
 
 
-def plain(decoding: BoxDecoding) -> dict[str, object]:
+def head(kind: str = "yolov5") -> AnchorHead:
+    return AnchorHead(strides=STRIDES, anchors=ANCHORS, decoding=DECODINGS[kind])
+
+
+def bundle(kind: str = "yolov5") -> dict[str, object]:
     """As bundle.json has it."""
-    return {"kind": decoding.kind, "scale_x_y": list(decoding.scales(3))}
+    outputs = [{"name": name, "shape": list(shape)} for name, shape in head(kind).outputs(4, 128).items()]
+    return {"head": json.loads(json.dumps(head(kind).facts())), "outputs": outputs}
 
 
 @pytest.mark.parametrize("kind", DECODINGS)
@@ -37,18 +47,33 @@ def plain(decoding: BoxDecoding) -> dict[str, object]:
 def test_detections_equal_the_librarys(multi_label: bool, max_det: int | None, kind: str) -> None:
     options = {**DEFAULTS, "conf_thres": 0.05, "multi_label": multi_label, "max_det": max_det, "objectness_thres": 0.1}
     heads = random_heads(0)
-    decoding = DECODINGS[kind]
-    mine = find(heads[::-1], ANCHORS, STRIDES, plain(decoding), options)  # compilers may reorder outputs
-    library = detect(heads, ANCHORS, STRIDES, NmsOptions(0.05, 0.6, max_det, multi_label, 0.1), decoding)[0]
+    mine = find(heads[::-1], bundle(kind), options)  # compilers may reorder outputs
+    library = detect(heads, head(kind), NmsOptions(0.05, 0.6, max_det, multi_label, 0.1))[0]
     assert len(mine) > 15
     np.testing.assert_allclose(mine, library, rtol=1e-5, atol=1e-4)
 
 
 def test_nothing_above_the_threshold_gives_no_rows() -> None:
-    assert find(random_heads(0), ANCHORS, STRIDES, plain(BoxDecoding()), {**DEFAULTS, "conf_thres": 0.999}).shape == (
-        0,
-        6,
-    )
+    assert find(random_heads(0), bundle(), {**DEFAULTS, "conf_thres": 0.999}).shape == (0, 6)
+
+
+def test_outputs_of_another_shape_are_refused() -> None:
+    with pytest.raises(RunnerError, match=r"of which 0 have the shape \(batch, 3, 8, 8, 9\) that is described"):
+        find(random_heads(0)[::2], bundle(), DEFAULTS)
+
+
+def test_head_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(RunnerError, match="head kind 'os' is not known; known: anchor"):
+        find(random_heads(0), {**bundle(), "head": {"kind": "os"}}, DEFAULTS)
+
+
+def test_heads_that_need_no_suppression_give_the_best_pairs() -> None:
+    scores = np.random.default_rng(0).random((50, 3)).astype(np.float32)
+    cells = Cells(scores, lambda which: np.tile(which[:, None].astype(np.float32), (1, 4)), nms=False)
+    rows = suppress(cells, {**DEFAULTS, "conf_thres": 0.2, "max_det": 7})
+    best = np.argsort(-scores.ravel(), kind="stable")[:7]
+    np.testing.assert_array_equal(rows[:, 4], scores.ravel()[best])
+    np.testing.assert_array_equal(rows[:, [0, 5]], np.stack(np.divmod(best, 3), 1))
 
 
 @pytest.mark.parametrize("align", ["center", "topleft"])

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from tests.tiny import ANCHORS, tiny_spec
-from yoloslim.models.spec import YOLOV5_BOXES, BoxDecoding
-from yoloslim.training.loss import DetectionLoss, Gains, assign, complete_iou
+from yoloslim.heads.anchor import YOLOV5_BOXES, BoxDecoding
+from yoloslim.heads.anchor_loss import AnchorLoss, Gains, assign
+from yoloslim.heads.iou import complete_iou
+from yoloslim.models.spec import ModelSpec
 
 CPU = torch.device("cpu")
 STRIDES = (8, 16, 32)
@@ -103,6 +105,10 @@ def reference_loss(
     return torch.stack(parts).sum() * len(heads[0]), parts
 
 
+def loss_of(spec: ModelSpec, gains: Gains) -> AnchorLoss:
+    return AnchorLoss(spec.head, spec.nc, spec.imgsz, gains, CPU)  # type: ignore[arg-type]
+
+
 def random_targets(count: int, images: int, nc: int, seed: int) -> Tensor:
     rng = torch.Generator().manual_seed(seed)
     image, label = torch.randint(images, (count,), generator=rng), torch.randint(nc, (count,), generator=rng)
@@ -148,11 +154,13 @@ def test_loss_and_gradients_equal_the_reference(name: str, nc: int, kind: str) -
     targets = TARGETS[name].clone()
     targets[:, 1].clamp_(max=nc - 1)
     gains = replace(GAINS, label_smoothing=0.1 if name == "random" else 0.0)
-    spec = tiny_spec(tuple("abc"[:nc])).model_copy(update={"decoding": DECODINGS[kind]})
+    spec = tiny_spec(tuple("abc"[:nc]))
+    head = spec.head.model_copy(update={"decoding": DECODINGS[kind]})
+    spec = spec.model_copy(update={"head": head})
     heads = random_heads(2, nc, seed=len(name))
     doubles = [h.detach().double().requires_grad_() for h in heads]
-    expected, expected_parts = reference_loss(doubles, targets, gains, spec.imgsz, spec.decoding)
-    actual, parts = DetectionLoss(spec, gains, CPU)(heads, targets)
+    expected, expected_parts = reference_loss(doubles, targets, gains, spec.imgsz, DECODINGS[kind])
+    actual, parts = loss_of(spec, gains)(heads, targets)
     torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(parts.double(), torch.stack(expected_parts).detach(), rtol=1e-5, atol=1e-6)
     actual.backward()
@@ -200,12 +208,12 @@ def test_only_cells_that_can_reach_a_centre_answer_for_it() -> None:
 
 def test_of_two_boxes_on_one_prediction_the_better_fit_sets_the_goal_whatever_the_order() -> None:
     targets = TARGETS["many on one cell"]
-    heads, loss = random_heads(1, 3, seed=0), DetectionLoss(tiny_spec(tuple("abc")), GAINS, CPU)
+    heads, loss = random_heads(1, 3, seed=0), loss_of(tiny_spec(tuple("abc")), GAINS)
     torch.testing.assert_close(loss(heads, targets)[1], loss(heads, targets.flip(0))[1], rtol=1e-5, atol=0)
 
 
 def test_loss_in_bf16_is_computed_in_float32() -> None:
-    loss = DetectionLoss(tiny_spec(), GAINS, CPU)
+    loss = loss_of(tiny_spec(), GAINS)
     rounded = [h.detach().bfloat16() for h in random_heads(2, 2, seed=0)]
     targets = random_targets(8, 2, 2, seed=0)
     total, parts = loss(rounded, targets)
@@ -217,7 +225,7 @@ def test_perfect_answer_costs_no_box_loss() -> None:
     targets = torch.tensor([row(0.5 / 8 + 3 / 8, 0.5 / 8 + 4 / 8, 8 / 64, 8 / 64)])
     heads = [torch.zeros(1, 2, 64 // s, 64 // s, 7) for s in STRIDES]  # zeros are the cell's centre and the anchor
     gains = replace(GAINS, anchor_t=1.1)  # the 8 x 8 anchor alone answers
-    _, parts = DetectionLoss(tiny_spec(), gains, CPU)(heads, targets)
+    _, parts = loss_of(tiny_spec(), gains)(heads, targets)
     assert parts[0].item() == pytest.approx(0, abs=1e-7)
     assert parts[2].item() == pytest.approx(0.5 * 2 / 80 * math.log(2), rel=1e-5)
 

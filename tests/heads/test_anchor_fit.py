@@ -3,10 +3,10 @@ import warnings
 import pytest
 import torch
 
-from yoloslim.data.anchors import fit_anchors, mean_fit, possible_recall
+from yoloslim.heads.anchor_fit import fit_anchors, mean_fit, possible_recall
 from yoloslim.models.zoo import build_spec
 
-PROPOSED = build_spec("yolov5n", ("a",)).anchors
+PROPOSED = build_spec("yolov5n", ("a",)).head.anchors
 
 
 def spread(count: int, low: float, high: float) -> torch.Tensor:
