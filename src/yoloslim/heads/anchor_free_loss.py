@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from yoloslim.heads.anchor_free_assignment import Answers, Limits, assign, candidates
-from yoloslim.training.loss import complete_iou
+from yoloslim.heads.iou import complete_iou
 
 Total = Callable[[Tensor], Tensor]
 
