@@ -3,10 +3,10 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import onnx
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from yoloslim.boxes import Align
 from yoloslim.deploy.manifest import Outputs
