@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from yoloslim.deploy.manifest import Head, Manifest, load_manifest, save_manifest
+from yoloslim.deploy.manifest import Manifest, Output, load_manifest, save_manifest
 from yoloslim.errors import DeployError, YoloslimError
 from yoloslim.files import read_json, sha256_file, write_json
 
@@ -15,7 +15,7 @@ def folder(tmp_path: Path) -> Path:
         model="yolov5n",
         input_name="images",
         input_shape=(1, 3, 96, 96),
-        heads=(Head(name="head_p3", shape=(1, 1, 12, 12, 7)),),
+        heads=(Output(name="head_p3", shape=(1, 1, 12, 12, 7)),),
         classes=("a", "b"),
         anchors=(((10.5, 13.0),),),
         strides=(8,),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from yoloslim.deploy.ascend.aipp import aipp_config, aipp_twin, device_input
-from yoloslim.deploy.manifest import Head, Manifest
+from yoloslim.deploy.manifest import Manifest, Output
 from yoloslim.errors import DeployError
 from yoloslim.runner.nv12 import from_nv12, to_nv12
 
@@ -13,7 +13,7 @@ MANIFEST = Manifest(
     model="m",
     input_name="images",
     input_shape=(1, 3, 320, 512),
-    heads=(Head(name="head_p3", shape=(1, 3, 40, 64, 7)),),
+    heads=(Output(name="head_p3", shape=(1, 3, 40, 64, 7)),),
     classes=("a", "b"),
     anchors=(((1, 1),),),
     strides=(8,),

@@ -6,7 +6,7 @@ import pytest
 from tests.deploy.models import tiny_detector
 from yoloslim.deploy.ascend.mindx import check_mindx, pipeline, postprocess_config, write_mindx
 from yoloslim.deploy.export import export_model
-from yoloslim.deploy.manifest import Head, Manifest, load_manifest
+from yoloslim.deploy.manifest import Manifest, Output, load_manifest
 from yoloslim.errors import DeployError
 
 
@@ -96,6 +96,6 @@ def test_an_edited_bundle_that_breaks_a_rule_is_refused(
 
 
 def test_heads_that_are_not_raw_logits_are_refused(manifest: Manifest, tmp_path: Path) -> None:
-    wrong = manifest.model_copy(update={"heads": (Head(name="out", shape=(1, 2, 8, 8, 8)),)})
+    wrong = manifest.model_copy(update={"heads": (Output(name="out", shape=(1, 2, 8, 8, 8)),)})
     with pytest.raises(DeployError, match=r"raw logits \(1, 3, H, W, 8\), rank 5"):
         write_mindx(tmp_path, wrong, "nv12")
