@@ -249,8 +249,12 @@ def bombs() -> dict[str, dict[str, object]]:
         "many layers": {"layers": (conv,) * 100_000},
         "channels that double": {"layers": (conv, *doubled, detect)},
         "classes": {"classes": ("a",) * 200_000},
-        "anchors": {"anchors": tuple(((8.0, 8.0),) * 100_000 for _ in range(3))},
-        "strides of zero": {"strides": (0, 0, 0)},
+        "anchors": {
+            "head": tiny_detector().spec.head.model_copy(
+                update={"anchors": tuple(((8.0, 8.0),) * 100_000 for _ in range(3))}
+            )
+        },
+        "strides of zero": {"head": tiny_detector().spec.head.model_copy(update={"strides": (0, 0, 0)})},
         "no part of the network left": {"removed": ("model",)},
         "the head removed": {"removed": ("model.6",)},
         "a layer removed whose output is wider": {"removed": ("model.1",)},
