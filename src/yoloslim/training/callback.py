@@ -47,7 +47,14 @@ class State:
 
 
 class Callback:
-    """Rides on the loop; every hook may be left as it is."""
+    """Rides on the loop; every hook may be left as it is.
+
+    Attributes:
+        terms: names of what `extra_loss` gives; each becomes a column `<name>_loss` of the epoch's row,
+            a mean over images.
+    """
+
+    terms: tuple[str, ...] = ()
 
     def beside(self) -> Sequence[Detector]:
         """Networks that see every batch as well, without gradients: they take memory too."""
@@ -57,7 +64,11 @@ class Callback:
         """Called once before the first step, after a checkpoint has been restored."""
 
     def extra_loss(self, state: State) -> Tensor | None:
-        """A term added to the loss of this step, like it summed over the images of the batch."""
+        """Terms added to the loss of this step, (len(terms),), like it summed over the images.
+
+        Where a batch is computed in shares, it is called for each, from several threads at once, with a state of its
+        own.
+        """
         return None
 
     def before_step(self, state: State) -> None:

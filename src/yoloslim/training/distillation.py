@@ -1,5 +1,6 @@
 """Knowledge distillation: a pruned model learns from the model that it was cut from, as a callback."""
 
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -63,8 +64,8 @@ class Distillation(Callback):
             raise TrainError("distillation with both weights 0 does nothing; raise one, or set finetune.distill=none")
         self.teacher, self.params, self.output, self.feature = teacher, params, output, feature
         self.temperature = temperature
-        self._sums = torch.zeros(2)
-        self._images = 0
+        weights = {"distill_output": output, "distill_feature": feature}
+        self.terms = tuple(name for name, weight in weights.items() if weight)
 
     def beside(self) -> Sequence[Detector]:
         """See Callback."""
@@ -82,52 +83,37 @@ class Distillation(Callback):
         self._loss = self.teacher.spec.loss(self.params, device)
         if self.feature:
             self._mine, self._theirs = _Tap(state.model), _Tap(self._fixed)
-        self._sums = self._sums.to(device)
 
     def extra_loss(self, state: State) -> Tensor:
         """Both terms, weighted, summed over the images of the batch."""
         with torch.no_grad(), state.autocast():
             heads = self._fixed(state.images)
-        zero = state.heads[0].new_zeros((), dtype=torch.float32)
-        terms = torch.stack([
-            self.output * self._loss.distance(state.heads, heads, self.temperature) if self.output else zero,
-            self.feature * feature_term(self._mine.take(), self._theirs.take()) if self.feature else zero,
-        ])  # fmt: skip
-        self._sums += terms.detach() * len(state.images)
-        self._images += len(state.images)
-        return terms.sum() * len(state.images)
-
-    def after_epoch(self, state: State) -> dict[str, float]:
-        """The mean of each term over the epoch's images."""
-        output, feature = (self._sums / max(self._images, 1)).tolist()
-        self._sums.zero_()
-        self._images = 0
-        row = {"distill_output_loss": output} if self.output else {}
-        return row | ({"distill_feature_loss": feature} if self.feature else {})
-
-    def saved(self) -> dict[str, Tensor]:
-        """The sums of an unfinished epoch; the teacher comes from its file again."""
-        return {"sums": self._sums.cpu(), "images": torch.tensor(self._images)}
-
-    def restore(self, saved: dict[str, Tensor]) -> None:
-        """See Callback."""
-        self._sums, self._images = saved["sums"].clone(), int(saved["images"])
+        terms: list[Tensor] = []
+        if self.output:
+            terms.append(self.output * self._loss.distance(state.heads, heads, self.temperature))
+        if self.feature:
+            terms.append(self.feature * feature_term(self._mine.take(), self._theirs.take()))
+        return torch.stack(terms) * len(state.images)
 
 
 class _Tap:
-    """Holds what the head of a model reads: the last feature tensor of each level."""
+    """Holds what the head of a model, or of a copy of it, reads: the last feature tensor of each level, by thread."""
 
     def __init__(self, model: Detector) -> None:
-        self._seen: list[Tensor] = []
+        self._seen = threading.local()
         model.model[-1].register_forward_pre_hook(self._keep)
 
     def _keep(self, _: nn.Module, inputs: tuple[Sequence[Tensor], ...]) -> None:
-        self._seen = list(inputs[0])
+        self._seen.features = list(inputs[0])
 
     def take(self) -> list[Tensor]:
         """The features of the last forward; they are let go."""
-        seen, self._seen = self._seen, []
+        seen: list[Tensor] = self._seen.features
+        del self._seen.features
         return seen
+
+    def __deepcopy__(self, _: object) -> "_Tap":
+        return self  # a copied network answers to the same tap
 
 
 def _check(student: Detector, teacher: Detector) -> None:

@@ -4,11 +4,15 @@ import copy
 import logging
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
+import cv2
 import torch
 from torch import Tensor
 
+from yoloslim.cores import thread_count
 from yoloslim.data.trainset import on_device
 from yoloslim.errors import Interrupted, TrainError
 from yoloslim.models.detector import Detector
@@ -21,6 +25,7 @@ from yoloslim.training.memory import choose_batch, ran_out, try_batch, what_fits
 from yoloslim.training.network import prepare, set_training
 from yoloslim.training.optim import Ema, build_optimizer, set_learning_rates
 from yoloslim.training.progress import Progress
+from yoloslim.training.shares import Shares, one_thread_an_operation
 from yoloslim.training.task import Fit, Task, Validate
 
 __all__ = ["Callback", "Fit", "Row", "State", "Task", "Validate", "fit"]
@@ -46,7 +51,7 @@ def fit(task: Task) -> Fit:
             verdict.
         Interrupted: SIGTERM or Ctrl-C; the step under way was finished and a checkpoint written.
     """
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, _threads_kept():
         run = _Run(task, stop)
         run.resume()
         run.progress = Progress(run.state.epochs, run.state.epoch)
@@ -57,6 +62,17 @@ def fit(task: Task) -> Fit:
         run.say_if_early()
     run.ema.model.load_state_dict(run.kept["weights"])
     return Fit(run.state.ema.cpu(), run.state.history, int(run.kept["epoch"]), run.fabric.is_global_zero)
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Give back the numbers of threads that a training changes."""
+    before, before_cv2 = torch.get_num_threads(), cv2.getNumThreads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        cv2.setNumThreads(before_cv2)
 
 
 class _Run:
@@ -81,12 +97,15 @@ class _Run:
         self.saved = load_checkpoint(task.checkpoint) if task.checkpoint else None
         self.batches = self._batches(self.saved["batch"] if self.saved else t.batch)
         self.state.steps = len(self.batches)
-        self.first, self.sums, self.saved_at = 0, self._no_sums(), time.monotonic()
+        terms = [name for callback in task.callbacks for name in callback.terms]
+        self.columns = [f"{name}_loss" for name in (*self.loss.parts, *terms)]
+        self.sums = torch.zeros(len(self.columns) + 1, device=self.device)  # and the images
+        self.first, self.saved_at = 0, time.monotonic()
+        self.shares: Shares | None = None
+        if t.share and self.device.type == "cpu" and self.world == 1:
+            self.shares = Shares(net, t.share, thread_count(t.threads, "train.threads"))
+            one_thread_an_operation()  # here too: what is summed up must not depend on how many there are
         self.norms = torch.zeros((), device=self.device)  # sum of gradient norms: once not finite, never again
-
-    def _no_sums(self) -> Tensor:
-        """Of an epoch: each part of the loss times the images it is the mean of, and the images."""
-        return torch.zeros(len(self.loss.parts) + 1, device=self.device)
 
     def _batches(self, batch: int) -> Batches:
         task, t = self.task, self.task.train
@@ -193,21 +212,41 @@ class _Run:
             self.optimizer, task.phase, state.step, len(self.batches), task.train.schedule, task.phase.momentum
         )
         state.images, state.targets = step.batch.images, step.batch.targets
-        state.heads = self.net(state.images)
-        loss, parts = self.loss(state.heads, state.targets)
-        for callback in task.callbacks:
-            extra = callback.extra_loss(state)
-            loss = loss if extra is None else loss + extra
-        self.fabric.backward(loss * self.world)  # DDP takes the mean over processes; the loss is a sum
-        self.sums += torch.cat([parts * step.images, parts.new_tensor([step.images])])
+        sums = self.shares.learn(state, self._learn) if self.shares else self._learn(state, step.images)
+        self.sums += torch.cat([sums, sums.new_tensor([step.images])])
         if step.updates:
             norm = self.fabric.clip_gradients(self.net, self.optimizer, max_norm=MAX_NORM, error_if_nonfinite=False)
             if self.scaler is None:  # a scaler skips steps whose gradients overflow
                 self.norms += cast(Tensor, norm)
         if self.device.type in AT_HAND or step.index % LOOK_EVERY == 0:
-            self._stop_if_not_finite(parts)
+            self._stop_if_not_finite(sums / step.images)
         if step.updates:
             self._update()
+
+    def _learn(self, state: State, images: int | None = None) -> Tensor:
+        """Forward, loss and backward of a state's images.
+
+        Args:
+            state: `heads` is filled in, gradients are left in `model`.
+            images: of the whole batch, where other processes have the rest of it.
+
+        Returns:
+            Parts of the loss, and terms of callbacks, summed over the images (as `columns` names them).
+        """
+        if state.model is self.state.model:
+            state.heads = self.net(state.images)  # through what lets processes share gradients
+        else:
+            with state.autocast():
+                state.heads = state.model(state.images)
+        loss, parts = self.loss(state.heads, state.targets)
+        sums = [parts * (images or len(state.images))]
+        for callback in self.task.callbacks:
+            extra = callback.extra_loss(state)
+            if extra is not None:
+                loss = loss + extra.sum()
+                sums.append(extra.detach().reshape(-1)[: len(callback.terms)])
+        self.fabric.backward(loss * self.world)  # DDP takes the mean over processes; the loss is a sum
+        return torch.cat(sums)
 
     def _update(self) -> None:
         """Gradients to weights: let callbacks add theirs, step, average."""
@@ -223,10 +262,10 @@ class _Run:
         self.ema.update(self.state.model)
 
     def _mean_losses(self) -> Row:
-        *parts, images = self._total(self.sums).tolist() if self.world > 1 else self.sums.tolist()
-        means = [part / images * self.world for part in parts]  # every process has counted all images
+        *sums, images = self._total(self.sums).tolist() if self.world > 1 else self.sums.tolist()
+        means = [value / images * self.world for value in sums]  # every process has counted all images
         self.first, self.sums = 0, torch.zeros_like(self.sums)
-        return {f"{name}_loss": mean for name, mean in zip(self.loss.parts, means, strict=True)} | {"loss": sum(means)}
+        return dict(zip(self.columns, means, strict=True)) | {"loss": sum(means[: len(self.loss.parts)])}
 
     def _total(self, value: Tensor) -> Tensor:
         return cast(Tensor, self.fabric.all_reduce(value, reduce_op="sum"))
