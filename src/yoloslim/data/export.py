@@ -9,6 +9,7 @@ from typing import Literal
 
 import yaml
 
+from yoloslim.data.layouts.yolo import DIFFICULT
 from yoloslim.data.voc import SPLITS, VocSplit, load_split
 from yoloslim.files import write_json, write_text
 
@@ -27,7 +28,7 @@ def _write_voc(prepared: Path, folder: Path) -> None:
 
 
 def _write_yolo(prepared: Path, folder: Path) -> None:
-    difficult = 0
+    difficult: list[str] = []
     for split in _splits(prepared):
         labels = folder / "labels" / split.split
         labels.mkdir(parents=True)
@@ -43,12 +44,15 @@ def _write_yolo(prepared: Path, folder: Path) -> None:
                 )
                 rows.append(f"{label} " + " ".join(f"{share:.9g}" for share in shares) + "\n")
             (labels / f"{name}.txt").write_text("".join(rows), encoding="utf-8")
-            difficult += int(note.difficult.sum())
+            difficult += [f"labels/{split.split}/{name}.txt {row}\n" for row in note.difficult.nonzero()[0]]
     names = dict(enumerate(load_split(prepared, "train").classes))
     described = {"path": ".", **{split: f"images/{split}" for split in SPLITS}, "names": names}
     write_text(folder / "data.yaml", yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
     if difficult:
-        logger.warning("%d difficult boxes became ordinary ones: YOLO's label files know no such mark", difficult)
+        write_text(folder / DIFFICULT, "".join(difficult))
+        logger.warning(
+            "%d difficult boxes stand in %s; other tools take them for ordinary ones", len(difficult), DIFFICULT
+        )
 
 
 def _write_coco(prepared: Path, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,22 +12,22 @@ import numpy as np
 from .errors import RunnerError
 from .names import file_name
 from .pictures import SUFFIXES
+from .text import NotText, parse_xml, read_lines
 
 
 def read_image_set(image_set: Path, image_dir: Path | None = None) -> list[Path]:
     """The images that a list names, one a line: names without suffix as in VOC, or paths. Suffixes may be of any case.
 
-    A second column, as in VOC's per-class lists, is ignored. Relative names are looked up in `image_dir`; without it,
-    beside the list.
+    A last column of -1, 0 or 1, as in VOC's per-class lists, is ignored. Relative names are looked up in `image_dir`;
+    without it, beside the list.
 
     Raises:
         RunnerError: the list cannot be read or is empty, or an image is missing.
     """
     try:
-        lines = image_set.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunnerError("data", f"image set {image_set} cannot be read: {error}") from error
-    names = [line.strip() for line in lines if line.strip()]
+        names = read_lines(image_set)
+    except (OSError, NotText) as error:
+        raise RunnerError("data", f"image set {image_set} cannot be read: it {error}") from error
     if not names:
         raise RunnerError("data", f"image set {image_set} names no image")
     folder = image_set.parent if image_dir is None else image_dir
@@ -77,20 +78,20 @@ def read_truth(path: Path, classes: Sequence[str]) -> Truth:
         RunnerError: missing, malformed, or a class that the model does not know.
     """
     try:
-        data = path.read_bytes()
-        if b"<!ENTITY" in data:
-            raise RunnerError("data", f"{path} defines XML entities, which no annotation needs")
         boxes, labels, difficult = [], [], []
-        for item in ElementTree.fromstring(data).findall("object"):
-            name = (item.findtext("name") or "").strip()
+        for item in parse_xml(path.read_bytes()).findall("object"):
+            name = " ".join((item.findtext("name") or "").split())
             if name not in classes:
                 raise RunnerError("data", f"{path} names the class {name!r}, which the model does not know")
             xmin, ymin, xmax, ymax = (
                 float(item.findtext("bndbox/" + k) or "") for k in ("xmin", "ymin", "xmax", "ymax")
             )
+            if not np.isfinite([xmin, ymin, xmax, ymax]).all():
+                raise RunnerError("data", f"annotation {path} has a box that is not finite")
+            xmin, xmax, ymin, ymax = min(xmin, xmax), max(xmin, xmax), min(ymin, ymax), max(ymin, ymax)
             boxes.append((xmin - 1, ymin - 1, xmax, ymax))
             labels.append(list(classes).index(name))
-            difficult.append((item.findtext("difficult") or "").strip() == "1")
+            difficult.append((item.findtext("difficult") or "").strip().lower() in ("1", "true", "yes"))
     except (OSError, ElementTree.ParseError, ValueError) as error:
         raise RunnerError("data", f"annotation {path} cannot be read: {error}") from error
     return Truth(np.array(boxes), np.array(labels), np.array(difficult))
@@ -132,7 +133,7 @@ def write_results(
 
 
 def _find_image(folder: Path, name: str, image_set: Path, indexes: dict[Path, dict[str, Path]]) -> Path:
-    for stem in dict.fromkeys((name, name.split()[0])):  # a path may hold spaces, a list a second column
+    for stem in dict.fromkeys((name, re.sub(r"\s+(-1|0|1)$", "", name))):  # names may hold blanks, lists a flag
         exact = folder / stem
         if exact.suffix.lower() in SUFFIXES and exact.is_file():
             return exact
@@ -148,7 +149,7 @@ def _find_image(folder: Path, name: str, image_set: Path, indexes: dict[Path, di
 def _index(folder: Path) -> dict[str, Path]:
     """Names without suffix -> images of a folder; of several the one whose kind comes first in `SUFFIXES`."""
     try:
-        images = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+        images = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[:2] != "._"]
     except OSError:
         return {}
     images.sort(key=lambda path: (SUFFIXES.index(path.suffix.lower()), path.name), reverse=True)

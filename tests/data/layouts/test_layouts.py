@@ -58,6 +58,15 @@ def test_converted_sets_are_read_back_alike(tmp_path: Path, make_params: Any, na
     check(tmp_path / "out", prepare(make_params(path=str(tmp_path / "to"), source="auto"), tmp_path / "out"))
 
 
+@pytest.mark.parametrize("to", ["voc", "yolo", "coco"])
+def test_difficult_boxes_stay_difficult(tmp_path: Path, coco: Path, make_params: Any, to: str) -> None:
+    _change(coco, lambda d: d["annotations"][0].update(iscrowd=1))
+    result = CliRunner().invoke(app, ["data", "convert", str(coco), str(tmp_path / "to"), "--to", to])
+    assert result.exit_code == 0, result.output + str(result.exception)
+    report = prepare(make_params(path=str(tmp_path / "to"), source="auto"), tmp_path / "out")
+    assert report["boxes_difficult"] == {"train": 1, "val": 0, "test": 0}
+
+
 def test_check_tells_layout_problems_and_draws(tmp_path: Path, yolo: Path) -> None:
     (yolo / "labels/train/a0.txt").write_text(yolo_row(0) + "\n1 0.5 0.5 0.0 0.2\n")
     page = tmp_path / "boxes.html"

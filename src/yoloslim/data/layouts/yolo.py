@@ -16,6 +16,8 @@ from yoloslim.runner.text import NotText, read_lines
 
 SLACK = 0.01
 """Share of a side by which a box may reach over the edge; more are pixels, not shares."""
+DIFFICULT = "difficult.txt"
+"""Beside data.yaml: label file and row (from 0) of every difficult box, a mark that YOLO's label files lack."""
 _NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels/classes.txt", "_darknet.labels")
 
 
@@ -61,6 +63,7 @@ def read(root: Path, wanted: Wanted) -> Found:
     rows = [_read_rows(file) for file in files]
     found.classes, by_number = _check_numbers(root, rows, by_number, found)
     ids = names_of([image for image, _ in images], folder)
+    difficult = _difficult(folder)
     background = 0
     for (image, _), name, file, parsed in zip(images, ids, files, rows, strict=True):
         background += file is None
@@ -68,12 +71,26 @@ def read(root: Path, wanted: Wanted) -> Found:
         if isinstance(parsed, DataError):
             raw = parsed
         else:
-            raw = RawAnnotation(0, 0, tuple(RawObject(by_number[n], box, False, False) for n, box in parsed), "shares")
+            marks = [(file, row) in difficult for row in range(len(parsed))]
+            objects = zip(parsed, marks, strict=True)
+            raw = RawAnnotation(
+                0, 0, tuple(RawObject(by_number[n], box, mark, False) for (n, box), mark in objects), "shares"
+            )
         found.items.append(Item(name, image, file or image, raw))
     if background:
         found.notes.append(f"{background} images have no label file: background, as the format says")
     set_splits(found, [split for _, split in images])
     return found
+
+
+def _difficult(folder: Path) -> set[tuple[Path, int]]:
+    """Label file and row of the boxes that `difficult.txt` marks, as `yoloslim data convert` writes it."""
+    file = folder / DIFFICULT
+    try:
+        lines = [line.rpartition(" ") for line in read_lines(file)] if file.is_file() else []
+        return {(folder / name, int(row)) for name, _, row in lines}
+    except (NotText, ValueError) as error:
+        raise DataError(f"{file} is no list of label files and rows") from error
 
 
 def _folders(path: Path) -> list[Path]:
