@@ -100,7 +100,8 @@ class Running:
                 continue
             victims = [] if way.whom == "parent" else self.below()
             if way.whom not in ("parent", "process"):
-                victims = [each for each in victims if re.search(way.whom, _words(each))]
+                below_us = psutil.Process().children(recursive=True)  # servers are often nobody's but the campaign's
+                victims = [each for each in below_us if re.search(way.whom, _words(each))]
             victim = rng.choice(victims) if victims else None
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 if victim is None:
