@@ -16,6 +16,7 @@ from yoloslim.files import (
     _temporary,
     atomic_folder,
     atomic_path,
+    disk_sentence,
     is_whole,
     read_json,
     reserve,
@@ -306,3 +307,8 @@ def test_a_change_after_the_first_look_is_noticed(tmp_path: Path) -> None:
         stream.write(b"x")
     os.utime(path, ns=(0, 1))
     assert not is_whole(path)
+
+
+def test_forbidden_place_is_named() -> None:
+    sentence = disk_sentence(PermissionError(errno.EACCES, "Permission denied", "/a/b"))
+    assert sentence == "/a/b: Permission denied; give this user the right to it, or name another place"

@@ -23,7 +23,8 @@ from yoloslim.errors import YoloslimError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What a system says when there is no room."""
-DISK = (*FULL, errno.EROFS, errno.EIO, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM)
+DISK = (*FULL, *FORBIDDEN, errno.EROFS, errno.EIO, errno.EFBIG)
 """What a system says when a disk, and no program, is the cause."""
 _BLOCK = 1 << 22
 _FOREIGN_S = 86_400.0
@@ -175,6 +176,8 @@ def disk_sentence(error: OSError) -> str:
     if error.filename is None:
         return f"a disk refused a file: {error.strerror or error}; make room (`df -h` shows where there is none)"
     path = Path(os.fsdecode(error.filename))
+    if error.errno in FORBIDDEN:
+        return f"{path}: {error.strerror}; give this user the right to it, or name another place"
     return f"cannot write {path}: {disk_reason(error, path.parent)}"
 
 
