@@ -24,8 +24,8 @@ from yoloslim.data.evalset import EvalSet, load_eval_set
 from yoloslim.data.prepare import prepare
 from yoloslim.data.voc import load_split
 from yoloslim.deploy.export import export_model
-from yoloslim.deploy.quantize import INT8_RUNTIMES, quantize
-from yoloslim.deploy.runtimes import open_predictor
+from yoloslim.deploy.quantize import quantize
+from yoloslim.deploy.runtimes import int8_runtimes, open_predictor
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.nms import NmsOptions, detect
 from yoloslim.evaluation.predictor import OnnxPredictor, Predictor
@@ -90,7 +90,7 @@ def predictors_of(network: Detector, folder: Path, images: np.ndarray, threads: 
         export_model(network, folder / name, file_format=name)
     found = [open_predictor(folder / name, threads=threads) for name in ("onnx", "openvino", "ncnn")]
     found.insert(2, open_predictor(folder / "openvino", threads=threads, precision="bf16"))
-    for runtime in INT8_RUNTIMES:
+    for runtime in int8_runtimes():
         quantize(folder / "onnx", images, folder / f"int8-{runtime}", runtime)
         found.append(open_predictor(folder / f"int8-{runtime}", threads=threads))
     return found

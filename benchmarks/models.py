@@ -16,15 +16,14 @@ import torch
 
 from benchmarks.bccd import IMGSZ, prepared, train_model
 from yoloslim.deploy.export import export_model
-from yoloslim.deploy.manifest import Format
-from yoloslim.deploy.runtimes import Runtime, open_predictor
+from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.predictor import Predictor
 from yoloslim.files import read_json, write_json
 from yoloslim.models.detector import count_macs, count_params
 from yoloslim.models.store import load_model, save_model
 
 MODELS = ("yolov5n", "yolov5s", "v5Lite-e", "v5Lite-s", "yolov3-tiny", "yolov4-tiny")
-FORMATS: dict[Runtime, Format] = {"onnxruntime": "onnx", "openvino": "openvino", "ncnn": "ncnn"}
+FORMATS: dict[str, str] = {"onnxruntime": "onnx", "openvino": "openvino", "ncnn": "ncnn"}
 
 
 def main() -> None:
@@ -71,11 +70,11 @@ def table(folders: dict[str, Path], rounds: int, threads: int) -> str:
     return "\n".join(lines)
 
 
-def installed(runtime: Runtime) -> bool:
+def installed(runtime: str) -> bool:
     return importlib.util.find_spec(runtime) is not None
 
 
-def latencies(folders: dict[str, Path], runtime: Runtime, rounds: int, threads: int) -> dict[str, float]:
+def latencies(folders: dict[str, Path], runtime: str, rounds: int, threads: int) -> dict[str, float]:
     """Median milliseconds an image of each model, timed in turn."""
     predictors: dict[str, Predictor] = {}
     for name, folder in folders.items():

@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from yoloslim import __version__
-from yoloslim.config.deploy import Int8Runtime
 from yoloslim.data.command import app as data_commands
-from yoloslim.deploy.manifest import Format, Outputs
+from yoloslim.deploy.manifest import Outputs
 from yoloslim.errors import YoloslimError
 from yoloslim.files import DISK, disk_sentence
 from yoloslim.pruning.request import GroupScore, Importance, Scope
@@ -281,7 +280,7 @@ def export_to_darknet(
 def export(
     model: Annotated[Path, typer.Argument(help="model file (.safetensors), or an .onnx of another tool with --like")],
     out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the model")] = None,
-    file_format: Annotated[Format, typer.Option("--format", help="what will read it")] = "onnx",
+    file_format: Annotated[str, typer.Option("--format", help="what will read it: onnx, openvino, ncnn")] = "onnx",
     opset: Annotated[int, typer.Option(help="ONNX operator set, 11 to 18")] = 11,
     batch: Annotated[int, typer.Option(help="images a call; 0 leaves it open")] = 1,
     outputs: Annotated[Outputs, typer.Option(help="logits, boxes and scores, or detections")] = "raw",
@@ -315,7 +314,7 @@ def export(
 def quantize(
     export_dir: Annotated[Path, typer.Argument(help="folder of an ONNX export")],
     images: Annotated[Path, typer.Argument(help="folder of pictures like those the model will see")],
-    runtime: Annotated[Int8Runtime, typer.Option(help="what will run it")] = "onnxruntime",
+    runtime: Annotated[str, typer.Option(help="what will run it: onnxruntime, openvino, ncnn")] = "onnxruntime",
     count: Annotated[int, typer.Option(min=1, help="pictures to use at most")] = 128,
     max_megapixels: MaxMegapixels = MEGAPIXELS,
     out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the export")] = None,

@@ -8,8 +8,8 @@ from tests.deploy.models import tiny_detector
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
-from yoloslim.deploy.quantize import INT8_RUNTIMES, Int8Runtime, calibration_images, quantize
-from yoloslim.deploy.runtimes import open_predictor
+from yoloslim.deploy.quantize import calibration_images, quantize
+from yoloslim.deploy.runtimes import int8_runtimes, open_predictor
 from yoloslim.errors import DeployError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
@@ -23,9 +23,9 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "runtime", [pytest.param(r, marks=pytest.mark.slow if r == "openvino" else ()) for r in INT8_RUNTIMES]
+    "runtime", [pytest.param(r, marks=pytest.mark.slow if r == "openvino" else ()) for r in int8_runtimes()]
 )
-def test_an_int8_version_is_near_its_model_and_smaller(runtime: Int8Runtime, export: Path, tmp_path: Path) -> None:
+def test_an_int8_version_is_near_its_model_and_smaller(runtime: str, export: Path, tmp_path: Path) -> None:
     manifest = quantize(export, IMAGES, tmp_path, runtime)
     assert manifest == load_manifest(tmp_path)
     assert manifest.precision == "int8"
@@ -86,11 +86,9 @@ def test_calibration_images_of_another_size_are_refused(export: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "runtime", [pytest.param(r, marks=pytest.mark.slow if r == "openvino" else ()) for r in INT8_RUNTIMES]
+    "runtime", [pytest.param(r, marks=pytest.mark.slow if r == "openvino" else ()) for r in int8_runtimes()]
 )
-def test_an_export_of_open_batch_gives_the_same_for_one_image(
-    runtime: Int8Runtime, export: Path, tmp_path: Path
-) -> None:
+def test_an_export_of_open_batch_gives_the_same_for_one_image(runtime: str, export: Path, tmp_path: Path) -> None:
     export_model(tiny_detector(), tmp_path / "open", ExportOptions(batch=0))
     manifest = quantize(tmp_path / "open", IMAGES, tmp_path / "int8", runtime)
     assert manifest.input_shape == (1, 3, 64, 64)

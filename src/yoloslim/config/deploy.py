@@ -6,8 +6,8 @@ from pydantic import Field
 
 from yoloslim.config.base import Section
 
-Int8Runtime = Literal["onnxruntime", "openvino", "ncnn"]
-"""What int8 versions can be written for."""
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+"""Of a runtime or a file format; which there are is known to `deploy.runtimes`."""
 
 PrecisionMode = Literal[
     "force_fp16", "allow_fp32_to_fp16", "allow_mix_precision", "must_keep_origin_dtype", "force_fp32"
@@ -20,14 +20,14 @@ class ExportParams(Section):
 
     opset: int = Field(11, ge=11, le=18)
     batch: int = Field(1, ge=0)
-    formats: tuple[Literal["openvino", "ncnn"], ...] = ()
+    formats: tuple[Name, ...] = Field((), description="besides onnx: openvino, ncnn")
 
 
 class QuantizeParams(Section):
     """Post-training quantisation to int8; no model and no runtime by default."""
 
     models: tuple[Annotated[int, Field(ge=0, le=99)] | Literal["baseline"], ...] = ()
-    runtimes: tuple[Int8Runtime, ...] = ("onnxruntime", "openvino")
+    runtimes: tuple[Name, ...] = Field(("onnxruntime", "openvino"), description="onnxruntime, openvino, ncnn")
     images: int = Field(128, ge=1, description="training images that the ranges are taken from")
 
 

@@ -1,38 +1,22 @@
 """Export a model for a runtime: ONNX, OpenVINO IR or ncnn, each compared with PyTorch before it is kept."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import torch
 
-from yoloslim.deploy.manifest import Format, Manifest, Output
-from yoloslim.deploy.ncnn import write_ncnn
+from yoloslim.deploy.manifest import Manifest, Output
 from yoloslim.deploy.onnx import ExportOptions, onnx_graph
-from yoloslim.deploy.openvino import write_ir
 from yoloslim.deploy.publish import publish
+from yoloslim.deploy.runtimes import runtime_of_format
 from yoloslim.errors import DeployError
 from yoloslim.files import sha256_file
 from yoloslim.models.detector import Detector
 
 
-def write_onnx(graph: onnx.ModelProto, folder: Path) -> list[str]:
-    """Write `model.onnx`; the same graph gives the same bytes."""
-    (folder / "model.onnx").write_bytes(graph.SerializeToString(deterministic=True))
-    return ["model.onnx"]
-
-
-_WRITERS: dict[Format, Callable[[onnx.ModelProto, Path], list[str]]] = {
-    "onnx": write_onnx,
-    "openvino": write_ir,
-    "ncnn": write_ncnn,
-}
-"""Each writes a graph into a folder and names its files, the one that runtimes open first."""
-
-
 def export_model(
-    model: Detector, out_dir: Path, options: ExportOptions | None = None, file_format: Format = "onnx"
+    model: Detector, out_dir: Path, options: ExportOptions | None = None, file_format: str = "onnx"
 ) -> Manifest:
     """Write the files of a format and `manifest.json`, BatchNorm folded, and prove that they compute the same.
 
@@ -49,19 +33,24 @@ def export_model(
             the result differs from PyTorch by more than `publish.TOLERANCE`.
     """
     options = options or ExportOptions()
-    if file_format == "ncnn" and options.batch != 1:
-        raise DeployError(f"ncnn takes one image a call, so batch {options.batch} cannot be exported; use batch 1")
+    runtime = runtime_of_format(file_format)
+    if runtime.one_image and options.batch != 1:
+        raise DeployError(
+            f"{file_format} takes one image a call, so batch {options.batch} cannot be exported; use batch 1"
+        )
     if file_format != "onnx" and options.outputs != "raw":
         raise DeployError(f"outputs {options.outputs!r} exist for onnx only; export {file_format} with raw outputs")
+    write = runtime.write
+    assert write is not None
     graph = onnx_graph(model, options)
     with tempfile.TemporaryDirectory() as temporary:
-        names = _WRITERS[file_format](graph, Path(temporary))
+        names = write(graph, Path(temporary))
         files = {name: sha256_file(Path(temporary) / name) for name in names}
         return publish(model, Path(temporary), manifest_of(model, graph, options, file_format, files), out_dir)
 
 
 def manifest_of(
-    model: Detector, graph: onnx.ModelProto, options: ExportOptions, file_format: Format, files: dict[str, str]
+    model: Detector, graph: onnx.ModelProto, options: ExportOptions, file_format: str, files: dict[str, str]
 ) -> Manifest:
     """The description of a graph, not yet compared with anything."""
     spec, batch = model.spec, options.batch or -1

@@ -4,11 +4,14 @@ Node names depend on exporter and version (`Transpose_260`, `/model.24/Transpose
 not; what it is like, the head says (`Head.raw_outputs`).
 """
 
+from collections.abc import Iterator
 from itertools import chain, count
 
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from yoloslim.errors import DeployError
+from yoloslim.evaluation.nms import Floats
+from yoloslim.evaluation.predictor import Images, divide_by_255
 from yoloslim.heads import Head
 from yoloslim.heads.base import output_name, shapes_of
 from yoloslim.runner.names import is_plain
@@ -59,6 +62,12 @@ def head_nodes(model: ModelProto) -> list[NodeProto]:
         if node.op_type != "Conv":
             waiting += [makers[name] for name in reversed(node.input) if name in makers]
     return found
+
+
+def feeds(graph: ModelProto, images: Images) -> Iterator[dict[str, Floats]]:
+    """What a graph of one image a call is fed for each of uint8 images (N, S, S, 3)."""
+    for image in images:
+        yield {graph.graph.input[0].name: divide_by_255(image[None])}
 
 
 def opset_of(model: ModelProto) -> int:

@@ -19,7 +19,6 @@ from yoloslim.runner.names import PLAIN_NAMES, is_plain
 MANIFEST_NAME = "manifest.json"
 
 MAX_BATCH = 4096
-Format = Literal["onnx", "openvino", "ncnn"]
 Outputs = Literal["raw", "decoded", "nms"]
 """What a graph gives: logits by level; boxes and scores; or detections."""
 PLAIN = ("onnx", "raw", "fp32")
@@ -65,7 +64,7 @@ class Manifest(BaseModel):
 
     Attributes:
         version: of this file's layout; 2, which is still read, had anchor heads only.
-        format: what reads the graph.
+        format: of the files; `runtimes.base.Runtime` says who writes it.
         precision: of its weights and activations.
         files: file name -> SHA-256, in the manifest's own folder; the first is the one that runtimes open.
         model: architecture, such as `yolov5n`.
@@ -86,7 +85,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[2, 3] = 3
-    format: Format = "onnx"
+    format: PlainName = "onnx"
     precision: Literal["fp32", "int8"] = "fp32"
     files: dict[PlainName, _Sha256] = Field(min_length=1)
     model: Line

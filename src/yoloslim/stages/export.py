@@ -7,6 +7,7 @@ from functools import partial
 from yoloslim.config import Params
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.onnx import ExportOptions
+from yoloslim.deploy.runtimes import runtime_of_format
 from yoloslim.files import write_json
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage
@@ -16,11 +17,12 @@ def run(params: Params, which: str) -> None:
     """Write models/export/<which>, a folder in it for each further format, and metrics/export/<which>.json."""
     source = MODELS / (BASELINE if which == BASELINE else f"finetune/{which}") / "model.safetensors"
     out = MODELS / "export" / which
+    further = [runtime_of_format(name) for name in params.export.formats]
     model, options = load_model(source), ExportOptions(opset=params.export.opset, batch=params.export.batch)
     manifest = export_model(model, out, options)
-    for file_format in params.export.formats:
-        batch = 1 if file_format == "ncnn" else options.batch  # ncnn knows no batches
-        export_model(model, out / file_format, replace(options, batch=batch), file_format)
+    for runtime in further:
+        batch = 1 if runtime.one_image else options.batch
+        export_model(model, out / runtime.format, replace(options, batch=batch), runtime.format)
     size_mb = (out / manifest.file).stat().st_size / 1e6
     metrics = {"onnx_max_diff": manifest.max_abs_diff, "size_mb": size_mb, "opset": manifest.opset}
     write_json(METRICS / "export" / f"{which}.json", metrics)

@@ -5,12 +5,15 @@ from functools import partial
 
 from yoloslim.config import Params
 from yoloslim.deploy.quantize import quantize
+from yoloslim.deploy.runtimes import runtime_for_int8
 from yoloslim.stages.common import MODELS, stage
 from yoloslim.stages.inputs import training_sample
 
 
 def run(params: Params, which: str) -> None:
     """Write models/quantize/<which>/<runtime>."""
+    for runtime in params.quantize.runtimes:
+        runtime_for_int8(runtime)  # before any work
     images = training_sample(params, params.quantize.images)
     for runtime in params.quantize.runtimes:
         quantize(MODELS / "export" / which, images, MODELS / "quantize" / which / runtime, runtime)

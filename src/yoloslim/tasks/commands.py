@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from yoloslim.deploy.ascend.predictors import AisBenchPredictor
-from yoloslim.deploy.runtimes import Runtime, open_predictor
+from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor import Precision
 from yoloslim.files import write_json
@@ -24,7 +24,7 @@ from yoloslim.tasks.sources import Stream, image_paths, is_stream
 Model = Annotated[Path, typer.Argument(help="file (.safetensors, .onnx, .xml, .param, .om), or folder of an export")]
 Source = Annotated[str, typer.Argument(help="image, folder, list of images (.txt), video, or number of a camera")]
 ImageDir = Annotated[Path | None, typer.Argument(help="where the images of a list are; default: beside the list")]
-Backend = Annotated[Runtime | None, typer.Option(help="what runs it; default: the usual one for the file")]
+Backend = Annotated[str | None, typer.Option(help="runtime, such as onnxruntime; default: the usual one for the file")]
 Precise = Annotated[Precision, typer.Option(help="what pytorch and openvino compute in")]
 MaxMegapixels = Annotated[float, typer.Option(help="larger pictures are not decoded, millions of pixels", min=0.001)]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: the runtime's choice", min=1)]

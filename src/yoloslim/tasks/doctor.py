@@ -20,7 +20,6 @@ from yoloslim.deploy.ascend.device import Local
 from yoloslim.deploy.ascend.remote import Board
 from yoloslim.deploy.ascend.target import parse_target
 from yoloslim.deploy.export import export_model
-from yoloslim.deploy.manifest import Format
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import YoloslimError
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
@@ -96,7 +95,7 @@ def _pytorch() -> Iterator[Finding]:
         yield Finding("GPU", "absent", built, "none is needed; with one, install PyTorch for its CUDA version")
 
 
-def _runtime(name: str, file_format: Format, package: str, install: str, model: Detector) -> Finding:
+def _runtime(name: str, file_format: str, package: str, install: str, model: Detector) -> Finding:
     """Export a small model, run it, and compare with PyTorch."""
     try:
         version = importlib.metadata.version(package)

@@ -1,0 +1,132 @@
+"""The runtimes, each in a file of its own, and the way from a file, or an export's folder, to its predictor.
+
+A new one is registered here; see `runtimes.base.Runtime`.
+"""
+
+from pathlib import Path
+
+from yoloslim.deploy.manifest import MANIFEST_NAME, Manifest, load_manifest
+from yoloslim.deploy.runtimes.ascend import ACL, AIS_BENCH
+from yoloslim.deploy.runtimes.base import (
+    RUNTIMES,
+    Runtime,
+    int8_runtimes,
+    register_runtime,
+    runtime_for_int8,
+    runtime_named,
+    runtime_of_format,
+)
+from yoloslim.deploy.runtimes.ncnn import NCNN
+from yoloslim.deploy.runtimes.onnxruntime import ONNXRUNTIME
+from yoloslim.deploy.runtimes.openvino import OPENVINO
+from yoloslim.deploy.runtimes.pytorch import PYTORCH
+from yoloslim.errors import DeployError
+from yoloslim.evaluation.predictor import GraphDescription, Precision, Predictor
+from yoloslim.files import read_json
+
+__all__ = [
+    "RUNTIMES",
+    "Runtime",
+    "int8_runtimes",
+    "open_graph",
+    "open_predictor",
+    "register_runtime",
+    "runtime_for_int8",
+    "runtime_named",
+    "runtime_of_format",
+]
+
+register_runtime(PYTORCH)
+register_runtime(ONNXRUNTIME)
+register_runtime(OPENVINO)
+register_runtime(NCNN)
+register_runtime(ACL)
+register_runtime(AIS_BENCH)
+
+
+def open_predictor(
+    path: Path, runtime: str | None = None, threads: int | None = None, precision: Precision = "fp32"
+) -> Predictor:
+    """Open a model file, an exported file, or the folder of an export.
+
+    Args:
+        path: `.safetensors`, `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), `.om` (in the folder that the atc stage
+            wrote), or a folder with `manifest.json`.
+        runtime: what runs it; None takes the usual one for the file. Of a folder that holds a compiled model beside
+            its graph, `acl` and `ais_bench` take the former.
+        threads: CPU threads; None leaves the runtime's choice.
+        precision: `bf16` is for PyTorch and OpenVINO.
+
+    Raises:
+        DeployError: the file is missing, no runtime reads it, nothing describes it, or it does not match its
+            description.
+        ModelError: a model file that cannot be read.
+    """
+    if not path.exists():
+        raise DeployError(f"model {path} is missing; check the name, or export it again (`yoloslim export`)")
+    manifest, file = _manifest_of(path), path
+    if path.is_dir() and manifest:
+        beside = path / (runtime_named(runtime).beside if runtime else "")
+        file = beside if beside.is_file() else path / manifest.file
+    chosen = _choose(file, runtime)
+    if precision not in chosen.precisions:
+        able = " and ".join(name for name, each in RUNTIMES.items() if precision in each.precisions)
+        raise DeployError(f"{chosen.name} computes in the precision of the file; {precision} is for {able}")
+    return chosen.open(file, lambda: _raw(file, manifest or _describe(file)), threads, precision)
+
+
+def open_graph(
+    file: Path,
+    description: GraphDescription,
+    runtime: str | None = None,
+    threads: int | None = None,
+    precision: Precision = "fp32",
+) -> Predictor:
+    """Open an exported file whose description is known already; see `open_predictor`."""
+    return _choose(file, runtime).open(file, lambda: _raw(file, description), threads, precision)
+
+
+def _raw(file: Path, description: GraphDescription) -> GraphDescription:
+    if not description.head_names:
+        raise DeployError(
+            f"{file} gives boxes, not raw heads: it is for users of plain ONNX Runtime; "
+            "export the model with raw outputs to evaluate or compile it"
+        )
+    return description
+
+
+def _describe(file: Path) -> GraphDescription:
+    from yoloslim.deploy.describe import describe_onnx  # only files that lost their manifest need `onnx`
+
+    return describe_onnx(file)
+
+
+def _choose(file: Path, name: str | None) -> Runtime:
+    asked = runtime_named(name) if name else None
+    readers = [runtime for runtime in RUNTIMES.values() if file.suffix in runtime.suffixes]
+    if not readers:
+        weights = "`yoloslim import` turns it into one; or " if file.suffix in (".pt", ".pth", ".weights") else ""
+        suffixes = dict.fromkeys(suffix for runtime in RUNTIMES.values() for suffix in runtime.suffixes)
+        raise DeployError(
+            f"{file} is no model that yoloslim runs; {weights}give a file that ends in {', '.join(suffixes)}, or the "
+            "folder of an export"
+        )
+    if asked and asked.beside and asked not in readers:
+        raise DeployError(
+            f"{asked.name} runs compiled models ({', '.join(asked.suffixes)}), not {file.name}; compile it first "
+            "(stage atc, or `bash atc.sh` in its folder)"
+        )
+    if asked and asked not in readers:
+        able = " and ".join(runtime.name for runtime in readers)
+        raise DeployError(f"{asked.name} does not read {file.name}, {able} do; export the model for it")
+    return asked or readers[0]
+
+
+def _manifest_of(path: Path) -> Manifest | None:
+    """The manifest that describes a file or folder, None where there is none."""
+    if path.is_dir():
+        return load_manifest(path)
+    beside = path.parent / MANIFEST_NAME
+    if path.suffix in (".safetensors", ".om") or not beside.is_file():
+        return None
+    return load_manifest(path.parent) if path.name in read_json(beside).get("files", {}) else None

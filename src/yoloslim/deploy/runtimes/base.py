@@ -1,0 +1,94 @@
+"""What a runtime is, and the registry of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoloslim.errors import DeployError
+from yoloslim.evaluation.predictor.base import GraphDescription, Images, Precision, Predictor
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    Write = Callable[[ModelProto, Path], list[str]]
+    WriteInt8 = Callable[[ModelProto, Images, Path], list[str]]
+
+Open = Callable[[Path, Callable[[], GraphDescription], int | None, Precision], Predictor]
+"""Opens a file, given a way to its description, CPU threads (None leaves the choice) and the precision."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What runs models, and what writes them for it.
+
+    Attributes:
+        name: by which it is asked for.
+        suffixes: of the files that it reads.
+        open: makes its predictor. Packages that may be missing are imported there, with an error that names them.
+        format: name of the file format that `write` and `write_int8` write; empty where it runs what others write.
+        write: writes an ONNX graph into a folder in its format and names the files, the one to open first.
+        write_int8: likewise quantised, calibrated on images uint8 (N, S, S, 3).
+        precisions: what it can compute in, where the file leaves the choice.
+        one_image: whether its graphs take one image a call, whatever batch is asked for.
+        beside: name of the file that it takes from a folder that holds one beside the graph.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    open: Open
+    format: str = ""
+    write: Write | None = None
+    write_int8: WriteInt8 | None = None
+    precisions: tuple[Precision, ...] = ("fp32",)
+    one_image: bool = False
+    beside: str = ""
+
+
+RUNTIMES: dict[str, Runtime] = {}
+"""By name; of those that read one kind of file the usual one first."""
+
+
+def register_runtime(runtime: Runtime) -> None:
+    """Make a runtime known to everything that takes one by name."""
+    RUNTIMES[runtime.name] = runtime
+
+
+def runtime_named(name: str) -> Runtime:
+    """The runtime of that name.
+
+    Raises:
+        DeployError: there is none; lists those there are.
+    """
+    return _named(name, RUNTIMES, "runtime")
+
+
+def runtime_of_format(name: str) -> Runtime:
+    """The runtime that writes a file format.
+
+    Raises:
+        DeployError: none does; lists the formats there are.
+    """
+    return _named(name, {runtime.format: runtime for runtime in RUNTIMES.values() if runtime.write}, "format")
+
+
+def int8_runtimes() -> list[str]:
+    """Names of the runtimes that int8 versions can be written for."""
+    return [name for name, runtime in RUNTIMES.items() if runtime.write_int8]
+
+
+def runtime_for_int8(name: str) -> Runtime:
+    """The runtime of that name, for which int8 versions can be written.
+
+    Raises:
+        DeployError: there is none; lists those there are.
+    """
+    return _named(name, {each: RUNTIMES[each] for each in int8_runtimes()}, "runtime for int8")
+
+
+def _named(name: str, known: dict[str, Runtime], what: str) -> Runtime:
+    if name not in known:
+        raise DeployError(f"{what} {name!r} is not known; known: {', '.join(known)}")
+    return known[name]

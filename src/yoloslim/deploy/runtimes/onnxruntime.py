@@ -1,0 +1,66 @@
+"""ONNX Runtime runs the exported graph itself, on the CPU."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoloslim.deploy.runtimes.base import Runtime
+from yoloslim.evaluation.nms import Floats
+from yoloslim.evaluation.predictor import OnnxPredictor
+from yoloslim.evaluation.predictor.base import GraphDescription, Images, Precision, Predictor
+from yoloslim.quiet import quiet
+
+if TYPE_CHECKING:
+    import onnx
+
+_OPSET = 13
+"""The first whose QuantizeLinear knows a scale for each channel; later ones stay, onnx cannot convert them back."""
+
+
+def _open(
+    file: Path, description: Callable[[], GraphDescription], threads: int | None, precision: Precision
+) -> Predictor:
+    return OnnxPredictor(file, description(), threads)
+
+
+def write_onnx(graph: "onnx.ModelProto", folder: Path) -> list[str]:
+    """Write `model.onnx`; the same graph gives the same bytes."""
+    (folder / "model.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+    return ["model.onnx"]
+
+
+def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[str]:
+    """QuantizeLinear and DequantizeLinear around everything, which ONNX Runtime fuses into integer kernels."""
+    import onnx
+    from onnx import version_converter
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    from yoloslim.deploy.graph import feeds, head_nodes, opset_of
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._batches = feeds(graph, images)
+
+        def get_next(self) -> dict[str, Floats] | None:
+            return next(self._batches, None)
+
+    source = folder / "fp32.onnx"
+    if opset_of(graph) < _OPSET:
+        graph = version_converter.convert_version(graph, _OPSET)
+    onnx.save(graph, source)
+    with quiet():  # it advises shape inference, which the exporter has done
+        quantize_static(
+            str(source),
+            str(folder / "model.onnx"),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,  # with int8 weights: what x86 multiplies in one instruction
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            nodes_to_exclude=[node.name for node in head_nodes(graph)],
+        )
+    source.unlink()
+    return ["model.onnx"]
+
+
+ONNXRUNTIME = Runtime("onnxruntime", (".onnx",), _open, "onnx", write_onnx, _write_int8)

@@ -1,0 +1,51 @@
+"""OpenVINO on the CPU, and its own format (IR)."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoloslim.deploy.runtimes.base import Runtime
+from yoloslim.errors import DeployError
+from yoloslim.evaluation.predictor import OpenVinoPredictor
+from yoloslim.evaluation.predictor.base import GraphDescription, Images, Precision, Predictor
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def _open(
+    file: Path, description: Callable[[], GraphDescription], threads: int | None, precision: Precision
+) -> Predictor:
+    return OpenVinoPredictor(file, description(), threads, precision)
+
+
+def _write(graph: "onnx.ModelProto", folder: Path) -> list[str]:
+    from yoloslim.deploy.openvino import write_ir
+
+    return write_ir(graph, folder)
+
+
+def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[str]:
+    try:
+        import nncf
+    except ImportError as error:
+        raise DeployError(f"NNCF is not installed ({error}); pip install 'yoloslim[runtimes]'") from error
+    from yoloslim.deploy.graph import feeds, head_nodes
+    from yoloslim.deploy.openvino import save_ir, to_ir
+
+    nncf.set_log_level(logging.ERROR)  # it tells of every node that it leaves alone
+    quantized = nncf.quantize(
+        to_ir(graph),
+        nncf.Dataset(list(feeds(graph, images))),
+        preset=nncf.QuantizationPreset.MIXED,  # asymmetric activations, as SiLU's are
+        subset_size=len(images),
+        # SiLU in fp32 is fused into the convolution before it; quantised by itself it is a pass over memory
+        ignored_scope=nncf.IgnoredScope(
+            names=[node.name for node in head_nodes(graph)], types=["Sigmoid", "Multiply"], validate=False
+        ),
+    )
+    return save_ir(quantized, folder)
+
+
+OPENVINO = Runtime("openvino", (".onnx", ".xml"), _open, "openvino", _write, _write_int8, precisions=("fp32", "bf16"))
