@@ -7,8 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from yoloslim.errors import ModelError
 from yoloslim.heads import AnyHead, Frozen, Loss
 from yoloslim.heads.anchor import with_head
 
@@ -146,6 +147,20 @@ class ModelSpec(Frozen):
                 f"{round_up(self.imgsz, step)} is the next one"
             )
         return self
+
+
+def changed(spec: ModelSpec, **update: object) -> ModelSpec:
+    """The spec with other values, checked like one that is read.
+
+    Raises:
+        ModelError: naming the value that is not valid.
+    """
+    try:
+        return ModelSpec.model_validate(spec.model_dump() | update)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ModelError(f"{'.'.join(map(str, first['loc']))}: {reason}") from error
 
 
 def check_order(layers: Sequence[LayerSpec]) -> None:

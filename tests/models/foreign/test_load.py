@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from tests.tiny import shake_norms, tiny_detector
-from yoloslim.errors import WeightsError
-from yoloslim.models.detector import Detector, fuse
+from yoloslim.errors import ModelError, WeightsError
+from yoloslim.models.detector import Detector, build_detector, fuse
+from yoloslim.models.foreign.adapt import with_classes
 from yoloslim.models.foreign.load import import_model
 from yoloslim.models.store import load_model, save_model
 
@@ -153,3 +154,16 @@ def test_nothing_is_said_where_all_is_loaded(public: Path, caplog: pytest.LogCap
     with caplog.at_level(logging.INFO):
         import_model(public / "v6.pt")
     assert not caplog.records
+
+
+def test_class_names_that_break_lines_are_settled_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = build_detector("yolov5n", ("a", "b"))
+    torch.save({"state_dict": model.state_dict(), "names": ["a\nx", "b/c"]}, tmp_path / "w.pt")
+    assert import_model(tmp_path / "w.pt", "yolov5n").spec.classes == ("a x", "b_c")
+    assert "class 'a\\nx' of the file is called 'a x' from here on" in caplog.text
+
+
+def test_class_names_of_people_that_break_lines_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    model = build_detector("yolov5n", ("a", "b"))
+    with pytest.raises(ModelError, match="line break or another control character"):
+        with_classes(model, ("c\x1b", "d", "e"))

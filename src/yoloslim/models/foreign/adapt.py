@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from yoloslim.errors import WeightsError
 from yoloslim.heads import Head
 from yoloslim.models.detector import Detector
-from yoloslim.models.spec import ModelSpec
+from yoloslim.models.spec import ModelSpec, changed
 from yoloslim.runner.text import NotText, read_lines
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _spec_for(spec: ModelSpec, classes: tuple[str, ...]) -> ModelSpec:
     """The spec with other classes; where the widths table names the head, its outputs follow."""
     rows = _rows(spec, list(range(len(classes))), spec.nc)
     widths = {path: (c_in, len(rows[path]) if path in rows else c_out) for path, (c_in, c_out) in spec.widths.items()}
-    return ModelSpec.model_validate(spec.model_dump() | {"classes": classes, "widths": widths})
+    return changed(spec, classes=classes, widths=widths)
 
 
 def _rows(spec: ModelSpec, numbers: list[int], classes: int) -> dict[str, list[int]]:

@@ -1,5 +1,6 @@
 """What a foreign weights file holds, whatever its container: named tensors, and what it tells about the network."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from yoloslim.data.names import settle_class
 from yoloslim.errors import WeightsError
 from yoloslim.models.foreign.records import Record, describe
 from yoloslim.models.foreign.tensors import TensorRef
 from yoloslim.models.foreign.torch_file import TorchFile, read_torch_file
+
+logger = logging.getLogger(__name__)
 
 MODEL_KEYS = ("ema", "model", "state_dict", "model_state_dict")
 """Where training programs put the network in their dictionary, the better one first."""
@@ -159,11 +163,15 @@ def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _classes(names: Any) -> tuple[str, ...] | None:
-    """Class names from a list, or from a dictionary by number as YOLOv5 v7.0 has them."""
+    """Class names from a list, or from a dictionary by number as YOLOv5 v7.0 has them; settled as those of data."""
     if isinstance(names, dict) and all(isinstance(key, int) for key in names):
         names = [names[key] for key in sorted(names)]
     if isinstance(names, (list, tuple)) and names and all(isinstance(name, str) and name for name in names):
-        return tuple(names)
+        settled = tuple(map(settle_class, names))
+        for name, ours in zip(names, settled, strict=True):
+            if name != ours:
+                logger.warning("class %r of the file is called %r from here on, as in data sets", name, ours)
+        return settled if all(settled) else None
     return None
 
 

@@ -15,7 +15,7 @@ from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.checkpoint import Checkpoint
 from yoloslim.models.foreign.finite import finite
 from yoloslim.models.foreign.structure import structure_differences
-from yoloslim.models.spec import ModelSpec, round_up
+from yoloslim.models.spec import ModelSpec, changed, round_up
 from yoloslim.models.zoo import build_spec, model_names
 
 logger = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ def _with_geometry(spec: ModelSpec, checkpoint: Checkpoint, head: Head) -> Model
     update: dict[str, object] = {"imgsz": round_up(checkpoint.imgsz or spec.imgsz, step)}
     if head.anchors is not None and isinstance(spec.head, AnchorHead):
         update["head"] = spec.head.model_copy(update={"anchors": _anchors_px(head.anchors, spec)})
-    return ModelSpec.model_validate(spec.model_dump() | update)
+    return changed(spec, **update)
 
 
 def _anchors_px(cells: Tensor, spec: ModelSpec) -> Anchors:
