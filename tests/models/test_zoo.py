@@ -1,10 +1,12 @@
+import hashlib
+
 import pytest
 import torch
 from torch import nn
 
 from yoloslim.errors import ModelError
 from yoloslim.models.blocks import MaxPool, Slice
-from yoloslim.models.detector import build_detector, count_params
+from yoloslim.models.detector import build_detector, count_macs, count_params
 from yoloslim.models.zoo import build_spec, model_names, read_family
 
 PARAMS = {
@@ -22,6 +24,26 @@ PARAMS = {
     "yolov5m-v5.0": (21_375_645, 21_133_185),
     "yolov5l-v5.0": (47_056_765, 46_733_665),
     "yolov5x-v5.0": (87_775_965, 87_372_225),
+    "yolov5nu": (2_654_816, None),
+    "yolov5su": (9_153_152, None),
+    "yolov5mu": (25_111_456, None),
+    "yolov5lu": (53_225_024, None),
+    "yolov5xu": (97_276_448, None),
+    "yolov8n": (3_157_200, 3_014_748),
+    "yolov8s": (11_166_560, 11_143_340),
+    "yolov8m": (25_902_640, 25_867_900),
+    "yolov8l": (43_691_520, 43_645_260),
+    "yolov8x": (68_229_648, 68_171_868),
+    "yolo11n": (2_624_080, 2_593_740),
+    "yolo11s": (9_458_752, 9_435_532),
+    "yolo11m": (20_114_688, 20_068_428),
+    "yolo11l": (25_372_160, 25_325_900),
+    "yolo11x": (56_966_176, 56_896_876),
+    "yolo26n": (2_572_280, 2_511_600),
+    "yolo26s": (10_009_784, 9_963_344),
+    "yolo26m": (21_896_248, 21_803_728),
+    "yolo26l": (26_299_704, 26_207_184),
+    "yolo26x": (58_993_368, 58_854_768),
     "v5Lite-e": (787_085, 734_705),
     "v5Lite-s": (1_649_853, 1_568_673),
     "v5Lite-c": (4_591_901, 4_430_081),
@@ -33,6 +55,42 @@ PARAMS = {
     "yolov4-tiny": (6_056_606, None),
 }
 """Of the public models with 80 and with 20 classes, biases and BatchNorm scales and shifts included."""
+GFLOPS = {
+    "yolov8n": 8.74,
+    "yolov8s": 28.60,
+    "yolov8m": 78.94,
+    "yolov8l": 165.15,
+    "yolov8x": 257.80,
+    "yolo11n": 6.48,
+    "yolo11s": 21.47,
+    "yolo11m": 67.98,
+    "yolo11l": 86.91,
+    "yolo11x": 194.90,
+    "yolo26n": 5.96,
+    "yolo26s": 22.53,
+    "yolo26m": 74.77,
+    "yolo26l": 93.01,
+    "yolo26x": 208.36,
+}
+"""Of the convolutions at 640 px with 80 classes; of YOLO26 with both branches."""
+NAMES_AND_SHAPES = {
+    "yolov8n": "917507279c09cf19",
+    "yolov8s": "cc5480e667b4b314",
+    "yolov8m": "87cf2a31930079ae",
+    "yolov8l": "fc2a1129d5ba7641",
+    "yolov8x": "87b8dd3cb979a05a",
+    "yolo11n": "febcc6632beca816",
+    "yolo11s": "280cdfc3f0f34c04",
+    "yolo11m": "1b186fc3a934b035",
+    "yolo11l": "13eb8335320061de",
+    "yolo11x": "db001a3b963253b8",
+    "yolo26n": "71a4b793bcb20d32",
+    "yolo26s": "e5c8036a22909632",
+    "yolo26m": "324ef37fa87d7e79",
+    "yolo26l": "283052152705213a",
+    "yolo26x": "da9d04f0a7048608",
+}
+"""Start of the SHA-256 of the state dict's `name<TAB>shape` lines, in order, of the public models with 80 classes."""
 DARKNET_FLOATS = {
     "yolov3": 62_001_757,
     "yolov3-spp": 63_052_381,
@@ -53,6 +111,21 @@ def test_every_model_has_its_public_parameter_count() -> None:
         for nc, expected in zip((80, 20), counts, strict=True):
             with torch.device("meta"):
                 assert expected in (None, count_params(build_detector(name, classes(nc)))), (name, nc)
+
+
+@pytest.mark.parametrize("name", [n if n[-1] in "ns" else pytest.param(n, marks=pytest.mark.slow) for n in GFLOPS])
+def test_models_without_anchors_cost_what_public_ones_do(name: str) -> None:
+    with torch.device("meta"):
+        model = build_detector(name, classes(80))
+    assert round(2e-9 * count_macs(model, 640), 2) == GFLOPS[name]
+
+
+@pytest.mark.parametrize("name", NAMES_AND_SHAPES)
+def test_state_dicts_have_the_public_names_and_shapes(name: str) -> None:
+    with torch.device("meta"):
+        state = build_detector(name, classes(80)).state_dict()
+    lines = (f"{key}\t{'x'.join(map(str, value.shape)) or 'scalar'}\n" for key, value in state.items())
+    assert hashlib.sha256("".join(lines).encode()).hexdigest()[:16] == NAMES_AND_SHAPES[name]
 
 
 @pytest.mark.parametrize("name", DARKNET_FLOATS)

@@ -29,9 +29,10 @@ class TrainParams(Section):
     )
     ema_decay: float = Field(0.9999, ge=0, lt=1)
     ema_tau: float = Field(200, gt=0, description="updates after which the decay has risen to 63 %")
-    box_gain: float = Field(0.05, ge=0)
+    box_gain: float | None = Field(None, ge=0, description="weight of the box loss; null is the head's own")
     obj_gain: float = Field(4.0, ge=0)
-    cls_gain: float = Field(1.5, ge=0)
+    cls_gain: float | None = Field(None, ge=0, description="weight of the class loss; null is the head's own")
+    dfl_gain: float | None = Field(None, ge=0, description="weight of the distances, without anchors; null is 1.5")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     anchor_t: float = Field(4.0, gt=1, description="largest ratio between a box side and its anchor's")
     auto_anchor: bool = True

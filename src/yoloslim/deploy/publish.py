@@ -92,7 +92,8 @@ def _reference(model: Detector, pixels: Images) -> list[Floats]:
     model.eval()
     try:
         with torch.inference_mode():
-            heads = model(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255)
+            outputs = model(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255)
+            heads = model.spec.head.answering(outputs)
     finally:
         model.train(training)
     return [head.cpu().numpy() for head in heads]

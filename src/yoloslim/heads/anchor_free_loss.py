@@ -1,6 +1,7 @@
 """The loss of anchor-free heads: what is wrong with classes, boxes and distances of the cells that answer."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +10,18 @@ from torch import Tensor
 from yoloslim.heads.anchor_free_assignment import Answers, Limits, assign, candidates
 from yoloslim.heads.iou import complete_iou
 
+if TYPE_CHECKING:
+    from yoloslim.config import TrainParams
+
 Total = Callable[[Tensor], Tensor]
 
 ONE_TO_MANY, ONE_TO_ONE = Limits(10), Limits(7, 1)
+SURE = 0.01
+"""Below this score a teacher says nothing about a box: its weight there would be next to none."""
+
+USUAL_GAINS = {"box_gain": 7.5, "cls_gain": 0.5, "dfl_gain": 1.5}
+"""Published weights of the parts, where params.yaml gives none."""
+
 FIRST_SHARE, LAST_SHARE = 0.8, 0.1
 """Weight of the one-to-many branch in the first and in the last epoch."""
 
@@ -19,6 +29,13 @@ FIRST_SHARE, LAST_SHARE = 0.8, 0.1
 def one_to_many_share(epoch: int, epochs: int) -> float:
     """Weight of the one-to-many branch in an epoch of so many, counted from 0; the other branch has the rest."""
     return LAST_SHARE + (FIRST_SHARE - LAST_SHARE) * max(1 - epoch / max(epochs - 1, 1), 0)
+
+
+def gains_of(params: "TrainParams") -> tuple[float, float, float]:
+    """Weights of the parts box, cls and dfl."""
+    given = {name: getattr(params, name) for name in USUAL_GAINS}
+    box, cls, dfl = (usual if given[name] is None else given[name] for name, usual in USUAL_GAINS.items())
+    return box, cls, dfl
 
 
 def expected_distances(logits: Tensor, bins: int) -> Tensor:
@@ -84,7 +101,7 @@ class AnchorFreeLoss:
         """Shift weight between the branches, where there are two."""
         self.share = one_to_many_share(epoch, epochs)
 
-    def __call__(self, outputs: list[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, outputs: Sequence[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of a batch, or of this process's part of it.
 
         Args:
@@ -108,6 +125,44 @@ class AnchorFreeLoss:
         shares = (self.share, 1 - self.share) if len(branches) == 2 else (1.0,)
         mixed = (parts.sum(1) * parts.new_tensor(shares)).sum()
         return mixed * counts[-1], parts[-1].detach()
+
+    def distance(self, student: Sequence[Tensor], teacher: Sequence[Tensor], temperature: float) -> Tensor:
+        """How far a student's detections are from a teacher's, a scalar; 0 where they are equal.
+
+        The parts stand in for those of the loss and carry its weights. Classes cost the Kullback-Leibler divergence of
+        Bernoulli distributions in every cell, of logits divided by a temperature T, times T^2 (arXiv 1503.02531). A
+        box costs 1 - complete IoU with the teacher's, and its distributions the divergence of the bins; a cell counts
+        as far as the teacher is sure of a class. Of two branches the last one learns, whose answers the teacher gives.
+
+        Args:
+            student: raw outputs.
+            teacher: likewise.
+            temperature: above 0.
+        """
+        levels, cut = len(self.strides), 4 * self.bins
+        mine, theirs = (
+            torch.cat([each.flatten(2) for each in outputs[-levels:]], 2).float() for outputs in (student, teacher)
+        )
+        centres, _ = self._cells(student[-levels:])
+        sure = theirs[:, cut:].detach().sigmoid().amax(1)
+        p = (theirs[:, cut:] / temperature).sigmoid()
+        logits = mine[:, cut:] / temperature
+        classes = temperature**2 * (
+            F.binary_cross_entropy_with_logits(logits, p, reduction="sum")
+            - F.binary_cross_entropy_with_logits(theirs[:, cut:] / temperature, p, reduction="sum")
+        )
+        image, cell = torch.nonzero(sure > SURE, as_tuple=True)
+        weight = sure[image, cell]
+        a, b = mine[image, :, cell][:, :cut], theirs[image, :, cell][:, :cut]
+        found, wanted = (_centred(expected_distances(each, self.bins), centres[cell]) for each in (a, b))
+        box = (weight * (1 - complete_iou(found, wanted))).sum()
+        spread = mine.new_zeros(())
+        if self.bins > 1:
+            goal = b.view(-1, 4, self.bins).log_softmax(2)
+            gap = (goal.exp() * (goal - a.view(-1, 4, self.bins).log_softmax(2))).sum(2).mean(1)
+            spread = (weight * gap).sum()
+        parts = torch.stack([box, classes, spread])
+        return (parts * parts.new_tensor(self.gains)).sum() / sure.sum().clamp_min(1)
 
     def _branch(self, maps: Sequence[Tensor], targets: Tensor, limits: Limits) -> tuple[Tensor, Tensor]:
         """Parts of one branch as weighted sums (3,), and the sum of its soft targets, by which they are divided."""

@@ -3,15 +3,13 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from yoloslim.heads.anchor_free import Branch, Towers
 from yoloslim.models.blocks import Conv
-
-Towers = Literal["full", "light"]
-Branch = Literal["one_to_many", "one_to_one"]
 
 MOST_CLASSES = 100
 """Class towers grow with the number of classes up to this."""
@@ -20,19 +18,26 @@ BOX_BIAS = 2.0
 """At birth of all box outputs."""
 
 
+class _Fixed(nn.Module):
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, False)
+
+
 class FixedBins(nn.Module):
     """The numbers 0, 1, ... that a distribution over distances is weighed with: stored, never trained, never cut."""
 
     def __init__(self, bins: int) -> None:
         super().__init__()
-        self.conv = nn.Module()
-        self.conv.weight = nn.Parameter(torch.arange(bins, dtype=torch.float32).view(1, bins, 1, 1), False)
+        self.conv = _Fixed(torch.arange(bins, dtype=torch.float32).view(1, bins, 1, 1))
 
 
 class AnchorFreeNetwork(nn.Module):
-    """Two towers a level, one for distances and one for classes; a second branch of them if wanted."""
+    """Two towers a level, one for distances and one for classes; twice where `answers` names one of two branches."""
 
-    def __init__(self, channels: Sequence[int], classes: int, bins: int, towers: Towers, branches: int) -> None:
+    def __init__(
+        self, channels: Sequence[int], classes: int, bins: int, towers: Towers, answers: Branch | None
+    ) -> None:
         super().__init__()
         box = max(16, channels[0] // 4, 4 * bins)
         score = max(channels[0], min(classes, MOST_CLASSES))
@@ -41,8 +46,8 @@ class AnchorFreeNetwork(nn.Module):
         self.cv3 = nn.ModuleList(make(c, score, classes) for c in channels)
         if bins > 1:
             self.dfl = FixedBins(bins)
-        self.twin = branches == 2
-        if self.twin:
+        self.answers = answers
+        if answers:
             self.one2one_cv2, self.one2one_cv3 = copy.deepcopy(self.cv2), copy.deepcopy(self.cv3)
 
     def forward(self, xs: Sequence[Tensor]) -> list[Tensor]:
@@ -51,31 +56,52 @@ class AnchorFreeNetwork(nn.Module):
         Of two branches the one-to-many outputs come first, then the one-to-one, which read features that pass no
         gradient on: they teach their own towers only.
         """
-        outputs = [_joined(box, score, x) for box, score, x in zip(self.cv2, self.cv3, xs, strict=True)]
-        if self.twin:
-            pairs = zip(self.one2one_cv2, self.one2one_cv3, xs, strict=True)
-            outputs += [_joined(box, score, x.detach()) for box, score, x in pairs]
+        branches = self._branches()
+        outputs = [_joined(box, score, x) for box, score, x in zip(*branches[0], xs, strict=True)]
+        for boxes, scores in branches[1:]:
+            outputs += [_joined(box, score, x.detach()) for box, score, x in zip(boxes, scores, xs, strict=True)]
         return outputs
 
-    def keep_branch(self, branch: Branch) -> None:
-        """Become the network of one branch, in place; nothing to do where there is one."""
-        if self.twin:
-            if branch == "one_to_one":
-                self.cv2, self.cv3 = self.one2one_cv2, self.one2one_cv3
-            del self.one2one_cv2, self.one2one_cv3
-            self.twin = False
-
-    def initialise(self, classes: int, strides: Sequence[int]) -> None:
-        """Honest priors: 5 objects in an image of 640 px, classes equally likely; both branches start equal."""
-        with torch.no_grad():
-            for boxes, scores in self._branches():
-                for box, score, stride in zip(boxes, scores, strides, strict=True):
-                    _bias(box).fill_(BOX_BIAS)
-                    _bias(score).fill_(math.log(5 / classes / (640 / stride) ** 2))
+    def merge(self) -> None:
+        """Become the network of the branch that answers alone, in place; nothing to do where there is only one."""
+        if self.answers is None:
+            return
+        if self.answers == "one_to_one":
+            self.cv2, self.cv3 = self.one2one_cv2, self.one2one_cv3
+        del self.one2one_cv2, self.one2one_cv3
+        self.answers = None
 
     def _branches(self) -> list[tuple[nn.ModuleList, nn.ModuleList]]:
-        second = [(self.one2one_cv2, self.one2one_cv3)] if self.twin else []
+        second = [(self.one2one_cv2, self.one2one_cv3)] if self.answers else []
         return [(self.cv2, self.cv3), *second]
+
+
+def initialise(module: nn.Module, classes: int, strides: Sequence[int]) -> None:
+    """Honest priors: 5 objects in an image of 640 px, classes equally likely."""
+    with torch.no_grad():
+        for boxes, scores in cast(AnchorFreeNetwork, module)._branches():
+            for box, score, stride in zip(boxes, scores, strides, strict=True):
+                _bias(box).fill_(BOX_BIAS)
+                _bias(score).fill_(math.log(5 / classes / (640 / stride) ** 2))
+
+
+def decode(
+    outputs: Sequence[Tensor], classes: int, imgsz: int, strides: Sequence[int], bins: int
+) -> tuple[Tensor, Tensor]:
+    """See `Head.decode`."""
+    boxes, scores = [], []
+    for output, stride in zip(outputs, strides, strict=True):
+        side = imgsz // stride  # known numbers become constants of the graph
+        row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+        centre = torch.stack([column, row], 2).float().view(1, -1, 2) + 0.5
+        flat = output.reshape(-1, 4 * bins + classes, side * side).transpose(1, 2)
+        sides = flat[..., : 4 * bins]
+        if bins > 1:
+            weights = sides.reshape(-1, side * side, 4, bins).softmax(3)
+            sides = (weights * torch.arange(bins, dtype=torch.float32)).sum(3)
+        boxes.append(torch.cat([centre - sides[..., :2], centre + sides[..., 2:]], 2) * stride)
+        scores.append(flat[..., 4 * bins :].sigmoid())
+    return torch.cat(boxes, 1), torch.cat(scores, 1)
 
 
 def _full(c_in: int, c: int, c_out: int) -> nn.Sequential:

@@ -22,6 +22,9 @@ Total = Callable[[Tensor], Tensor]
 LEVEL_BALANCE = {2: (4.0, 1.0), 3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06)}
 """Weight of each level's objectness, fine to coarse: fine levels have many more empty cells."""
 
+USUAL_GAINS = {"box_gain": 0.05, "cls_gain": 1.5}
+"""Weights where params.yaml gives none."""
+
 SURE = 0.01
 """Below this objectness a teacher says nothing about boxes and classes: its weight there would be next to none."""
 
@@ -39,7 +42,8 @@ class Gains:
     @classmethod
     def of(cls, params: TrainParams) -> "Gains":
         """The weights that params.yaml asks for."""
-        return cls(**{name: getattr(params, name) for name in cls.__dataclass_fields__})
+        given = {name: getattr(params, name) for name in cls.__dataclass_fields__}
+        return cls(**{name: USUAL_GAINS[name] if value is None else value for name, value in given.items()})
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,10 @@ class Head(Frozen, ABC):
             Path of a convolution inside the head's module -> its output channels that are kept, in order.
         """
 
+    def answering(self, outputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Of all that its network gives, the raw outputs that detect; the others are for training."""
+        return outputs
+
     def fitted(self, sizes: Tensor, imgsz: int, params: TrainParams, seed: int, made_for: int = USUAL_IMGSZ) -> Head:
         """The head that suits a data set.
 

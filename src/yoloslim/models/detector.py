@@ -9,6 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from yoloslim.errors import ModelError
 from yoloslim.heads import Head
+from yoloslim.heads.anchor_free_network import AnchorFreeNetwork
 from yoloslim.models.blocks import Focus
 from yoloslim.models.build import build_layers
 from yoloslim.models.lite_blocks import RepConv
@@ -136,7 +137,8 @@ def _resized(old: nn.Module, path: str, c_in: int, c_out: int) -> nn.Module:
 def fuse(model: Detector) -> Detector:
     """Copy of the model in eval mode with every BatchNorm folded into the convolution before it.
 
-    What else can be one convolution becomes one: parallel branches (`RepConv`) and sliced input (`Focus`).
+    What else can be one convolution becomes one: parallel branches (`RepConv`) and sliced input (`Focus`). Of two
+    branches of a head the one that answers is left.
     """
     fused = copy.deepcopy(model).eval()
     for parent in list(fused.modules()):
@@ -147,7 +149,7 @@ def fuse(model: Detector) -> Detector:
                 setattr(parent, name, nn.Identity())
             before = name, child
     for module in fused.modules():
-        if isinstance(module, Focus | RepConv):
+        if isinstance(module, Focus | RepConv | AnchorFreeNetwork):
             module.merge()
     return fused
 

@@ -138,6 +138,7 @@ class PSABlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.shortcut = True
         self.attn = Attention(channels)
         self.ffn = nn.Sequential(Conv(channels, 2 * channels, 1), Conv(2 * channels, channels, 1, activation="linear"))
 

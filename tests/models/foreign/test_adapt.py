@@ -8,7 +8,7 @@ import torch
 
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.errors import WeightsError
-from yoloslim.models.detector import Detector
+from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.foreign.adapt import read_names, with_classes, with_imgsz
 from yoloslim.pruning.prune import prune
 from yoloslim.pruning.request import PruneRequest
@@ -78,3 +78,14 @@ def test_names_come_from_text_or_a_file(tmp_path: Path) -> None:
 def test_bad_names_are_refused(text: str) -> None:
     with pytest.raises(WeightsError, match="classes"):
         read_names(text)
+
+
+def test_head_without_anchors_keeps_its_towers_for_fewer_and_for_other_classes() -> None:
+    many = tuple(f"class {i}" for i in range(80))  # at this size the towers grow with the number of classes
+    model = build_detector("yolov8n", many, imgsz=64).eval()
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        before, few, other = model(x), with_classes(model, many[7:4:-1])(x), with_classes(model, ("new", "newer"))(x)
+    for a, b, c in zip(before, few, other, strict=True):
+        assert torch.equal(b, a[:, [*range(64), 64 + 7, 64 + 6, 64 + 5]])
+        assert torch.equal(c[:, :64], a[:, :64])

@@ -2,10 +2,12 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
+from torch import Tensor, nn
 
 from yoloslim.errors import WeightsError
 from yoloslim.heads import Head
@@ -23,7 +25,7 @@ def with_classes(model: Detector, classes: tuple[str, ...]) -> Detector:
     """The model for these classes, in this order.
 
     Where it knows every one of them by name, the head keeps their rows, so that a model of 80 classes becomes one of
-    two without training. Otherwise the head is initialised afresh, and everything before it is kept.
+    two without training. Otherwise what gives classes is initialised afresh, and everything else is kept.
 
     Args:
         model: unchanged; returned as it is if it has these very classes.
@@ -32,10 +34,9 @@ def with_classes(model: Detector, classes: tuple[str, ...]) -> Detector:
     known = model.spec.classes
     if known == classes:
         return model
-    smaller = Detector(_spec_for(model.spec, classes))
     state = model.state_dict()
+    smaller = Detector(_spec_for(model.spec, classes, state))
     own = smaller.state_dict()
-    prefix = f"model.{len(model.spec.layers) - 1}."
     if set(classes) <= set(known):
         rows = _rows(model.spec, [known.index(name) for name in classes], len(known))
         state = {
@@ -44,7 +45,8 @@ def with_classes(model: Detector, classes: tuple[str, ...]) -> Detector:
         }
         logger.info("head: kept %d of %d classes by name", len(classes), len(known))
     else:
-        state = {key: own[key] if key.startswith(prefix) else value for key, value in state.items()}
+        fresh = _rows(model.spec, [], len(known))
+        state = {key: own[key] if key.rpartition(".")[0] in fresh else value for key, value in state.items()}
         new = [name for name in classes if name not in known]
         logger.info(
             "head: initialised afresh for %d classes, as the file does not know %s; the rest is kept",
@@ -105,11 +107,24 @@ def read_names_file(path: Path) -> list[str]:
         raise WeightsError(f"class names {path} cannot be read: {error.strerror or error}") from error
 
 
-def _spec_for(spec: ModelSpec, classes: tuple[str, ...]) -> ModelSpec:
-    """The spec with other classes; where the widths table names the head, its outputs follow."""
+def _spec_for(spec: ModelSpec, classes: tuple[str, ...], state: Mapping[str, Tensor]) -> ModelSpec:
+    """The spec with other classes; where the widths table names the head, its outputs follow.
+
+    A head that would be built with other towers for so many classes keeps those that it has.
+    """
     rows = _rows(spec, list(range(len(classes))), spec.nc)
     widths = {path: (c_in, len(rows[path]) if path in rows else c_out) for path, (c_in, c_out) in spec.widths.items()}
-    return changed(spec, classes=classes, widths=widths)
+    other = changed(spec, classes=classes, widths=widths)
+    with torch.device("meta"):
+        built = Detector(other)
+    for path, module in built.named_modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            shape = list(state[f"{path}.weight"].shape)
+            shape[0] = len(rows[path]) if path in rows else shape[0]
+            if shape != list(module.weight.shape):
+                whole = isinstance(module, nn.BatchNorm2d) or module.groups > 1
+                widths[path] = (shape[0] if whole else shape[1], shape[0])
+    return changed(other, widths=widths)
 
 
 def _rows(spec: ModelSpec, numbers: list[int], classes: int) -> dict[str, list[int]]:

@@ -31,7 +31,12 @@ OTHER_TASKS: Mapping[str, str] = {
     "Segment": "segmentation",
     "SegmentationModel": "segmentation",
     "Pose": "pose estimation",
+    "PoseModel": "pose estimation",
     "OBB": "rotated boxes",
+    "OBBModel": "rotated boxes",
+    "Segment26": "segmentation",
+    "Pose26": "pose estimation",
+    "OBB26": "rotated boxes",
 }
 """Task by the class of the network or of its last layer."""
 
@@ -68,7 +73,8 @@ def read_torch_checkpoint(path: Path) -> Checkpoint:
     _check_task(found)
     modules = dict(_walk(found))
     classes = _classes(found.state.get("names")) or _classes(attributes.get("names"))
-    return Checkpoint(dict(_tensors(file, modules)), modules, classes, _imgsz(attributes))
+    imgsz = _imgsz(attributes) or _imgsz(found.state)
+    return Checkpoint(dict(_tensors(file, modules)), modules, classes, imgsz)
 
 
 def read_safetensors(path: Path) -> Checkpoint:
@@ -112,8 +118,6 @@ def _unwrap(network: Any) -> Any:
 
 def _check_task(network: Record) -> None:
     kind = network.kind
-    if kind.module.split(".")[0] == "ultralytics":
-        raise WeightsError(f"it is a {kind}, written by the ultralytics package; YOLOv5 v5.0 to v7.0 can be imported")
     layers = network.state["_modules"].get("model")
     stack = layers.state.get("_modules") if isinstance(layers, Record) else None
     last = list(stack.values())[-1] if isinstance(stack, dict) and stack else None
@@ -177,7 +181,7 @@ def _classes(names: Any) -> tuple[str, ...] | None:
 
 def _imgsz(attributes: Mapping[Any, Any]) -> int | None:
     """Image size among the options of the training that wrote the file."""
-    options = attributes.get("opt")
+    options = attributes.get("opt") or attributes.get("train_args") or attributes.get("args")
     options = options.state if isinstance(options, Record) else options
     if not isinstance(options, dict):
         return None

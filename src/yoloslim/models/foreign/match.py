@@ -1,9 +1,10 @@
 """From a foreign checkpoint to a Detector: which architecture it is, and proof that it is that one."""
 
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,9 +13,12 @@ from yoloslim.errors import WeightsError
 from yoloslim.heads import AnchorHead
 from yoloslim.heads.anchor import Anchors
 from yoloslim.models.detector import Detector
+from yoloslim.models.foreign.anchor_free import FreeHead, complete, is_fused, read_free_head, with_free_head
 from yoloslim.models.foreign.checkpoint import Checkpoint
 from yoloslim.models.foreign.finite import finite
+from yoloslim.models.foreign.records import Record
 from yoloslim.models.foreign.structure import structure_differences
+from yoloslim.models.foreign.widths import with_shortcuts, with_widths
 from yoloslim.models.spec import ModelSpec, changed, round_up
 from yoloslim.models.zoo import build_spec, model_names
 
@@ -24,6 +28,7 @@ GEOMETRY = ("anchors", "anchor_grid", "stride")
 """Buffers of a public Detect that are no weights: anchors in cells, or in pixels, and strides."""
 
 USUAL_ANCHORS = 3
+NORM_EPS = 1e-3
 MAX_LEVELS, MAX_OUTPUTS = 8, 10_000
 MAX_CANDIDATES = 4
 """Architectures compared tensor by tensor, beginning with the likeliest; the right one is the first or second."""
@@ -42,12 +47,14 @@ class Head:
         widths: channels that its convolution of each level reads.
         anchors: (levels, anchors, 2) in cells; None where the file does not hold them.
         nc: number of classes.
+        free: of a head without anchors, what else its tensors tell.
     """
 
     layer: int
     widths: tuple[int, ...]
     anchors: Tensor | None
     nc: int
+    free: FreeHead | None = None
 
 
 def detector_from(checkpoint: Checkpoint, name: str | None = None, classes: tuple[str, ...] | None = None) -> Detector:
@@ -64,6 +71,7 @@ def detector_from(checkpoint: Checkpoint, name: str | None = None, classes: tupl
         ModelError: no architecture of that name.
     """
     head = read_head(checkpoint.state)
+    checkpoint = _completed(checkpoint, head)
     _check_norms(checkpoint.state)
     spec = _recognise(checkpoint, head, _names(checkpoint.classes, classes, head.nc), name)
     model = Detector(spec)
@@ -85,6 +93,9 @@ def read_head(state: Mapping[str, Tensor]) -> Head:
     """
     layer = max((int(found[1]) for found in map(LAYER.match, state) if found), default=-1)
     prefix = f"model.{layer}."
+    free = read_free_head(state, prefix)
+    if free:
+        return Head(layer, free.widths, None, free.nc, free)
     pairs = [(state.get(f"{prefix}m.{i}.weight"), state.get(f"{prefix}m.{i}.bias")) for i in range(MAX_LEVELS)]
     convolutions = [(weight, bias) for weight, bias in pairs if weight is not None and bias is not None]
     widths = tuple(weight.shape[1] for weight, _ in convolutions if weight.ndim == 4)
@@ -108,6 +119,22 @@ def read_head(state: Mapping[str, Tensor]) -> Head:
     return Head(layer, widths, anchors, outputs - 5)
 
 
+def _completed(checkpoint: Checkpoint, head: Head) -> Checkpoint:
+    """The checkpoint with what fusing took out of a network without anchors, which is said."""
+    if head.free is None:
+        return checkpoint
+    twin = head.free.bins == 1  # only YOLO26 has distances without distributions, and it has two branches
+    if is_fused(checkpoint.state):
+        logger.warning(
+            "its BatchNorms were folded into the convolutions: scales start at 1 and say nothing about channels; "
+            "train sparsely before pruning by them"
+        )
+    if twin and len(head.free.branches) == 1:
+        logger.warning("it holds only its %s branch; the other one starts as a copy", head.free.branches[0])
+    prefix = f"model.{head.layer}."
+    return replace(checkpoint, state=complete(checkpoint.state, prefix, head.free, twin, NORM_EPS))
+
+
 def _names(told: tuple[str, ...] | None, given: tuple[str, ...] | None, count: int) -> tuple[str, ...]:
     """Names of the classes: those that the file tells, else those that were given, else numbers."""
     if told and len(told) != count:
@@ -128,6 +155,7 @@ def _check_norms(state: Mapping[str, Tensor]) -> None:
 def _recognise(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...], name: str | None) -> ModelSpec:
     found = {key: tuple(value.shape) for key, value in _weights(checkpoint.state, head).items()}
     candidates = [build_spec(name, classes)] if name else _candidates(checkpoint, head, classes)
+    candidates = [_like(spec, checkpoint, head) for spec in candidates]
     nearest: tuple[int, str, list[str]] | None = None
     for spec in candidates:
         differences = list(_differences(_shapes(spec), found))
@@ -135,6 +163,15 @@ def _recognise(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...], nam
             return _with_geometry(spec, checkpoint, head)
         if nearest is None or len(differences) < nearest[0]:
             nearest = len(differences), spec.name, differences
+    others = [
+        spec.name
+        for spec in (_candidates(checkpoint, head, classes) if name else [])
+        if _shapes(_like(spec, checkpoint, head)).items() <= found.items()
+    ]
+    pruned, contradiction = (None, "") if others else _pruned(candidates, found, checkpoint.modules)
+    if pruned:
+        logger.warning("it is a %s with other widths, as pruning leaves them: they are taken from it", pruned.name)
+        return _with_geometry(pruned, checkpoint, head)
     if nearest is None:
         raise WeightsError(
             f"it has {head.layer + 1} layers and {len(head.widths)} levels, like none of the known models "
@@ -143,16 +180,44 @@ def _recognise(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...], nam
     count, near, differences = nearest
     what = f"it is none of the known models; the nearest is {near}"
     if name:
-        others = (
-            spec.name for spec in _candidates(checkpoint, head, classes) if _shapes(spec).items() <= found.items()
-        )
         what = f"it is no {name}{''.join(f' but {other}' for other in others)}"
-    raise WeightsError(f"{what}: {count} tensors differ: {_some(differences)}")
+    contradiction = f"; as a pruned network it contradicts itself: {contradiction}" if contradiction else ""
+    raise WeightsError(f"{what}: {count} tensors differ: {_some(differences)}{contradiction}")
+
+
+def _like(spec: ModelSpec, checkpoint: Checkpoint, head: Head) -> ModelSpec:
+    return with_free_head(spec, head.free, checkpoint.modules) if head.free and not _anchored(spec) else spec
+
+
+def _anchored(spec: ModelSpec) -> bool:
+    return isinstance(spec.head, AnchorHead)
+
+
+def _pruned(candidates: list[ModelSpec], found: Shapes, modules: Mapping[str, Record]) -> tuple[ModelSpec | None, str]:
+    """The smallest architecture that tensors of these shapes can have been cut from, or how they contradict it."""
+
+    def excess(spec: ModelSpec) -> tuple[bool, int]:
+        wanted = _shapes(spec)
+        pairs = [(shape, found[key]) for key, shape in wanted.items() if key in found]
+        too_wide = any(b > a for shape, other in pairs for a, b in zip(shape, other, strict=False))
+        return too_wide, sum(math.prod(shape) for shape, _ in pairs)
+
+    contradiction = ""
+    for spec in sorted(candidates, key=excess):
+        try:
+            pruned = with_widths(with_shortcuts(spec, modules), found)
+        except WeightsError as error:
+            contradiction = contradiction or str(error)
+            continue
+        if pruned:
+            return pruned, ""
+    return None, contradiction
 
 
 def _candidates(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...]) -> list[ModelSpec]:
     """Architectures with as many layers and levels, those first whose heads read as many channels."""
     specs = [build_spec(name, classes) for name in model_names()]
+    specs = [each for each in specs if _anchored(each) == (head.free is None)]
     specs = [each for each in specs if (len(each.layers), len(each.strides)) == (head.layer + 1, len(head.widths))]
 
     def distance(spec: ModelSpec) -> int:

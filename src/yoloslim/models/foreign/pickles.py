@@ -35,7 +35,7 @@ _PLAIN: dict[str, Call] = {
 }
 """Callables that give plain data."""
 
-_BUILTINS = ("bytearray", "complex", "frozenset", "range", "set", "slice")
+_BUILTINS = ("getattr", "bytearray", "complex", "frozenset", "range", "set", "slice")
 _PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
 _INERT: dict[str, tuple[str, ...]] = {
     "__builtin__": _BUILTINS,

@@ -1,0 +1,119 @@
+"""Public checkpoints of YOLOv8 and YOLO26, whose outputs are stored beside them, and one that other code pruned."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from yoloslim.errors import WeightsError
+from yoloslim.evaluation.nms import decode
+from yoloslim.heads.anchor_free import AnchorFreeHead
+from yoloslim.models.detector import Detector, build_detector, fuse
+from yoloslim.models.foreign.checkpoint import Checkpoint
+from yoloslim.models.foreign.load import import_model
+from yoloslim.models.foreign.match import detector_from
+from yoloslim.models.store import load_model, save_model
+from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.request import PruneRequest
+from yoloslim.pruning.selection import select_channels
+from yoloslim.pruning.surgery import cut
+
+CHECKPOINTS = Path(__file__).parents[4] / "shared" / "data" / "checkpoints"
+real = pytest.mark.skipif(not CHECKPOINTS.is_dir(), reason="../shared/data/checkpoints is absent")
+CLASSES = ("ant", "bee", "cat")
+
+
+@real
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["yolov8n", "yolo26n"])
+def test_real_checkpoint_gives_its_stored_outputs(name: str, tmp_path: Path) -> None:
+    model = import_model(CHECKPOINTS / f"{name}-bccd.pt")
+    assert (model.spec.name, model.spec.classes, model.spec.imgsz) == (name, ("Platelets", "RBC", "WBC"), 320)
+    stored = np.load(CHECKPOINTS / f"{name}-bccd.npz")
+    x = torch.from_numpy(np.random.default_rng(0).random((1, 3, 320, 320), dtype=np.float32))
+    with torch.no_grad():
+        outputs = model(x)
+    keys = ["1."] if name == "yolov8n" else ["1.one2many.", "1.one2one."]
+    for branch, key in enumerate(keys):
+        flat = torch.cat([each.flatten(2) for each in outputs[3 * branch : 3 * branch + 3]], 2).numpy()
+        expected = np.concatenate([stored[f"{key}boxes"], stored[f"{key}scores"]], 1)
+        np.testing.assert_allclose(flat, expected, atol=1e-5)
+    head = model.spec.head
+    assert isinstance(head, AnchorFreeHead)
+    many = head.model_copy(update={"answers": head.answers and "one_to_many"})
+    boxes, scores = decode([each.numpy() for each in outputs], many)
+    traced, probabilities = many.decode(outputs[:3], 3, 320)
+    np.testing.assert_allclose(traced.numpy(), boxes, atol=1e-3)
+    np.testing.assert_allclose(probabilities.numpy(), scores, atol=1e-6)
+    xywh = np.concatenate([(boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]], 2)
+    np.testing.assert_allclose(xywh[0].T, stored["0"][0, :4], atol=1e-3)
+    np.testing.assert_allclose(scores[0].T, stored["0"][0, 4:], atol=1e-5)
+
+
+@real
+@pytest.mark.data
+def test_network_that_other_code_pruned_has_its_widths_read_off(tmp_path: Path) -> None:
+    model = import_model(CHECKPOINTS / "yolov5n-pruned-25.pt")
+    assert model.spec.name == "yolov5n"
+    assert model.spec.widths["model.2.cv3.conv"] == (31, 28)
+    assert model.spec.layers[2].shortcut is False
+    save_model(model, tmp_path / "m.safetensors")
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        for mine, again in zip(model(x), load_model(tmp_path / "m.safetensors")(x), strict=True):
+            assert torch.equal(mine, again)
+
+
+def small(name: str, percent: int = 50) -> Detector:
+    model = build_detector(name, CLASSES, imgsz=64).eval()
+    labels = label_channels(model)
+    request = PruneRequest(scope="coupled", percent=percent, imgsz=64, importance="random")
+    return cut(model, labels, select_channels(model, labels, request).keep)
+
+
+@pytest.mark.parametrize("name", ["yolov5n", "yolov8n", "yolo11n", "yolo26n"])
+def test_widths_of_a_pruned_state_are_found_for_every_family(name: str) -> None:
+    pruned = small(name)
+    again = detector_from(Checkpoint(pruned.state_dict()), None, CLASSES)
+    assert again.spec.name == name
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(pruned.eval()(x), again(x), strict=True))
+
+
+def test_widths_that_contradict_each_other_name_the_tensors() -> None:
+    state = small("yolov8n").state_dict()
+    state["model.3.conv.weight"] = state["model.3.conv.weight"][:, 1:]
+    with pytest.raises(WeightsError, match=r"contradicts itself: model.3.conv.weight takes .*model.2.cv2.conv.weight"):
+        detector_from(Checkpoint(state), "yolov8n", CLASSES)
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolo26n"])
+def test_fused_network_computes_the_same(name: str) -> None:
+    model = build_detector(name, CLASSES, imgsz=64).eval()
+    one = fuse(model)
+    again = detector_from(Checkpoint(one.state_dict()), None, CLASSES)
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected, found = one(x), again(x)
+    assert len(found) == (3 if name == "yolov8n" else 6)
+    for mine, theirs in zip(found[:3], expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
+
+
+def test_bins_and_number_of_classes_are_those_of_the_tensors() -> None:
+    spec = build_detector("yolov8n", CLASSES, imgsz=64).spec
+    spec = spec.model_copy(update={"head": spec.head.model_copy(update={"bins": 8})})
+    again = detector_from(Checkpoint(Detector(spec).state_dict(), classes=("only one",)), None, None)
+    assert isinstance(again.spec.head, AnchorFreeHead)
+    assert again.spec.head.bins == 8
+    assert again.spec.classes == ("class0", "class1", "class2")
+
+
+def test_segmentation_and_changed_bins_are_refused() -> None:
+    state = build_detector("yolov8n", CLASSES, imgsz=64).state_dict()
+    with pytest.raises(WeightsError, match="it is a checkpoint for segmentation"):
+        detector_from(Checkpoint(state | {"model.22.proto.cv1.conv.weight": torch.zeros(1)}))
+    with pytest.raises(WeightsError, match=r"dfl.conv.weight is not 0 to 15"):
+        detector_from(Checkpoint(state | {"model.22.dfl.conv.weight": torch.ones(1, 16, 1, 1)}))
