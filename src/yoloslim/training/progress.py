@@ -48,7 +48,8 @@ class Progress:
 def line(row: Mapping[str, float], epochs: int) -> str:
     """An epoch's numbers, in columns that stand below one another; a dash where an epoch was not validated."""
     parts = [f"epoch {row['epoch']:{len(str(epochs))}.0f}/{epochs}"]
-    losses = " ".join(f"{name} {row[f'{name}_loss']:.4f}" for name in ("box", "obj", "cls"))
+    terms = [name for name in row if name.endswith("_loss") and not name.startswith("distill_")]
+    losses = " ".join(f"{name.removesuffix('_loss')} {row[name]:.4f}" for name in terms)
     parts.append(f"loss {row['loss']:.4f} ({losses})")
     teacher = [value for name, value in row.items() if name.startswith("distill_")]
     if teacher:
