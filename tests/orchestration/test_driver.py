@@ -12,12 +12,12 @@ import yaml
 
 from tests.orchestration.fake_dvc import FakeDvc
 from tests.sweeping.curves import Curves
-from yoloslim.config import SweepResult, load_params
+from yoloslim.config import SweepResult, load_params, parse_params
 from yoloslim.errors import ConfigError, Interrupted, SweepError
 from yoloslim.orchestration.driver import only_one, run_sweep
 from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.process import CommandError
-from yoloslim.orchestration.sweep import or_else
+from yoloslim.orchestration.sweep import _giving_up, or_else
 from yoloslim.orchestration.variant_run import Event, in_threads
 
 
@@ -206,7 +206,7 @@ def test_tracking_server_that_is_away_costs_nothing(dvc: FakeDvc, monkeypatch: p
     assert sweep(dvc)[0].winner == "65"
 
 
-def test_where_prefect_fails_the_rest_runs_without_it(dvc: FakeDvc) -> None:
+def test_where_prefect_fails_the_rest_runs_without_it(dvc: FakeDvc, monkeypatch: pytest.MonkeyPatch) -> None:
     def dying(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
         for job in jobs:
             if job.kind == "finetune":
@@ -214,12 +214,24 @@ def test_where_prefect_fails_the_rest_runs_without_it(dvc: FakeDvc) -> None:
             yield from in_threads(1)([job], checkout)
 
     events: list[Event] = []
-    fan_out = or_else(dying, in_threads(1), events.append)
-    result = run_sweep(dvc.root, load_params(dvc.root / "params.yaml"), fan_out, 1, events.append)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+    params = load_params(dvc.root / "params.yaml")
+    fan_out = or_else(dying, in_threads(1), _giving_up(params, events.append))
+    result = run_sweep(dvc.root, params, fan_out, 1, events.append)
     assert result.winner == "65"
     assert [event.text for event in events if event.kind == "warning"] == [
-        "Prefect is away (ConnectionError); going on without it, nothing is lost"
+        "Prefect is away (http://127.0.0.1:4200/api: ConnectionError: server is gone); going on without it, nothing is "
+        "lost"
     ]
+
+
+def test_a_runner_that_was_asked_for_and_cannot_run_is_an_error_unless_threads_are_allowed() -> None:
+    events: list[Event] = []
+    params = parse_params({"sweep": {"runner": "dask"}})
+    with pytest.raises(SweepError, match=r"sweep\.runner is dask, and it cannot run points \(TypeError: cannot pickle"):
+        _giving_up(params, events.append)(TypeError("cannot pickle '_thread.RLock' object"))
+    _giving_up(parse_params({"sweep": {"runner": "dask", "fallback": True}}), events.append)(TypeError("x"))
+    assert [event.kind for event in events] == ["warning"]
 
 
 def test_second_sweep_in_a_checkout_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ class SweepParams(Constraints):
     workers: int = Field(0, ge=0, le=256, description="points at a time; 0 is one a GPU, or one")
     runner: Runner = "threads"
     address: str = Field("", description="dask, ray: of a scheduler that is running; empty starts workers here")
+    fallback: bool = Field(False, description="dask, ray: go on in threads here where the runner cannot run points")
     retries: int = Field(2, ge=0, le=10, description="how often a point is tried again where the cause may pass")
 
     @model_validator(mode="after")

@@ -55,10 +55,32 @@ def _ray(address: str, workers: int) -> Any:
     return RayTaskRunner(init_kwargs={"num_cpus": workers, "include_dashboard": False, "log_to_driver": False})
 
 
+class PointFailedError(Exception):
+    """A point broke off: raised in its task, so that Prefect shows it as failed; the outcome says why."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+    def __str__(self) -> str:
+        return self.outcome.error
+
+
+def run_here(job: Job, checkout: Path) -> Outcome:
+    """Run a job in the driver's checkout, as a task."""
+    return _or_raise(run_job(job, checkout))
+
+
+def _or_raise(outcome: Outcome) -> Outcome:
+    if outcome.error:
+        raise PointFailedError(outcome)
+    return outcome
+
+
 def run_elsewhere(job: Job, snapshot: Snapshot) -> Outcome:
     """Run a job in a checkout of the worker's own; what it makes goes to the shared cache."""
     with own_checkout(snapshot) as place:
-        return run_job(job, place.checkout, upstream=True, fds=place.fds)
+        return _or_raise(run_job(job, place.checkout, upstream=True, fds=place.fds))
 
 
 def fan_out_by(runner: Runner) -> FanOut:
@@ -70,9 +92,13 @@ def fan_out_by(runner: Runner) -> FanOut:
     options: dict[str, Any] = {"name": "point", "task_run_name": "{job.name}", "cache_policy": NO_CACHE}
 
     def here(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
-        point = task(run_job, **options)
-        for future in as_completed([point.submit(job, checkout) for job in jobs]):
-            yield future.result()
+        point = task(run_here, **options)
+        futures = {point.submit(job, checkout): job for job in jobs}
+        for future in as_completed(list(futures)):
+            try:
+                yield future.result()
+            except PointFailedError as failed:
+                yield failed.outcome
 
     def elsewhere(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
         point, snapshot = task(run_elsewhere, **options), take_snapshot(checkout)
@@ -88,6 +114,8 @@ def _outcome_of(future: Any, job: Job) -> Outcome:
     """How a job ended that may have lost its worker."""
     try:
         outcome: Outcome = future.result()
+    except PointFailedError as failed:
+        outcome = failed.outcome
     except (SweepError, ConfigError) as error:
         return Outcome(job, 0, str(error))
     except Exception as error:  # Dask's and Ray's own: the worker died, the scheduler gave up, Prefect crashed the run

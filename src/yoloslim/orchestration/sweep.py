@@ -1,18 +1,19 @@
 """The sweep for the optimal pruning point as a Prefect flow.
 
 Prefect shows and spreads the points; DVC decides what has to run and remembers what came out. Where Prefect's server
-cannot be started or dies, the sweep goes on without it, and nothing that was done is lost.
+cannot be started or dies, points in threads go on without it, and nothing that was done is lost.
 """
 
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 import torch
 
 from yoloslim.config import Params, SweepResult
-from yoloslim.errors import YoloslimError
+from yoloslim.errors import SweepError, YoloslimError
 from yoloslim.orchestration.driver import run_sweep
 from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.variant_run import Event, FanOut, Listener, in_threads
@@ -39,10 +40,29 @@ def sweep(params: Params, listen: Listener, *, prefect: bool = True) -> SweepRes
     return as_flow(run, params, checkout, workers, listen) if prefect else run(in_threads(workers))
 
 
+_search: ContextVar[Callable[[], None]] = ContextVar("_search")
+"""What the flow that is about to start runs."""
+
+
+def sweep_flow() -> None:
+    """Run what `as_flow` has set.
+
+    A function of a module that closes over nothing: Prefect sends a flow to the workers of Dask and Ray with each task,
+    and a dashboard or a lock among its variables could not be sent.
+    """
+    _search.get()()
+
+
 def as_flow(
     run: Callable[[FanOut], SweepResult], params: Params, checkout: Path, workers: int, listen: Listener
 ) -> SweepResult:
-    """Run a sweep as a Prefect flow whose tasks are its jobs; without Prefect where that fails."""
+    """Run a sweep as a Prefect flow whose tasks are its jobs.
+
+    Points that run in threads go on without Prefect where that fails; for Dask and Ray only `sweep.fallback` allows it.
+
+    Raises:
+        SweepError: the runner that was asked for cannot run points.
+    """
     os.environ.setdefault("PREFECT_HOME", str(checkout / ".prefect"))
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -51,26 +71,35 @@ def as_flow(
     from yoloslim.orchestration.runners import api_for, fan_out_by, task_runner
 
     found: list[SweepResult] = []
-    runner = params.sweep.runner
+    wanted, local = params.sweep, in_threads(workers)
+    give_up = _giving_up(params, listen)
 
-    @flow(name="sweep", task_runner=task_runner(runner, params.sweep.address, workers))
-    def sweep_flow() -> None:
-        found.append(run(or_else(fan_out_by(runner), in_threads(workers), listen)))
+    def search() -> None:
+        found.append(run(or_else(fan_out_by(wanted.runner), local, give_up)))
 
+    set_before = _search.set(search)
     try:
-        with api_for(runner):
-            sweep_flow()
+        with api_for(wanted.runner):
+            flow(name="sweep", task_runner=task_runner(wanted.runner, wanted.address, workers))(sweep_flow)()
     except YoloslimError:
         raise
     except Exception as error:  # whatever Prefect raises when its server does not start, or is gone at the end
-        _warn(listen, error)
         if not found:
-            found.append(run(in_threads(workers)))
+            give_up(error)
+            found.append(run(local))
+    finally:
+        _search.reset(set_before)
     return found[0]
 
 
-def or_else(first: FanOut, second: FanOut, listen: Listener) -> FanOut:
-    """The first way to run jobs until it fails as a whole, then the second for all that is left."""
+def or_else(first: FanOut, second: FanOut, give_up: Callable[[Exception], None]) -> FanOut:
+    """The first way to run jobs until it fails as a whole, then the second for all that is left.
+
+    Args:
+        first: the way that was asked for.
+        second: the way out.
+        give_up: is told why; raises where there must be no way out.
+    """
     away = False
 
     def fan_out(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
@@ -83,14 +112,26 @@ def or_else(first: FanOut, second: FanOut, listen: Listener) -> FanOut:
         except YoloslimError:
             raise
         except Exception as error:  # a job that fails is an outcome: this is the way itself
+            give_up(error)
             away = True
-            _warn(listen, error)
         if left:
             yield from second(left, checkout)
 
     return fan_out
 
 
-def _warn(listen: Listener, error: Exception) -> None:
-    logging.getLogger("yoloslim").debug("Prefect failed", exc_info=error)
-    listen(Event("warning", f"Prefect is away ({type(error).__name__}); going on without it, nothing is lost"))
+def _giving_up(params: Params, listen: Listener) -> Callable[[Exception], None]:
+    wanted = params.sweep
+
+    def give_up(error: Exception) -> None:
+        logging.getLogger("yoloslim").debug("Prefect failed", exc_info=error)
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}".removesuffix(": ")
+        if wanted.runner != "threads" and not wanted.fallback:
+            raise SweepError(
+                f"sweep.runner is {wanted.runner}, and it cannot run points ({reason}); what was finished is kept. "
+                "`sweep.fallback: true` goes on in threads here instead"
+            ) from error
+        address = os.environ.get("PREFECT_API_URL", "a server of its own")
+        listen(Event("warning", f"Prefect is away ({address}: {reason}); going on without it, nothing is lost"))
+
+    return give_up

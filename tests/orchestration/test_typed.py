@@ -1,0 +1,68 @@
+"""Sweeps on Dask and Ray as a person types them, on the stand-in pipeline: which checkouts ran what."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.orchestration.toy import Toy
+from yoloslim.orchestration.worktrees import FOLDER
+
+pytestmark = pytest.mark.slow
+
+
+def ran_elsewhere(toy: Toy) -> dict[str, list[str]]:
+    """Worker's checkout -> the stages that really ran there."""
+    logs = sorted((toy.root / FOLDER).glob("*/ran.log"))
+    return {path.parent.name: path.read_text().splitlines() for path in logs}
+
+
+def check(toy: Toy, words: list[str], environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "yoloslim", "sweep", "step=10", "low=60", "high=80", "workers=2", *words]
+    done = subprocess.run(
+        command, cwd=toy.root, env=toy.environment | environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "going on without it" not in done.stdout
+    elsewhere = ran_elsewhere(toy)
+    points = [name for names in elsewhere.values() for name in names if name.startswith(("probe@", "finetune@"))]
+    assert len(points) == len(set(points)) >= 3
+    assert not set(points) & set(toy.ran)  # the driver's checkout restored them
+    assert toy.json("metrics/sweep.json")["winner"] is not None
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    (tmp_path / "project").mkdir()
+    return Toy(tmp_path / "project")
+
+
+def test_dask_runs_the_points_of_a_typed_sweep(toy: Toy, tmp_path: Path) -> None:
+    """On a scheduler and two workers that are there already."""
+    pytest.importorskip("prefect_dask", reason="Dask is not installed; `pip install 'yoloslim[dask]'`")
+    from distributed import Client
+
+    file = tmp_path / "scheduler.json"
+    scheduler = ["distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    worker = ["distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard", "--scheduler-file", str(file)]
+    started = [
+        subprocess.Popen([sys.executable, "-m", *words], cwd=tmp_path, env=toy.environment, stdout=-3, stderr=-3)
+        for words in (scheduler, worker, worker)
+    ]
+    try:
+        with Client(scheduler_file=str(file), timeout=300) as client:
+            client.wait_for_workers(2, timeout=300)
+            address = client.scheduler.address
+        check(toy, ["runner=dask", f"address={address}"], {"PREFECT_HOME": str(tmp_path / "prefect")})
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def test_ray_runs_the_points_of_a_typed_sweep(toy: Toy, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed; `pip install 'yoloslim[ray]'`")
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as short:  # sockets' paths end at 107 bytes
+        check(toy, ["runner=ray"], {"PREFECT_HOME": str(tmp_path / "prefect"), "RAY_TMPDIR": short})
