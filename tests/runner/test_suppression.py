@@ -62,6 +62,13 @@ def test_outputs_of_another_shape_are_refused() -> None:
         find(random_heads(0)[::2], bundle(), DEFAULTS)
 
 
+@pytest.mark.parametrize("change", [{"anchors": []}, {"strides": [0, 0, 0]}, {"strides": [8]}])
+def test_head_that_does_not_describe_every_level_is_refused(change: dict[str, object]) -> None:
+    damaged = {**bundle(), "head": {**head().facts(), **change}}
+    with pytest.raises(RunnerError, match="the head describes"):
+        find(random_heads(0), damaged, DEFAULTS)
+
+
 def test_head_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(RunnerError, match="head kind 'os' is not known; known: anchor"):
         find(random_heads(0), {**bundle(), "head": {"kind": "os"}}, DEFAULTS)

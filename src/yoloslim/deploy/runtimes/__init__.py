@@ -65,6 +65,8 @@ def open_predictor(
     if not path.exists():
         raise DeployError(f"model {path} is missing; check the name, or export it again (`yoloslim export`)")
     manifest, file = _manifest_of(path), path
+    if manifest:
+        runtime_of_format(manifest.format)  # a format that nothing writes is not what the manifest claims to be
     if path.is_dir() and manifest:
         beside = path / (runtime_named(runtime).beside if runtime else "")
         file = beside if beside.is_file() else path / manifest.file

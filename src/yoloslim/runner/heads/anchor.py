@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..cells import Cells, logistic, logit
+from ..errors import RunnerError
 
 EXP_LIMIT = 10.0
 """Largest logit that is given to exp: 22,026 times the anchor is more than any image, and still finite."""
@@ -36,6 +37,13 @@ def cells(outputs: Sequence[np.ndarray], head: dict[str, Any], options: dict[str
     objectness = max(options["conf_thres"], options["objectness_thres"] or -1)
     threshold = logit(objectness)
     levels = _levels(outputs, head)
+    if len(levels) != len(outputs) or min(head["strides"]) < 1:
+        raise RunnerError(
+            "model",
+            "the head describes {} levels with strides {}, the model gives {}: copy the bundle again".format(
+                len(levels), list(head["strides"]), len(outputs)
+            ),
+        )
     images = []
     for image in range(len(outputs[0])):
         rows = [output[image].reshape(-1, output.shape[4]) for output in outputs]
