@@ -186,3 +186,8 @@ def test_shells_are_offered_completion() -> None:
         text=True,
     )
     assert done.stdout.split() == ["inspect"]
+
+
+def test_prune_by_half_a_percent_says_what_is_meant(stored: Path) -> None:
+    result = runner.invoke(app, ["prune", str(stored), "--percent", "0.5"])
+    assert "for 50% write --percent 50" in str(result.exception)

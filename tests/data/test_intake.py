@@ -14,7 +14,7 @@ from PIL import Image
 
 from yoloslim.data.archives import extract
 from yoloslim.data.images import read_image
-from yoloslim.data.prepare import prepare
+from yoloslim.data.prepare import located, prepare
 from yoloslim.data.summary import show
 from yoloslim.data.voc import load_split
 from yoloslim.errors import DataError
@@ -278,3 +278,14 @@ def test_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         tar.addfile(member, io.BytesIO(bytes(10**7)))
     with pytest.raises(DataError, match="unpacks to"):
         extract(tmp_path / "a.tgz", tmp_path / "out", max_bytes=1000)
+
+
+def test_relative_path_is_found_from_a_temporary_copy_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "tmpabc"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert located(Path("photos")) == tmp_path / "photos"
+    assert located(Path("nowhere")) == Path("nowhere")
