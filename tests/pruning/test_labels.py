@@ -129,8 +129,8 @@ class _Wrapper(nn.Module):
 
 
 def test_unknown_modules_are_named_by_path() -> None:
-    with pytest.raises(TraceError, match=r"node 'inner_1' .* in module 'inner.1'.*'GroupNorm'"):
-        label_channels(_Wrapper(nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8))), EXAMPLE)
+    with pytest.raises(TraceError, match=r"node 'inner_1' .* in module 'inner.1'.*'LayerNorm'"):
+        label_channels(_Wrapper(nn.Sequential(nn.Conv2d(3, 8, 3), nn.LayerNorm(14))), EXAMPLE)
 
 
 def test_a_network_of_another_image_depth_is_an_error_that_names_the_layer() -> None:

@@ -68,8 +68,19 @@ class _ConstantInterpreter(AbstractInterpreter):
     def convolution(self, call: Call) -> Tensor:
         module, x = cast(nn.Conv2d, call.module), call.tensor()
         weight = module.weight.cpu().double().sum((2, 3))  # (C_out, C_in / groups)
+        if isinstance(module, nn.ConvTranspose2d):  # by position it gives other taps of its kernel: fold their mean
+            if module.groups > 1:
+                return self.fixed(call)
+            weight = weight.T / (module.stride[0] * module.stride[1])
+            if torch.nan_to_num(channel_vector(x, call.node)).any():
+                self.inexact.append(str(call.node.target))
         gives = self._contribution(call, weight, channel_vector(x, call.node), module.groups)
         return like_output(self._record(call, gives, module.bias), call, x)
+
+    def fixed(self, call: Call) -> Tensor:
+        x, module = call.tensor(), call.module
+        width = module.out_channels if isinstance(module, nn.ConvTranspose2d) else x.shape[1]
+        return like_output(torch.full((width,), NAN, dtype=torch.float64), call, x)
 
     def linear(self, call: Call) -> Tensor:
         module, x = cast(nn.Linear, call.module), call.tensor()

@@ -48,7 +48,8 @@ SPATIAL_MODULES = (
     nn.ZeroPad2d,
 )
 MODULE_KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
-    ("convolution", (nn.Conv2d,)),
+    ("convolution", (nn.Conv2d, nn.ConvTranspose2d)),
+    ("fixed", (nn.GroupNorm,)),
     ("batchnorm", (nn.BatchNorm2d,)),
     ("linear", (nn.Linear,)),
     ("prelu", (nn.PReLU,)),

@@ -43,7 +43,7 @@ def channel_scores(
             scores = {path: _parameter(model, path).abs() for path in _scaled_norms(model, labels)}
         case "l1" | "l2":
             norm = 1 if importance == "l1" else 2
-            scores = {path: _weight_norm(_parameter(model, path), norm) for path in _filters(labels)}
+            scores = {path: _weight_norm(_filter_weight(model, path), norm) for path in _filters(labels)}
         case "random":
             rng = torch.Generator().manual_seed(seed)
             sizes = {path: len(labels.layers[path].outputs) for path in labels.batchnorms}
@@ -126,6 +126,11 @@ def _filters(labels: ChannelLabels) -> list[str]:
 
 def _parameter(model: nn.Module, path: str) -> Tensor:
     return cast(Tensor, model.get_submodule(path).weight)
+
+
+def _filter_weight(model: nn.Module, path: str) -> Tensor:
+    weight = _parameter(model, path)
+    return weight.transpose(0, 1) if isinstance(model.get_submodule(path), nn.ConvTranspose2d) else weight
 
 
 def _weight_norm(weight: Tensor, order: int) -> Tensor:

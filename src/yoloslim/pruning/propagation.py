@@ -105,6 +105,8 @@ class LabelInterpreter(AbstractInterpreter):
         module, x = cast(nn.Conv2d, call.module), call.tensor()
         vector = channel_vector(x, call.node)
         groups = module.groups
+        if isinstance(module, nn.ConvTranspose2d) and groups > 1:
+            return self.fixed(call)
         if groups > 1 and groups == module.in_channels:
             kind: LayerKind = "depthwise"
             labels = vector.repeat_interleave(module.out_channels // groups)
@@ -117,6 +119,15 @@ class LabelInterpreter(AbstractInterpreter):
         out = like_output(labels, call, x)
         self._record(call, kind, vector, labels, out[0, 0].numel())
         return out
+
+    def fixed(self, call: Call) -> Tensor:
+        """A layer that is left as it is: what it reads and what it gives stays."""
+        x, module = call.tensor(), call.module
+        self.protect(x)
+        width = module.out_channels if isinstance(module, nn.ConvTranspose2d) else x.shape[1]
+        labels = torch.from_numpy(self.sets.fresh(width))
+        self.protect(labels)
+        return like_output(labels, call, x)
 
     def linear(self, call: Call) -> Tensor:
         """New labels for the last axis."""

@@ -45,6 +45,7 @@ def prune(
     scores: Scores | None = None,
     layer_costs: dict[str, float] | None = None,
     measure_ms: Callable[[nn.Module], float] | None = None,
+    example: tuple[int, ...] = (2, 3, 64, 64),
 ) -> PruneResult[M]:
     """Prune a network; the input is unchanged.
 
@@ -56,12 +57,13 @@ def prune(
         scores: importance per layer and channel; needed for importance `taylor` (see `taylor_scores`).
         layer_costs: module path -> cost, for `cost_power`; by default MACs.
         measure_ms: milliseconds of a cut network on the target, for `target_latency_ms`.
+        example: shape (N, C, H, W) of an input that the network accepts.
 
     Raises:
         TraceError: an operation of the network is not understood.
         PruneError: the request cannot be met, or the certificate fails.
     """
-    labels = label_channels(model)
+    labels = label_channels(model, example)
 
     def measure(keep: BoolArray) -> float:
         assert measure_ms is not None
@@ -75,10 +77,10 @@ def prune(
         final = cut(model, labels, selection.keep, fold=True) if request.fold else plain
         removed: list[str] = []
         if request.residual_units:
-            plain, _ = remove_units(plain, request.residual_units)
-            final, removed = remove_units(final, request.residual_units)
+            plain, _ = remove_units(plain, request.residual_units, example)
+            final, removed = remove_units(final, request.residual_units, example)
     report = prune_report(model, labels, selection, request.imgsz)
     if removed:
-        report["after"] = count_totals(final, request.imgsz)
+        report["after"] = count_totals(final, request.imgsz, example)
     report |= {"removed_units": removed, "certificate": certificate.as_dict()}
     return PruneResult(final, plain, selection, certificate, report)

@@ -40,9 +40,9 @@ def prune_report(model: nn.Module, labels: ChannelLabels, selection: Selection, 
     }
 
 
-def count_totals(model: nn.Module, imgsz: int) -> dict[str, float]:
+def count_totals(model: nn.Module, imgsz: int, example: tuple[int, ...] = (2, 3, 64, 64)) -> dict[str, float]:
     """Totals of a network as it is: params, params_m, gflops, gflops_padded, channels, groups."""
-    labels = label_channels(model)
+    labels = label_channels(model, example)
     return _totals(Counter(model, labels, imgsz), labels, np.ones(labels.groups, np.bool_))
 
 

@@ -1,7 +1,8 @@
 """What may be asked of pruning, checked before anything is computed."""
 
 from dataclasses import dataclass
-from typing import Literal
+from difflib import get_close_matches
+from typing import Any, Literal, get_args
 
 from yoloslim.errors import PruneError
 
@@ -53,8 +54,10 @@ class PruneRequest:
         """Refuse what cannot be meant.
 
         Raises:
-            PruneError: a value out of its range, which the message names; or two targets at once.
+            PruneError: a name that is not known (with the nearest one), a value out of its range, or two targets.
         """
+        for name, known in (("scope", Scope), ("importance", Importance), ("group_score", GroupScore)):
+            _check_name(name, getattr(self, name), get_args(known))
         _check("percent", self.percent, 0 <= self.percent < 100, "from 0 up to, but not including, 100")
         _check("layer_keep", self.layer_keep, 0 <= self.layer_keep <= 1, "from 0 to 1")
         _check("cost_power", self.cost_power, 0 <= self.cost_power < float("inf"), "at least 0")
@@ -67,6 +70,12 @@ class PruneRequest:
             _check(name, value, 0 < value < float("inf"), "above 0")
         if len(given) > 1:
             raise PruneError(f"{' and '.join(given)} are set at once; keep one of them")
+
+
+def _check_name(what: str, name: Any, known: tuple[str, ...]) -> None:
+    if name not in known:
+        near = get_close_matches(str(name), known, 1, 0)[0]
+        raise PruneError(f"{what} '{name}' is unknown; did you mean '{near}'? There are: {', '.join(known)}")
 
 
 def _check(name: str, value: float, fits: bool, allowed: str) -> None:

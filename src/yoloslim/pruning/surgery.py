@@ -64,7 +64,8 @@ def mask(model: M, labels: ChannelLabels, keep: BoolArray, *, freeze: bool = Fal
             module = masked.get_submodule(layer.path)
             doomed = torch.from_numpy(~keep[layer.outputs])
             if layer.kind != "prelu" and getattr(module, "weight", None) is not None:
-                cast(Tensor, module.weight)[doomed] = 0
+                weight = cast(Tensor, module.weight)
+                (weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) else weight)[doomed] = 0
             if not freeze and getattr(module, "bias", None) is not None:
                 cast(Tensor, module.bias)[doomed] = 0
     return masked
@@ -92,6 +93,11 @@ def _resize(module: nn.Module, layer: LayerLabels, keep: BoolArray) -> None:
     rows, columns = np.flatnonzero(keep[layer.outputs]), np.flatnonzero(keep[layer.inputs])
     for name in ("bias", "running_mean", "running_var"):
         _select(module, name, rows)
+    if isinstance(module, nn.ConvTranspose2d):  # its weight is (inputs, outputs, ...)
+        _select(module, "weight", rows, axis=1)
+        _select(module, "weight", columns)
+        module.in_channels, module.out_channels = len(columns), len(rows)
+        return
     _select(module, "weight", rows)
     if isinstance(module, nn.BatchNorm2d):
         module.num_features = len(rows)

@@ -29,12 +29,13 @@ def rank_units(model: nn.Module, labels: ChannelLabels | None = None) -> list[tu
     return sorted(ranked, key=lambda entry: entry[1])
 
 
-def remove_units(model: M, count: int) -> tuple[M, list[str]]:
+def remove_units(model: M, count: int, example: tuple[int, ...] = (2, 3, 64, 64)) -> tuple[M, list[str]]:
     """A copy of the network without its `count` weakest residual units, and their module paths.
 
     Args:
         model: any network; unchanged. A `Detector` lists them in its spec.
         count: units to remove. More than there are removes all of them.
+        example: shape (N, C, H, W) of an input it accepts.
 
     Raises:
         PruneError: a count below zero, or scales that are not finite.
@@ -42,7 +43,7 @@ def remove_units(model: M, count: int) -> tuple[M, list[str]]:
     if count < 0:
         raise PruneError(f"residual_units={count} is out of range; allowed: at least 0")
     smaller = copy_model(model)
-    paths = [path for path, _ in rank_units(model)[:count]] if count else []
+    paths = [path for path, _ in rank_units(model, label_channels(model, example))[:count]] if count else []
     for path in paths:
         remove_unit(smaller, path)
     if isinstance(smaller, Detector) and paths:
