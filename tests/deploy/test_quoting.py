@@ -162,13 +162,13 @@ def job_of(bundle: Path, folder: Path, name: str = "a") -> Job:
     return prepare_job(bundle, folder, [name], np.zeros((1, 64, 64, 3), np.uint8), NmsOptions(), "onnxruntime")
 
 
-@pytest.mark.parametrize("key", ["graph", "input_name", "heads", "files"])
+@pytest.mark.parametrize("key", ["graph", "input_name", "outputs", "files"])
 def test_a_bundle_with_a_hostile_name_is_not_sent(bundle: Path, tmp_path: Path, key: str) -> None:
     facts = json.loads((bundle / "bundle.json").read_text())
     for name in hostile.NAMES:
         if (name, key) == ("a/b", "files"):
             continue  # files below a folder of the bundle are in order
-        changed = {"heads": [name], "files": {name: "0" * 64}}.get(key, name)
+        changed = {"outputs": [{"name": name, "shape": [1]}], "files": {name: "0" * 64}}.get(key, name)
         (tmp_path / "bundle.json").write_text(json.dumps({**facts, key: changed}))
         with pytest.raises(DeployError, match="is not a plain name"):
             job_of(tmp_path, tmp_path)

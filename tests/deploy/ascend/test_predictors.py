@@ -153,5 +153,7 @@ def test_outputs_that_are_no_heads_are_said(
 ) -> None:
     monkeypatch.setattr(ais_bench, "infer", lambda *_, **__: [np.zeros((1, 10, 6), np.float32)])
     predictor = AisBenchPredictor(Path(make_om(export[0], tmp_path)), export[1], "rgb")
-    with pytest.raises(DeployError, match=r"gives outputs \[\(1, 10, 6\)\], none of them \(batch, 3, 8, 8, 8\)"):
+    with pytest.raises(
+        DeployError, match=r"gives outputs \[\(1, 10, 6\)\], of which 0 have the shape \(batch, 3, 8, 8, 8\)"
+    ):
         predictor.predict(IMAGES[:1])
