@@ -126,6 +126,13 @@ def test_a_detector_is_pruned_as_the_library_does_it() -> None:
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
+def test_a_detector_is_exported_with_its_manifest(tmp_path: Path) -> None:
+    manifest = yoloslim.export(yoloslim.build("yolov5n", ("a", "b"), imgsz=64), str(tmp_path / "onnx"))
+    assert manifest.max_abs_diff is not None
+    assert manifest.max_abs_diff < 1e-3
+    assert all((tmp_path / "onnx" / name).is_file() for name in manifest.files)
+
+
 CUTS = {  # of the code before there was a front door: what it cut, bit by bit
     "source": "f8cbd4edaca497c6",
     "slim": "4106dcdb4c02c763",
@@ -208,7 +215,7 @@ def test_importing_is_quick_and_takes_no_torch() -> None:
 
 
 def test_a_name_that_is_not_there_is_an_error_that_lists_what_is() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'purne'; it offers build, load, prune"):
+    with pytest.raises(AttributeError, match=r"no attribute 'purne'; it offers build, export, load, prune"):
         _ = yoloslim.purne
 
 

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from yoloslim.api import build as build
+    from yoloslim.api import export as export
     from yoloslim.api import load as load
     from yoloslim.api import prune as prune
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build", "load", "prune"]
+__all__ = ["__version__", "build", "export", "load", "prune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,9 @@ from typing import Any, TypedDict, TypeVar, Unpack
 import torch
 from torch import Tensor, nn
 
+from yoloslim.deploy.export import export_model
+from yoloslim.deploy.manifest import Manifest
+from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.store import load_model
@@ -54,6 +57,17 @@ def build(name: str, classes: tuple[str, ...], imgsz: int = 640) -> Detector:
         ModelError: no such model.
     """
     return build_detector(name, tuple(classes), imgsz)
+
+
+def export(
+    model: Detector, out: str | PathLike[str], file_format: str = "onnx", options: ExportOptions | None = None
+) -> Manifest:
+    """Write a detector for a runtime into a folder, compared with PyTorch, with its manifest.
+
+    Raises:
+        DeployError: the graph cannot be written, or computes something else.
+    """
+    return export_model(model, Path(out), options or ExportOptions(), file_format)
 
 
 def prune(
