@@ -148,12 +148,6 @@ def edited_json(path: Path, change: Any) -> None:
     path.write_text(json.dumps(value if found is None else found))
 
 
-def geometry(described: dict[str, Any]) -> dict[str, Any]:
-    """What a model, manifest or bundle says of anchors, strides and decoding."""
-    found: dict[str, Any] = described["head"]
-    return found
-
-
 def torch_bytes(value: Any) -> bytes:
     """What `torch.save` writes."""
     import torch

@@ -40,7 +40,7 @@ def run_job(folder: Path) -> None:
     Raises:
         RunnerError: whatever stands in the way.
     """
-    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    job = _read_job(folder / "job.json")
     check_files(folder, job["files"])
     with _alone(folder, len(job["images"])):
         path = folder / RESULTS
@@ -61,6 +61,24 @@ def run_job(folder: Path) -> None:
                 "peak_memory_mb": peak_memory_mb(),
             }
         )
+
+
+def _read_job(path: Path) -> dict[str, Any]:
+    """What the desk wants.
+
+    Raises:
+        RunnerError: it cannot be read, or something is missing in it.
+    """
+    kinds = {"files": dict, "images": list, "chunks": list, "backend": str, "threads": int, "warmup": int}
+    try:
+        job = json.loads(path.read_text(encoding="utf-8"))
+        wrong = [name for name, kind in kinds.items() if not isinstance(job[name], kind)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunnerError("job", f"{path} cannot be read ({type(error).__name__}): send the job again") from error
+    if wrong or job["backend"] not in LABELS:
+        what = (*wrong, "backend")[0]
+        raise RunnerError("job", f"{path}: {what} is not what it should be: send the job again")
+    return job  # type: ignore[no-any-return]
 
 
 def say(**message: Any) -> None:
