@@ -14,12 +14,13 @@ from yoloslim.config.presets import apply_preset, load_preset, load_presets
 from yoloslim.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
-PUBLISHED = {  # of YOLOv5 v6: initial and last rate, momentum, warm-up epochs; gains of box, objectness and class
+PUBLISHED = {  # initial and last rate, momentum, warm-up epochs; gains of box, objectness and class
     "scratch-low": ((0.01, 0.01, 0.937, 3), (0.05, 1, 0.5)),
     "scratch-med": ((0.01, 0.1, 0.937, 3), (0.05, 0.7, 0.3)),
     "scratch-high": ((0.01, 0.1, 0.937, 3), (0.05, 0.7, 0.3)),
     "finetune": ((0.0032, 0.12, 0.843, 2), (0.0296, 0.301, 0.243)),
     "voc": ((0.00334, 0.15135, 0.74832, 3.3835), (0.02, 0.51728, 0.21638)),
+    "yolov8-scratch": ((0.01, 0.01, 0.937, 3), (7.5, 4.0, 0.5)),  # it has no objectness: params.yaml's stays
 }
 
 
@@ -39,8 +40,8 @@ def test_preset_has_the_published_numbers(params: Path, name: str) -> None:
     assert t.ema_tau == 2000
 
 
-def test_there_are_the_five() -> None:
-    assert list(load_presets()) == ["scratch-low", "scratch-med", "scratch-high", "finetune", "voc"]
+def test_there_are_these() -> None:
+    assert list(load_presets()) == ["scratch-low", "scratch-med", "scratch-high", "finetune", "voc", "yolov8-scratch"]
 
 
 @pytest.mark.parametrize("name", load_presets())

@@ -62,7 +62,7 @@ class _Boxes(NamedTuple):
 
 def distances(logits: np.ndarray) -> np.ndarray:
     """Distances (4, k) of the sides from the cell's centre, in cells, of logits (4 bins, k)."""
-    sides = logits.reshape(4, -1, logits.shape[1])
+    sides = logits.reshape(4, len(logits) // 4, logits.shape[1])
     if sides.shape[1] == 1:
         return sides[:, 0]
     weights = np.exp(sides - sides.max(axis=1, keepdims=True))
