@@ -191,3 +191,31 @@ def test_shells_are_offered_completion() -> None:
 def test_prune_by_half_a_percent_says_what_is_meant(stored: Path) -> None:
     result = runner.invoke(app, ["prune", str(stored), "--percent", "0.5"])
     assert "for 50% write --percent 50" in str(result.exception)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["prune", "--help"], ["prune", "--percnt", "5"], ["data", "--help"]])
+def test_help_and_wrong_options_import_nothing_heavy(words: list[str]) -> None:
+    heavy = ["torch", "cv2", "numpy", "mlflow", "prefect", "onnx", "onnxruntime", "asyncssh", "dvc"]
+    program = f"""
+import sys
+from yoloslim.cli import main
+sys.argv = ["yoloslim", *{words!r}]
+try:
+    main()
+except SystemExit:
+    pass
+print("loaded:", sorted(set({heavy!r}) & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_options_of_compile_are_by_default_those_of_params() -> None:
+    from inspect import signature
+
+    from yoloslim.config.deploy import AtcParams
+    from yoloslim.tasks.compile import compile_export
+
+    defaults, options = AtcParams(), signature(compile_export).parameters
+    for name in ("soc_version", "precision_mode", "enable_small_channel", "timeout_s"):
+        assert options[name].default == getattr(defaults, name)

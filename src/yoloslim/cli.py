@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from yoloslim import __version__
+from yoloslim.choices import Outputs
 from yoloslim.data.command import app as data_commands
-from yoloslim.deploy.manifest import Outputs
 from yoloslim.errors import YoloslimError
 from yoloslim.files import DISK, disk_sentence
 from yoloslim.pruning.request import GroupScore, Importance, Scope
@@ -75,6 +73,9 @@ def models(
     classes: Annotated[int, typer.Option(min=1, help="classes that the heads tell apart")] = 80,
 ) -> None:
     """List what `model:` in params.yaml can be: size, cost, layers, what can be pruned, where it comes from."""
+    from rich.console import Console
+    from rich.table import Table
+
     from yoloslim.models.zoo import model_names
     from yoloslim.pruning.catalogue import IMGSZ, entry
 
@@ -104,6 +105,9 @@ def models(
 @app.command()
 def inspect(model: Model, layers: Annotated[bool, typer.Option(help="show every layer")] = False) -> None:
     """Show layers, groups, scales, and how far a model can be pruned."""
+    from rich.console import Console
+    from rich.table import Table
+
     from yoloslim.models.store import load_model
     from yoloslim.pruning.inspection import inspect_model
 
@@ -203,6 +207,9 @@ def preset(
     dry_run: Annotated[bool, typer.Option(help="only show what would change")] = False,
 ) -> None:
     """Write a published training recipe into params.yaml; comments and all other values stay."""
+    from rich.console import Console
+    from rich.table import Table
+
     from yoloslim.config.presets import apply_preset, load_preset, load_presets
 
     console = Console()

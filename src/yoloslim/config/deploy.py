@@ -4,15 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from yoloslim.choices import PrecisionMode
 from yoloslim.config.base import Section
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 """Of a runtime or a file format; which there are is known to `deploy.runtimes`."""
-
-PrecisionMode = Literal[
-    "force_fp16", "allow_fp32_to_fp16", "allow_mix_precision", "must_keep_origin_dtype", "force_fp32"
-]
-"""Arithmetic that ATC can be told to choose."""
 
 
 class ExportParams(Section):

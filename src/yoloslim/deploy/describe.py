@@ -9,7 +9,7 @@ import onnx
 from pydantic import TypeAdapter
 
 from yoloslim.boxes import Align
-from yoloslim.deploy.manifest import Outputs
+from yoloslim.choices import Outputs
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import Geometry
 from yoloslim.heads import AnyHead, Head

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from yoloslim.boxes import Align
+from yoloslim.choices import Outputs
 from yoloslim.errors import DeployError
 from yoloslim.files import read_json, sha256_file, write_text
 from yoloslim.heads import AnyHead
@@ -19,8 +20,6 @@ from yoloslim.runner.names import PLAIN_NAMES, is_plain
 MANIFEST_NAME = "manifest.json"
 
 MAX_BATCH = 4096
-Outputs = Literal["raw", "decoded", "nms"]
-"""What a graph gives: logits by level; boxes and scores; or detections."""
 PLAIN = ("onnx", "raw", "fp32")
 """The kind of graph that compilers and quantisers start from."""
 

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from yoloslim.boxes import FILL, Align
+from yoloslim.choices import Outputs
 from yoloslim.deploy.decoded import BOXES_AND_SCORES, DecodedDetector, append_nms
 from yoloslim.deploy.describe import embed_metadata
 from yoloslim.deploy.graph import name_outputs, open_batch
-from yoloslim.deploy.manifest import Outputs
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.models.detector import Detector, fuse

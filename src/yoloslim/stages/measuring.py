@@ -1,8 +1,8 @@
 """What a model finds and costs, by the section `evaluation`; and the fixed rule by which trainings choose."""
 
 from collections.abc import Mapping
-from typing import Literal
 
+from yoloslim.choices import Precision
 from yoloslim.config import Params
 from yoloslim.data.evalset import EvalSet
 from yoloslim.evaluation.evaluate import Evaluation, evaluate
@@ -14,8 +14,6 @@ from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.stages.common import METRICS
 from yoloslim.stages.inputs import BATCH
 from yoloslim.training.devices import choose_device
-
-Precision = Literal["fp32", "bf16"]
 
 
 def evaluate_model(params: Params, model: Detector, images: EvalSet) -> Evaluation:

@@ -3,23 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from yoloslim.deploy.ascend.predictors import AisBenchPredictor
-from yoloslim.deploy.runtimes import open_predictor
-from yoloslim.evaluation.nms import NmsOptions
-from yoloslim.evaluation.predictor import Precision
-from yoloslim.files import write_json
+from yoloslim.choices import Precision
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
-from yoloslim.runner.tasks import measure, speed_lines
-from yoloslim.tasks.detect import detect_images, detect_stream
-from yoloslim.tasks.evaluate import evaluate_dataset
-from yoloslim.tasks.pipeline import PredictorPipeline
-from yoloslim.tasks.sources import Stream, image_paths, is_stream
 
 Model = Annotated[Path, typer.Argument(help="file (.safetensors, .onnx, .xml, .param, .om), or folder of an export")]
 Source = Annotated[str, typer.Argument(help="image, folder, list of images (.txt), video, or number of a camera")]
@@ -44,6 +31,12 @@ def detect(
     out: Annotated[Path, typer.Option(help="where to")] = Path("image_result"),
 ) -> None:
     """Draw boxes: every image to image_result/, a video or camera to image_result/<name>.mp4."""
+    from yoloslim.deploy.runtimes import open_predictor
+    from yoloslim.evaluation.nms import NmsOptions
+    from yoloslim.tasks.detect import detect_images, detect_stream
+    from yoloslim.tasks.pipeline import PredictorPipeline
+    from yoloslim.tasks.sources import Stream, image_paths, is_stream
+
     limit_megapixels(max_megapixels)
     options = NmsOptions(conf, iou, multi_label=False)
     pipeline = PredictorPipeline(open_predictor(model, runtime, threads, precision), options)
@@ -67,6 +60,16 @@ def speed(
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures")] = None,
 ) -> None:
     """Time decoding, resizing, inference and post-processing, image by image; no picture is written."""
+    import numpy as np
+
+    from yoloslim.deploy.ascend.predictors import AisBenchPredictor
+    from yoloslim.deploy.runtimes import open_predictor
+    from yoloslim.evaluation.nms import NmsOptions
+    from yoloslim.files import write_json
+    from yoloslim.runner.tasks import measure, speed_lines
+    from yoloslim.tasks.pipeline import PredictorPipeline
+    from yoloslim.tasks.sources import image_paths
+
     limit_megapixels(max_megapixels)
     predictor = open_predictor(model, runtime, threads, precision)
     result = measure(PredictorPipeline(predictor, NmsOptions()), image_paths(source, image_dir), warmup)
@@ -91,6 +94,11 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="where to")] = Path("txt_result"),
 ) -> None:
     """Write VOC result files to txt_result/ and print mAP by VOC2007 and COCO rules."""
+    from yoloslim.deploy.runtimes import open_predictor
+    from yoloslim.evaluation.nms import NmsOptions
+    from yoloslim.tasks.evaluate import evaluate_dataset
+    from yoloslim.tasks.pipeline import PredictorPipeline
+
     limit_megapixels(max_megapixels)
     options = NmsOptions(multi_label=not single_label)
     pipeline = PredictorPipeline(open_predictor(model, runtime, threads, precision), options)
@@ -112,6 +120,10 @@ def doctor(
 
     Ends with status 1 if something that is installed or asked for does not work.
     """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     from yoloslim.config import Params, load_params
     from yoloslim.tasks.doctor import examine  # PyTorch and SSH take seconds to import
 

@@ -5,21 +5,18 @@ from typing import Annotated
 
 import typer
 
-from yoloslim.config.deploy import AtcParams, PrecisionMode
-from yoloslim.deploy.ascend.aipp import AippInput
-
-_ATC = AtcParams()
+from yoloslim.choices import AippInput, PrecisionMode
 
 
 def compile_export(
     export: Annotated[Path, typer.Argument(help="folder of an ONNX export with raw outputs")],
     out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the export")] = None,
-    soc_version: Annotated[str, typer.Option(help="chip: `npu-smi info`, Ascend in front")] = _ATC.soc_version,
+    soc_version: Annotated[str, typer.Option(help="chip: `npu-smi info`, Ascend in front")] = "Ascend310",
     aipp_input: Annotated[AippInput, typer.Option(help="what the device will be fed")] = "nv12",
-    precision_mode: Annotated[PrecisionMode, typer.Option(help="arithmetic of the chip")] = _ATC.precision_mode,
+    precision_mode: Annotated[PrecisionMode, typer.Option(help="arithmetic of the chip")] = "force_fp16",
     batch_gear: Annotated[list[int] | None, typer.Option(help="batch size to switch to; two or more, or none")] = None,
-    enable_small_channel: Annotated[bool, typer.Option(help="faster first convolution")] = _ATC.enable_small_channel,
-    timeout_s: Annotated[int, typer.Option(help="seconds after which the compiler is stopped")] = _ATC.timeout_s,
+    enable_small_channel: Annotated[bool, typer.Option(help="faster first convolution")] = True,
+    timeout_s: Annotated[int, typer.Option(help="seconds after which the compiler is stopped")] = 3600,
     compiled: Annotated[Path | None, typer.Option(help="such a folder, compiled elsewhere and copied back")] = None,
     require: Annotated[bool, typer.Option("--require", help="a missing compiler is an error")] = False,
 ) -> None:

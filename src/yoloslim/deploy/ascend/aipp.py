@@ -6,17 +6,14 @@ bit-exact one.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloslim.choices import AippInput
 from yoloslim.deploy.manifest import Manifest
 from yoloslim.errors import DeployError
 from yoloslim.runner import nv12
-
-AippInput = Literal["nv12", "rgb"]
-"""What the device is fed: decoder output (YUV 4:2:0, JPEG colours) or packed RGB."""
 
 _FORMATS = {"nv12": "YUV420SP_U8", "rgb": "RGB888_U8"}
 

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from yoloslim.deploy.ascend.aipp import AippInput, aipp_config
+from yoloslim.choices import AippInput
+from yoloslim.deploy.ascend.aipp import aipp_config
 from yoloslim.deploy.ascend.bundle import (
     BUNDLE,
     CHECKSUM,

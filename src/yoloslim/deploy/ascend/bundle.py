@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yoloslim import runner
-from yoloslim.deploy.ascend.aipp import AippInput
+from yoloslim.choices import AippInput
 from yoloslim.deploy.manifest import Manifest
 from yoloslim.deploy.quoting import quote
 from yoloslim.files import atomic_path, sha256_file, write_json

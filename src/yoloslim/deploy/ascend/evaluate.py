@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.boxes import fit
+from yoloslim.choices import AippInput
 from yoloslim.data.evalset import EvalSet
-from yoloslim.deploy.ascend.aipp import AippInput, aipp_twin
+from yoloslim.deploy.ascend.aipp import aipp_twin
 from yoloslim.deploy.ascend.atc import AtcResult, load_result
 from yoloslim.deploy.ascend.device import Device
 from yoloslim.deploy.ascend.job import BoardRun, DeviceUnavailableError, prepare_job

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from yoloslim.deploy.ascend.aipp import AippInput
+from yoloslim.choices import AippInput
 from yoloslim.deploy.manifest import Manifest
 from yoloslim.errors import DeployError
 from yoloslim.files import write_text

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloslim.deploy.ascend.aipp import AippInput, device_input
+from yoloslim.choices import AippInput
+from yoloslim.deploy.ascend.aipp import device_input
 from yoloslim.deploy.manifest import Manifest
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import Floats

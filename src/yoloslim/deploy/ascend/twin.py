@@ -27,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.boxes import Letterbox, fit, letterbox
+from yoloslim.choices import AippInput
 from yoloslim.data.images import read_image
 from yoloslim.data.voc import VocSplit
-from yoloslim.deploy.ascend.aipp import AippInput, aipp_twin
+from yoloslim.deploy.ascend.aipp import aipp_twin
 from yoloslim.deploy.ascend.effects import TITLES
 from yoloslim.deploy.ascend.half import save_half
 from yoloslim.deploy.manifest import Manifest, load_manifest

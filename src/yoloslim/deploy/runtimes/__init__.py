@@ -5,6 +5,7 @@ A new one is registered here; see `runtimes.base.Runtime`.
 
 from pathlib import Path
 
+from yoloslim.choices import Precision
 from yoloslim.deploy.manifest import MANIFEST_NAME, Manifest, load_manifest
 from yoloslim.deploy.runtimes.ascend import ACL, AIS_BENCH
 from yoloslim.deploy.runtimes.base import (
@@ -21,7 +22,7 @@ from yoloslim.deploy.runtimes.onnxruntime import ONNXRUNTIME
 from yoloslim.deploy.runtimes.openvino import OPENVINO
 from yoloslim.deploy.runtimes.pytorch import PYTORCH
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.predictor import GraphDescription, Precision, Predictor
+from yoloslim.evaluation.predictor import GraphDescription, Predictor
 from yoloslim.files import read_json
 
 __all__ = [

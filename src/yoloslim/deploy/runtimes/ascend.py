@@ -4,12 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from yoloslim.choices import Precision
 from yoloslim.deploy.ascend.atc import load_result
 from yoloslim.deploy.ascend.bundle import BUNDLE, COMPILED
 from yoloslim.deploy.ascend.predictors import AclPredictor, AisBenchPredictor, OmPredictor
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.runtimes.base import Runtime
-from yoloslim.evaluation.predictor.base import GraphDescription, Precision, Predictor
+from yoloslim.evaluation.predictor.base import GraphDescription, Predictor
 from yoloslim.files import read_json
 
 

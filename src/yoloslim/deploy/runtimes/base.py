@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yoloslim.choices import Precision
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.predictor.base import GraphDescription, Images, Precision, Predictor
+from yoloslim.evaluation.predictor.base import GraphDescription, Images, Predictor
 
 if TYPE_CHECKING:
     from onnx import ModelProto

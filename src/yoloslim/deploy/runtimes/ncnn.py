@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yoloslim.choices import Precision
 from yoloslim.deploy.runtimes.base import Runtime
 from yoloslim.evaluation.predictor import NcnnPredictor
-from yoloslim.evaluation.predictor.base import GraphDescription, Images, Precision, Predictor
+from yoloslim.evaluation.predictor.base import GraphDescription, Images, Predictor
 
 if TYPE_CHECKING:
     import onnx

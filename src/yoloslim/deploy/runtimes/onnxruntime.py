@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yoloslim.choices import Precision
 from yoloslim.deploy.runtimes.base import Runtime
 from yoloslim.evaluation.nms import Floats
 from yoloslim.evaluation.predictor import OnnxPredictor
-from yoloslim.evaluation.predictor.base import GraphDescription, Images, Precision, Predictor
+from yoloslim.evaluation.predictor.base import GraphDescription, Images, Predictor
 from yoloslim.quiet import quiet
 
 if TYPE_CHECKING:

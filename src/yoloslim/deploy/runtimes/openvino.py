@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yoloslim.choices import Precision
 from yoloslim.deploy.runtimes.base import Runtime
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import OpenVinoPredictor
-from yoloslim.evaluation.predictor.base import GraphDescription, Images, Precision, Predictor
+from yoloslim.evaluation.predictor.base import GraphDescription, Images, Predictor
 
 if TYPE_CHECKING:
     import onnx

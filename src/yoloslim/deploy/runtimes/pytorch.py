@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from yoloslim.choices import Precision
 from yoloslim.deploy.runtimes.base import Runtime
-from yoloslim.evaluation.predictor.base import GraphDescription, Precision, Predictor
+from yoloslim.evaluation.predictor.base import GraphDescription, Predictor
 
 
 def _open(

@@ -4,7 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,6 @@ from yoloslim.evaluation.nms import Floats
 from yoloslim.heads import Head
 
 Images = NDArray[np.uint8]
-Precision = Literal["fp32", "bf16"]
-"""What a runtime computes in, where the file leaves the choice."""
 Preprocess = Callable[[Images], NDArray[Any]]
 """Maps images (B, S, S, 3) to what the network takes, usually float32 (B, 3, S, S)."""
 

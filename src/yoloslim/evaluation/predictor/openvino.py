@@ -5,16 +5,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from yoloslim.choices import Precision
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import Floats
-from yoloslim.evaluation.predictor.base import (
-    GraphDescription,
-    GraphPredictor,
-    Precision,
-    Preprocess,
-    divide_by_255,
-    to_numpy,
-)
+from yoloslim.evaluation.predictor.base import GraphDescription, GraphPredictor, Preprocess, divide_by_255, to_numpy
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from yoloslim.choices import Precision
 from yoloslim.evaluation.nms import Floats
-from yoloslim.evaluation.predictor.base import Images, Precision, check_images, to_numpy
+from yoloslim.evaluation.predictor.base import Images, check_images, to_numpy
 from yoloslim.models.detector import Detector, fuse
 
 
