@@ -17,7 +17,8 @@ IMAGES = ["a", "b", "c", "d"]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job that another runner works on; patience is 0.6 s."""
-    (tmp_path / "job.json").write_text(json.dumps({"images": IMAGES, "files": {}, "backend": "acl"}))
+    job = {"images": IMAGES, "files": {}, "backend": "acl", "chunks": [], "threads": 1, "warmup": 0}
+    (tmp_path / "job.json").write_text(json.dumps(job))
     monkeypatch.setenv("YOLOSLIM_LOCK_WAIT_S", "0.6")
     return tmp_path
 
