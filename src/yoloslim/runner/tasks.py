@@ -46,6 +46,13 @@ class Pipeline(ABC):
     def infer(self, canvas: np.ndarray) -> list[np.ndarray]:
         """Raw outputs (1, ...) by level of one canvas."""
 
+    def share_cores(self) -> int:
+        """Prepare for `infer` and `find` in several threads at once: how many, 1 where the runtime takes turns.
+
+        Called first where they are started, and then in each of them.
+        """
+        return 1
+
     @abstractmethod
     def find(self, heads: list[np.ndarray], place: Any) -> np.ndarray:
         """Detections (n, 6) in pixels of the image: `xyxy`, score, class; best first."""
@@ -56,25 +63,33 @@ def detections(
 ) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
     """Every file with its image and its detections (n, 6), in order; files are decoded ahead in threads.
 
-    A file that cannot be read ends it, or is handed to `skip` and left out.
+    Where the runtime allows it, whole images are worked on side by side, one a core. A file that cannot be read ends
+    it, or is handed to `skip` and left out.
     """
+    workers = pipeline.share_cores()
 
     def load(path: Path) -> Any:
         try:
             image = pipeline.read(path)
         except RunnerError as error:
             return error
-        return (image, *pipeline.prepare(image))
+        canvas, place = pipeline.prepare(image)
+        if workers == 1:
+            return image, canvas, place
+        return image, pipeline.find(pipeline.infer(canvas), place)
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(max(2, workers), initializer=pipeline.share_cores) as pool:
         for path, loaded in _ahead(pool, load, paths):
             if isinstance(loaded, RunnerError):
                 if skip is None:
                     raise loaded
                 skip(path, loaded)
                 continue
-            image, canvas, place = loaded
-            yield path, image, pipeline.find(pipeline.infer(canvas), place)
+            if workers == 1:
+                image, canvas, place = loaded
+                yield path, image, pipeline.find(pipeline.infer(canvas), place)
+            else:
+                yield (path, *loaded)
 
 
 def draw_detections(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.boxes import FILL, Align, Letterbox, letterbox
+from yoloslim.cores import thread_count
 from yoloslim.data.images import read_image
 from yoloslim.errors import DataError
 from yoloslim.evaluation import nms
@@ -44,6 +45,16 @@ class PredictorPipeline(Pipeline):
     def infer(self, canvas: Image) -> list[nms.Floats]:
         """See `Pipeline.infer`."""
         return self._predictor.predict(canvas[None])
+
+    def share_cores(self) -> int:
+        """See `Pipeline.share_cores`: each thread computes an image by itself, and waits for no other.
+
+        PyTorch keeps the number of threads of an operation by thread, ONNX Runtime by session.
+        """
+        if not getattr(self._predictor, "concurrent", False):
+            return 1
+        self._predictor.set_threads(1)
+        return thread_count(0, "threads")
 
     def find(self, heads: Sequence[nms.Floats], place: Placed) -> nms.Floats:
         """See `Pipeline.find`."""

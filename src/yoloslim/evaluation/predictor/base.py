@@ -115,6 +115,8 @@ class GraphPredictor(ABC):
 
     runtime: str
     batch: int | None = 1
+    concurrent = False
+    """Whether `predict` may be called from several threads at once."""
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class OnnxPredictor(GraphPredictor):
     """Runs an ONNX file in ONNX Runtime."""
 
     runtime = "onnxruntime-cpu"
+    concurrent = True
 
     def load(self) -> None:
         """See `GraphPredictor.load`."""

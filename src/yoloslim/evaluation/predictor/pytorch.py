@@ -1,18 +1,25 @@
 """PyTorch: the reference that every other runtime is compared with."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 
 from yoloslim.choices import Precision
+from yoloslim.cores import thread_count
 from yoloslim.evaluation.nms import Floats
 from yoloslim.evaluation.predictor.base import Images, check_images, to_numpy
 from yoloslim.models.detector import Detector, fuse
+
+SHARE = 8
+"""On a CPU, images of larger batches are computed in shares of so many, one thread each: see `training.shares`."""
 
 
 class TorchPredictor:
     """Runs a Detector in PyTorch, BatchNorm folded, channels last."""
 
     preprocessing = "float/255"
+    concurrent = True
 
     def __init__(
         self, model: Detector, device: str = "cpu", precision: Precision = "fp32", any_shape: bool = False
@@ -31,6 +38,14 @@ class TorchPredictor:
     def predict(self, images: Images) -> list[Floats]:
         """See `Predictor.predict`."""
         check_images(images, self.imgsz, self.backend, max(self.head.strides) if self.takes_any_shape else None)
+        if self._device.type != "cpu" or len(images) <= SHARE:
+            return self._run(images)
+        shares = [images[start : start + SHARE] for start in range(0, len(images), SHARE)]
+        with ThreadPoolExecutor(thread_count(0, "threads"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            found = list(pool.map(self._run, shares))
+        return [np.concatenate(level) for level in zip(*found, strict=True)]
+
+    def _run(self, images: Images) -> list[Floats]:
         # A NHWC array seen as NCHW already lies in memory as channels_last wants it: nothing is copied.
         batch = torch.from_numpy(np.array(images)).to(self._device).permute(0, 3, 1, 2)
         with torch.inference_mode():
