@@ -3,7 +3,6 @@
 # Commands import what they need themselves: PyTorch takes seconds, and `eval` of an exported model does without it.
 
 import logging
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,10 +61,11 @@ def _options(
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="new folder, or one without files of these names")]) -> None:
     """Start a project: stages, parameters and scripts, with Git and DVC; nothing is overwritten."""
+    from yoloslim.deploy.quoting import quote
     from yoloslim.project import init_project
 
     written = init_project(folder)
-    typer.echo(f"{folder}: {len(written)} files, Git and DVC\nNext: cd {shlex.quote(str(folder))} && dvc repro")
+    typer.echo(f"{folder}: {len(written)} files, Git and DVC\nNext: cd {quote(str(folder))} && dvc repro")
 
 
 @app.command()

@@ -114,24 +114,28 @@ def parse_yaml(text: str, origin: str, error_class: type[YoloslimError] = Config
         raise error_class(f"{origin} is not valid YAML: {_short(str(error), 600)}") from error
 
 
-def read_json_file(path: Path, error_class: type[YoloslimError]) -> Any:
-    """Read a JSON file: UTF-8, or UTF-16 with its mark.
+def read_json_file(path: Path, error_class: type[YoloslimError], finite: bool = True) -> Any:
+    """Read a JSON file: UTF-8, or UTF-16 with its mark; `finite`: see `parse_json`.
 
     Raises:
         YoloslimError: of `error_class`; it cannot be read, or see `parse_json`.
     """
-    return parse_json(read_text(path, MAX_JSON_BYTES, error_class), str(path), error_class)
+    return parse_json(read_text(path, MAX_JSON_BYTES, error_class), str(path), error_class, finite)
 
 
-def parse_json(text: str, origin: str, error_class: type[YoloslimError]) -> Any:
-    """Parse JSON.
+def parse_json(text: str, origin: str, error_class: type[YoloslimError], finite: bool = True) -> Any:
+    """Parse JSON; `finite=False` takes NaN and infinities, as metrics may be.
 
     Raises:
         YoloslimError: of `error_class`; malformed or too deep, a key twice, NaN or an infinite or endless number.
     """
     try:
         return json.loads(
-            text, object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_whole, parse_float=_finite
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_no_constant if finite else float,
+            parse_int=_whole,
+            parse_float=_finite if finite else float,
         )
     except (ValueError, RecursionError, OverflowError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else _short(str(error), 300)

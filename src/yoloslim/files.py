@@ -234,15 +234,15 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON.
+def read_json(path: Path, finite: bool = True) -> Any:
+    """Read JSON; `finite`: see `documents.parse_json`.
 
     Raises:
         YoloslimError: the file is missing or no JSON; see `documents.parse_json`.
     """
     if not path.exists():
         raise YoloslimError(f"{path} is missing; run the stage that makes it (`dvc repro`)")
-    return read_json_file(path, YoloslimError)
+    return read_json_file(path, YoloslimError, finite)
 
 
 def sha256_file(path: Path) -> str:

@@ -14,7 +14,8 @@ def test_reached_code_is_what_the_standard_library_finds(script: str) -> None:
     """ModuleFinder reads byte code, where ours reads source."""
     path = ROOT / "pipeline" / f"{script}.py"
     skipped = set(NOT_FOLLOWED) - {"yoloslim"} - set(FOLLOWED_BY.get(script, ()))
-    finder = ModuleFinder([str(ROOT / "src")], excludes=list(skipped))
+    # the names that `yoloslim` offers are imported when somebody asks for them, which no stage does
+    finder = ModuleFinder([str(ROOT / "src")], excludes=[*skipped, "yoloslim.api"])
     finder.run_script(str(path))
     own = {name: Path(module.__file__ or "") for name, module in finder.modules.items() if name.startswith("yoloslim.")}
     expected = {file.relative_to(ROOT / "src").as_posix() for file in own.values()}

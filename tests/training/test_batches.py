@@ -72,7 +72,8 @@ def test_resolutions_share_the_epochs() -> None:
 
 
 def test_resolution_that_the_network_cannot_halve_is_refused() -> None:
-    spec = tiny_spec().model_copy(update={"strides": (8, 16, 64)})
+    spec = tiny_spec()
+    spec = spec.model_copy(update={"head": spec.head.model_copy(update={"strides": (8, 16, 64)})})
     with pytest.raises(TrainError, match=r"train.resolutions: \[96\] are no multiples of tiny's stride, 64"):
         Batches(tiny_train_set(3), train_params(resolutions=(64, 96)), 2, 0, spec, CPU)
 

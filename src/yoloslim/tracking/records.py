@@ -212,7 +212,7 @@ def _percents_in(root: Path) -> list[int]:
 def _metrics(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    value = read_json(path)
+    value = read_json(path, finite=False)
     if not isinstance(value, dict):
         raise TrackingError(f"{path} holds a {type(value).__name__} where its stage writes an object; run it again")
     return value

@@ -12,8 +12,8 @@ MANIFEST = Manifest(
     files={"model.onnx": "0" * 64},
     model="m",
     input_name="images",
-    input_shape=(1, 3, 320, 512),
-    heads=(Output(name="head_p3", shape=(1, 3, 40, 64, 7)),),
+    input_shape=(1, 3, 320, 320),
+    heads=(Output(name="head_p3", shape=(1, 3, 40, 40, 7)),),
     classes=("a", "b"),
     anchors=(((1, 1),),),
     strides=(8,),
@@ -33,7 +33,7 @@ def keys(text: str) -> dict[str, str]:
 def test_nv12_configuration_holds_the_documented_values() -> None:
     values = keys(aipp_config(MANIFEST, "nv12"))
     assert values.pop("input_format") == "YUV420SP_U8"
-    assert (values.pop("src_image_size_w"), values.pop("src_image_size_h")) == ("512", "320")
+    assert (values.pop("src_image_size_w"), values.pop("src_image_size_h")) == ("320", "320")
     matrix = [int(values.pop(f"matrix_r{r}c{c}")) for r in range(3) for c in range(3)]
     assert matrix == [256, 0, 359, 256, -88, -183, 256, 454, 0]
     assert [values.pop(f"input_bias_{i}") for i in range(3)] == ["0", "128", "128"]
