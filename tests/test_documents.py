@@ -62,6 +62,8 @@ def test_marked_yaml_is_read_in_its_encoding(tmp_path: Path, codec: str) -> None
         ('{"a": 1, "a": 2}', "the key 'a' stands twice"),
         ('{"a": NaN}', "NaN is no number"),
         ('{"a": 1e999}', "no finite number"),
+        ('{"a": -12.5E+0999}', "no finite number"),
+        ('{"a": 0.5, "b": 1234567890123456789012}', "a number of 22 digits"),
         ('{"a": ' + "9" * 5_000 + "}", "a number of 5000 digits"),
         ("[" * 200_000, "nested too deep"),
         ('{"images": [', "not valid JSON"),

@@ -20,6 +20,9 @@ MAX_NODES = 100_000
 MAX_DIGITS = 18
 """Of a whole number: what fits into 64 bits."""
 
+_DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
+_SUSPECT = (b"0" * (MAX_DIGITS + 1), b"e000", b"e+000", b"E000", b"E+000")
+
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -129,14 +132,13 @@ def parse_json(text: str, origin: str, error_class: type[YoloslimError], finite:
     Raises:
         YoloslimError: of `error_class`; malformed or too deep, a key twice, NaN or an infinite or endless number.
     """
+    # What _whole and _finite refuse holds one of these; to look at each number takes as long as all the rest.
+    digits = text.encode("utf-8", "surrogatepass").translate(_DIGITS_TO_0)
+    suspect = any(mark in digits for mark in _SUSPECT)
+    strict: Any = {"parse_int": _whole, "parse_float": _finite if finite else float} if suspect else {}
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_no_constant if finite else float,
-            parse_int=_whole,
-            parse_float=_finite if finite else float,
-        )
+        constant = _no_constant if finite else float
+        return json.loads(text, object_pairs_hook=_object, parse_constant=constant, **strict)
     except (ValueError, RecursionError, OverflowError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else _short(str(error), 300)
         raise error_class(f"{origin} is not valid JSON: {reason}") from error

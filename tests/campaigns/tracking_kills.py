@@ -29,7 +29,7 @@ TRACK = [sys.executable, "-m", "pipeline.track"]
 LIVE = """
 import sys, time
 from types import SimpleNamespace
-from pipeline.track import follow
+from yoloslim.stages.follow import follow
 from yoloslim.config import load_params
 with follow(load_params(), "baseline", "k1") as curves:
     for epoch in range(3):
@@ -59,7 +59,7 @@ def kill(root: Path, way: str, rng: random.Random) -> str:
         command, cwd=root, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
     deadline = time.monotonic() + 120
-    while not list(root.glob("*mlflow.db*")) and victim.poll() is None and time.monotonic() < deadline:
+    while not (began := bool(list(root.glob("*mlflow.db*")))) and victim.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     if way != "live: it ends":
         time.sleep(delay)
@@ -74,7 +74,9 @@ def kill(root: Path, way: str, rng: random.Random) -> str:
             if way.endswith("twice"):
                 time.sleep(rng.uniform(0, 0.3))
                 os.killpg(victim.pid, signal.SIGINT)
-    victim.communicate(timeout=120)
+    said, _ = victim.communicate(timeout=120)
+    if not began:
+        raise SystemExit(f"the victim of '{way}' made no database, so nothing was tried:\n{said.decode()}")
     return state
 
 
@@ -102,11 +104,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     arguments = parser.parse_args()
     rng, states, bad = random.Random(arguments.seed), Counter[str](), 0
     with tempfile.TemporaryDirectory(prefix="tracking-kills-") as folder:
         for number in range(arguments.kills):
-            root, way = project(Path(folder) / str(number)), WAYS[number % len(WAYS)]
+            root, way = project(Path(folder) / str(number)), arguments.ways[number % len(arguments.ways)]
             state = kill(root, way, rng)
             states[state] += 1
             if problem := poisoned(root):

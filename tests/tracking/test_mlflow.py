@@ -81,7 +81,7 @@ def _curves_and_files(root: Path, run: Any) -> None:
     files = [
         item.path for folder in ("model", "plots", "pruning") for item in client.list_artifacts(run.info.run_id, folder)
     ]
-    pictures = [f"plots/{name}.png" for name in ("channels", "confusion", "curves", "quality")]
+    pictures = [f"plots/{name}.png" for name in ("channels", "confusion", "quality")]
     assert files == [
         "model/model.onnx",
         "model/model.safetensors",

@@ -14,6 +14,8 @@ from yoloslim.tracking.quality import Judged, confusion, judge_rows, quality
 from yoloslim.tracking.records import Row
 from yoloslim.tracking.style import Panel, side_by_side
 
+RUN_DPI = 100
+"""Pixels an inch of the pictures in a run: one look at a model; the report's pictures have half as many again."""
 MAPPED = 2
 """Test images that heat maps are drawn of."""
 
@@ -50,7 +52,7 @@ PICTURES = (
         "confusion.png",
         "Which classes are taken for which",
         "A column holds the objects of one class, in % of them. “Nothing there” holds detections where no object is, "
-        "in % of all of these.",
+        "in % of all of these. Shares below half a percent are not written.",
     ),
     Picture(
         "channels.png",
@@ -116,22 +118,24 @@ def draw_report(
 
 
 def draw_row(row: Row, data: Path, folder: Path) -> None:
-    """Draw the pictures that belong to one model alone; those of the data go with the baseline."""
-    charts: Charts = {"curves.png": plots.curves([row])} if row.epochs else {}
-    if row.gammas:
-        charts["gammas.png"] = plots.gammas(row.gammas)
-    plots.channels([row], folder / "channels.png")
+    """Draw the pictures that belong to one model alone; those of the data and its first batches go with the baseline.
+
+    Curves are none of them: MLflow has every epoch, and draws them itself.
+    """
+    charts: Charts = {"gammas.png": plots.gammas(row.gammas)} if row.gammas else {}
+    plots.channels([row], folder / "channels.png", RUN_DPI)
     if (data / "classes.txt").is_file():
         if row.kind == "baseline":
             charts["labels.png"] = dataset.labels([load_split(data, name) for name in SPLITS])
-        if row.batches:
+        if row.kind == "baseline" and row.batches:
             dataset.batches(row.batches, load_split(data, "train").classes, folder / "batches.png")
-        test = load_split(data, "test")
-        for judged in judge_rows([row], test):
+        if row.detections:
+            test = load_split(data, "test")
+            (judged,) = judge_rows([row], test)
             charts["quality.png"] = quality([judged], test.classes)
-            confusion(judged, test, folder / "confusion.png")
+            confusion(judged, test, folder / "confusion.png", RUN_DPI)
     for file, panels in charts.items():
-        side_by_side(panels, folder / file)
+        side_by_side(panels, folder / file, dpi=RUN_DPI)
 
 
 def _charts(rows: Sequence[Row]) -> Charts:

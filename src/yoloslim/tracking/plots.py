@@ -93,19 +93,19 @@ def gammas(arrays: Path) -> list[Panel]:
     return [histogram, lambda axes: _heat(axes, steps, epochs, bins)]
 
 
-def channels(rows: Sequence[Row], path: Path) -> None:
+def channels(rows: Sequence[Row], path: Path, dpi: int | None = None) -> None:
     """Channels of every layer, before (grey) and after the cut, one strip a percent."""
     cut = [row for row in rows if row.report.get("layers")]
     if not cut:
         return
-    with picture(path, 11, 1.0 + 1.55 * len(cut)) as figure:
+    with picture(path, 11, 1.0 + 1.55 * len(cut), dpi) as figure:
         strips = figure.subplots(len(cut), 1, sharex=True, squeeze=False)[:, 0]
         for axes, row, colour in zip(strips, cut, shades(len(cut)), strict=True):
             layers = [layer for layer in row.report["layers"] if layer["kind"] == "batchnorm"]
             x = np.arange(len(layers))
             total, kept = [item["total"] for item in layers], [item["kept"] for item in layers]
-            axes.bar(x, total, width=0.8, color=PALE)
-            axes.bar(x, kept, width=0.8, color=colour)
+            _bars(axes, total, PALE)
+            _bars(axes, kept, colour)
             share = 100 * sum(kept) / max(sum(total), 1)
             axes.set_title(f"{row.title}: {sum(kept)} of {sum(total)} channels left ({share:.0f} %)", fontsize=11)
             axes.set_ylabel("channels")
@@ -114,6 +114,13 @@ def channels(rows: Sequence[Row], path: Path) -> None:
         names = [layer["path"].removeprefix("model.").removesuffix(".bn") for layer in layers]
         strips[-1].set_xticks(x, names, rotation=90, fontsize=8)
         strips[-1].set_xlabel("layer")
+
+
+def _bars(axes: Any, values: Sequence[float], colour: Any) -> None:
+    """One bar each, all in one shape: Matplotlib takes ten times as long for bars of their own."""
+    edges = np.arange(len(values))[:, None] + [-0.4, 0.4]
+    heights = np.stack([values, np.zeros(len(values))], 1)
+    axes.stairs(heights.ravel()[:-1], edges.ravel(), color=colour, fill=True)
 
 
 def _accuracy(axes: Any, points: Sequence[Row]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
 from yoloslim.data.voc import VocSplit
@@ -72,9 +73,8 @@ def quality(judged: Sequence[Judged], classes: Sequence[str]) -> list[Panel]:
                 axes.plot(x, mean, color=colour, label=_label(item, kind, mean, x, alone=len(judged) == 1))
             axes.set(xlim=(0, 1), ylim=(0, 1.02), title=title)
             axes.set_xlabel("recall" if kind == "pr" else "confidence")
-            axes.legend(
-                fontsize=9, loc="lower center" if kind == "f1" else "lower left" if kind != "p" else "lower right"
-            )
+            corner = {"f1": "lower center", "p": "lower right"}.get(kind, "lower left")
+            axes.legend(fontsize=9, loc=corner).set_in_layout(False)  # inside the axes: nothing to make room for
 
         return draw
 
@@ -96,8 +96,7 @@ def _curves(evaluation: Evaluation, kind: str) -> tuple[Doubles, Doubles]:
 def _draw_classes(axes: Any, x: Doubles, curves: Doubles, evaluation: Evaluation, classes: Sequence[str]) -> None:
     names = [name for name in classes if name in evaluation.per_class]
     aps = [evaluation.per_class[name]["ap50"] for name in names]
-    for curve in curves:
-        axes.plot(x, curve, color=PALE, linewidth=0.8)
+    axes.add_collection(LineCollection([np.stack([x, curve], 1) for curve in curves], colors=PALE, linewidths=0.8))
     if len(names) > 1:
         for index, colour, word in ((int(np.argmax(aps)), GREEN, "best"), (int(np.argmin(aps)), RED, "worst")):
             axes.plot(x, curves[index], color=colour, linewidth=1.2, label=f"{word}: {names[index]}")
@@ -112,7 +111,7 @@ def _label(item: Judged, kind: str, mean: Doubles, x: Doubles, *, alone: bool) -
     return name
 
 
-def confusion(judged: Judged, split: VocSplit, path: Path) -> None:
+def confusion(judged: Judged, split: VocSplit, path: Path, dpi: int | None = None) -> None:
     """Draw the confusion matrix at the confidence where F1 is best, in % of the objects of each true class.
 
     The last column, detections of nothing, is in % of all of these.
@@ -123,7 +122,7 @@ def confusion(judged: Judged, split: VocSplit, path: Path) -> None:
     shares = 100 * matrix / np.maximum(totals, 1)
     named = len(names) <= NAMED
     side = float(np.clip(0.31 * (len(names) + 1) + 1.6, 4, 11))
-    with picture(path, side + 0.9, side + 0.4) as figure:
+    with picture(path, side + (0 if named else 0.9), side + 0.4, dpi) as figure:
         axes = figure.subplots()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
         axes.grid(visible=False)
@@ -135,17 +134,20 @@ def confusion(judged: Judged, split: VocSplit, path: Path) -> None:
             ticks = np.arange(len(names) + 1)
             axes.set_xticks(ticks, [*names, "nothing there"], rotation=90, fontsize=9)
             axes.set_yticks(ticks, [*names, "missed"], fontsize=9)
-            _write_shares(axes, matrix, shares)
+            _write_shares(axes, shares)
+        else:
+            bar = figure.colorbar(image, ax=axes, pad=0.02, shrink=0.7, format="{x:.0f} %")
+            bar.outline.set_visible(False)
         axes.set(xlabel="what it is", ylabel="what was found")
         axes.set_title(
             f"{judged.row.title}: % of the objects of each class, at confidence {confidence:.2f}", fontsize=11
         )
-        bar = figure.colorbar(image, ax=axes, pad=0.02, shrink=0.7, format="{x:.0f} %")
-        bar.outline.set_visible(False)
 
 
-def _write_shares(axes: Any, matrix: NDArray[np.int64], shares: Doubles) -> None:
+def _write_shares(axes: Any, shares: Doubles) -> None:
+    """Numbers on the cells, but for those that would be 0."""
     for (line, column), value in np.ndenumerate(shares):
-        if matrix[line, column]:
+        if value >= 0.5:
             colour = "white" if value > 55 else INK
-            axes.text(column, line, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+            text = axes.text(column, line, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+            text.set_in_layout(False)  # inside the axes: measuring hundreds of them would take half of the time
