@@ -28,6 +28,7 @@ HERE = Path(__file__).parents[2]
 TRACK = [sys.executable, "-m", "pipeline.track"]
 LIVE = """
 import sys, time
+from pathlib import Path
 from types import SimpleNamespace
 from yoloslim.stages.follow import follow
 from yoloslim.config import load_params
@@ -35,6 +36,10 @@ with follow(load_params(), "baseline", "k1") as curves:
     for epoch in range(3):
         row = {"epoch": epoch + 1, "loss": 1.0 / (epoch + 1)}
         curves.after_epoch(SimpleNamespace(epoch=epoch, epochs=9, history=[row]))
+    for _ in range(6000):
+        if list(Path().glob("*mlflow.db*")):
+            break
+        time.sleep(0.01)
     time.sleep(float(sys.argv[1]))
 """
 WAYS = ("kill group", "kill", "terminate", "interrupt", "interrupt twice", "live: interrupt twice", "live: it ends")
@@ -54,7 +59,8 @@ def project(folder: Path) -> Path:
 def kill(root: Path, way: str, rng: random.Random) -> str:
     """Start a victim, wait for the first file of its database, kill it; returns what was there at that moment."""
     delay = rng.uniform(0, MAKING_S)
-    command = [sys.executable, "-c", LIVE, f"{delay:.2f}"] if way.startswith("live") else TRACK
+    stays = delay if way == "live: it ends" else 60
+    command = [sys.executable, "-c", LIVE, f"{stays:.2f}"] if way.startswith("live") else TRACK
     victim = subprocess.Popen(
         command, cwd=root, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
