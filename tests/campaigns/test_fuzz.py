@@ -21,7 +21,7 @@ from tests.campaigns.harness import ROOT
 from tests.models.foreign.darknet.nets import CFG
 from tests.tiny import tiny_detector
 from yoloslim.config import load_params
-from yoloslim.data.archives import extract_tar
+from yoloslim.data.archives import extract
 from yoloslim.data.images import read_image
 from yoloslim.data.voc import parse_annotation
 from yoloslim.errors import YoloslimError
@@ -80,7 +80,7 @@ SEEDS: Mapping[str, tuple[Callable[[], bytes], Callable[[Path], object]]] = {
     "a.pt": (_checkpoint, read_torch_checkpoint),
     "a.safetensors": (_model, load_model),
     "a.jpg": (_picture, read_image),
-    "a.tar.gz": (_tar, lambda path: extract_tar(path, path.parent / "out")),
+    "a.tar.gz": (_tar, lambda path: extract(path, path.parent / "out")),
     "a.txt": (lambda: b"image00\nimage01 1\n", read_image_set),
 }
 """A file's name -> how to make a sound one, and what reads it."""

@@ -84,7 +84,9 @@ def as_flow(
     except YoloslimError:
         raise
     except Exception as error:  # whatever Prefect raises when its server does not start, or is gone at the end
-        if not found:
+        if found:
+            listen(Event("warning", f"{_away(error)}; its record of this sweep lacks the end, nothing is lost"))
+        else:
             give_up(error)
             found.append(run(local))
     finally:
@@ -125,13 +127,19 @@ def _giving_up(params: Params, listen: Listener) -> Callable[[Exception], None]:
 
     def give_up(error: Exception) -> None:
         logging.getLogger("yoloslim").debug("Prefect failed", exc_info=error)
-        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}".removesuffix(": ")
         if wanted.runner != "threads" and not wanted.fallback:
             raise SweepError(
-                f"sweep.runner is {wanted.runner}, and it cannot run points ({reason}); what was finished is kept. "
-                "`sweep.fallback: true` goes on in threads here instead"
+                f"sweep.runner is {wanted.runner}, and it cannot run points ({_reason(error)}); what was finished is "
+                "kept. `sweep.fallback: true` goes on in threads here instead"
             ) from error
-        address = os.environ.get("PREFECT_API_URL", "a server of its own")
-        listen(Event("warning", f"Prefect is away ({address}: {reason}); going on without it, nothing is lost"))
+        listen(Event("warning", f"{_away(error)}; going on without it, nothing is lost"))
 
     return give_up
+
+
+def _away(error: Exception) -> str:
+    return f"Prefect is away ({os.environ.get('PREFECT_API_URL', 'a server of its own')}: {_reason(error)})"
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}".removesuffix(": ")
