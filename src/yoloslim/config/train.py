@@ -21,7 +21,7 @@ class TrainParams(Section):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$")
     devices: int = Field(1, ge=1, le=64, description="processes, one a GPU; torchrun overrides it")
     sync_bn: bool = Field(False, description="BatchNorm over the whole batch of several devices")
-    share: int = Field(8, ge=0, le=4096, description="images a CPU thread computes at once; 0: all threads share all")
+    share: int = Field(0, ge=0, le=4096, description="images a CPU thread computes at once; 0: all threads share all")
     threads: int = Field(0, ge=0, le=512, description="CPU threads; 0 is one a core that may be used")
     workers: int = Field(0, ge=0, le=512, description="threads that make batches ahead; 0 takes them for a GPU alone")
     memory_gb: float = Field(
