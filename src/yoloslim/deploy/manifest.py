@@ -141,7 +141,8 @@ def load_manifest(folder: Path) -> Manifest:
     """Read a folder's manifest and make sure that it belongs to the files beside it.
 
     Raises:
-        DeployError: the manifest is missing or not valid, or a file is missing or not the one it describes.
+        DeployError: the manifest is missing, not valid, or its raw outputs are not those of its head and classes; or
+            a file is missing or not the one it describes.
         YoloslimError: the manifest is no JSON.
     """
     path = folder / MANIFEST_NAME
@@ -155,6 +156,7 @@ def load_manifest(folder: Path) -> Manifest:
         raise DeployError(
             f"{path} is not a valid manifest: {where}: {first['msg'].removeprefix('Value error, ')}; export again"
         ) from error
+    _check_outputs(manifest, path)
     for name, expected in manifest.files.items():
         file = folder / name
         if not file.is_file():
@@ -166,3 +168,19 @@ def load_manifest(folder: Path) -> Manifest:
                 f"{expected[:12]}...): changed or damaged on its way; export or copy it again"
             )
     return manifest
+
+
+def _check_outputs(manifest: Manifest, path: Path) -> None:
+    if manifest.outputs != "raw":
+        return
+    stated = [(output.name, output.shape[1:]) for output in manifest.heads]
+    expected = list(manifest.head.outputs(len(manifest.classes), manifest.imgsz).items())
+    if stated != expected:
+        raise DeployError(
+            f"{path}: its heads are {_listed(stated)}, but {len(manifest.classes)} classes at {manifest.imgsz} px give "
+            f"{_listed(expected)}; export again"
+        )
+
+
+def _listed(outputs: list[tuple[str, tuple[int, ...]]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in outputs) or "none"

@@ -20,6 +20,8 @@ from .tasks import Pipeline
 
 MAX_SIDE = 8192
 """Of a model's input, px; the same as in `models.spec`."""
+SOURCES = ("nv12", "rgb")
+"""What a model may be fed: the decoder's output, or pixels."""
 LABELS = {"acl": "ascend-acl", "onnxruntime": "onnxruntime-cpu"}
 """Backends, and what their results are labelled with: nothing that ran on a CPU is called Ascend."""
 
@@ -99,7 +101,13 @@ def load_bundle(folder: Path) -> dict[str, Any]:
             raise RunnerError("model", f"{path}: imgsz {bundle['imgsz']!r} is not a number of pixels up to {MAX_SIDE}")
         if odd:
             raise RunnerError("model", f"{path}: {odd[0]!r} is not {PLAIN_NAMES}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if bundle["aipp_input"] not in SOURCES:
+            raise RunnerError("model", "{}: aipp_input {!r} is none of {}".format(path, bundle["aipp_input"], SOURCES))
+        if not bundle["classes"] or len(bundle["outputs"]) != len(bundle["head"]["strides"]):
+            raise RunnerError("model", f"{path} lacks classes, or an output for each level of its head")
+        if bundle["graph"] not in bundle["files"]:
+            raise RunnerError("model", "{} has no checksum of its graph {}".format(path, bundle["graph"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunnerError("model", f"{path} cannot be read ({error}): copy the bundle again") from error
     return bundle  # type: ignore[no-any-return]
 
