@@ -10,7 +10,6 @@ from tests.campaigns.harness import Case, Outcome, attempt, judge, warm
 
 STEP = 8
 """One in so many is replayed; `python -m tests.campaigns.bad_inputs` tries all."""
-KINDS = ("yaml", "checkpoints", "cfg")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Assets:
 
 @pytest.fixture
 def cases(assets: Assets) -> list[Case]:
-    return [case for case in all_cases(assets) if case.kind in KINDS]
+    return list(all_cases(assets))
 
 
 @pytest.mark.slow
