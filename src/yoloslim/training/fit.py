@@ -84,6 +84,8 @@ class _Run:
         self.device, self.world = self.fabric.device, self.fabric.world_size
         torch.manual_seed(task.seed)
         net = copy.deepcopy(task.model).to(self.device)
+        if self.device.type == "cuda":  # the moving average in the layout of what it follows: one kernel moves all
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = Ema(net, t.ema_decay, t.ema_tau)
         prepare(net, t)
         self.scaler: torch.amp.GradScaler | None = getattr(self.fabric.strategy.precision, "scaler", None)
@@ -213,7 +215,8 @@ class _Run:
         )
         state.images, state.targets = step.batch.images, step.batch.targets
         sums = self.shares.learn(state, self._learn) if self.shares else self._learn(state, step.images)
-        self.sums += torch.cat([sums, sums.new_tensor([step.images])])
+        self.sums[:-1] += sums
+        self.sums[-1] += step.images  # no tensor of it: a GPU would be waited for
         if step.updates:
             norm = self.fabric.clip_gradients(self.net, self.optimizer, max_norm=MAX_NORM, error_if_nonfinite=False)
             if self.scaler is None:  # a scaler skips steps whose gradients overflow
