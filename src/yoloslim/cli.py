@@ -193,7 +193,7 @@ def features(
     limit_megapixels(max_megapixels)
     from yoloslim.data.images import read_image
     from yoloslim.models.store import load_model
-    from yoloslim.tracking.features import features as draw
+    from yoloslim.report.features import features as draw
 
     network = load_model(model)
     draw([(network.spec.name, network)], [read_image(path) for path in image], out)

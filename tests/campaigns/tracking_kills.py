@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.tracking.conftest import epochs, measured, put
+from tests.results.made import epochs, measured, put
 
 HERE = Path(__file__).parents[2]
 TRACK = [sys.executable, "-m", "pipeline.track"]

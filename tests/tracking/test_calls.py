@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.results.made import PARAMS
 from yoloslim.errors import TrackingError
+from yoloslim.results.results import read_results
 from yoloslim.tracking import calls
 from yoloslim.tracking.calls import Client, explain
 from yoloslim.tracking.mlflow import sync
-
-from .conftest import PARAMS
 
 Answer = tuple[int, bytes]
 
@@ -74,7 +74,7 @@ def test_server_that_drips_is_given_up(root: Path, monkeypatch: pytest.MonkeyPat
     with dripping() as uri:
         start = time.perf_counter()
         with pytest.raises(TrackingError, match=r"did not end its answer within 2 s; nothing is lost"):
-            sync(root, PARAMS, uri, "trial")
+            sync(read_results(root, PARAMS), uri, "trial")
         assert time.perf_counter() - start < 20  # most of it is the import of MLflow
 
 
@@ -93,7 +93,7 @@ def test_server_that_drips_is_given_up(root: Path, monkeypatch: pytest.MonkeyPat
 )
 def test_answers_that_are_not_mlflows_end_in_a_sentence(root: Path, answer: Answer, said: str) -> None:
     with server(lambda _: answer) as uri, pytest.raises(TrackingError, match=said) as error:
-        sync(root, PARAMS, uri, "trial")
+        sync(read_results(root, PARAMS), uri, "trial")
     assert "\n" not in str(error.value)
 
 
@@ -105,20 +105,20 @@ def test_runs_that_come_back_empty_are_no_runs(root: Path) -> None:
         return 200, json.dumps(known if "get-by-name" in path else {}).encode()
 
     with server(answer) as uri, pytest.raises(TrackingError, match=r"cannot be used .*'run_id'"):
-        sync(root, PARAMS, uri, "trial")
+        sync(read_results(root, PARAMS), uri, "trial")
 
 
 def test_deleted_experiment_says_how_it_comes_back(root: Path) -> None:
     known = {"experiment": {"experiment_id": "7", "name": "trial", "lifecycle_stage": "deleted"}}
     said = r"MLFLOW_TRACKING_URI=http://127.0.0.1:\d+ mlflow experiments restore -x 7"
     with server(lambda _: (200, json.dumps(known).encode())) as uri, pytest.raises(TrackingError, match=said):
-        sync(root, PARAMS, uri, "trial")
+        sync(read_results(root, PARAMS), uri, "trial")
 
 
 @pytest.mark.parametrize("uri", ["file:///tmp/absent/mlruns", "./absent/mlruns"])
 def test_folders_are_no_stores_any_more(root: Path, uri: str) -> None:
     with pytest.raises(TrackingError, match=r"has given up stores that are folders, .* sqlite:///mlflow.db"):
-        sync(root, PARAMS, uri, "trial")
+        sync(read_results(root, PARAMS), uri, "trial")
 
 
 def test_failed_call_says_one_line_without_the_password() -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from tests.results.made import PARAMS, put
 from tests.training.test_fit import Fuse, task
 from yoloslim.errors import TrainError
+from yoloslim.results.results import read_results
 from yoloslim.tracking import live
 from yoloslim.tracking.live import LiveCurves, Target, is_training
 from yoloslim.tracking.mlflow import sync
 from yoloslim.training.fit import Callback, Fit, State, fit
 
-from .conftest import PARAMS, put
 from .test_mlflow import URI, runs
 
 
@@ -66,13 +67,13 @@ def test_killed_and_resumed_training_is_one_run_which_sync_completes(
 
     put(root / "models/baseline/history.json", {"training": "k1"})
     only = PARAMS | {"percents": []}
-    assert sync(root, only, URI, "trial").created == ("baseline", "sparse")
+    assert sync(read_results(root, only), URI, "trial").created == ("baseline", "sparse")
     (whole,) = [run for run in runs(root) if run.info.run_name == "baseline"]
     assert whole.info.run_id == first.info.run_id
     assert whole.data.metrics["map50"] == 0.8
     assert whole.data.params["model"] == "yolov5n"
     assert curve(root, whole) == [1, 2, 3]
-    assert sync(root, only, URI, "trial").created == ()
+    assert sync(read_results(root, only), URI, "trial").created == ()
     _forced_again(root, only)
     _training_that_failed_says_why(root)
 
@@ -81,7 +82,7 @@ def _forced_again(root: Path, params: dict[str, Any]) -> None:
     """The very same training with the very same results leaves no second run."""
     train(LiveCurves(target(root)))
     assert [run.info.run_name for run in runs(root)].count("baseline") == 2
-    sync(root, params, URI, "trial", force=True)
+    sync(read_results(root, params), URI, "trial", force=True)
     assert [run.info.run_name for run in runs(root)].count("baseline") == 1
 
 
@@ -102,9 +103,9 @@ def _killed_without_a_word_is_marked(root: Path, run_id: str) -> None:
     client = MlflowClient(tracking_uri=f"sqlite:///{root}/mlflow.db")
     client.update_run(run_id, status="RUNNING")
     with LiveCurves(target(root, "k2")):
-        sync(root, PARAMS | {"percents": []}, URI, "trial", force=True)
+        sync(read_results(root, PARAMS | {"percents": []}), URI, "trial", force=True)
         assert client.get_run(run_id).info.status == "RUNNING"
-    sync(root, PARAMS | {"percents": []}, URI, "trial", force=True)
+    sync(read_results(root, PARAMS | {"percents": []}), URI, "trial", force=True)
     assert client.get_run(run_id).info.status == "KILLED"
 
 

@@ -10,13 +10,13 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.results.made import PARAMS, percent
 from yoloslim.errors import TrackingError
+from yoloslim.results.links import RunLinks
+from yoloslim.results.records import read_rows
+from yoloslim.results.results import read_results
+from yoloslim.results.uris import absolute_uri
 from yoloslim.tracking.mlflow import is_known, sync
-from yoloslim.tracking.page.provenance import RunLinks
-from yoloslim.tracking.records import read_rows
-from yoloslim.tracking.uris import absolute_uri
-
-from .conftest import PARAMS, percent
 
 URI = "sqlite:///mlflow.db"
 ALL = ("baseline", "sparse", "prune@30", "prune@50")
@@ -33,7 +33,7 @@ def runs(root: Path) -> list[Any]:
 
 @pytest.mark.slow
 def test_every_row_gets_one_run_and_keeps_it(root: Path) -> None:
-    assert sync(root, PARAMS, URI, "trial").created == ALL
+    assert sync(read_results(root, PARAMS), URI, "trial").created == ALL
     found = runs(root)
     assert [run.info.run_name for run in found] == list(ALL)
     half = found[3]
@@ -49,10 +49,10 @@ def test_every_row_gets_one_run_and_keeps_it(root: Path) -> None:
     _links_of_the_page_find_the_run(root, half)
 
     start = time.perf_counter()
-    again = sync(root, PARAMS, URI, "trial")
+    again = sync(read_results(root, PARAMS), URI, "trial")
     assert time.perf_counter() - start < 1
     assert (again.created, again.unchanged) == ((), ALL)
-    assert sync(root, PARAMS, URI, "trial", force=True).created == ()
+    assert sync(read_results(root, PARAMS), URI, "trial", force=True).created == ()
     assert len(runs(root)) == 4
     _changes_supersede(root)
     _interrupted_and_deleted_runs_come_back(root)
@@ -97,11 +97,11 @@ def _changes_supersede(root: Path) -> None:
     model = root / "models/finetune/50/model.safetensors"
     before = model.read_bytes()
     model.write_bytes(b"trained again")
-    assert sync(root, PARAMS, URI, "trial").created == ("prune@50",)
+    assert sync(read_results(root, PARAMS), URI, "trial").created == ("prune@50",)
     current = {run.data.tags["yoloslim.current"] for run in runs(root)[:4] if run.info.run_name == "prune@50"}
     assert current == {"false"}
     model.write_bytes(before)  # as `git checkout` and `dvc checkout` do
-    assert sync(root, PARAMS, URI, "trial").created == ()
+    assert sync(read_results(root, PARAMS), URI, "trial").created == ()
     assert [run.data.tags["yoloslim.current"] for run in runs(root)] == ["true"] * 4 + ["false"]
 
 
@@ -112,14 +112,15 @@ def _interrupted_and_deleted_runs_come_back(root: Path) -> None:
     half_way = runs(root)[0].info.run_id
     client.update_run(half_way, status="RUNNING")
     client.delete_run(runs(root)[1].info.run_id)
-    assert sync(root, PARAMS, URI, "trial").created == ("baseline", "sparse")
+    assert sync(read_results(root, PARAMS), URI, "trial").created == ("baseline", "sparse")
     assert half_way not in [run.info.run_id for run in runs(root)]
 
 
 @pytest.mark.slow
 def test_first_use_is_safe_in_parallel_and_says_nothing(root: Path) -> None:
-    call = f"from pathlib import Path; from yoloslim.tracking.mlflow import sync; print(sync(Path({str(root)!r}), "
-    call += f"{PARAMS | {'percents': []}!r}, {URI!r}, 'trial').created)"
+    call = "from pathlib import Path; from yoloslim.tracking.mlflow import sync; "
+    call += "from yoloslim.results.results import read_results; "
+    call += f"print(sync(read_results(Path({str(root)!r}), {PARAMS | {'percents': []}!r}), {URI!r}, 'trial').created)"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen([sys.executable, "-c", call], **pipes) for _ in range(2)]
     ends = [process.communicate(timeout=300) for process in both]
@@ -138,15 +139,15 @@ def test_a_deleted_store_is_not_taken_for_one_that_knows(root: Path) -> None:
 @pytest.mark.slow
 def test_a_percent_is_added_without_touching_the_others_and_a_removed_one_stays_out(root: Path) -> None:
     few = PARAMS | {"percents": [30]}
-    assert sync(root, few, URI, "trial").created == ALL[:3]
+    assert sync(read_results(root, few), URI, "trial").created == ALL[:3]
     percent(root, 70, 0.7)
-    assert sync(root, PARAMS | {"percents": [30, 70]}, URI, "trial").created == ("prune@70",)
+    assert sync(read_results(root, PARAMS | {"percents": [30, 70]}), URI, "trial").created == ("prune@70",)
 
 
 def test_an_unreachable_server_is_said_within_seconds(root: Path) -> None:
     start = time.perf_counter()
     with pytest.raises(TrackingError, match=r"MLflow at http://127.0.0.1:9 cannot be reached .*run `make track` later"):
-        sync(root, PARAMS, "http://127.0.0.1:9", "trial")
+        sync(read_results(root, PARAMS), "http://127.0.0.1:9", "trial")
     assert time.perf_counter() - start < 5
 
 
@@ -156,11 +157,11 @@ def test_a_server_that_never_answers_is_given_up(root: Path, monkeypatch: pytest
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(TrackingError, match="cannot be reached"):
-            sync(root, PARAMS, f"http://127.0.0.1:{port}", "trial")
+            sync(read_results(root, PARAMS), f"http://127.0.0.1:{port}", "trial")
 
 
 def test_passwords_in_a_uri_are_never_shown(root: Path) -> None:
     with pytest.raises(TrackingError) as error:
-        sync(root, PARAMS, "http://me:secret@127.0.0.1:9/path", "trial")
+        sync(read_results(root, PARAMS), "http://me:secret@127.0.0.1:9/path", "trial")
     assert "http://127.0.0.1:9/path" in str(error.value)
     assert "secret" not in str(error.value)

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from yoloslim.tracking.naming import curve_name, run_params
-from yoloslim.tracking.records import read_rows
-
-from .conftest import PARAMS
+from tests.results.made import PARAMS
+from yoloslim.results.records import read_rows
+from yoloslim.tracking.naming import curve_name, data_set, run_params
 
 
 def test_params_are_those_that_the_row_depends_on(root: Path) -> None:
@@ -24,3 +23,10 @@ def test_params_are_those_that_the_row_depends_on(root: Path) -> None:
 )
 def test_curves_are_grouped_by_what_they_show(column: str, name: str) -> None:
     assert curve_name(column) == name
+
+
+def test_the_data_set_has_dvcs_hash_as_its_digest() -> None:
+    found = data_set({"data": "0123456789abcdef0123456789abcdef.dir"}, {"data": {"source": "scenes"}})
+    assert found is not None
+    assert (found.dataset.name, found.dataset.digest) == ("scenes", "0123456789abcdef0123456789abcdef.dir")
+    assert data_set({}, {}) is None

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.results.made import PARAMS, epochs, measured, put
+from tests.results.sweeps import leave, point, sweep
 from yoloslim.config.results import SweepResult
 from yoloslim.tracking.sweep_runs import point_row
 
-from .conftest import PARAMS, epochs, measured, put
 from .postgres import Server, cluster
-from .sweeps import leave, point, sweep
 
 pytestmark = pytest.mark.slow
 
@@ -25,10 +25,12 @@ WRITER = """
 import sys
 from pathlib import Path
 from yoloslim.errors import TrackingError
+from yoloslim.results.results import read_results
 from yoloslim.tracking.mlflow import sync
+root = Path(sys.argv[1])
 for line in sys.stdin:
     try:
-        print("wrote", len(sync(Path(sys.argv[1]), {params!r}, sys.argv[2], "trial").created), flush=True)
+        print("wrote", len(sync(read_results(root, {params!r}), sys.argv[2], "trial").created), flush=True)
     except TrackingError as error:
         print("error", error, flush=True)
 """.replace("{params!r}", repr(PARAMS))

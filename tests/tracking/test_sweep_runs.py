@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
+from tests.results.made import PARAMS, percent
+from tests.results.sweeps import leave, point, sweep
+from yoloslim.results.results import read_results
+from yoloslim.results.uris import absolute_uri
 from yoloslim.sweeping.champion import is_better
 from yoloslim.tracking.mlflow import SyncResult, sync
 from yoloslim.tracking.sweep_runs import content_key, request_key, with_overrides
-from yoloslim.tracking.uris import absolute_uri
-
-from .conftest import PARAMS, percent
-from .sweeps import leave, point, sweep
 
 URI = "sqlite:///mlflow.db"
 POINTS = (point(30, map50=0.79, fps=210), point(40, "probed"), point(50), point(70, "failed", map50=0.1))
 
 
 def call(root: Path) -> SyncResult:
-    return sync(root, PARAMS, URI, "trial", better=is_better)
+    return sync(read_results(root, PARAMS), URI, "trial", better=is_better)
 
 
 def client_of(root: Path) -> Any:
@@ -103,7 +103,7 @@ def _the_alias_moves_to_what_is_better_and_only_then(root: Path, client: Any) ->
     percent(root, 60, 0.78)
     better = sweep(point(60, fps=400), *POINTS, winner="60", name="third")
     leave(root, better)
-    found = sync(root, PARAMS | {"percents": [30, 50, 60]}, URI, "trial", better=is_better)
+    found = sync(read_results(root, PARAMS | {"percents": [30, 50, 60]}), URI, "trial", better=is_better)
     assert found.champion == "trial version 3 is the champion now: better than version 1"
     assert champion() == (3, "60")
     leave(root, sweep(*POINTS))

@@ -18,8 +18,8 @@ from yoloslim.errors import SweepError
 from yoloslim.files import read_json, write_json
 from yoloslim.orchestration.points import environment
 from yoloslim.orchestration.sweep import sweep
+from yoloslim.results.sweep import load_sweep
 from yoloslim.stages.track import sync_or_say
-from yoloslim.tracking.sweep import load_sweep
 
 SEEN = Path(".cache") / "sweep" / "source.json"
 """What the data's source looked like when stage `data` last read it, since DVC does not look outside the project."""

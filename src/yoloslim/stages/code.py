@@ -20,8 +20,6 @@ NOT_FOLLOWED = {
     "yoloslim.tracking": "watches, and changes no output",
 }
 """Packages whose code is no dependency of a stage, and why."""
-FOLLOWED_BY = {"report": ("yoloslim.tracking",)}
-"""Script -> what is followed in it all the same: the page is an output."""
 
 
 def write_fingerprints(out: Path = CODE, scripts: Path = SCRIPTS) -> None:
@@ -56,23 +54,21 @@ class Library:
 
     def reached(self, script: Path) -> dict[str, Path]:
         """A script and the files of the package that it reaches: name (`yoloslim/pruning/prune.py`) -> file."""
-        followed = FOLLOWED_BY.get(script.stem, ())
-        closure = self.closure(self._imported(script, script.stem), followed)
+        closure = self.closure(self._imported(script, script.stem))
         return {f"{script.parent.name}/{script.name}": script} | closure
 
-    def closure(self, modules: Iterable[str], followed: Iterable[str] = ()) -> dict[str, Path]:
+    def closure(self, modules: Iterable[str]) -> dict[str, Path]:
         """Files that some modules reach, their own and data beside them included.
 
         Args:
             modules: full names; those outside the package are passed over.
-            followed: packages to follow, although they stand in NOT_FOLLOWED.
         """
         found: dict[str, Path] = {}
-        left, seen, skipped = list(modules), set[str](), set(NOT_FOLLOWED) - set(followed)
+        left, seen = list(modules), set[str]()
         while left:
             module = left.pop()
             path = self.source(module)
-            if module in seen or path is None or any(_within(module, package) for package in skipped):
+            if module in seen or path is None or any(_within(module, package) for package in NOT_FOLLOWED):
                 continue
             seen.add(module)
             found |= {file.relative_to(self.root.parent).as_posix(): file for file in (path, *data_beside(path))}

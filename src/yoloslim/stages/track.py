@@ -8,10 +8,10 @@ from pathlib import Path
 
 from yoloslim.config import Params
 from yoloslim.errors import TrackingError
+from yoloslim.results.results import Results, read_results
 from yoloslim.stages.common import stage
 from yoloslim.stages.follow import tracking_uri
 from yoloslim.sweeping.champion import is_better
-from yoloslim.tracking.records import read_rows
 
 logger = logging.getLogger("yoloslim")
 
@@ -25,15 +25,21 @@ Next:
   edit params.yaml, then make repro        only what changed is run again"""
 
 
-def sync_or_say(params: Params) -> None:
-    """Log runs that MLflow lacks; a server that cannot be reached is said, and costs nothing else."""
+def sync_or_say(params: Params, results: Results | None = None) -> None:
+    """Log runs that MLflow lacks; a server that cannot be reached is said, and costs nothing else.
+
+    Args:
+        params: of the current folder.
+        results: what there is to log; None reads it.
+    """
     t = params.tracking
     if not t.enabled:
         return
     from yoloslim.tracking.mlflow import sync
 
     try:
-        result = sync(Path(), params.model_dump(mode="json"), tracking_uri(params), t.experiment, better=is_better)
+        results = results or read_results(Path(), params.model_dump(mode="json"))
+        result = sync(results, tracking_uri(params), t.experiment, better=is_better)
     except TrackingError as error:
         logger.warning("%s", error)
         return
@@ -47,16 +53,14 @@ def run(params: Params) -> None:
     """Sync, then print the table and the next commands."""
     from rich.console import Console
 
-    from yoloslim.tracking.sweep import best_row, read_sweep
-    from yoloslim.tracking.tables import comparison_table, verdict
+    from yoloslim.report.tables import comparison_table, verdict
 
-    sync_or_say(params)
-    rows = read_rows(Path(), params.percents)
+    results = read_results(Path(), params.model_dump(mode="json"))
+    sync_or_say(params, results)
     console = Console()
-    best = best_row(rows, read_sweep(Path(), params.model_dump(mode="json")))
-    console.print(comparison_table(rows, best))
-    if best:
-        console.print(f"Recommended: {verdict(best, rows)}\n")
+    console.print(comparison_table(results.rows, results.best))
+    if results.best:
+        console.print(f"Recommended: {verdict(results.best, results.rows)}\n")
     console.print(NEXT, highlight=False)
 
 

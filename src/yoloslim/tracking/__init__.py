@@ -1,1 +1,1 @@
-"""What came out: MLflow runs, plots and the report, all read from the files that the stages wrote."""
+"""MLflow, which follows the results."""

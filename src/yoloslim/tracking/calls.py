@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from yoloslim.errors import TrackingError
+from yoloslim.results.uris import database_of, without_password
 from yoloslim.tracking.store import damage, damaged_message
-from yoloslim.tracking.uris import database_of, without_password
 from yoloslim.within import within
 
 SLOWEST_MB_S = 0.1

@@ -14,15 +14,13 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from yoloslim.errors import TrackingError
+from yoloslim.results.uris import database_of, without_password
 from yoloslim.tracking.calls import Client, explain
 from yoloslim.tracking.store import ensure_store
-from yoloslim.tracking.uris import database_of, without_password
 
-SLOT, CHECKOUT, TRAINING, KEY = "yoloslim.slot", "yoloslim.checkout", "yoloslim.training", "yoloslim.key"
-"""Tags of a run: the row it is for, where it was made, the key of the training that it followed live, and, once it is
-complete, that of the results."""
-CURRENT = "yoloslim.current"
-"""Tag of a complete run: whether the files still hold what it shows."""
+CHECKOUT, TRAINING, KEY = "yoloslim.checkout", "yoloslim.training", "yoloslim.key"
+"""Tags of a run, besides those that links need: where it was made, the key of the training that it followed live, and,
+once it is complete, that of the results."""
 PARAMS_BATCH = 100
 """Params that one `log_batch` may carry."""
 

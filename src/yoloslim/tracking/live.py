@@ -18,9 +18,10 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from yoloslim.errors import TrackingError, TrainError
-from yoloslim.tracking.connection import CHECKOUT, KEY, SLOT, TRAINING, Connection, reaching
+from yoloslim.results.links import SLOT
+from yoloslim.results.uris import absolute_uri
+from yoloslim.tracking.connection import CHECKOUT, KEY, TRAINING, Connection, reaching
 from yoloslim.tracking.naming import curves_of
-from yoloslim.tracking.uris import absolute_uri
 from yoloslim.training.callback import Callback, State
 
 logger = logging.getLogger(__name__)

@@ -10,23 +10,24 @@ import logging
 import sqlite3
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json, write_json
+from yoloslim.report.cuts import layers_markdown
+from yoloslim.results.lineage import COMMIT, commit_of, lineage_tags
+from yoloslim.results.links import CURRENT, SLOT
+from yoloslim.results.records import Row
+from yoloslim.results.results import Results
+from yoloslim.results.uris import absolute_uri, database_of, without_password
 from yoloslim.tracking.champion import IsBetter
-from yoloslim.tracking.connection import CHECKOUT, CURRENT, KEY, PARAMS_BATCH, SLOT, TRAINING, Connection, reaching
-from yoloslim.tracking.cuts import layers_markdown
-from yoloslim.tracking.lineage import COMMIT, commit_of, data_set, dvc_hashes, lineage_tags
+from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, TRAINING, Connection, reaching
 from yoloslim.tracking.live import is_training
-from yoloslim.tracking.naming import curves_of, run_params
-from yoloslim.tracking.records import Row, read_rows
-from yoloslim.tracking.sweep import load_sweep
+from yoloslim.tracking.naming import curves_of, data_set, run_params
 from yoloslim.tracking.sweep_runs import SWEEP_SLOT, SweepRuns, content_key, crown_winner
-from yoloslim.tracking.uris import absolute_uri, database_of, without_password
 
 logger = logging.getLogger(__name__)
 
@@ -57,20 +58,19 @@ class SyncResult:
 
 
 def sync(
-    root: Path,
-    params: Mapping[str, Any],
+    results: Results,
     uri: str,
     experiment: str,
     *,
     better: IsBetter | None = None,
     force: bool = False,
 ) -> SyncResult:
-    """Bring MLflow in line with the files under `root`: a run for each row, and the last sweep's with its points.
+    """Bring MLflow in line with results: a run for each row, and the last sweep's with its points.
 
     Args:
-        root: folder with `metrics/`, `models/` and `plots/`.
-        params: params.yaml as a nested dictionary; its `percents` say which percents count.
-        uri: tracking URI; a relative SQLite path is below `root`, its artifacts go to `mlartifacts` beside it.
+        results: what the files say.
+        uri: tracking URI; a relative SQLite path is below the project's folder, and artifacts go to `mlartifacts`
+            beside it.
         experiment: name of the MLflow experiment, made if missing, and of the model in the registry.
         better: whether a sweep's winner is better than the champion; None leaves the registry alone.
         force: ask the server even if the state file says that it knows everything.
@@ -78,20 +78,18 @@ def sync(
     Raises:
         TrackingError: the store cannot be reached, or refuses; nothing is lost, call again later.
     """
-    root = root.resolve()
+    root, rows, sweep = results.root, results.rows, results.swept
     uri = absolute_uri(uri, root)
-    rows = read_rows(root, params.get("percents"))
     keys = {row.name: row.key() for row in rows}
-    sweep = load_sweep(root)
     keys |= {SWEEP_SLOT: content_key(sweep)} if sweep else {}
     if not force and is_known(root, uri, experiment, keys):
         return SyncResult((), tuple(keys), without_password(uri))
     champion = ""
     with reaching(uri, root):
         connection = Connection(uri, experiment, root)
-        created = _Session(connection, root).bring_in_line(rows, keys, params)
+        created = _Session(connection, results).bring_in_line(keys)
         if sweep:
-            runs = SweepRuns(connection, root, sweep, params)
+            runs = SweepRuns(connection, results, sweep)
             created += runs.bring_in_line()
             if better:
                 champion = crown_winner(connection, experiment, runs, rows, better)
@@ -105,16 +103,17 @@ def sync(
 class _Session:
     """One sync."""
 
-    def __init__(self, connection: Connection, root: Path) -> None:
+    def __init__(self, connection: Connection, results: Results) -> None:
         self.client, self.experiment = connection.client, connection.experiment
-        self.checkout, self.connection, self.root = connection.checkout, connection, root
-        self.hashes, self.commit = dvc_hashes(root), commit_of(root)
+        self.checkout, self.connection = connection.checkout, connection
+        self.results, self.root = results, results.root
+        self.commit = commit_of(results.root)
 
-    def bring_in_line(self, rows: Sequence[Row], keys: Mapping[str, str], params: Mapping[str, Any]) -> list[str]:
+    def bring_in_line(self, keys: Mapping[str, str]) -> list[str]:
         """Make the missing runs, mark which are current; returns the names of rows that got a run."""
         runs, followed = self.connection.runs(KEY), self._followed()
         created = []
-        for row in rows:
+        for row in self.results.rows:
             same_slot = [run for run in runs if run.data.tags.get(SLOT) == row.name]
             done = [run for run in same_slot if run.info.status == "FINISHED"]
             for run in same_slot:
@@ -125,7 +124,7 @@ class _Session:
                 self.client.delete_run(run.info.run_id)
             live = followed.get(row.training)
             if not present:
-                self._make(row, keys[row.name], params, live)
+                self._make(row, keys[row.name], live)
                 created.append(row.name)
             elif live:  # the same training, forced to run again
                 self.client.delete_run(live.info.run_id)
@@ -158,11 +157,11 @@ class _Session:
         if run.data.tags.get(CURRENT) != text:
             self.client.set_tag(run.info.run_id, CURRENT, text)
 
-    def _make(self, row: Row, key: str, params: Mapping[str, Any], live: Any | None) -> None:
+    def _make(self, row: Row, key: str, live: Any | None) -> None:
         """Complete the run that followed the training live, or make one."""
         tags = {KEY: key, SLOT: row.name, CURRENT: "true", CHECKOUT: self.checkout, "stage": row.kind}
         tags |= {"percent": str(row.percent), "backend": row.backend}
-        tags |= lineage_tags(self.hashes, row.percent if row.kind == "pruned" else None)
+        tags |= lineage_tags(self.results.hashes, row.percent if row.kind == "pruned" else None)
         tags |= {COMMIT: self.commit} if self.commit else {}
         tags |= {"atc": row.compiled} if row.compiled else {}
         if "preprocessing" in row.deployed:
@@ -172,8 +171,8 @@ class _Session:
             self.client.update_run(run_id, status="RUNNING")
         else:
             run_id = self.client.create_run(self.experiment, run_name=row.name, tags=tags).info.run_id
-        self._log_numbers(run_id, row, params)
-        if data := data_set(self.hashes, params):
+        self._log_numbers(run_id, row)
+        if data := data_set(self.results.hashes, self.results.params):
             self.client.log_inputs(run_id, datasets=[data])
         for file in (row.model, row.onnx):
             if file:
@@ -184,7 +183,7 @@ class _Session:
         self.client.set_terminated(run_id, "FINISHED")  # last: a run without it counts as interrupted
 
     def _log_pictures(self, run_id: str, row: Row) -> None:
-        from yoloslim.tracking.pictures import draw_row  # matplotlib takes a second
+        from yoloslim.report.pictures import draw_row  # matplotlib takes a second
 
         with tempfile.TemporaryDirectory() as folder:
             draw_row(row, self.root / "data" / "voc", Path(folder))
@@ -193,7 +192,7 @@ class _Session:
             self.client.log_dict(run_id, row.report, "pruning/report.json")
             self.client.log_text(run_id, layers_markdown(row), "pruning/layers.md")
 
-    def _log_numbers(self, run_id: str, row: Row, params: Mapping[str, Any]) -> None:
+    def _log_numbers(self, run_id: str, row: Row) -> None:
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
@@ -203,7 +202,7 @@ class _Session:
         metrics += [Metric(*point, now, step) for step, *point in curves_of(row.epochs) if step > there]
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-        values = [Param(k, v) for k, v in run_params(row, params).items() if k not in known.params]
+        values = [Param(k, v) for k, v in run_params(row, self.results.params).items() if k not in known.params]
         for start in range(0, len(values), PARAMS_BATCH):
             self.client.log_batch(run_id, params=values[start : start + PARAMS_BATCH])
 

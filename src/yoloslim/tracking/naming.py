@@ -1,10 +1,11 @@
 """What things are called in MLflow; equal names in every run are what lines up its compare view."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yoloslim.config.machine import MACHINE
-from yoloslim.tracking.records import Row
+from yoloslim.results.records import Row
 
 SHARED = ("seed", "model", "imgsz", "data", "train", "baseline", "evaluation", "export", "ascend", "atc", "ascend_eval")
 SECTIONS = {
@@ -50,3 +51,14 @@ def flat(params: Mapping[str, Any], sections: Sequence[str]) -> dict[str, str]:
         elif value is not None:
             flat[section] = str(value)
     return flat
+
+
+def data_set(hashes: Mapping[str, str], params: Mapping[str, Any]) -> Any | None:
+    """The data as MLflow's data set, whose digest is DVC's hash of data/voc; None before stage `data` has run."""
+    if "data" not in hashes:
+        return None
+    from mlflow.entities import Dataset, DatasetInput, InputTag  # slow, and only needed when something changed
+
+    source = json.dumps({"path": "data/voc", "md5": hashes["data"]})
+    name = str(params.get("data", {}).get("source", "data"))
+    return DatasetInput(Dataset(name, hashes["data"], "dvc", source), [InputTag("mlflow.data.context", "training")])

@@ -9,16 +9,17 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 from yoloslim.config.results import SweepPoint, SweepResult
 from yoloslim.files import sha256_file
+from yoloslim.results.lineage import COMMIT, commit_of, lineage_tags
+from yoloslim.results.links import CURRENT, SLOT
+from yoloslim.results.records import Row
+from yoloslim.results.results import Results
 from yoloslim.tracking.champion import IsBetter, crown
-from yoloslim.tracking.connection import CHECKOUT, CURRENT, KEY, PARAMS_BATCH, SLOT, Connection
-from yoloslim.tracking.lineage import COMMIT, commit_of, data_set, dvc_hashes, lineage_tags
-from yoloslim.tracking.naming import SECTIONS, flat, run_params
-from yoloslim.tracking.records import Row
+from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, Connection
+from yoloslim.tracking.naming import SECTIONS, data_set, flat, run_params
 
 SWEEP, POINT, PARENT = "yoloslim.sweep", "yoloslim.point", "mlflow.parentRunId"
 """Tags: what a parent was asked, as a hash; the name of a child's point; the parent's id, where MLflow looks for it."""
@@ -50,11 +51,10 @@ class SweepRuns:
         children: run id of each point, by its name.
     """
 
-    def __init__(self, connection: Connection, root: Path, result: SweepResult, params: Mapping[str, Any]) -> None:
-        self.connection, self.client, self.root = connection, connection.client, root
-        self.result, self.params = result, params
-        self.hashes = dvc_hashes(root)
-        self.commit = commit_of(root)
+    def __init__(self, connection: Connection, results: Results, result: SweepResult) -> None:
+        self.connection, self.client = connection, connection.client
+        self.result, self.params, self.hashes = result, results.params, results.hashes
+        self.commit = commit_of(results.root)
         self.parent = ""
         self.children: dict[str, str] = {}
 

@@ -1,0 +1,1 @@
+"""The report: what the results say, as tables, sentences, pictures and one page."""

@@ -1,0 +1,95 @@
+"""What was cut, layer by layer, and the proof that the cut is exact, as tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from yoloslim.report.tables import Grid, number, small
+from yoloslim.results.records import Row
+
+
+def totals_grid(rows: Sequence[Row]) -> Grid:
+    """One line a percent: what was asked and what came of it, before -> after."""
+    header = (
+        *("model", "asked %", "really cut %", "limit %", "layers clipped", "units out", "channels"),
+        *("params M", "GFLOPs", "GFLOPs padded to 16"),
+    )
+    return Grid(header, tuple(_totals(row) for row in rows if row.report.get("after")))
+
+
+def _totals(row: Row) -> tuple[str, ...]:
+    report = row.report
+    before, after = report.get("before", {}), report["after"]
+
+    def change(key: str, digits: int) -> str:
+        return f"{number(before.get(key), digits)} → {number(after.get(key), digits)}"
+
+    return (
+        row.title,
+        number(report.get("requested_percent", row.percent), 0),
+        number(report.get("effective_percent"), 1),
+        number(report.get("percent_limit"), 1),
+        str(len(report.get("clipped", {}))),
+        str(len(report.get("removed_units", []))),
+        change("channels", 0),
+        change("params_m", 3),
+        change("gflops", 3),
+        change("gflops_padded", 3),
+    )
+
+
+def certificate_grid(rows: Sequence[Row]) -> Grid:
+    """One line a percent and comparison: the largest difference of each head's raw outputs."""
+    proved = [row for row in rows if row.report.get("certificate")]
+    heads = max((len(row.report["certificate"]["cut"]) for row in proved), default=0)
+    header = ("model", "compared", *(f"head {i + 1}" for i in range(heads)), "allowed", "images")
+    lines = []
+    for row in proved:
+        proof = row.report["certificate"]
+        random, real = proof["images"]
+        images = f"{random} random, {real} real"
+        inexact = " (not exact here)" if proof.get("inexact") else ""
+        for key, name, allowed in (
+            ("cut", "cut = masked", small(proof["tolerance"])),
+            ("folded", f"folded = frozen{inexact}", "" if inexact else small(proof["tolerance"])),
+            ("border", "folded, zero padding", ""),
+        ):
+            lines.append((row.title, name, *(small(value) for value in proof[key]), allowed, images))
+    return Grid(header, tuple(lines), frozenset({0, 1, len(header) - 1}))
+
+
+def layers_grid(row: Row) -> Grid:
+    """One line a layer; a BatchNorm counts with the convolution before it."""
+    clipped = row.report.get("clipped", {})
+    norms: dict[str, int] = {}
+    for layer in row.report["layers"]:
+        if layer["kind"] == "batchnorm":
+            norms[_parent(layer["path"])] = layer["params"]
+    lines = [
+        _layer(layer, norms.get(_parent(layer["path"]), 0), clipped.get(layer["path"], 0))
+        for layer in row.report["layers"]
+        if layer["kind"] != "batchnorm"
+    ]
+    header = ("layer", "kept", "of", "%", "given back", "params", "MFLOPs", "padded to 16")
+    return Grid(header, tuple(lines))
+
+
+def _layer(layer: dict[str, Any], norm: int, given_back: int) -> tuple[str, ...]:
+    return (
+        layer["path"].removeprefix("model."),
+        str(layer["kept"]),
+        str(layer["total"]),
+        number(100 * layer["kept"] / max(layer["total"], 1), 0),
+        str(given_back) if given_back else "",
+        f"{layer['params'] + norm:,}".replace(",", " "),
+        number(2e-6 * layer["macs"], 2),
+        number(2e-6 * layer.get("macs_padded", 0), 2),
+    )
+
+
+def _parent(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def layers_markdown(row: Row) -> str:
+    """The table of layers of one percent under its own heading."""
+    return f"## {row.title}\n\n{layers_grid(row).markdown()}\n"

@@ -1,0 +1,171 @@
+"""The numbers as tables and sentences: for the terminal, Markdown and the page alike."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from yoloslim.deploy.ascend.effects import TITLES
+from yoloslim.results.choice import baseline_of
+from yoloslim.results.records import Row, is_number
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text; the first column holds words, the others numbers, except those in `words`."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: frozenset[int] = frozenset({0})
+
+    def markdown(self) -> str:
+        """As a Markdown table."""
+        rule = [":--" if i in self.words else "--:" for i in range(len(self.header))]
+        lines = [self.header, rule, *self.rows]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+Column = tuple[str, Callable[[Row], str]]
+
+
+def comparison_grid(rows: Sequence[Row]) -> Grid:
+    """One line a model: what it finds, weighs and does a second, on the deployment runtime where it has been there."""
+    return _grid(
+        _with_int8(rows), [("model", lambda row: row.title), *_measures(Row.best), ("measured with", _backend)]
+    )
+
+
+def pytorch_grid(rows: Sequence[Row]) -> Grid:
+    """The same in PyTorch at fp32."""
+    trained = [row for row in rows if row.trained]
+    backend = ("measured with", lambda row: str(row.trained.get("backend", MISSING)))
+    return _grid(trained, [("model", lambda row: row.title), *_measures(Row.number), backend])
+
+
+def twin_grid(rows: Sequence[Row]) -> Grid:
+    """What an Ascend board is predicted to change, in points of mAP50, one effect at a time."""
+    predicted = [row for row in rows if row.deployed.get("twin")]
+
+    def change(effect: str) -> Callable[[Row], str]:
+        return lambda row: f"{round(100 * row.deployed['twin'][effect]['map50'], 1) + 0.0:+.1f}"
+
+    columns: list[Column] = [
+        ("model", lambda row: row.title),
+        ("images", lambda row: f"{row.deployed['twin']['reference']['images']:.0f}"),
+        ("mAP50", lambda row: share(row.deployed["twin"]["reference"]["map50"])),
+        *((title, change(effect)) for effect, title in TITLES.items()),
+    ]
+    return _grid(predicted, columns)
+
+
+def pruning_grid(rows: Sequence[Row]) -> Grid:
+    """What every step from cut to deployment did to mAP50, and the proof that the cut is exact."""
+    cut = [row for row in rows if row.pruned]
+
+    def step(key: str) -> Callable[[Row], str]:
+        return lambda row: share(row.pruned.get(key))
+
+    columns: list[Column] = [
+        ("asked %", lambda row: str(row.percent)),
+        ("really cut %", lambda row: number(row.pruned.get("percent_effective"), 1)),
+        ("cut", step("map50_cut")),
+        ("folded", step("map50_folded")),
+        ("recalibrated", step("map50_recalibrated")),
+        ("finetuned", lambda row: share(row.trained.get("map50"))),
+        ("deployed", lambda row: share(row.deployed.get("map50"))),
+        ("cut differs", lambda row: small(row.pruned.get("certificate_max_diff"))),
+        ("ONNX differs", lambda row: small(row.exported.get("onnx_max_diff"))),
+        ("ATC", lambda row: {"not_available": "not installed"}.get(row.compiled, row.compiled) or MISSING),
+    ]
+    return _grid(cut, columns, words={9})
+
+
+def comparison_table(rows: Sequence[Row], best: Row | None = None) -> Table:
+    """The comparison for a terminal, `best` marked, without the columns that only a wide one has room for."""
+    left_out = {"VOC07", "precision", "recall", "GFLOPs", "size MB", "ms p90"}
+    grid = comparison_grid(rows)
+    shown = [index for index, name in enumerate(grid.header) if name not in left_out]
+    table = Table(
+        title="What pruning costs and saves",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    for index in shown:
+        table.add_column(grid.header[index], justify="left" if index in grid.words else "right", no_wrap=True)
+    for row, line in zip(_with_int8(rows), grid.rows, strict=True):
+        table.add_row(*(line[index] for index in shown), style="bold green" if row is best else None)
+    return table
+
+
+def verdict(row: Row, rows: Sequence[Row]) -> str:
+    """One sentence on a pruned model against the baseline; speed is told only where both ran on one backend."""
+    baseline = baseline_of(rows)
+    text = f"{row.percent} % pruned" + (" and finetuned" if row.trained else "")
+    text += f": mAP50 {share(row.best('map50'))}"
+    if baseline is None:
+        return text + "."
+    text += f" (baseline {share(baseline.best('map50'))})"
+    for key, name in (("params_m", "parameters"), ("gflops", "FLOPs")):
+        mine, theirs = row.number(key), baseline.number(key)
+        if mine is not None and theirs:
+            text += f", {100 * mine / theirs:.0f} % of the {name}"
+    speedup = row.best("speedup")
+    if speedup:
+        text += f", {speedup:.2g}x the speed ({row.backend})"
+    return text + "."
+
+
+def number(value: float | None, digits: int) -> str:
+    """A rounded number, or a dash."""
+    return MISSING if not is_number(value) else f"{value:.{digits}f}"
+
+
+def share(value: float | None) -> str:
+    """A metric in [0, 1]."""
+    return number(value, 3)
+
+
+def small(value: float | None) -> str:
+    """A tiny difference."""
+    return MISSING if not is_number(value) else f"{value:.1e}"
+
+
+def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:
+    def column(key: str, digits: int) -> Callable[[Row], str]:
+        return lambda row: number(value(row, key), digits)
+
+    return [
+        ("mAP50", column("map50", 3)),
+        ("mAP50-95", column("map50_95", 3)),
+        ("VOC07", column("map50_voc07", 3)),
+        ("precision", column("precision", 3)),
+        ("recall", column("recall", 3)),
+        ("params M", column("params_m", 2)),
+        ("GFLOPs", column("gflops", 2)),
+        ("size MB", column("size_mb", 1)),
+        ("ms p50", column("latency_ms", 1)),
+        ("ms p90", column("latency_p90_ms", 1)),
+        ("FPS", column("fps", 0)),
+        ("speed-up", column("speedup", 2)),
+    ]
+
+
+def _with_int8(rows: Sequence[Row]) -> list[Row]:
+    """Every model, followed by its int8 versions."""
+    return [each for row in rows for each in row.with_int8()]
+
+
+def _backend(row: Row) -> str:
+    return row.backend or MISSING
+
+
+def _grid(rows: Sequence[Row], columns: Sequence[Column], words: set[int] | None = None) -> Grid:
+    header = tuple(name for name, _ in columns)
+    text = frozenset({0} | (words if words is not None else {len(columns) - 1}))
+    return Grid(header, tuple(tuple(show(row) for _, show in columns) for row in rows), text)

@@ -1,0 +1,83 @@
+"""The sentences that report.md and the page share."""
+
+from collections.abc import Sequence
+
+from yoloslim.config.results import SweepResult
+from yoloslim.report.sweep import asked_for
+from yoloslim.report.tables import share, small, verdict
+from yoloslim.results.choice import MAX_DROP, baseline_of
+from yoloslim.results.records import Row
+from yoloslim.results.sweep import chosen_point, point_metrics, point_title
+
+CUT = (
+    "Above the limit some layer would lose all its channels: a clipped layer was given channels back. A cube "
+    "unit computes 16 channels at once at fp16: padded to 16 counts what it really does."
+)
+PROOF = (
+    "Largest difference of the raw outputs, in float64: the cut model against the masked one, and the cut and folded "
+    "one against the one whose doomed channels are frozen. The last line of each is what folding cannot see at "
+    "zero-padded borders; it is no fault."
+)
+TWIN_TITLE = "What the board is predicted to change"
+TWIN_TEXT = (
+    "Points of mAP50 against the exported graph, one peculiarity of the board at a time, emulated on this machine's "
+    "CPU by documented formulas. Nothing here was measured on a board."
+)
+
+
+def headline(best: Row | None, rows: Sequence[Row], sweep: SweepResult | None = None) -> str:
+    """The model to ship in one sentence."""
+    point = chosen_point(sweep) if sweep else None
+    if sweep and not sweep.winner:
+        closest = f"; {point_title(point)} comes closest" if point else ""
+        return f"No model satisfies what was asked{closest}."
+    if best is None and point is not None:
+        return f"{point_title(point)} and finetuned: mAP50 {share(point_metrics(point).get('map50'))}."
+    return verdict(best, rows) if best else "Nothing has been pruned yet."
+
+
+def why(best: Row | None, rows: Sequence[Row], sweep: SweepResult | None = None) -> str:
+    """Why it is that one."""
+    if sweep:
+        reason = f"Chosen as {sweep.why}" if sweep.winner else sweep.why[:1].upper() + sweep.why[1:]
+        return f"Asked for: {asked_for(sweep)}. {reason}."
+    dense = baseline_of(rows)
+    if best is None or dense is None:
+        return ""
+    mine, floor = best.best("map50") or 0.0, (dense.best("map50") or 0.0) - MAX_DROP
+    if mine >= floor:
+        return f"Recommended as the smallest model that loses no more than {MAX_DROP:g} mAP50 against the baseline."
+    return f"Every pruned model loses more than {MAX_DROP:g} mAP50 against the baseline; this one loses least."
+
+
+def proof(rows: Sequence[Row]) -> str:
+    """The equality certificate in one sentence; empty without one."""
+    proved = [row.report["certificate"] for row in rows if row.report.get("certificate")]
+    if not proved:
+        return ""
+    worst, allowed = max(max(item["cut"]) for item in proved), min(item["tolerance"] for item in proved)
+    return (
+        "Cutting channels out changes nothing but size: on random and real images the raw outputs of every cut model "
+        f"and of the same one with these channels masked differ by {small(worst)} at most; allowed is {small(allowed)}."
+    )
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What a reader must know to read the numbers rightly."""
+    ways = sorted({str(row.deployed["preprocessing"]) for row in rows if row.deployed.get("preprocessing")})
+    backends = sorted({row.backend for row in rows if row.deployed})
+    found = ["Metrics are of the test split. Latency and FPS are of single images on the backend named beside them."]
+    if backends:
+        shown = f"Deployed models ran on {', '.join(backends)}"
+        found.append(shown + (f", preprocessing {', '.join(ways)}." if ways else "."))
+    if any(row.best("speedup") for row in rows):
+        found.append(
+            "Speed-ups are timed in turn with the baseline. Latencies are each of its own moment: where the two "
+            "disagree, believe the speed-up."
+        )
+    if any(row.compiled == "not_available" for row in rows):
+        found.append(
+            "Ascend's ATC is not installed here: no model was compiled for Ascend, and nothing here was measured on "
+            "Ascend hardware. `models/atc/*/atc.sh` compiles on a machine with CANN."
+        )
+    return found

@@ -1,0 +1,46 @@
+"""The model to look at: what a sweep chose, else the one that is recommended."""
+
+from collections.abc import Sequence
+
+from yoloslim.config.results import SweepPoint, SweepResult
+from yoloslim.results.records import Row
+from yoloslim.results.sweep import chosen_point
+
+MAX_DROP = 0.03
+"""mAP50 that the recommended model may lose against the baseline."""
+
+
+def best_row(rows: Sequence[Row], sweep: SweepResult | None) -> Row | None:
+    """The model to look at: what the sweep chose, or, without a sweep, the recommended one.
+
+    None also where the sweep chose a variant, whose files lie elsewhere.
+    """
+    return _row_of(chosen_point(sweep), rows) if sweep else recommended(rows)
+
+
+def _row_of(point: SweepPoint | None, rows: Sequence[Row]) -> Row | None:
+    """The row that holds a point's files; None for a variant, whose files lie elsewhere, and where there are none."""
+    if point is None or point.overrides:
+        return None
+    return next((row for row in rows if row.kind == "pruned" and row.percent == point.percent), None)
+
+
+def recommended(rows: Sequence[Row], max_drop: float = MAX_DROP) -> Row | None:
+    """The smallest pruned model whose mAP50 is within `max_drop` of the baseline's, else the most accurate one.
+
+    Only models measured the same way as the baseline are compared; None without baseline or pruned models.
+    """
+    baseline = baseline_of(rows)
+    trained = [row for row in rows if row.kind == "pruned" and row.best("map50") is not None]
+    if baseline is None or not trained:
+        return None
+    floor = (baseline.best("map50") or 0.0) - max_drop
+    good = [row for row in trained if (row.best("map50") or 0.0) >= floor]
+    if good:
+        return min(good, key=lambda row: row.best("params_m") or float("inf"))
+    return max(trained, key=lambda row: row.best("map50") or 0.0)
+
+
+def baseline_of(rows: Sequence[Row]) -> Row | None:
+    """The dense model, if it is among the rows."""
+    return next((row for row in rows if row.kind == "baseline"), None)

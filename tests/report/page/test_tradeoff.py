@@ -1,0 +1,52 @@
+"""Fronts, cliffs and scales."""
+
+import pytest
+
+from yoloslim.report.page.points import Point, comparable, front
+from yoloslim.report.page.tradeoff import Cliff, cliff_of, pareto
+
+
+def point(name: str, cost: float, map50: float, state: str = "finetuned", backend: str = "a") -> Point:
+    return Point(name, name, state, 50, {"map50": map50, "latency_ms": cost, "params_m": cost}, backend)
+
+
+POINTS = [point("dense", 4, 0.8, "dense"), point("good", 2, 0.8), point("small", 1, 0.7), point("worse", 3, 0.6)]
+
+
+def test_the_front_holds_what_nothing_beats_from_cheap_to_dear() -> None:
+    assert [p.name for p in front(POINTS, "params_m")] == ["small", "good"]
+
+
+def test_latencies_are_compared_on_the_backend_of_the_dense_model() -> None:
+    other = point("other", 0.1, 0.9, backend="b")
+    assert comparable([other, *POINTS], "latency_ms") == POINTS
+    assert comparable([other, *POINTS], "params_m") == [other, *POINTS]
+    assert comparable(POINTS, "size_mb") == []
+
+
+def test_a_cost_that_fewer_than_two_models_have_is_no_choice() -> None:
+    assert list(pareto(POINTS, "good", {})) == ["latency_ms", "params_m"]
+    assert pareto(POINTS[:1], "", {}) == {}
+
+
+def test_a_limit_far_away_does_not_squeeze_the_points() -> None:
+    spec = pareto(POINTS, "good", {"params_m": 50})["params_m"]
+    assert not [layer for layer in spec["layer"] if layer["mark"]["type"] == "rule"]
+    x = next(layer["encoding"]["x"]["scale"] for layer in spec["layer"] if "scale" in layer["encoding"].get("x", {}))
+    assert x["domain"] == pytest.approx([0.76, 4.36])
+
+
+@pytest.mark.parametrize(
+    ("points", "cliff", "text"),
+    [
+        ({0: 0.7, 30: 0.7, 50: 0.65, 70: 0.3}, Cliff(50, 70), "The cliff lies between 50 % and 70 %"),
+        ({0: 0.7, 30: 0.2}, Cliff(0, 30), "it comes before the first point"),
+        ({0: 0.7, 30: 0.69}, Cliff(30, None), "No cliff up to 30 %"),
+        ({30: 0.7}, None, ""),
+        ({}, None, ""),
+    ],
+)
+def test_the_cliff_in_words(points: dict[int, float], cliff: Cliff | None, text: str) -> None:
+    found = cliff_of(points)
+    assert found == cliff
+    assert text in (found.text if found else "")

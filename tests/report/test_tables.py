@@ -1,0 +1,92 @@
+"""Tables and sentences."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.results.made import finished
+from yoloslim.report.tables import comparison_grid, comparison_table, pruning_grid, twin_grid, verdict
+from yoloslim.results.choice import recommended
+from yoloslim.results.records import Row, read_rows
+
+
+def test_the_verdict_tells_what_was_gained_and_lost() -> None:
+    rows = [finished(0, 0.8, 2.0), finished(50, 0.78, 0.82, fps=160)]
+    assert verdict(rows[1], rows) == (
+        "50 % pruned and finetuned: mAP50 0.780 (baseline 0.800), 41 % of the parameters, "
+        "1.6x the speed (onnxruntime-cpu)."
+    )
+
+
+def test_speed_that_was_not_timed_in_turn_with_the_baseline_is_not_compared() -> None:
+    rows = [finished(0, 0.8, 2.0), finished(50, 0.78, 0.82)]
+    del rows[1].deployed["speedup"]  # type: ignore[attr-defined]
+    assert "speed" not in verdict(rows[1], rows)
+
+
+def test_a_model_without_finetuning_is_not_called_finetuned() -> None:
+    row = Row(name="prune@50", kind="pruned", percent=50, pruned={"map50": 0.2, "params_m": 1.0})
+    assert verdict(row, [finished(0, 0.8, 2.0), row]).startswith("50 % pruned: mAP50 – (baseline 0.800), 50 % of")
+    assert verdict(row, [row]) == "50 % pruned: mAP50 –."
+
+
+def test_every_speed_stands_beside_its_backend(root: Path) -> None:
+    grid = comparison_grid(read_rows(root))
+    assert [(line[0], line[-3], line[-1]) for line in grid.rows] == [
+        ("baseline", "150", "onnxruntime-cpu"),
+        ("sparse", "100", "pytorch-cpu"),
+        ("30 % pruned", "210", "onnxruntime-cpu"),
+        ("50 % pruned", "250", "onnxruntime-cpu"),
+    ]
+    assert grid.markdown().splitlines()[-1] == (
+        "| 50 % pruned | 0.778 | 0.467 | 0.768 | 0.800 | 0.700 | 1.00 | 4.00 | 3.5 | 4.0 | 4.8 | 250 "
+        "| 2.00 | onnxruntime-cpu |"
+    )
+
+
+def test_the_way_from_cut_to_deployment(root: Path) -> None:
+    assert pruning_grid(read_rows(root)).rows[1] == (
+        *("50", "49.6", "0.195", "0.260", "0.390", "0.780", "0.778", "3.0e-07", "1.0e-05"),
+        "not installed",
+    )
+
+
+def test_the_terminal_table_fits_a_narrow_terminal(root: Path) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(comparison_table(read_rows(root)))
+    lines = [line.strip() for line in console.export_text().splitlines()]
+    assert lines[-2].split() == ["50", "%", "pruned", "0.778", "0.467", "1.00", "4.0", "250", "2.00", "onnxruntime-cpu"]
+
+
+def test_what_a_board_would_change_is_told_in_points_one_effect_at_a_time(root: Path) -> None:
+    grid = twin_grid(read_rows(root))
+    assert grid.header == (
+        *("model", "images", "mAP50", "AIPP colour", "top-left padding", "green fill", "resize", "fp16"),
+        *("single label", "all together"),
+    )
+    assert [line[0] for line in grid.rows] == ["baseline", "30 % pruned", "50 % pruned"]
+    assert grid.rows[0][3:] == ("+0.0", "-0.1", "-0.2", "-0.3", "-0.4", "-0.5", "-0.6")
+
+
+def test_predicted_changes_are_metrics_of_the_run(root: Path) -> None:
+    metrics = read_rows(root)[0].metrics()
+    assert metrics["twin_map50_fp16"] == pytest.approx(-0.004)
+    assert "twin_map50_reference" in metrics
+
+
+def test_int8_versions_follow_their_model_and_are_never_recommended() -> None:
+    rows = [finished(0, 0.8, 2.0), finished(50, 0.79, 0.8)]
+    twin = {"map50": 0.785, "latency_ms": 2.5, "speedup": 4.2, "size_mb": 0.9, "backend": "onnxruntime-cpu-int8"}
+    rows[1] = replace(rows[1], quantized={"onnxruntime": twin})
+    grid = comparison_grid(rows)
+    assert [line[0] for line in grid.rows] == ["baseline", "50 % pruned", "50 % pruned, int8"]
+    last = dict(zip(grid.header, grid.rows[-1], strict=True))
+    assert (last["mAP50"], last["ms p50"], last["speed-up"]) == ("0.785", "2.5", "4.20")
+    assert (last["params M"], last["measured with"]) == ("0.80", "onnxruntime-cpu-int8")
+    assert recommended(rows) is rows[1]
+    assert rows[1].metrics()["map50_int8_onnxruntime"] == 0.785
+    assert rows[1].metrics()["latency_ms_int8_onnxruntime"] == 2.5
+    assert comparison_table(rows).row_count == 3

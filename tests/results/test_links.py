@@ -1,0 +1,20 @@
+"""Links to MLflow's page."""
+
+from pathlib import Path
+
+from yoloslim.results.links import RunLinks
+from yoloslim.results.records import Row
+
+BEST = Row("prune@50", "pruned", percent=50)
+
+
+def test_a_server_is_linked_without_its_password_and_by_its_list_of_experiments() -> None:
+    links = RunLinks("https://me:secret@host:8443/", "trial", Path())
+    assert links.all == links.of(BEST) == "https://host:8443/#/experiments"
+
+
+def test_a_local_store_that_is_not_there_or_broken_is_linked_by_its_list(tmp_path: Path) -> None:
+    for content in (None, b"no database"):
+        if content:
+            (tmp_path / "mlflow.db").write_bytes(content)
+        assert RunLinks("sqlite:///mlflow.db", "trial", tmp_path).of(BEST) == "http://127.0.0.1:5000/#/experiments"
