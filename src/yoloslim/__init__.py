@@ -4,12 +4,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from yoloslim.api import build as build
+    from yoloslim.api import detect as detect
+    from yoloslim.api import evaluate as evaluate
     from yoloslim.api import export as export
     from yoloslim.api import load as load
     from yoloslim.api import prune as prune
+    from yoloslim.api import quantize as quantize
+    from yoloslim.api import register_dataset as register_dataset
+    from yoloslim.api import register_runtime as register_runtime
+    from yoloslim.api import train as train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build", "export", "load", "prune"]
+__all__ = [
+    "__version__",
+    "build",
+    "detect",
+    "evaluate",
+    "export",
+    "load",
+    "prune",
+    "quantize",
+    "register_dataset",
+    "register_runtime",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

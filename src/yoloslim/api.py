@@ -1,24 +1,55 @@
 """The library's front door: what `import yoloslim` offers. Each name is a thin way to the function that stages use."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from yoloslim.data.layouts import register_dataset
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import Manifest
 from yoloslim.deploy.onnx import ExportOptions
-from yoloslim.errors import PruneError
+from yoloslim.deploy.quantize import calibration_images
+from yoloslim.deploy.quantize import quantize as quantize_export
+from yoloslim.deploy.runtimes import open_predictor, register_runtime
+from yoloslim.errors import DeployError, PruneError
+from yoloslim.evaluation.evaluate import Evaluation
+from yoloslim.evaluation.nms import NmsOptions
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.store import load_model
 from yoloslim.pruning.prune import PruneResult
 from yoloslim.pruning.prune import prune as prune_network
 from yoloslim.pruning.request import GroupScore, Importance, PruneRequest, Scope
+from yoloslim.tasks.detect import Detection, find_objects
+from yoloslim.tasks.evaluate import evaluate_dataset
+from yoloslim.tasks.pipeline import PredictorPipeline
+from yoloslim.tasks.train import Request as TrainRequest
+from yoloslim.tasks.train import Trained, train_folder
+
+__all__ = [
+    "Detection",
+    "Detector",
+    "build",
+    "detect",
+    "evaluate",
+    "export",
+    "load",
+    "prune",
+    "quantize",
+    "register_dataset",
+    "register_runtime",
+    "train",
+]
 
 M = TypeVar("M", bound=nn.Module)
+Picture = str | PathLike[str] | NDArray[np.uint8]
 
 
 class PruneOptions(TypedDict, total=False):
@@ -70,6 +101,141 @@ def export(
     return export_model(model, Path(out), options or ExportOptions(), file_format)
 
 
+def train(
+    model: str | PathLike[str] | Detector,
+    data: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    epochs: int | None = None,
+    imgsz: int | None = None,
+    device: str = "auto",
+    layout: str = "auto",
+    seed: int = 0,
+    **options: Any,
+) -> Trained:
+    """Train a detector on a folder of images and boxes; called again after an interruption, it goes on from there.
+
+    Args:
+        model: a name such as `yolov5n`, a file of weights (.safetensors, .pt, .weights ...), or a detector, which is
+            left unchanged.
+        data: folder, archive, data.yaml or JSON of a data set. One that names no splits is split by shares and seed.
+        out: folder to write: `model.safetensors`, `metrics.json`, `epochs.csv`, `history.json`, and `data/`, the images
+            in VOC layout with the splits that were used.
+        epochs: passes over the training images; None takes the default of params.yaml.
+        imgsz: side of the network's input, px, a multiple of 32; None keeps that of the weights, 640 for a name.
+        device: auto, cpu or cuda.
+        layout: of the data: auto, voc, yolo, coco, cvat, labelme.
+        seed: of every random number.
+        options: further keys of the sections `train`, `baseline` and `data` of params.yaml, such as `batch=16`.
+
+    Raises:
+        ConfigError: an option is unknown or out of range, or `out` holds something else or a finished training.
+        DataError: the data cannot be used.
+        ModelError: no such model, or weights that do not fit.
+        TrainError: the loss is not finite, or there is no memory.
+        Interrupted: Ctrl-C or SIGTERM; a checkpoint was written.
+    """
+    start = model if isinstance(model, str | Detector) else Path(model)
+    return train_folder(TrainRequest(start, Path(data), layout, epochs, imgsz, device, seed, options), Path(out))
+
+
+def evaluate(
+    model: Detector | str | PathLike[str],
+    data: str | PathLike[str],
+    image_set: str = "test",
+    *,
+    layout: str = "auto",
+    runtime: str | None = None,
+    options: NmsOptions | None = None,
+) -> Evaluation:
+    """Measure a model on a data set; what `yoloslim eval` does.
+
+    Args:
+        model: a detector, a model file, an exported file, or the folder of an export.
+        data: a data set. In VOC layout it is read as it is; of any other, train, val and test are its own splits, or
+            those that `train` makes.
+        image_set: name of a file in ImageSets/Main of VOC; else train, val or test.
+        layout: of the data: auto, voc, yolo, coco, cvat, labelme.
+        runtime: what runs a file; None takes the usual one.
+        options: thresholds of suppression; None as trainers validate.
+
+    Returns:
+        `metrics` (map50, map50_95, map50_voc07, precision, recall, 0 to 1), the same by class, and the detections.
+
+    Raises:
+        DataError: the data cannot be used, or hold a class that the model does not know.
+        DeployError, ModelError: the model cannot be opened.
+    """
+    return evaluate_dataset(_pipeline(model, runtime, options or NmsOptions()), Path(data), image_set, None, layout)
+
+
+def detect(
+    model: Detector | str | PathLike[str],
+    images: Picture | Sequence[Picture],
+    *,
+    conf: float = 0.25,
+    iou: float = 0.45,
+    runtime: str | None = None,
+) -> list[list[Detection]]:
+    """Find objects in images.
+
+    Args:
+        model: as in `evaluate`.
+        images: one image or several: files, or arrays uint8 (H, W, 3), RGB, of any size.
+        conf: lowest score, 0 to below 1.
+        iou: overlap above which the worse box of a class goes, 0 to 1.
+        runtime: as in `evaluate`.
+
+    Returns:
+        For every image the objects found, best first.
+
+    Raises:
+        ConfigError: a threshold is out of range.
+        DataError: an image that cannot be read, or an array that is none.
+        DeployError, ModelError: the model cannot be opened.
+    """
+    several = [images] if isinstance(images, str | PathLike | np.ndarray) else images
+    pictures = [image if isinstance(image, np.ndarray) else Path(image) for image in several]
+    pipeline = _pipeline(model, runtime, NmsOptions(conf, iou, multi_label=False))
+    return list(find_objects(pipeline, pictures))
+
+
+def quantize(
+    model: Detector | str | PathLike[str],
+    images: str | PathLike[str] | NDArray[np.uint8],
+    out: str | PathLike[str],
+    *,
+    runtime: str = "onnxruntime",
+    count: int = 128,
+) -> Manifest:
+    """Write the int8 version of a model for a runtime into a folder, with its manifest.
+
+    Args:
+        model: a detector, or the folder of an ONNX export.
+        images: what the ranges of activations are taken from: a folder of pictures like those that the model will see,
+            or an array uint8 (N, S, S, 3) of them, letterboxed to the model's image size.
+        out: folder to write.
+        runtime: onnxruntime, openvino or ncnn.
+        count: pictures of the folder to use at most, at least 1.
+
+    Returns:
+        The manifest; its `max_abs_diff` is the largest difference of a logit from fp32 on the first images.
+
+    Raises:
+        DeployError: no pictures or of the wrong size, no such runtime or its package is missing, or an export that
+            cannot be quantised.
+        DataError: a picture that cannot be read.
+    """
+    if count < 1:
+        raise DeployError(f"count={count} takes no picture; give 1 or more")
+    with tempfile.TemporaryDirectory(prefix="yoloslim-export-") as folder:
+        source = Path(folder) if isinstance(model, Detector) else Path(model)
+        if isinstance(model, Detector):
+            export_model(model, source)
+        array = images if isinstance(images, np.ndarray) else calibration_images(Path(images), source, count)
+        return quantize_export(source, array, Path(out), runtime)
+
+
 def prune(
     model: M,
     example_inputs: Tensor | None = None,
@@ -112,6 +278,14 @@ def prune(
     result = prune_network(model, request, example_inputs, measure_ms=measure_ms, example=example)
     result.report["importance"] = request.importance
     return result
+
+
+def _pipeline(model: Detector | str | PathLike[str], runtime: str | None, options: NmsOptions) -> PredictorPipeline:
+    if isinstance(model, Detector):
+        if runtime not in (None, "pytorch"):
+            raise DeployError(f"a Detector runs on pytorch; export it for {runtime}, and give the folder")
+        return PredictorPipeline(TorchPredictor(model), options)
+    return PredictorPipeline(open_predictor(Path(model), runtime), options)
 
 
 def _importance(model: nn.Module) -> Importance:

@@ -12,15 +12,16 @@ import typer
 from yoloslim import __version__
 from yoloslim.choices import Outputs
 from yoloslim.data.command import app as data_commands
-from yoloslim.errors import YoloslimError
+from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.files import DISK, disk_sentence
 from yoloslim.pruning.request import GroupScore, Importance, Scope
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
-from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed
+from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed, train
 from yoloslim.tasks.compile import compile_export
 
 app = typer.Typer(name="yoloslim", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(train)
 app.command()(detect)
 app.command()(speed)
 app.command("eval")(evaluate)
@@ -33,8 +34,12 @@ Model = Annotated[Path, typer.Argument(help="model file (.safetensors)")]
 def main() -> None:
     """Run the command; errors made for people are printed without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         app(prog_name="yoloslim")
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stop.exit_code)
     except (YoloslimError, RunnerError) as error:
         sys.exit(f"error: {error}")
     except OSError as error:

@@ -12,15 +12,15 @@ from yoloslim.models.foreign.adapt import with_classes, with_imgsz
 from yoloslim.models.foreign.load import import_model
 from yoloslim.models.foreign.source import find_weights
 from yoloslim.models.zoo import build_spec
-from yoloslim.stages.common import BASELINE, stage
+from yoloslim.stages.common import BASELINE, DATA, stage
 from yoloslim.stages.inputs import split_of, train_set
 from yoloslim.stages.training import Training, train
 
 
-def start_model(params: Params, weights: Path | None = None) -> Detector:
+def start_model(params: Params, weights: Path | None = None, root: Path = DATA) -> Detector:
     """A fresh model with a head that suits the data, or one that begins with the weights of a file."""
-    classes = split_of("train").classes
-    images = train_set(params)
+    classes = split_of("train", root).classes
+    images = train_set(params, root)
     sizes = images.box_sizes() * (params.imgsz / images.imgsz)
 
     def fit(head: Head, made_for: int) -> Head:
@@ -28,7 +28,7 @@ def start_model(params: Params, weights: Path | None = None) -> Detector:
 
     if weights:
         torch.manual_seed(params.seed)
-        model = with_classes(import_model(weights, params.model, classes), classes)
+        model = with_classes(import_model(weights, params.model or None, classes), classes)
         return with_imgsz(model, params.imgsz, fit)
     head = fit(build_spec(params.model, classes, params.imgsz).head, USUAL_IMGSZ)
     torch.manual_seed(params.seed)

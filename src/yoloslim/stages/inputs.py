@@ -18,21 +18,21 @@ BATCH = 32
 """Images at once where the number may change the last digits of a model: fixed, so that it is no parameter of it."""
 
 
-def split_of(name: str) -> VocSplit:
+def split_of(name: str, root: Path = DATA) -> VocSplit:
     """A split of the prepared data."""
-    return load_split(DATA, name)
+    return load_split(root, name)
 
 
-def eval_set(params: Params, split: str) -> EvalSet:
+def eval_set(params: Params, split: str, root: Path = DATA) -> EvalSet:
     """A split, letterboxed for evaluation."""
-    return load_eval_set(split_of(split), params.imgsz, Path(params.train.cache_dir) / "images")
+    return load_eval_set(split_of(split, root), params.imgsz, Path(params.train.cache_dir) / "images")
 
 
-def train_set(params: Params) -> TrainSet:
+def train_set(params: Params, root: Path = DATA) -> TrainSet:
     """The split `train`, in the largest size that any epoch asks for."""
     t = params.train
     size = max((params.imgsz, *t.resolutions))
-    return load_train_set(split_of("train"), size, Path(t.cache_dir) / "images", t.memory_gb)
+    return load_train_set(split_of("train", root), size, Path(t.cache_dir) / "images", t.memory_gb)
 
 
 def training_images(params: Params, count: int) -> Iterator[Tensor]:

@@ -11,6 +11,7 @@ import torch
 
 from yoloslim.config import Params, PhaseParams
 from yoloslim.config.machine import MACHINE
+from yoloslim.data.evalset import EvalSet
 from yoloslim.files import atomic_path, sha256_file, write_json
 from yoloslim.models.detector import Detector
 from yoloslim.pruning.recalibrate import recalibrate
@@ -75,12 +76,6 @@ def train(
         recalibrate(settled, images, fixed=settled.model[: params.train.freeze])
         return settled
 
-    def validate(ema: Detector) -> dict[str, float]:
-        # in the precision of the training, which on many CPUs is twice as fast; what is reported is measured in fp32
-        fast = choose_precision(params.train.precision, next(ema.parameters()).device) == "bf16-mixed"
-        metrics = validate_model(params, settle(ema), val, "bf16" if fast else "fp32").metrics
-        return {k: metrics[k] for k in ("map50", "map50_95", "precision", "recall")}
-
     preview, key = Preview(), checkpoint_key(params, training)
     live = follow(params, training.name, key)
     checkpoint = Path(params.train.cache_dir) / "checkpoints" / f"{key}.pt"
@@ -89,7 +84,7 @@ def train(
     task = Task(
         model,
         train_set(params),
-        validate,
+        lambda ema: validation_row(params, settle(ema), val),
         params.train,
         training.phase,
         params.seed,
@@ -108,6 +103,16 @@ def train(
     facts = more(result) if more else None
     store(settle(result.model), training.name, facts)
     checkpoint.unlink(missing_ok=True)
+
+
+def validation_row(params: Params, model: Detector, val: EvalSet) -> dict[str, float]:
+    """What an epoch is judged by: map50, map50_95, precision, recall on `val`.
+
+    In the precision of the training, which on many CPUs is twice as fast; what is reported is measured in fp32.
+    """
+    fast = choose_precision(params.train.precision, next(model.parameters()).device) == "bf16-mixed"
+    metrics = validate_model(params, model, val, "bf16" if fast else "fp32").metrics
+    return {k: metrics[k] for k in ("map50", "map50_95", "precision", "recall")}
 
 
 def checkpoint_key(params: Params, training: Training) -> str:

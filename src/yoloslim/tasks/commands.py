@@ -1,4 +1,4 @@
-"""The commands `detect`, `speed` and `eval`, with the arguments that `run.sh` has on a board; and `doctor`."""
+"""The commands `detect`, `speed` and `eval`, with the arguments that `run.sh` has on a board; `train` and `doctor`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -48,6 +48,45 @@ def detect(
     typer.echo(f"{done['images']} images, {done['boxes']} boxes, on {pipeline.backend}: {out}/")
 
 
+def train(
+    data: Annotated[Path, typer.Argument(help="folder, archive (tar, zip), data.yaml or JSON, as `data check` reads")],
+    model: Annotated[str, typer.Option(help="name (`yoloslim models` lists them), or a file of weights")] = "yolov5n",
+    out: Annotated[Path, typer.Option(help="folder to write, of this training alone")] = Path("trained"),
+    epochs: Annotated[int | None, typer.Option(help="passes over the images; default: as params.yaml")] = None,
+    imgsz: Annotated[int | None, typer.Option(help="side of the input, px; default: of the weights, or 640")] = None,
+    batch: Annotated[int | None, typer.Option(help="images a step; default: as params.yaml")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    layout: Annotated[str, typer.Option(help="of the data: auto, voc, yolo, coco, cvat, labelme")] = "auto",
+    seed: Annotated[int, typer.Option(help="of every random number", min=0)] = 0,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE of section train, baseline or data of params.yaml, such as lr0=0.01"),
+    ] = None,
+) -> None:
+    """Train a detector on a folder of images and boxes; given again after Ctrl-C, it goes on from there."""
+    from yoloslim.data.summary import show
+    from yoloslim.deploy.quoting import quote
+    from yoloslim.documents import parse_yaml
+    from yoloslim.errors import ConfigError
+    from yoloslim.models.detector import count_params
+    from yoloslim.tasks.train import Request, train_folder
+
+    options = {} if batch is None else {"batch": batch}
+    for text in option or ():
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text} names no value; write --set KEY=VALUE")
+        options[key.strip().rpartition(".")[2]] = parse_yaml(value, f"--set {text}")
+    request = Request(model, data, layout, epochs, imgsz, device, seed, options)
+    done = train_folder(request, out, show)
+    spec, metrics = done.model.spec, done.metrics
+    typer.echo(
+        f"{done.path}: {spec.name}, {spec.nc} classes, {spec.imgsz} px, {count_params(done.model) / 1e6:.3f} M "
+        f"parameters, epoch {done.kept_epoch} of {len(done.history)}; on the test images mAP50 {metrics['map50']:.4f}, "
+        f"mAP50-95 {metrics['map50_95']:.4f}\nNext: yoloslim prune {quote(str(done.path))} --percent 50"
+    )
+
+
 def speed(
     model: Model,
     source: Source,
@@ -84,8 +123,9 @@ def speed(
 
 def evaluate(
     model: Model,
-    dataset: Annotated[Path, typer.Argument(help="data set in VOC layout, such as VOCdevkit/")],
-    image_set: Annotated[str, typer.Option(help="name of a file in ImageSets/Main")] = "test",
+    dataset: Annotated[Path, typer.Argument(help="data set of any layout, such as VOCdevkit/ or data.yaml")],
+    image_set: Annotated[str, typer.Option(help="a file in ImageSets/Main; else train, val or test")] = "test",
+    layout: Annotated[str, typer.Option(help="of the data: auto, voc, yolo, coco, cvat, labelme")] = "auto",
     runtime: Backend = None,
     threads: Threads = None,
     precision: Precise = "fp32",
@@ -102,7 +142,7 @@ def evaluate(
     limit_megapixels(max_megapixels)
     options = NmsOptions(multi_label=not single_label)
     pipeline = PredictorPipeline(open_predictor(model, runtime, threads, precision), options)
-    result = evaluate_dataset(pipeline, dataset, image_set, out)
+    result = evaluate_dataset(pipeline, dataset, image_set, out, layout)
     for name, of_class in result.per_class.items():
         shown = f"AP50 {of_class['ap50']:.4f}  AP50-95 {of_class['ap50_95']:.4f}  {of_class['objects']:.0f} objects"
         typer.echo(f"{name:16} {shown}")

@@ -1,8 +1,9 @@
 """Task `detect`: images with boxes drawn in, and the boxes as JSON."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from yoloslim.errors import DataError
 from yoloslim.files import atomic_path, write_json
+from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.pictures import draw_boxes
 from yoloslim.runner.tasks import Pipeline, draw_detections
 from yoloslim.tasks.sources import Stream
@@ -17,6 +19,41 @@ from yoloslim.tasks.sources import Stream
 logger = logging.getLogger(__name__)
 
 RESULTS = "detections.json"
+
+
+class Detection(NamedTuple):
+    """An object that was found.
+
+    Attributes:
+        name: of its class.
+        score: 0 to 1.
+        xyxy: its box in pixels of the image.
+    """
+
+    name: str
+    score: float
+    xyxy: tuple[float, float, float, float]
+
+
+def find_objects(pipeline: Pipeline, images: Sequence[Path | NDArray[np.uint8]]) -> Iterator[list[Detection]]:
+    """The objects of each image, a file or RGB (H, W, 3), best first.
+
+    Raises:
+        DataError: a file that cannot be read, or an array of another shape or type.
+    """
+    for number, image in enumerate(images):
+        try:
+            pixels = pipeline.read(image) if isinstance(image, Path) else image
+        except RunnerError as error:
+            raise DataError(str(error)) from error
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise DataError(f"image {number} is {pixels.dtype} {pixels.shape}; give RGB as uint8 (H, W, 3)")
+        canvas, place = pipeline.prepare(pixels)
+        rows = pipeline.find(pipeline.infer(canvas), place)
+        yield [
+            Detection(pipeline.classes[int(label)], score, (left, top, right, bottom))
+            for left, top, right, bottom, score, label in rows.tolist()
+        ]
 
 
 def detect_images(pipeline: Pipeline, paths: Sequence[Path], out_dir: Path) -> dict[str, int]:

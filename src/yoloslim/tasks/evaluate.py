@@ -1,7 +1,12 @@
-"""Task `eval`: a data set in VOC layout through a model, as VOC's result files and as mAP."""
+"""Task `eval`: a data set through a model, as VOC's result files and as mAP."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from yoloslim.config.data import DataParams
+from yoloslim.data.prepare import prepare
 from yoloslim.data.voc import read_annotation
 from yoloslim.errors import DataError
 from yoloslim.evaluation.evaluate import Evaluation, score
@@ -10,25 +15,52 @@ from yoloslim.runner.tasks import Pipeline, detections
 from yoloslim.runner.voc import find_dataset, image_set_of, read_image_set, write_results
 
 
-def evaluate_dataset(pipeline: Pipeline, dataset: Path, image_set: str, out_dir: Path) -> Evaluation:
-    """Detect on an image set, write result files to `out_dir`, and score them.
+@contextmanager
+def in_voc_layout(path: Path, layout: str = "auto") -> Iterator[Path]:
+    """The data set `path` in VOC layout: as it is if it has that, else prepared in a temporary folder.
+
+    Prepared, its image sets are train, val and test: its own splits, or the shares that `yoloslim train` takes too.
+
+    Raises:
+        DataError: it cannot be used.
+    """
+    if layout in ("auto", "voc"):
+        root = None
+        with suppress(RunnerError):
+            root = find_dataset(path)
+        if root is not None and any((root / "ImageSets" / "Main").glob("*.txt")):
+            yield root
+            return
+    with tempfile.TemporaryDirectory(prefix="yoloslim-eval-") as folder:
+        prepared = Path(folder) / "prepared"
+        prepare(DataParams.model_validate({"source": layout, "path": str(path)}), prepared)
+        yield prepared
+
+
+def evaluate_dataset(
+    pipeline: Pipeline, dataset: Path, image_set: str, out_dir: Path | None = None, layout: str = "auto"
+) -> Evaluation:
+    """Detect on an image set and score what was found.
 
     Args:
         pipeline: the model.
-        dataset: a folder with JPEGImages, Annotations and ImageSets, or the folder above it (VOCdevkit).
-        image_set: name of a file in ImageSets/Main.
-        out_dir: for the result files, one a class.
+        dataset: a data set of any layout; in VOC's the folder with JPEGImages, Annotations and ImageSets, or the one
+            above it (VOCdevkit).
+        image_set: name of a file in ImageSets/Main; of other layouts train, val or test.
+        out_dir: for VOC's result files, one a class; None writes none.
+        layout: of the data set; `auto` finds out.
 
     Raises:
         DataError: no such data set or image set, a missing or broken image or annotation, or a class that the model
             does not know.
     """
-    try:
-        root = find_dataset(dataset)
-        paths = read_image_set(image_set_of(root, image_set), root / "JPEGImages")
-        truth = [read_annotation(root / "Annotations" / f"{path.stem}.xml", pipeline.classes) for path in paths]
-        found = [rows for _, _, rows in detections(pipeline, paths)]
-        write_results(out_dir, image_set, pipeline.classes, [path.stem for path in paths], found)
-    except RunnerError as error:
-        raise DataError(str(error)) from error
+    with in_voc_layout(dataset, layout) as root:
+        try:
+            paths = read_image_set(image_set_of(root, image_set), root / "JPEGImages")
+            truth = [read_annotation(root / "Annotations" / f"{path.stem}.xml", pipeline.classes) for path in paths]
+            found = [rows for _, _, rows in detections(pipeline, paths)]
+            if out_dir is not None:
+                write_results(out_dir, image_set, pipeline.classes, [path.stem for path in paths], found)
+        except RunnerError as error:
+            raise DataError(str(error)) from error
     return score(truth, found, pipeline.classes)

@@ -1,0 +1,111 @@
+"""The front door for detectors: evaluate, detect, quantize, and what it exports for programs."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import yoloslim
+from tests.squares import CLASSES, write_squares
+from tests.tiny import shake_norms, tiny_detector
+from yoloslim.deploy.runtimes import open_predictor
+from yoloslim.errors import ConfigError, DataError, DeployError
+from yoloslim.evaluation.nms import NmsOptions
+from yoloslim.models.detector import Detector
+from yoloslim.models.store import save_model
+
+
+@pytest.fixture(scope="module")
+def model() -> Detector:
+    network = tiny_detector(CLASSES)
+    shake_norms(network)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_squares(tmp_path_factory.mktemp("squares") / "set", 10)
+
+
+def test_detect_takes_files_and_arrays_alike(model: Detector, squares: Path, tmp_path: Path) -> None:
+    path = squares / "images" / "s000.png"
+    array = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    (one,) = yoloslim.detect(model, path, conf=0.001)
+    assert one
+    assert [d.score for d in one] == sorted((d.score for d in one), reverse=True)
+    assert all(d.name in CLASSES and 0 <= d.xyxy[0] < d.xyxy[2] <= 64 for d in one)
+    assert yoloslim.detect(model, [array, str(path)], conf=0.001) == [one, one]
+    assert yoloslim.detect(model, array, conf=0.001) == [one]
+    save_model(model, tmp_path / "m.safetensors")
+    assert yoloslim.detect(tmp_path / "m.safetensors", path, conf=0.001) == [one]
+    assert yoloslim.detect(model, [path], conf=0.999) == [[]]
+    assert yoloslim.detect(model, []) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (np.zeros((8, 8), np.uint8), DataError, r"image 0 is uint8 \(8, 8\); give RGB as uint8 \(H, W, 3\)"),
+        (np.zeros((8, 8, 3), np.float32), DataError, "image 0 is float32"),
+        (np.zeros((0, 8, 3), np.uint8), DataError, r"image 0 is uint8 \(0, 8, 3\)"),
+        ("nothing.jpg", DataError, "nothing.jpg"),
+    ],
+)
+def test_detect_refuses_what_is_no_picture(
+    model: Detector, image: object, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        yoloslim.detect(model, image)  # type: ignore[arg-type]
+
+
+def test_detect_refuses_thresholds_and_runtimes_that_cannot_be(model: Detector, squares: Path) -> None:
+    with pytest.raises(ConfigError, match=r"conf_thres=1.5 is out of range"):
+        yoloslim.detect(model, squares / "images/s000.png", conf=1.5)
+    with pytest.raises(DeployError, match="a Detector runs on pytorch; export it for onnxruntime"):
+        yoloslim.detect(model, squares / "images/s000.png", runtime="onnxruntime")
+
+
+def test_evaluate_gives_the_same_for_a_model_and_its_export(model: Detector, squares: Path, tmp_path: Path) -> None:
+    yoloslim.export(model, tmp_path / "onnx")
+    options = NmsOptions(conf_thres=0.0001)
+    ours = yoloslim.evaluate(model, squares, "train", options=options)
+    exported = yoloslim.evaluate(tmp_path / "onnx", squares, "train", options=options)
+    assert len(ours.detections) == 7  # of 10, val has 1 and test 2
+    assert exported.metrics == pytest.approx(ours.metrics, abs=1e-3)
+    assert set(ours.per_class) == set(CLASSES)
+    with pytest.raises(DataError, match=r"all.txt is missing; image sets there: test, train, val"):
+        yoloslim.evaluate(model, squares, "all")
+
+
+def test_evaluate_refuses_classes_that_the_model_lacks(squares: Path) -> None:
+    with pytest.raises(DataError, match="names the class 'blue', which is not among the 2 classes"):
+        yoloslim.evaluate(tiny_detector(("red", "green")), squares, "train")
+
+
+def test_quantize_takes_a_detector_or_an_export_and_folders_or_arrays(
+    model: Detector, squares: Path, tmp_path: Path
+) -> None:
+    manifest = yoloslim.quantize(model, squares / "images", tmp_path / "a", count=4)
+    assert (manifest.precision, manifest.input_shape) == ("int8", (1, 3, 64, 64))
+    yoloslim.export(model, tmp_path / "onnx")
+    paths = sorted((squares / "images").iterdir())[::2][:4]  # the four that `count` takes of ten
+    images = np.stack([cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in paths])
+    again = yoloslim.quantize(tmp_path / "onnx", images, tmp_path / "b")
+    assert again.files == manifest.files
+    fp32, int8 = (open_predictor(tmp_path / name).predict(images) for name in ("onnx", "a"))
+    differences = [float(np.abs(x - y).max()) for x, y in zip(fp32, int8, strict=True)]
+    assert 0 < max(differences) == pytest.approx(manifest.max_abs_diff, rel=1e-3)
+
+
+def test_quantize_says_what_it_lacks(model: Detector, tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="count=0 takes no picture"):
+        yoloslim.quantize(model, tmp_path, tmp_path / "out", count=0)
+    with pytest.raises(DeployError, match="holds no pictures"):
+        yoloslim.quantize(model, tmp_path, tmp_path / "out")
+    with pytest.raises(DeployError, match="runtime for int8 'tensorrt' is not known; known: onnxruntime"):
+        yoloslim.quantize(model, np.zeros((1, 64, 64, 3), np.uint8), tmp_path / "out", runtime="tensorrt")
+
+
+def test_all_that_is_offered_is_there() -> None:
+    assert all(callable(getattr(yoloslim, name)) for name in yoloslim.__all__ if name != "__version__")
