@@ -122,10 +122,13 @@ def test_weights_and_data_that_are_not_there_are_named(squares: Path, tmp_path: 
         yoloslim.train("yolov5n", squares, tmp_path / "full", imgsz=64)
 
 
-def test_the_command_trains_from_weights_of_other_classes(squares: Path, tmp_path: Path) -> None:
+def test_the_command_trains_from_weights_of_other_classes(
+    squares: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     save_model(tiny_detector(("a", "b", "c")), tmp_path / "start.safetensors")
     words = ["train", str(squares / "data.yaml"), "--model", str(tmp_path / "start.safetensors"), "--epochs", "1"]
     words += ["--out", str(tmp_path / "out"), "--batch", "16", "--set", "train.precision=fp32", "--set", "lr0=0.001"]
+    words += ["--profile"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output + str(done.exception)
     assert f"{tmp_path}/out/model.safetensors: tiny, 2 classes, 64 px" in done.output
@@ -134,5 +137,6 @@ def test_the_command_trains_from_weights_of_other_classes(squares: Path, tmp_pat
     assert load_model(tmp_path / "out/model.safetensors").spec.classes == CLASSES
     asked = json.loads((tmp_path / "out/train.json").read_text())
     assert (asked["lr0"], asked["batch"], asked["imgsz"], asked["precision"]) == (0.001, 16, 64, "fp32")
+    assert "no profile: an epoch has 2 step(s)" in caplog.text
     wrong = CliRunner().invoke(app, ["train", str(squares), "--set", "lr0"])
     assert str(wrong.exception) == "--set lr0 names no value; write --set KEY=VALUE"

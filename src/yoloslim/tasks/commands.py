@@ -62,6 +62,7 @@ def train(
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE of section train, baseline or data of params.yaml, such as lr0=0.01"),
     ] = None,
+    profile: Annotated[bool, typer.Option(help="write where the time of a step goes: profile.md, a trace")] = False,
 ) -> None:
     """Train a detector on a folder of images and boxes; given again after Ctrl-C, it goes on from there."""
     from yoloslim.data.summary import show
@@ -77,7 +78,7 @@ def train(
         if not equals:
             raise ConfigError(f"--set {text} names no value; write --set KEY=VALUE")
         options[key.strip().rpartition(".")[2]] = parse_yaml(value, f"--set {text}")
-    request = Request(model, data, layout, epochs, imgsz, device, seed, options)
+    request = Request(model, data, layout, epochs, imgsz, device, seed, options, profile)
     done = train_folder(request, out, show)
     spec, metrics = done.model.spec, done.metrics
     typer.echo(

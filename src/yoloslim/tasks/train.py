@@ -74,6 +74,7 @@ class Request:
         device: auto, cpu or cuda.
         seed: of every random number.
         options: further keys of the sections `train`, `baseline` and `data` of params.yaml.
+        profile: write `profile.md` and `trace.json.gz`: where the time of a step goes.
     """
 
     model: str | Path | Detector
@@ -84,6 +85,7 @@ class Request:
     device: str = "auto"
     seed: int = 0
     options: Mapping[str, Any] | None = None
+    profile: bool = False
 
 
 def train_folder(request: Request, out: Path, tell: Callable[[dict[str, Any]], None] | None = None) -> Trained:
@@ -126,6 +128,7 @@ def train_folder(request: Request, out: Path, tell: Callable[[dict[str, Any]], N
             params.baseline,
             params.seed,
             checkpoint=checkpoint,
+            profile=out if request.profile else None,
         )
     )
     trained = Trained(result.model, {}, result.history, result.kept_epoch, out / MODEL)

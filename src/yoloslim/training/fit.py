@@ -5,7 +5,7 @@ import logging
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import cv2
@@ -24,6 +24,7 @@ from yoloslim.training.interrupt import Stop, stop_on_signals
 from yoloslim.training.memory import choose_batch, ran_out, try_batch, what_fits
 from yoloslim.training.network import prepare, set_training
 from yoloslim.training.optim import Ema, build_optimizer, set_learning_rates
+from yoloslim.training.profile import Profile
 from yoloslim.training.progress import Progress
 from yoloslim.training.shares import Shares, one_thread_an_operation
 from yoloslim.training.task import Fit, Task, Validate
@@ -103,6 +104,7 @@ class _Run:
         self.columns = [f"{name}_loss" for name in (*self.loss.parts, *terms)]
         self.sums = torch.zeros(len(self.columns) + 1, device=self.device)  # and the images
         self.first, self.saved_at = 0, time.monotonic()
+        self.profile = Profile(task.profile, self.device) if task.profile else None
         self.shares: Shares | None = None
         if t.share and self.device.type == "cpu" and self.world == 1:
             self.shares = Shares(net, t.share, thread_count(t.threads, "train.threads"))
@@ -187,7 +189,7 @@ class _Run:
         steps = self.batches.epoch(epoch, self.first)
         if self.fabric.is_global_zero:  # one process speaks for all
             steps = self.progress.steps(steps, epoch + 1, len(self.batches) - self.first)
-        for step in steps:
+        for step in self.profile.steps(steps) if self.profile else steps:
             self._step(step)
             images += step.images
             self._save_within_epoch(step)
@@ -195,7 +197,8 @@ class _Run:
 
     def _validate(self) -> Row:
         try:
-            return self.task.validate(self.state.ema)
+            with self._part("validation"):
+                return self.task.validate(self.state.ema)
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
@@ -224,7 +227,8 @@ class _Run:
         if self.device.type in AT_HAND or step.index % LOOK_EVERY == 0:
             self._stop_if_not_finite(sums / step.images)
         if step.updates:
-            self._update()
+            with self._part("update"):
+                self._update()
 
     def _learn(self, state: State, images: int | None = None) -> Tensor:
         """Forward, loss and backward of a state's images.
@@ -236,20 +240,26 @@ class _Run:
         Returns:
             Parts of the loss, and terms of callbacks, summed over the images (as `columns` names them).
         """
-        if state.model is self.state.model:
-            state.heads = self.net(state.images)  # through what lets processes share gradients
-        else:
-            with state.autocast():
-                state.heads = state.model(state.images)
-        loss, parts = self.loss(state.heads, state.targets)
-        sums = [parts * (images or len(state.images))]
-        for callback in self.task.callbacks:
-            extra = callback.extra_loss(state)
-            if extra is not None:
-                loss = loss + extra.sum()
-                sums.append(extra.detach().reshape(-1)[: len(callback.terms)])
-        self.fabric.backward(loss * self.world)  # DDP takes the mean over processes; the loss is a sum
+        with self._part("forward"):
+            if state.model is self.state.model:
+                state.heads = self.net(state.images)  # through what lets processes share gradients
+            else:
+                with state.autocast():
+                    state.heads = state.model(state.images)
+        with self._part("loss"):
+            loss, parts = self.loss(state.heads, state.targets)
+            sums = [parts * (images or len(state.images))]
+            for callback in self.task.callbacks:
+                extra = callback.extra_loss(state)
+                if extra is not None:
+                    loss = loss + extra.sum()
+                    sums.append(extra.detach().reshape(-1)[: len(callback.terms)])
+        with self._part("backward"):
+            self.fabric.backward(loss * self.world)  # DDP takes the mean over processes; the loss is a sum
         return torch.cat(sums)
+
+    def _part(self, name: str) -> AbstractContextManager[None]:
+        return self.profile.part(name) if self.profile else nullcontext()
 
     def _update(self) -> None:
         """Gradients to weights: let callbacks add theirs, step, average."""

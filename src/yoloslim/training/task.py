@@ -40,6 +40,7 @@ class Task:
         keep: the epoch with the best val mAP, or the last one.
         checkpoint: where to resume from; None keeps none. It stays when the training is over, for the caller to
             remove once the results are safe.
+        profile: folder to write where the time of some steps goes; see Profile.
     """
 
     model: Detector
@@ -51,3 +52,4 @@ class Task:
     callbacks: Sequence[Callback] = ()
     keep: Literal["best", "last"] = "best"
     checkpoint: Path | None = None
+    profile: Path | None = None

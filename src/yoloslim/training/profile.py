@@ -1,0 +1,138 @@
+"""Where the time of a training goes: a table of a step's parts, one of operations, and a trace (PyTorch's profiler)."""
+
+import gzip
+import logging
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from yoloslim.files import atomic_path, write_text
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+WARM_UP, STEPS = 3, 10
+"""Steps of the first epoch before those that are recorded, and how many are."""
+OPERATIONS = 15
+"""Rows of the second table."""
+
+
+class Profile:
+    """Records some steps of the first epoch and the first validation; writes `profile.md` and `trace.json.gz`.
+
+    The trace opens in Perfetto (https://ui.perfetto.dev) and in chrome://tracing. While steps are recorded, they take a
+    little longer, and a GPU is waited for at the end of each part.
+    """
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.folder, self.device = folder, device
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._profiler: Any = None
+        self._over, self._text = False, ""
+        self._steps, self._start = 0, 0.0
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Clock what is done within: a part of a step, or the validation. Parts of several threads are added up."""
+        if self._profiler is None and name != "validation":
+            yield
+            return
+        start = time.perf_counter()
+        with record_function(f"yoloslim {name}"):
+            yield
+            self._wait()
+        self._seconds[name] += time.perf_counter() - start
+        if name == "validation" and self._text:
+            self._write()
+
+    def steps(self, steps: Iterable[T]) -> Iterator[T]:
+        """Pass an epoch's steps on, and record some."""
+        source, number = iter(steps), 0
+        while True:
+            if not self._over and number == WARM_UP:  # the data of the first recorded step count
+                self._begin()
+            with self.part("data"):
+                step = next(source, None)
+            if step is None:
+                self._end(number - WARM_UP)
+                return
+            yield step
+            number += 1
+            if number == WARM_UP + STEPS:
+                self._end(STEPS)
+
+    def _begin(self) -> None:
+        cuda = [ProfilerActivity.CUDA] if self.device.type == "cuda" else []
+        self._profiler = profile(activities=[ProfilerActivity.CPU, *cuda])
+        self._profiler.start()
+        self._wait()
+        self._start = time.perf_counter()
+
+    def _end(self, steps: int) -> None:
+        if steps <= 0 and not self._over:
+            logger.warning(
+                "no profile: an epoch has %d step(s), and %d warm up; lower the batch", steps + WARM_UP, WARM_UP
+            )
+        self._wait()
+        whole = time.perf_counter() - self._start
+        profiler, self._profiler, self._over = self._profiler, None, True
+        if profiler is None:
+            return
+        profiler.stop()
+        if steps <= 0:
+            return
+        self._text = self._table(whole, steps) + self._operations(profiler)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            trace = Path(folder) / "trace.json"
+            profiler.export_chrome_trace(str(trace))
+            with atomic_path(self.folder / "trace.json.gz") as path:
+                path.write_bytes(gzip.compress(trace.read_bytes(), mtime=0))
+        self._write()
+
+    def _table(self, whole: float, steps: int) -> str:
+        """What the parts of a step take; with shares, threads work at several at once, and shares of time exceed 100 %."""
+        parts = {name: s for name, s in self._seconds.items() if name != "validation"}
+        parts["rest"] = max(0.0, whole - sum(parts.values()))
+        lines = [
+            f"{steps} steps of {1000 * whole / steps:.1f} ms, {self.device.type}, {torch.get_num_threads()} thread(s)\n",
+            "| part | ms a step | share |",
+            "|:--|--:|--:|",
+            *(f"| {name} | {1000 * s / steps:.2f} | {100 * s / whole:.1f} % |" for name, s in parts.items()),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _operations(self, profiler: Any) -> str:
+        """The operations that take longest, by the time spent in themselves."""
+        on_gpu = self.device.type == "cuda"
+        rows = [
+            (event.key, (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1000, event.count)
+            for event in profiler.key_averages()
+            if not event.key.startswith(("yoloslim ", "ProfilerStep"))
+        ]
+        total = sum(ms for _, ms, _ in rows) or 1.0
+        lines = ["", "| operation | calls | share |", "|:--|--:|--:|"]
+        for name, ms, count in sorted(rows, key=lambda row: -row[1])[:OPERATIONS]:
+            lines.append(f"| `{name[:60]}` | {count} | {100 * ms / total:.1f} % |")
+        return "\n".join(lines) + "\n"
+
+    def _write(self) -> None:
+        validation = self._seconds.get("validation")
+        said = f"\nThe first validation took {validation:.2f} s.\n" if validation else ""
+        write_text(self.folder / "profile.md", self._text + said)
+        if validation:
+            logger.info("profile: %s and trace.json.gz beside it", os.path.relpath(self.folder / "profile.md"))
+            logger.info(self._text)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)

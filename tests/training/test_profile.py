@@ -1,0 +1,55 @@
+import gzip
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.test_fit import task
+from yoloslim.training.fit import fit
+
+
+def share_of(text: str, part: str) -> float:
+    found = re.search(rf"^\| {part} \| [\d.]+ \| ([\d.]+) % \|$", text, re.MULTILINE)
+    assert found, f"{part} is not in {text}"
+    return float(found[1])
+
+
+def profiled(folder: Path, **train: object) -> str:
+    with_profile = fit(replace(task(1, train={"batch": 1, **train}), profile=folder)).model.state_dict()
+    plain = fit(task(1, train={"batch": 1, **train})).model.state_dict()
+    assert all(torch.equal(a, b) for a, b in zip(with_profile.values(), plain.values(), strict=True))
+    return (folder / "profile.md").read_text()
+
+
+def test_parts_of_a_step_add_up_and_change_no_weight(tmp_path: Path) -> None:
+    text = profiled(tmp_path / "new")
+    assert text.startswith("4 steps of ")  # of seven, the first three warm up
+    parts = [share_of(text, part) for part in ("data", "forward", "loss", "backward", "update", "rest")]
+    assert sum(parts) == pytest.approx(100, abs=0.5)
+    assert share_of(text, "backward") > share_of(text, "rest")
+    assert re.search(r"^\| `aten::[a-z_]+` \| \d+ \| [\d.]+ % \|$", text, re.MULTILINE)
+    assert re.search(r"The first validation took \d+\.\d\d s\.", text)
+
+
+def test_the_trace_names_the_parts(tmp_path: Path) -> None:
+    profiled(tmp_path)
+    events = json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))["traceEvents"]
+    names = [event.get("name") for event in events]
+    assert names.count("yoloslim forward") == names.count("yoloslim update") == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["profile.md", "trace.json.gz"]
+
+
+def test_shares_of_a_batch_are_clocked_too(tmp_path: Path) -> None:
+    text = profiled(tmp_path, share=2)
+    assert share_of(text, "forward") > 0
+
+
+def test_an_epoch_that_is_too_short_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fit(replace(task(2, train={"batch": 3}), profile=tmp_path))
+    assert [m for m in caplog.messages if m.startswith("no profile")] == [
+        "no profile: an epoch has 3 step(s), and 3 warm up; lower the batch"
+    ]
+    assert not (tmp_path / "profile.md").exists()
