@@ -100,11 +100,12 @@ class Profile:
         self._write()
 
     def _table(self, whole: float, steps: int) -> str:
-        """What the parts of a step take; with shares, threads work at several at once, and shares of time exceed 100 %."""
+        """What the parts of a step take; threads that work side by side (`train.share`) take over 100 % together."""
         parts = {name: s for name, s in self._seconds.items() if name != "validation"}
         parts["rest"] = max(0.0, whole - sum(parts.values()))
+        where = f"{self.device.type}, {torch.get_num_threads()} thread(s)"
         lines = [
-            f"{steps} steps of {1000 * whole / steps:.1f} ms, {self.device.type}, {torch.get_num_threads()} thread(s)\n",
+            f"{steps} steps of {1000 * whole / steps:.1f} ms, {where}\n",
             "| part | ms a step | share |",
             "|:--|--:|--:|",
             *(f"| {name} | {1000 * s / steps:.2f} | {100 * s / whole:.1f} % |" for name, s in parts.items()),
