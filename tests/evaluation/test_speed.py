@@ -71,3 +71,15 @@ def test_speedup_is_the_median_of_paired_ratios() -> None:
 def test_counts_below_one_are_refused() -> None:
     with pytest.raises(ConfigError, match="repeats=0"):
         measure_latency(Sleeper(), repeats=0)
+
+
+def test_a_latency_taken_beside_other_work_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    readings = iter([(0.0, 0.0, 0.0), (2.0, 3.0, 1.0)])
+    monkeypatch.setattr("yoloslim.evaluation.load.OtherWork._read", staticmethod(lambda: next(readings)))
+    result = measure_latency(Sleeper(5), warmup=0, repeats=1)
+    assert result["latency_other_cores"] == 1.0
+    assert caplog.messages == [
+        "sleeper: latency 5.00 ms, while other programs used 1.0 core(s): too long to be compared"
+    ]

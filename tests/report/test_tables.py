@@ -8,7 +8,15 @@ import pytest
 from rich.console import Console
 
 from tests.results.made import finished
-from yoloslim.report.tables import comparison_grid, comparison_table, pruning_grid, twin_grid, verdict
+from yoloslim.report.tables import (
+    comparison_grid,
+    comparison_table,
+    disturbance,
+    pruning_grid,
+    pytorch_grid,
+    twin_grid,
+    verdict,
+)
 from yoloslim.results.choice import recommended
 from yoloslim.results.records import Row, read_rows
 
@@ -90,3 +98,18 @@ def test_int8_versions_follow_their_model_and_are_never_recommended() -> None:
     assert rows[1].metrics()["map50_int8_onnxruntime"] == 0.785
     assert rows[1].metrics()["latency_ms_int8_onnxruntime"] == 2.5
     assert comparison_table(rows).row_count == 3
+
+
+def test_times_that_other_programs_disturbed_are_marked() -> None:
+    trained = {"map50": 0.7, "latency_ms": 12.0, "fps": 83.0, "backend": "pytorch-cpu", "latency_other_cores": 0.05}
+    quiet = Row("baseline", "baseline", trained=trained)
+    alone = Row("prune@50", "pruned", 50, trained=trained, deployed=trained | {"latency_ms": 9.0})
+    beside = Row("prune@70", "pruned", 70, trained=trained, deployed=trained | {"latency_other_cores": 1.31})
+    assert disturbance([quiet, alone]) is None
+    assert disturbance([quiet, beside]) == "* timed while other programs used the machine: too long to be compared"
+    column = comparison_grid([quiet]).header.index("ms p50")
+    assert [line[column] for line in comparison_grid([quiet, alone, beside]).rows] == ["12.0", "9.0", "12.0*"]
+    assert [line[column] for line in pytorch_grid([quiet, alone, beside]).rows] == ["12.0"] * 3
+    assert beside.metrics()["latency_other_cores"] == 1.31
+    table = comparison_table([quiet, beside])
+    assert table.caption == disturbance([quiet, beside])

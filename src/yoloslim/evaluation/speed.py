@@ -1,12 +1,16 @@
 """Latency of a predictor: bytes in, raw heads out; decoding and suppression are not in it."""
 
+import logging
 import time
 
 import numpy as np
 import torch
 
 from yoloslim.errors import ConfigError
+from yoloslim.evaluation.load import OtherWork, disturbed, while_others
 from yoloslim.evaluation.predictor import Predictor
+
+logger = logging.getLogger(__name__)
 
 
 def measure_latency(
@@ -27,7 +31,8 @@ def measure_latency(
 
     Returns:
         latency_ms (the median, milliseconds a call), latency_p50_ms (the same), latency_p90_ms,
-        fps = batch * 1000 / latency_ms, latency_batch, and latency_threads where they were given.
+        fps = batch * 1000 / latency_ms, latency_batch, latency_other_cores (what other programs used meanwhile, see
+        OtherWork), and latency_threads where they were given.
     """
     if batch < 1 or repeats < 1:
         raise ConfigError(f"batch={batch}, repeats={repeats}: both must be at least 1")
@@ -36,9 +41,10 @@ def measure_latency(
     try:
         if threads is not None:
             predictor.set_threads(threads)
-        for _ in range(warmup):
-            predictor.predict(images)
-        times = [_timed(predictor, images) for _ in range(repeats)]
+        with OtherWork() as others:
+            for _ in range(warmup):
+                predictor.predict(images)
+            times = [_timed(predictor, images) for _ in range(repeats)]
     finally:
         torch.set_num_threads(threads_before)
     p50, p90 = (float(value) for value in np.percentile(times, [50, 90]))
@@ -48,7 +54,10 @@ def measure_latency(
         "latency_p90_ms": p90,
         "fps": batch * 1000 / p50,
         "latency_batch": batch,
+        "latency_other_cores": round(others.cores, 2),
     }
+    if disturbed(others.cores):
+        logger.warning("%s: latency %.2f ms, while %s", predictor.backend, p50, while_others(others.cores))
     return result if threads is None else {**result, "latency_threads": threads}
 
 

@@ -7,10 +7,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from yoloslim.deploy.ascend.effects import TITLES
+from yoloslim.evaluation.load import disturbed
 from yoloslim.results.choice import baseline_of
 from yoloslim.results.records import Row, is_number
 
 MISSING = "–"
+DISTURBED = "*"
+"""Marks times that were taken while other programs used the machine."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,15 @@ def comparison_table(rows: Sequence[Row], best: Row | None = None) -> Table:
         table.add_column(grid.header[index], justify="left" if index in grid.words else "right", no_wrap=True)
     for row, line in zip(_with_int8(rows), grid.rows, strict=True):
         table.add_row(*(line[index] for index in shown), style="bold green" if row is best else None)
+    table.caption, table.caption_justify = disturbance(rows), "left"
     return table
+
+
+def disturbance(rows: Sequence[Row]) -> str | None:
+    """What the mark beside a time means; None where there is none."""
+    if not any(each.disturbed for each in _with_int8(rows)):
+        return None
+    return f"{DISTURBED} timed while other programs used the machine: too long to be compared"
 
 
 def verdict(row: Row, rows: Sequence[Row]) -> str:
@@ -140,6 +151,9 @@ def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:
     def column(key: str, digits: int) -> Callable[[Row], str]:
         return lambda row: number(value(row, key), digits)
 
+    def timed(key: str, digits: int) -> Callable[[Row], str]:
+        return lambda row: column(key, digits)(row) + DISTURBED * disturbed(value(row, "latency_other_cores"))
+
     return [
         ("mAP50", column("map50", 3)),
         ("mAP50-95", column("map50_95", 3)),
@@ -149,9 +163,9 @@ def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:
         ("params M", column("params_m", 2)),
         ("GFLOPs", column("gflops", 2)),
         ("size MB", column("size_mb", 1)),
-        ("ms p50", column("latency_ms", 1)),
-        ("ms p90", column("latency_p90_ms", 1)),
-        ("FPS", column("fps", 0)),
+        ("ms p50", timed("latency_ms", 1)),
+        ("ms p90", timed("latency_p90_ms", 1)),
+        ("FPS", timed("fps", 0)),
         ("speed-up", column("speedup", 2)),
     ]
 

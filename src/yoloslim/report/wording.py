@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from yoloslim.config.results import SweepResult
 from yoloslim.report.sweep import asked_for
-from yoloslim.report.tables import share, small, verdict
+from yoloslim.report.tables import disturbance, share, small, verdict
 from yoloslim.results.choice import MAX_DROP, baseline_of
 from yoloslim.results.records import Row
 from yoloslim.results.sweep import chosen_point, point_metrics, point_title
@@ -75,6 +75,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
             "Speed-ups are timed in turn with the baseline. Latencies are each of its own moment: where the two "
             "disagree, believe the speed-up."
         )
+    if said := disturbance(rows):
+        found.append(said + ".")
     if any(row.compiled == "not_available" for row in rows):
         found.append(
             "Ascend's ATC is not installed here: no model was compiled for Ascend, and nothing here was measured on "

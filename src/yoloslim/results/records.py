@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 from yoloslim.errors import TrackingError
+from yoloslim.evaluation.load import disturbed
 from yoloslim.files import read_json, sha256_file
 
 Metrics = dict[str, Any]
@@ -27,8 +28,8 @@ QUALITY = ("map50", "map50_95", "map50_voc07", "precision", "recall")
 """Shares in [0, 1]."""
 COST = ("params_m", "gflops")
 """Millions of parameters; 1e9 floating point operations an image."""
-SPEED = ("latency_ms", "latency_p90_ms", "fps")
-"""Of one image at a time, on the `backend` beside them."""
+SPEED = ("latency_ms", "latency_p90_ms", "fps", "latency_other_cores")
+"""Of one image at a time, on the `backend` beside them; the last: cores that other programs used meanwhile."""
 PRUNING = (
     *("percent_requested", "percent_effective", "certificate_max_diff"),
     *("map50_cut", "map50_folded", "map50_recalibrated"),
@@ -89,6 +90,12 @@ class Row:
     def backend(self) -> str:
         """The runtime that speed was measured on; empty where it was not."""
         return str((self.deployed or self.trained).get("backend", ""))
+
+    @property
+    def disturbed(self) -> float | None:
+        """Cores that other programs used while its speed was measured, where that was too many; else None."""
+        cores = (self.deployed or self.trained).get("latency_other_cores")
+        return float(cores) if is_number(cores) and disturbed(cores) else None
 
     def metrics(self) -> dict[str, float]:
         """Every number under the name that it has in MLflow, the same for every row.

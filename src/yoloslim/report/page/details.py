@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from yoloslim.evaluation.load import while_others
 from yoloslim.report.page.points import STATES, Point
 from yoloslim.report.page.provenance import outputs_of
 from yoloslim.results.lineage import Output
@@ -63,6 +64,10 @@ def _detail(point: Point, dense: Point | None, links: RunLinks, lock: Sequence[O
             lines.append((name, measure(point, key), measure(beside, key) if beside else ""))
     notes = [f"Measured with {point.backend}."] if point.backend else []
     row = point.row
+    if row and row.disturbed:
+        notes.append(
+            f"Its latency was taken while {while_others(row.disturbed)}; speed-ups are taken in turn, and hold."
+        )
     if row and row.pruned.get("certificate_max_diff") is not None:
         notes.append(f"The cut changes no raw output by more than {row.pruned['certificate_max_diff']:.1e}.")
     if row and row.compiled == "not_available":
