@@ -26,16 +26,19 @@ class Latency:
 
 def interleaved(networks: dict[str, Detector], imgsz: int, rounds: int, threads: int) -> dict[str, Latency]:
     """Time networks as ONNX, batch 1, BatchNorm fused, one call each in turn; the first is the reference."""
+    return in_turn({name: opened(network, imgsz, threads) for name, network in networks.items()}, rounds)
+
+
+def opened(network: Detector, imgsz: int, threads: int) -> Callable[[], object]:
+    """A call of a network on one image, as ONNX, BatchNorm fused."""
     x = np.random.default_rng(0).random((1, 3, imgsz, imgsz), dtype=np.float32)
-    sessions = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, network in networks.items():
-            path = Path(folder) / "m.onnx"
-            torch.onnx.export(
-                fuse(network), (torch.from_numpy(x),), str(path), dynamo=False, opset_version=13, input_names=["images"]
-            )
-            sessions[name] = open_session(path, threads)
-    return in_turn({name: partial(s.run, None, {"images": x}) for name, s in sessions.items()}, rounds)
+        path = Path(folder) / "m.onnx"
+        torch.onnx.export(
+            fuse(network), (torch.from_numpy(x),), str(path), dynamo=False, opset_version=13, input_names=["images"]
+        )
+        session = open_session(path, threads)
+    return partial(session.run, None, {"images": x})
 
 
 def in_turn(calls: dict[str, Callable[[], object]], rounds: int, warmup: int = 5) -> dict[str, Latency]:

@@ -1,0 +1,342 @@
+"""One training of `benchmarks.race`: of the dense model, of a penalty, or of a contestant."""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.contestants import PENALTIES, WAYS, Bench, Way
+from benchmarks.latency import in_turn, opened
+from yoloslim.config import BaselineParams, DataParams, FinetuneParams, PhaseParams, SparseParams, TrainParams
+from yoloslim.data.evalset import EvalSet, load_eval_set
+from yoloslim.data.prepare import prepare
+from yoloslim.data.trainset import TrainSet, load_train_set
+from yoloslim.data.voc import VocSplit, load_split
+from yoloslim.errors import YoloslimError
+from yoloslim.evaluation.evaluate import evaluate
+from yoloslim.evaluation.predictor.pytorch import TorchPredictor
+from yoloslim.files import read_json, write_json
+from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
+from yoloslim.models.foreign.adapt import with_classes, with_imgsz
+from yoloslim.models.foreign.load import import_model
+from yoloslim.models.store import load_model, save_model
+from yoloslim.models.zoo import build_spec
+from yoloslim.pruning.recalibrate import recalibrate
+from yoloslim.pruning.selection import penalised_bns
+from yoloslim.stages.inputs import as_batches
+from yoloslim.training.callback import Callback
+from yoloslim.training.devices import choose_device
+from yoloslim.training.fit import Task, fit
+from yoloslim.training.sparsity import SparsityPenalty
+
+RESULT, MODEL, START, CHECKPOINT = "result.json", "model.safetensors", "start.safetensors", "checkpoint.pt"
+ROUNDS = 40
+"""Turns in which a network's share of the dense latency is measured while it is cut."""
+CLOSE = 0.02
+"""A network whose latency is this close to what is asked for, relatively, is taken."""
+RECALIBRATION_IMAGES = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What the finished runs of a folder have in common, and how this machine works (`device`, `deadline`)."""
+
+    pack: str
+    sets: tuple[str, str, str]
+    report: str
+    model: str
+    imgsz: int
+    batch: int
+    mosaic: float
+    dense: str
+    epochs: tuple[int, int, int]
+    val_every: int
+    finetune: tuple[str, float]
+    rate: float
+    threads: int
+    by: str
+    device: str = "auto"
+    deadline: float = float("inf")
+
+    def counts(self) -> dict[str, Any]:
+        """What results depend on."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("device", "deadline")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training: of the dense model, of a penalty, or of a way at a share of the dense latency."""
+
+    seed: int
+    name: str
+    share: float = 1.0
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        return Path(f"seed{self.seed}") / (f"{self.name}@{self.share:g}" if self.share < 1 else self.name)
+
+    @property
+    def needs(self) -> "Run | None":
+        """The training whose model it starts from."""
+        if self.name == "start":
+            return None
+        way = WAYS.get(self.name)
+        return Run(self.seed, f"sparse-{way.penalty}" if way and way.penalty else "start")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its result is there."""
+        return (self.folder / RESULT).is_file()
+
+
+class Racer:
+    """Does the trainings of one setup, in the present folder."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.device = choose_device(setup.device)
+        self.train = TrainParams(
+            batch=setup.batch,
+            mosaic=setup.mosaic,
+            scale=0.5,
+            hsv_s=0.7,
+            val_every=setup.val_every,
+            device=setup.device,
+        )
+
+    def prepare(self) -> None:
+        """Data and decoded images, before processes need them."""
+        if not Path("data/report.json").is_file():
+            train, val, test = self.setup.sets
+            source = "voc" if train else "auto"
+            prepare(
+                DataParams(source=source, path=self.setup.pack, train_set=train, val_set=val, test_set=test),
+                Path("data"),
+            )
+        _ = self.images, self.val, self.test
+
+    def split(self, name: str) -> VocSplit:
+        """A prepared split."""
+        return load_split(Path("data"), name)
+
+    @cached_property
+    def images(self) -> TrainSet:
+        """What is trained on."""
+        return load_train_set(self.split("train"), self.setup.imgsz, Path("cache"))
+
+    @cached_property
+    def val(self) -> EvalSet:
+        """What an epoch is chosen by."""
+        return self.eval_set("val")
+
+    @cached_property
+    def test(self) -> EvalSet:
+        """What is reported on."""
+        return self.eval_set(self.setup.report)
+
+    def eval_set(self, split: str, imgsz: int = 0) -> EvalSet:
+        """A split, letterboxed."""
+        return load_eval_set(self.split(split), imgsz or self.setup.imgsz, Path("cache"))
+
+    def race(self, run: Run) -> None:
+        """Do one training and write its result."""
+        run.folder.mkdir(parents=True, exist_ok=True)
+        begin = time.perf_counter()
+        if run.name == "start":
+            self.start(run)
+        elif run.name in WAYS:
+            self.way(run, WAYS[run.name])
+        else:
+            self.sparse(run, run.name.removeprefix("sparse-"))
+        result = read_json(run.folder / RESULT)
+        write_json(run.folder / RESULT, result | {"seconds": round(time.perf_counter() - begin, 1)})
+        (run.folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def start(self, run: Run) -> None:
+        """The dense model that all begin with."""
+        given = self.setup.dense
+        model = self.given(Path(given)) if given else self.fresh(run.seed)
+        phase = BaselineParams(epochs=self.setup.epochs[0], warmup_epochs=1)
+        self.finish(run, model if given else self.trained(run, model, phase), {"epochs": 0 if given else phase.epochs})
+
+    def given(self, path: Path) -> Detector:
+        """A trained model from a file, for the classes and the size of the race."""
+        classes, imgsz = self.split("train").classes, self.setup.imgsz
+        model = with_classes(import_model(path, self.setup.model, classes), classes)
+        sizes = self.images.box_sizes()
+        return with_imgsz(model, imgsz, lambda head, made_for: head.fitted(sizes, imgsz, self.train, 0, made_for))
+
+    def fresh(self, seed: int) -> Detector:
+        """Random weights, and a head that suits the data."""
+        classes, imgsz = self.split("train").classes, self.setup.imgsz
+        head = build_spec(self.setup.model, classes).head.fitted(self.images.box_sizes(), imgsz, self.train, 0)
+        torch.manual_seed(seed)
+        return build_detector(self.setup.model, classes, imgsz, head)
+
+    def sparse(self, run: Run, name: str) -> None:
+        """The dense model under a penalty."""
+        penalty = PENALTIES[name]
+        settings: dict[str, Any] = {"rate": self.setup.rate} | penalty.changes
+        phase = SparseParams(epochs=self.setup.epochs[1], **settings)
+        model = self.before(run)
+        layers = penalised_bns(model, penalty.scope)
+        momentum = phase.momentum if phase.optimizer == "SGD" else 0.0
+        callback = SparsityPenalty(model, layers, phase.rate, phase.mode, phase.beta_factor, momentum)
+        result = self.trained(run, model, phase, (callback,), keep_last=True)
+        self.recalibrate(result)
+        near_zero = float((callback.gammas(result).abs() < 0.01).float().mean())
+        self.finish(run, result, {"epochs": phase.epochs, "near_zero": near_zero})
+
+    def way(self, run: Run, way: Way) -> None:
+        """A contestant: make the network, or find the one that a stopped training began with, and train it."""
+        model = self.shrunk(run, way)
+        facts = read_json(run.folder / "cut.json")
+        dense, sparse, rest = self.setup.epochs
+        optimizer, lr0 = self.setup.finetune
+        if way.scratch:
+            phase: PhaseParams = BaselineParams(epochs=dense + sparse + rest, warmup_epochs=1)
+        else:
+            phase = FinetuneParams(epochs=rest + (0 if way.penalty else sparse), optimizer=optimizer, lr0=lr0)
+            if optimizer == "SGD":
+                phase = phase.model_copy(update={"momentum": 0.937})
+        self.finish(run, self.trained(run, model, phase), {"epochs": phase.epochs, **facts})
+
+    def shrunk(self, run: Run, way: Way) -> Detector:
+        """The network of a way, re-estimated and measured, from its file or made now."""
+        path = run.folder / START
+        if path.is_file():
+            return load_model(path)
+        model = self.before(run)
+        bench = Bench(run.seed, self.images, self.train, self.device)
+        facts: dict[str, Any] = {}
+        if way.fixed:
+            small = way.shrink(bench, model, 1.0)
+        else:
+            dense = load_model(Run(run.seed, "start").folder / MODEL)
+            small, facts["asked"], facts["cut_share"] = self.fit_share(
+                dense, run.share, lambda share: way.shrink(bench, model, share)
+            )
+        if not way.scratch:
+            self.recalibrate(small)
+            facts |= {f"{k}_cut": v for k, v in self.measured(small).items()}
+        write_json(run.folder / "cut.json", facts)
+        save_model(small, path)
+        return small
+
+    def fit_share(
+        self, dense: Detector, share: float, shrink: Callable[[float], Detector]
+    ) -> tuple[Detector, float, float]:
+        """The network of a family that takes this share of the dense one's latency (or FLOPs), by the secant method.
+
+        Returns:
+            The network, the share of FLOPs that it was asked for with, and the share of the latency that it has.
+        """
+        asked, tried = share, list[tuple[float, float, Detector]]()
+        for _ in range(6):
+            small = shrink(asked)
+            if any(small.spec == other.spec for _, _, other in tried):
+                break
+            tried.append((asked, self.share_of(dense, small), small))
+            found = tried[-1][1]
+            if abs(found / share - 1) < CLOSE:
+                break
+            slope = 1.0
+            if len(tried) > 1 and tried[-2][0] != asked:
+                slope = np.log(found / tried[-2][1]) / np.log(asked / tried[-2][0])
+            following = float(np.clip(asked * (share / found) ** (1 / np.clip(slope, 0.5, 2)), 0.01, 1))
+            if following == asked:
+                break
+            asked = following
+        asked, found, small = min(tried, key=lambda t: abs(np.log(t[1] / share)))
+        return small, asked, found
+
+    def share_of(self, dense: Detector, small: Detector) -> float:
+        """What a network takes of the dense one's latency, or of its FLOPs."""
+        if self.setup.by == "gflops":
+            return count_macs(small, small.spec.imgsz) / count_macs(dense, dense.spec.imgsz)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # dynamo=False is deprecated; the new exporter is ten times slower
+            calls = {
+                "dense": opened(dense, dense.spec.imgsz, self.setup.threads),
+                "small": opened(small, small.spec.imgsz, self.setup.threads),
+            }
+        return 1 / in_turn(calls, ROUNDS)["small"].speedup
+
+    def before(self, run: Run) -> Detector:
+        """The model that a run starts from.
+
+        Raises:
+            YoloslimError: its training failed.
+        """
+        need = run.needs
+        assert need is not None
+        result = read_json(need.folder / RESULT)
+        if "error" in result:
+            raise YoloslimError(f"{need.folder} failed: {result['error']}")
+        return load_model(need.folder / MODEL)
+
+    def trained(
+        self,
+        run: Run,
+        model: Detector,
+        phase: PhaseParams,
+        callbacks: tuple[Callback, ...] = (),
+        keep_last: bool = False,
+    ) -> Detector:
+        """Train; an interrupted training goes on."""
+        imgsz = model.spec.imgsz
+        images = self.images if imgsz == self.setup.imgsz else load_train_set(self.split("train"), imgsz, Path("cache"))
+        val = self.val if imgsz == self.setup.imgsz else self.eval_set("val", imgsz)
+
+        def validate(network: Detector) -> dict[str, float]:
+            return evaluate(TorchPredictor(network, str(self.device)), val).metrics
+
+        task = Task(
+            model,
+            images,
+            validate,
+            self.train,
+            phase,
+            run.seed,
+            callbacks,
+            "last" if keep_last else "best",
+            run.folder / CHECKPOINT,
+        )
+        return fit(task).model
+
+    def recalibrate(self, model: Detector) -> None:
+        """Re-estimate BatchNorm statistics on training images, in place."""
+        images = self.eval_set("train", model.spec.imgsz).images
+        sample = images[np.random.default_rng(0).permutation(len(images))[:RECALIBRATION_IMAGES]]
+        model.to(self.device)
+        recalibrate(model, (batch.to(self.device) for batch in as_batches(sample)))
+        model.cpu()
+
+    def measured(self, model: Detector) -> dict[str, float]:
+        """Accuracy on the split that is reported."""
+        test = self.test if model.spec.imgsz == self.setup.imgsz else self.eval_set(self.setup.report, model.spec.imgsz)
+        found = evaluate(TorchPredictor(model, str(self.device)), test).metrics
+        return {name: found[name] for name in ("map50", "map50_95")}
+
+    def finish(self, run: Run, model: Detector, facts: dict[str, Any]) -> None:
+        """Write the model and its result; the result holds the architecture, which is all that timing needs."""
+        save_model(model, run.folder / MODEL)
+        size = {"params_m": count_params(model) / 1e6, "gflops": 2e-9 * count_macs(model, model.spec.imgsz)}
+        write_json(
+            run.folder / RESULT,
+            {
+                **self.measured(model),
+                **size,
+                **facts,
+                "device": self.device.type,
+                "spec": model.spec.model_dump(mode="json"),
+            },
+        )
+        (run.folder / START).unlink(missing_ok=True)
