@@ -1,0 +1,112 @@
+"""The race on a few drawn scenes: what it starts in which order, what it keeps, and the table."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from benchmarks.contestants import WAYS
+from benchmarks.race import check_same, runs_of, spread
+from benchmarks.racer import Racer, Run, Setup
+
+from tests.project import ROOT
+from yoloslim.data.scenes.generate import generate_scenes
+from yoloslim.errors import ConfigError
+from yoloslim.files import read_json
+from yoloslim.models.detector import Detector, build_detector
+
+SETUP = Setup(
+    "/a.tar", ("", "", ""), "test", "yolov5n", 64, 8, 1.0, "", (1, 1, 1), 5, ("AdamW", 0.002), 0.03, 1, "gflops"
+)
+
+
+def test_nothing_starts_before_what_it_needs_and_nothing_runs_twice() -> None:
+    runs = runs_of(["slimming-gamma-*", "source", "dense"], [0, 1], [0.7, 0.5])
+    assert len(runs) == len(set(runs)) == 2 * (1 + 2 + 1 + 3 * 2)  # dense model, penalties, control, three ways at two
+    for place, run in enumerate(runs):
+        assert run.needs is None or run.needs in runs[:place]
+    assert Run(1, "slimming-gamma-8", 0.5).needs == Run(1, "sparse-slimming")
+    assert Run(1, "dense").needs == Run(1, "start")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "shares", "said"),
+    [(["fastest"], [0.5], "no way is called fastest; there are dense, "), (["dense"], [1.5], "between 0 and 1")],
+)
+def test_what_cannot_be_raced_is_refused(patterns: list[str], shares: list[float], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        runs_of(patterns, [0], shares)
+
+
+def test_a_folder_keeps_to_one_race_wherever_its_pack_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_same(SETUP)
+    check_same(dataclasses.replace(SETUP, pack="/elsewhere/a.tar", device="cpu", deadline=3.0))
+    with pytest.raises(ConfigError, match=re.escape("a race with epochs [1, 1, 1], and this one has epochs [1, 1, 2]")):
+        check_same(dataclasses.replace(SETUP, epochs=(1, 1, 2)))
+
+
+def test_a_family_is_searched_for_the_share_that_was_asked_for() -> None:
+    class Shares(Racer):
+        def __init__(self) -> None: ...
+
+        def share_of(self, dense: Detector, small: Detector) -> float:
+            return 0.2 + 0.8 * asked[-1] ** 0.9  # what does not shrink with the FLOPs
+
+    asked: list[float] = []
+    dense = build_detector("yolov5n", ("a",), 64)
+
+    def shrink(share: float) -> Detector:
+        asked.append(share)
+        small = build_detector("yolov5n", ("a",), 64)
+        small.spec = small.spec.model_copy(update={"name": str(share)})
+        return small
+
+    _, flops, found = Shares().fit_share(dense, 0.5, shrink)
+    assert found == pytest.approx(0.5, rel=0.02)
+    assert flops == pytest.approx(0.335, abs=0.02)
+    assert len(asked) <= 5
+
+
+def test_spread_is_the_sample_deviation() -> None:
+    assert spread([0.5, 0.6]) == "0.550 ± 0.071"
+    assert spread([-0.01], "+.3f") == "-0.010"
+    assert spread([]) == ""
+
+
+@pytest.mark.slow
+def test_a_race_of_three_ways_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    (tmp_path / "scenes").mkdir()
+    generate_scenes(tmp_path / "scenes", 0, 64, {"train": 16, "val": 4, "test": 4}, 1)
+    with tarfile.open(tmp_path / "scenes.tar", "w") as tar:
+        tar.add(tmp_path / "scenes", "VOC")
+    command = [sys.executable, "-m", "benchmarks.race", str(tmp_path / "scenes.tar"), "--imgsz", "64", "--batch", "8"]
+    command += ["--epochs", "1", "1", "1", "--shares", "0.5", "--by", "gflops", "--rounds", "3", "--work"]
+    command += [str(tmp_path / "work"), "--sets", "train", "val", "test", "--ways"]
+
+    def race(*more: str) -> str:
+        done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    first = race("none-gamma-8")
+    assert re.findall(r"== (\S+)", first) == ["seed0/start", "seed0/none-gamma-8@0.5"]
+    second = race("none-gamma-8", "dense", "narrow", "--jobs", "2")
+    assert sorted(re.findall(r"== (\S+)", second)) == ["seed0/dense", "seed0/narrow@0.5"]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in second.splitlines() if row[:1] == "|"][2:]
+    assert {row[1] for row in rows} == {"start", "dense", "narrow", "none-gamma-8"}
+    work = tmp_path / "work"
+    results = {r["way"]: r for r in read_json(work / "results.json")}
+    assert results["dense"]["epochs"] == results["none-gamma-8"]["epochs"] == 2
+    assert results["narrow"]["epochs"] == 3
+    assert results["narrow"]["gflops"] == pytest.approx(results["dense"]["gflops"] / 2, rel=0.05)
+    assert not list(work.rglob("checkpoint.pt"))
+
+
+def test_ways_are_called_by_penalty_ranking_and_multiple() -> None:
+    assert WAYS["slimming-gamma-8"].penalty == "slimming"
+    assert not WAYS["none-taylor-1"].penalty
+    assert WAYS["narrow"].scratch
