@@ -1,6 +1,8 @@
 """The whole pipeline as a Prefect flow: `dvc repro`, then MLflow."""
 
 from yoloslim.orchestration.pipeline import pipeline
+from yoloslim.orchestration.server import prefect_server
 
 if __name__ == "__main__":
-    pipeline()
+    with prefect_server():
+        pipeline()

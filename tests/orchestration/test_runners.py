@@ -15,7 +15,8 @@ from tests.orchestration import tiny
 from yoloslim.config.sweep import Runner
 from yoloslim.errors import ConfigError, SweepError
 from yoloslim.orchestration.points import Job, Outcome
-from yoloslim.orchestration.runners import api_for, fan_out_by, task_runner
+from yoloslim.orchestration.runners import fan_out_by, task_runner
+from yoloslim.orchestration.server import prefect_server
 from yoloslim.orchestration.worktrees import FOLDER, cache_of, git, own_checkout, take_snapshot
 
 JOBS = [Job("probe", percent) for percent in (10, 20, 30, 40)]
@@ -71,7 +72,7 @@ def fan_out(runner: Runner, address: str, checkout: Path) -> Iterator[Outcome]:
     def trial() -> list[Outcome]:
         return list(fan_out_by(runner)(JOBS, checkout))
 
-    with temporary_settings(restore_defaults={PREFECT_API_URL}), api_for(runner):
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), prefect_server():
         yield from trial()
 
 

@@ -1,8 +1,6 @@
 """Where a sweep's jobs run: threads here, or the workers of Dask or Ray, each in a checkout of its own."""
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,25 +125,3 @@ def _restore(outcome: Outcome, checkout: Path) -> Outcome:
     """Bring what a worker made into the driver's checkout: DVC takes it from the run cache and runs nothing."""
     here = run_job(outcome.job, checkout)
     return here if here.error else outcome
-
-
-@contextmanager
-def api_for(runner: Runner) -> Iterator[None]:
-    """A Prefect server that workers in other processes can reach: the one that is set, else one for the time."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    if runner == "threads" or PREFECT_API_URL.value():
-        yield
-        return
-    from prefect.server.api.server import SubprocessASGIServer
-
-    server = SubprocessASGIServer()
-    server.start(timeout=120)
-    before = os.environ.get("PREFECT_API_URL")
-    try:
-        with temporary_settings({PREFECT_API_URL: server.api_url}):
-            os.environ["PREFECT_API_URL"] = server.api_url
-            yield
-    finally:
-        os.environ.pop("PREFECT_API_URL", None) if before is None else None
-        server.stop()

@@ -18,12 +18,6 @@ from yoloslim.orchestration.driver import run_sweep
 from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.variant_run import Event, FanOut, Listener, in_threads
 
-SETTINGS = {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # the default, 20, is too short for a busy machine
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # people see the dashboard
-}
-
 
 def workers_of(params: Params) -> int:
     """Points that run side by side."""
@@ -64,11 +58,11 @@ def as_flow(
         SweepError: the runner that was asked for cannot run points.
     """
     os.environ.setdefault("PREFECT_HOME", str(checkout / ".prefect"))
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # people see the dashboard
     from prefect import flow  # seconds, and only needed here
 
-    from yoloslim.orchestration.runners import api_for, fan_out_by, task_runner
+    from yoloslim.orchestration.runners import fan_out_by, task_runner
+    from yoloslim.orchestration.server import prefect_server
 
     found: list[SweepResult] = []
     wanted, local = params.sweep, in_threads(workers)
@@ -79,7 +73,7 @@ def as_flow(
 
     set_before = _search.set(search)
     try:
-        with api_for(wanted.runner):
+        with prefect_server():
             flow(name="sweep", task_runner=task_runner(wanted.runner, wanted.address, workers))(sweep_flow)()
     except YoloslimError:
         raise

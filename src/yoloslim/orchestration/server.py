@@ -1,0 +1,112 @@
+"""A Prefect server for the time of a sweep, where none is set.
+
+Prefect's own temporary server is waited for to the end of its patience when it is dead, and lives on when the process
+that started it is killed. This one takes a free port itself, says it once it answers, and ends with its parent, however
+that ends: its standard input is a pipe that only the parent holds open.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from yoloslim.within import within
+
+PATIENCE_S = 120.0
+"""How long it may take to start on a busy machine."""
+ENDING_S = 10.0
+"""How long it may take to end."""
+EPHEMERAL = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    **{"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
+}
+"""What Prefect sets for its own temporary server, and no word to its makers."""
+
+
+@contextmanager
+def prefect_server() -> Iterator[None]:
+    """A Prefect server that other processes can reach: the one that is set, else one for the time.
+
+    Raises:
+        RuntimeError: it ended before it answered, or did not answer in time.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings  # seconds
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    with _running(PREFECT_HOME.value() / "server.log") as port:
+        url = f"http://127.0.0.1:{port}/api"
+        os.environ["PREFECT_API_URL"] = url  # for workers in other processes
+        try:
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield
+        finally:
+            del os.environ["PREFECT_API_URL"]
+
+
+@contextmanager
+def _running(log: Path) -> Iterator[int]:
+    """The server's process, its complaints in a file; yields its port once it answers."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as complaints:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            env=os.environ | EPHEMERAL,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            start_new_session=True,  # Ctrl-C is the sweep's: Prefect notes how it ended
+        )
+    assert process.stdin
+    assert process.stdout
+    try:
+        try:
+            said = within(PATIENCE_S, process.stdout.readline)
+        except TimeoutError:
+            raise RuntimeError(f"its server did not answer within {PATIENCE_S:.0f} s, see {log}") from None
+        if not said.strip().isdecimal():
+            raise RuntimeError(f"its server ended with status {process.wait(ENDING_S)} before it answered, see {log}")
+        yield int(said)
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def serve() -> None:
+    """Be the server: print the port once it answers, end at the end of the standard input."""
+    import socket
+
+    import uvicorn
+
+    class Announcing(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                print(bound.getsockname()[1], flush=True)
+                os.dup2(2, 1)  # nobody reads on
+
+    def end_with_parent() -> None:
+        sys.stdin.read()
+        server.should_exit = True
+        threading.Event().wait(ENDING_S)
+        os._exit(1)
+
+    app = "prefect.server.api.server:create_app"
+    server = Announcing(uvicorn.Config(app, factory=True, log_level="error", lifespan="on"))
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        server.run(sockets=[bound])
+
+
+if __name__ == "__main__":
+    serve()
