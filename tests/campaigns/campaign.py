@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from tests.campaigns.processes import GRACE_S, WAYS, Running, Way, adopt_orphans
+from tests.campaigns.processes import GO_ON_S, GRACE_S, WAYS, Running, Way, adopt_orphans
 from tests.project import ROOT
 
 MAX_FAILED = 3
@@ -102,6 +102,9 @@ class Campaign(abc.ABC):
     def prepare(self, project: Path) -> None:  # noqa: B027  (most need nothing)
         """What is done before every start."""
 
+    def close(self) -> None:  # noqa: B027
+        """What is done when the campaign ends."""
+
     def start(self, project: Path, command: list[str]) -> Running:
         """A command, once more."""
         self.prepare(project)
@@ -129,12 +132,12 @@ class Campaign(abc.ABC):
         while todo and failed < MAX_FAILED:
             said = log.stat().st_size if log.is_file() else 0
             running = self.start(project, todo[0])
-            killed = done < kills and running.wait(rng.uniform(*self.wait_s)) is None
+            way = self.ways[len(self.events("kill")) % len(self.ways)]
+            killed = done < kills and running.wait_for(way, rng.uniform(*self.wait_s)) is None
             if killed:
-                way = self.ways[len(self.events("kill")) % len(self.ways)]
                 victim = running.kill(way, rng)
                 done += 1
-                ended = running.end()
+                ended = running.end(way)
                 self.say(kind="kill", run=number, way=str(way), victim=victim, ended=ended, done=len(finished))
             code = running.process.wait()
             output = log.read_bytes()[said:].decode(errors="replace")
@@ -164,7 +167,8 @@ class Campaign(abc.ABC):
             f"unequal {sum(len(event['unequal']) for event in ends)} of {len(ends) * len(self.reference())}",
             f"incomplete {sum(not event['complete'] for event in ends)}",
             f"manual {len(self.events('manual'))}",
-            f"had not ended {GRACE_S:.0f} s after the signal: {sum(not kill['ended'] for kill in kills)}",
+            f"had not ended {GRACE_S:.0f} s after the signal, {GO_ON_S:.0f} s after one to another process: "
+            f"{sum(not kill['ended'] for kill in kills)}",
             "ways: " + ", ".join(f"{way} {count}" for way, count in sorted(ways.items())),
         ]
         return "\n".join(lines)
@@ -199,5 +203,8 @@ def main(campaign: type[Campaign], kills: int, of_one: int, about: str | None) -
     options = parser.parse_args()
     adopt_orphans()
     started = campaign(options.folder.resolve())
-    started.run(options.kills, options.of_one)
+    try:
+        started.run(options.kills, options.of_one)
+    finally:
+        started.close()
     sys.exit(started.went_wrong())

@@ -16,6 +16,8 @@ import psutil
 
 GRACE_S = 180.0
 """How long a command may take to end after it was told to; whoever lives longer is killed, and counted."""
+GO_ON_S = 900.0
+"""The same where the signal went to another process, so that it may go on to its end."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class Way:
 
     whom: str
     signals: tuple[signal.Signals, ...]
+
+    @property
+    def pattern(self) -> str:
+        """Of the command line that is aimed at; empty if none is."""
+        return "" if self.whom in ("group", "parent", "process") else self.whom
 
     def __str__(self) -> str:
         return f"{'+'.join(each.name[3:] for each in self.signals)} to the {self.whom}"
@@ -82,6 +89,12 @@ class Running:
         collect_orphans(but=self.process.pid)
         return self.process.returncode
 
+    def wait_for(self, way: Way, seconds: float) -> int | None:
+        """As `wait`; the seconds begin when the processes that a way aims at are there."""
+        while way.pattern and self.process.poll() is None and not _like(way.pattern):
+            time.sleep(0.2)
+        return self.wait(seconds)
+
     def below(self) -> list[psutil.Process]:
         """Processes that it started, and theirs."""
         with contextlib.suppress(psutil.Error):
@@ -99,9 +112,8 @@ class Running:
                     os.killpg(self.process.pid, each)
                 continue
             victims = [] if way.whom == "parent" else self.below()
-            if way.whom not in ("parent", "process"):
-                below_us = psutil.Process().children(recursive=True)  # servers are often nobody's but the campaign's
-                victims = [each for each in below_us if re.search(way.whom, _words(each))]
+            if way.pattern:
+                victims = _like(way.pattern)
             victim = rng.choice(victims) if victims else None
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 if victim is None:
@@ -112,14 +124,19 @@ class Running:
                     victim.send_signal(each)
         return name
 
-    def end(self) -> bool:
-        """Wait until it has ended; False if it had to be killed after `GRACE_S`."""
-        if self.wait(GRACE_S) is not None:
+    def end(self, way: Way) -> bool:
+        """Wait until it has ended; False if it had to be killed after `GRACE_S` or `GO_ON_S`."""
+        if self.wait(GRACE_S if way.whom in ("group", "parent") else GO_ON_S) is not None:
             return True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         return False
+
+
+def _like(pattern: str) -> list[psutil.Process]:
+    """Processes below the campaign whose command lines match: servers are often nobody's else."""
+    return [each for each in psutil.Process().children(recursive=True) if re.search(pattern, _words(each))]
 
 
 def _words(process: psutil.Process) -> str:

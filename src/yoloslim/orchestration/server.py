@@ -101,11 +101,10 @@ def serve() -> None:
         os._exit(1)
 
     app = "prefect.server.api.server:create_app"
-    server = Announcing(uvicorn.Config(app, factory=True, log_level="error", lifespan="on"))
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, factory=True, log_level="error", lifespan="on")
+    bound, server = config.bind_socket(), Announcing(config)
     threading.Thread(target=end_with_parent, daemon=True).start()
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        server.run(sockets=[bound])
+    server.run(sockets=[bound])
 
 
 if __name__ == "__main__":
