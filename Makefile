@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 setup: $(READY)  ## make .venv with pinned dependencies
 
 repro: $(READY)  ## run the pipeline; only what changed is run
-	@python -m yoloslim.orchestration.rwlock && dvc repro && python -m pipeline.track
+	@python -m yoloslim.orchestration.mending && dvc repro && python -m pipeline.track
 
 test: $(READY) lint docs  ## lint, types, documentation and all tests, the whole pipeline at a tiny scale included
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'

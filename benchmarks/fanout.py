@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from yoloslim.config.sweep import Runner
-from yoloslim.orchestration.sweep import SETTINGS
 
 WORKERS, WORK_S = 2, 2.0
 
@@ -23,7 +22,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=8)
     parser.add_argument("--runners", nargs="*", default=["threads", "dask"], choices=["threads", "dask", "ray"])
     arguments = parser.parse_args()
-    os.environ |= SETTINGS | {"PREFECT_LOGGING_LEVEL": "ERROR", "DVC_NO_ANALYTICS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    os.environ |= {"PREFECT_LOGGING_LEVEL": "ERROR", "DVC_NO_ANALYTICS": "1", "CUDA_VISIBLE_DEVICES": ""}
     logging.disable(logging.WARNING)
     print("| runner | points | wall, s | stages' own work, s | overhead a point, s | owed |\n|---|---|---|---|---|---|")
     for runner in arguments.runners:
@@ -46,7 +45,8 @@ def run(folder: Path, runner: Runner, points: int) -> float:
     from tests.orchestration.toy import Toy
 
     from yoloslim.orchestration.points import Job
-    from yoloslim.orchestration.runners import api_for, fan_out_by, task_runner
+    from yoloslim.orchestration.runners import fan_out_by, task_runner
+    from yoloslim.orchestration.server import prefect_server
 
     (folder / "toy").mkdir()
     toy = Toy(folder / "toy", workers=WORKERS)
@@ -71,7 +71,7 @@ def run(folder: Path, runner: Runner, points: int) -> float:
         wall = time.perf_counter() - start
         assert errors == [""] * len(jobs), errors
 
-    with api_for(runner):
+    with prefect_server():
         fanout()
     return wall
 

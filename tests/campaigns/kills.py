@@ -41,7 +41,7 @@ class Pipelines(Campaign):
 
     def prepare(self, project: Path) -> None:
         """As `make repro` does."""
-        command = [sys.executable, "-m", "yoloslim.orchestration.rwlock"]
+        command = [sys.executable, "-m", "yoloslim.orchestration.mending"]
         subprocess.run(command, cwd=project, env=self.environment(project), check=True)
 
     def results(self, project: Path) -> dict[str, str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from yoloslim.orchestration.mending import mend
 from yoloslim.orchestration.process import stream
-from yoloslim.orchestration.rwlock import mend
 
 
 @task(cache_policy=NO_CACHE)

@@ -22,8 +22,8 @@ from yoloslim.config.edit import set_list
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json
 from yoloslim.orchestration.leases import ALL, lease, visible_gpus
+from yoloslim.orchestration.mending import mend
 from yoloslim.orchestration.process import CommandError, stream
-from yoloslim.orchestration.rwlock import mend
 from yoloslim.sweeping.search import Ask, Measured
 from yoloslim.sweeping.space import HERE, Variant
 
