@@ -1,7 +1,11 @@
 # `make repro` and `make test` need only git, make and Python 3.11+; all they install goes to .venv
 PYTHON ?= python3
 VENV := .venv
+# what is installed, by what it is for: the pipeline; sweeps and schedules; everything that tests need
 READY := $(VENV)/.ready
+PREFECT := $(VENV)/.ready-prefect
+DEV := $(VENV)/.ready-dev
+INSTALL = python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PREFECT_HOME := $(CURDIR)/.prefect
 export DVC_NO_ANALYTICS := 1
@@ -16,42 +20,50 @@ help:  ## list these commands
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "yoloslim needs Python 3.11.4 or newer; set PYTHON=/path/to/python3")'
 	$(PYTHON) -m venv $(VENV)
-	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) .
 	@touch $@
 
-setup: $(READY)  ## make .venv with pinned dependencies
+$(PREFECT): $(READY)
+	$(INSTALL) '.[prefect]'
+	@touch $@
+
+$(DEV): $(READY)
+	$(INSTALL) '.[dev]'
+	@touch $@ $(PREFECT)
+
+setup: $(READY)  ## make .venv with what the pipeline needs; sweeps, tests and documentation add theirs
 
 repro: $(READY)  ## run the pipeline; only what changed is run
 	@python -m yoloslim.orchestration.mending && dvc repro && python -m pipeline.track
 
-test: $(READY) lint docs  ## lint, types, documentation and all tests, the whole pipeline at a tiny scale included
+test: $(DEV) lint docs  ## lint, types, documentation and all tests, the whole pipeline at a tiny scale included
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
 	OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile -m slow
 
-docs: $(READY)  ## build the documentation into site/, strictly
+docs: $(DEV)  ## build the documentation into site/, strictly
 	python -m zensical build --strict --clean
 
 debian-packages:  ## install what tests need besides Python (Debian, as root)
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN))
 
-unit: $(READY)  ## the quick tests alone
+unit: $(DEV)  ## the quick tests alone
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
 
-lint: $(READY)  ## ruff and mypy
+lint: $(DEV)  ## ruff and mypy
 	ruff check
 	ruff format --check
 	mypy
 
-flow: $(READY)  ## run the pipeline as a Prefect flow
+flow: $(PREFECT)  ## run the pipeline as a Prefect flow
 	python -m flows.pipeline
 
-sweep: $(READY)  ## find the percent to ship; params.yaml says what is wanted
+sweep: $(PREFECT)  ## find the percent to ship; params.yaml says what is wanted
 	@yoloslim sweep
 
-serve: $(READY)  ## run the nightly sweep at the times in params.yaml, until stopped
+serve: $(PREFECT)  ## run the nightly sweep at the times in params.yaml, until stopped
 	@python -m flows.schedule serve
 
-deploy: $(READY)  ## send the nightly sweep to the server of PREFECT_API_URL
+deploy: $(PREFECT)  ## send the nightly sweep to the server of PREFECT_API_URL
 	@python -m flows.schedule deploy
 
 track: $(READY)  ## bring MLflow in line with the results, show the table

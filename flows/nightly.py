@@ -1,6 +1,9 @@
 """The sweep that a schedule starts; prefect.yaml names it."""
 
-from yoloslim.orchestration.nightly import nightly
+from yoloslim.extras import or_advice
+
+with or_advice():
+    from yoloslim.orchestration.nightly import nightly
 
 __all__ = ["nightly"]
 

@@ -13,6 +13,7 @@ from yoloslim import __version__
 from yoloslim.choices import Outputs
 from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
+from yoloslim.extras import or_advice
 from yoloslim.files import DISK, disk_sentence
 from yoloslim.pruning.request import GroupScore, Importance, Scope
 from yoloslim.runner.errors import RunnerError
@@ -36,7 +37,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
-        app(prog_name="yoloslim")
+        with or_advice():
+            app(prog_name="yoloslim")
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.exit_code)

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.orchestration import tiny
+from yoloslim.config import parse_params
 from yoloslim.config.sweep import Runner
 from yoloslim.errors import ConfigError, SweepError
 from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.runners import fan_out_by, task_runner
 from yoloslim.orchestration.server import prefect_server
+from yoloslim.orchestration.sweep import sweep
 from yoloslim.orchestration.worktrees import FOLDER, cache_of, git, own_checkout, take_snapshot
 
 JOBS = [Job("probe", percent) for percent in (10, 20, 30, 40)]
@@ -163,7 +165,8 @@ def test_threads_have_no_address() -> None:
         task_runner("threads", "tcp://a:1", 2)
 
 
-def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prefect_dask", None)
-    with pytest.raises(ConfigError, match=r"sweep\.runner is dask, which needs `pip install 'yoloslim\[dask\]'`"):
-        task_runner("dask", "", 2)
+    params = parse_params({"sweep": {"runner": "dask", "fallback": True}})
+    with pytest.raises(SweepError, match=r"sweep\.runner is dask, which needs `pip install 'yoloslim\[dask\]'`"):
+        sweep(params, lambda event: None)

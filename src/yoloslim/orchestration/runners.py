@@ -22,7 +22,7 @@ def task_runner(runner: Runner, address: str, workers: int) -> Any:
         workers: how many of them.
 
     Raises:
-        ConfigError: the package that it needs is not installed, or threads were given an address.
+        ConfigError: threads were given an address.
     """
     if runner == "threads":
         from prefect.task_runners import ThreadPoolTaskRunner
@@ -30,10 +30,7 @@ def task_runner(runner: Runner, address: str, workers: int) -> Any:
         if address:
             raise ConfigError(f"sweep.address is '{address}', but threads have none; set sweep.runner to dask or ray")
         return ThreadPoolTaskRunner(max_workers=workers)
-    try:
-        return _dask(address, workers) if runner == "dask" else _ray(address, workers)
-    except ImportError as error:
-        raise ConfigError(f"sweep.runner is {runner}, which needs `pip install 'yoloslim[{runner}]'`") from error
+    return _dask(address, workers) if runner == "dask" else _ray(address, workers)
 
 
 def _dask(address: str, workers: int) -> Any:
@@ -45,7 +42,6 @@ def _dask(address: str, workers: int) -> Any:
 
 
 def _ray(address: str, workers: int) -> Any:
-    import ray  # noqa: F401  # prefect_ray alone is there without it
     from prefect_ray import RayTaskRunner
 
     if address:

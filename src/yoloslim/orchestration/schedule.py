@@ -11,6 +11,7 @@ import yaml
 
 from yoloslim.config import Params
 from yoloslim.errors import ConfigError, SweepError
+from yoloslim.extras import advice, is_installed
 from yoloslim.stages.common import stage
 
 NAME = "nightly"
@@ -45,8 +46,10 @@ def deploy(params: Params, names: Sequence[str]) -> None:
     """Send deployments of prefect.yaml to the server, with the schedule of params.yaml in place of theirs.
 
     Raises:
-        SweepError: Prefect refuses.
+        SweepError: Prefect refuses, or is not installed.
     """
+    if not is_installed("prefect"):
+        raise SweepError(f"Prefect is not installed, whose server a deployment is sent to; {advice('prefect')}")
     described = yaml.safe_load(Path("prefect.yaml").read_text())
     for deployment in described["deployments"]:
         deployment["schedules"] = [{"cron": params.schedule.cron, "timezone": params.schedule.timezone}]

@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 
 from yoloslim.config import Params, SweepResult
+from yoloslim.config.sweep import Runner
 from yoloslim.errors import SweepError, YoloslimError
+from yoloslim.extras import advice, is_installed
 from yoloslim.orchestration.driver import run_sweep
 from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.variant_run import Event, FanOut, Listener, in_threads
@@ -25,13 +27,31 @@ def workers_of(params: Params) -> int:
 
 
 def sweep(params: Params, listen: Listener, *, prefect: bool = True) -> SweepResult:
-    """Search for the optimal pruning point in the current folder."""
+    """Search for the optimal pruning point in the current folder.
+
+    Raises:
+        SweepError: what it needs is not installed.
+    """
+    _check_installed(params.sweep.runner, prefect)
     checkout, workers = Path.cwd(), workers_of(params)
 
     def run(fan_out: FanOut) -> SweepResult:
         return run_sweep(checkout, params, fan_out, workers, listen)
 
     return as_flow(run, params, checkout, workers, listen) if prefect else run(in_threads(workers))
+
+
+def _check_installed(runner: Runner, prefect: bool) -> None:
+    if not is_installed("dvc"):
+        raise SweepError(f"DVC is not installed, and the points of a sweep are its stages; {advice('dvc')}")
+    if prefect and not is_installed("prefect"):
+        raise SweepError(
+            f"Prefect is not installed, which runs the points of a sweep: {advice('prefect')}; or go without, in this "
+            "process alone: yoloslim sweep --no-prefect"
+        )
+    needed = {"threads": (), "dask": ("prefect_dask", "distributed"), "ray": ("prefect_ray", "ray")}[runner]
+    if prefect and not all(map(is_installed, needed)):
+        raise SweepError(f"sweep.runner is {runner}, which needs `{advice(runner)}`")
 
 
 _search: ContextVar[Callable[[], None]] = ContextVar("_search")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yoloslim.errors import ConfigError
+from yoloslim.extras import advice, is_installed
 
 HERE = Path(__file__).parent
 README = "README.md"
@@ -53,6 +54,8 @@ def init_project(folder: Path) -> list[str]:
         )
     if shutil.which("git") is None:
         raise ConfigError("git is not installed, and a project's versions are kept by it; apt-get install git")
+    if not is_installed("dvc"):
+        raise ConfigError(f"DVC is not installed, and a project's stages are run by it; {advice('dvc')}")
     try:
         for name, source in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import psutil
 
 from yoloslim.config import Params, load_params
 from yoloslim.errors import Interrupted, YoloslimError
+from yoloslim.extras import or_advice
 from yoloslim.files import DISK, disk_sentence
 from yoloslim.runner.headers import limit_megapixels
 
@@ -28,7 +29,8 @@ def stage(run: Callable[[Params], None]) -> None:
     try:
         params = load_params()
         limit_megapixels(params.data.max_megapixels)
-        run(params)
+        with or_advice():
+            run(params)
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.exit_code)

@@ -6,6 +6,7 @@ No stage of DVC, since a stage that is restored from the cache does not run, and
 import logging
 from pathlib import Path
 
+from yoloslim.commands import to_type
 from yoloslim.config import Params
 from yoloslim.errors import TrackingError
 from yoloslim.results.results import Results, read_results
@@ -15,14 +16,12 @@ from yoloslim.sweeping.champion import is_better
 
 logger = logging.getLogger("yoloslim")
 
-NEXT = """\
-Next:
-  make ui                                  compare the runs in MLflow
-  open report/index.html                   tables, pictures, predictions
-  dvc metrics show                         every number of every stage
-  git add dvc.lock metrics plots           once committed, `dvc metrics diff` tells what changed since
-  dvc exp run -S prune.scope=source        try another way of pruning
-  edit params.yaml, then make repro        only what changed is run again"""
+NEXT = {
+    "open report/index.html": "tables, pictures, predictions",
+    "dvc metrics show": "every number of every stage",
+    "git add dvc.lock metrics plots": "once committed, `dvc metrics diff` tells what changed since",
+    "dvc exp run -S prune.scope=source": "try another way of pruning",
+}
 
 
 def sync_or_say(params: Params, results: Results | None = None) -> None:
@@ -61,7 +60,15 @@ def run(params: Params) -> None:
     console.print(comparison_table(results.rows, results.best))
     if results.best:
         console.print(f"Recommended: {verdict(results.best, results.rows)}\n")
-    console.print(NEXT, highlight=False)
+    console.print(next_lines(), highlight=False, soft_wrap=True)
+
+
+def next_lines() -> str:
+    """What to type next, a command a line."""
+    lines = {to_type("ui"): "compare the runs in MLflow", **NEXT}
+    lines[f"edit params.yaml, then {to_type('repro')}"] = "only what changed is run again"
+    width = max(len(command) for command in lines if len(command) < 50)
+    return "\n".join(["Next:", *(f"  {command:{width}}  {about}" for command, about in lines.items())])
 
 
 def main() -> None:

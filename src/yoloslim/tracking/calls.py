@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from yoloslim.commands import to_type
 from yoloslim.errors import TrackingError
 from yoloslim.results.uris import database_of, without_password
 from yoloslim.tracking.store import damage, damaged_message
@@ -15,7 +16,11 @@ from yoloslim.within import within
 SLOWEST_MB_S = 0.1
 """A call that sends files has this much more time: one second for each so many megabytes."""
 SPARE_S = 10.0
-LATER = "nothing is lost, run `make track` later"
+
+
+def later() -> str:
+    """How to send what could not be sent."""
+    return f"nothing is lost, run `{to_type('track')}` later"
 
 
 class Client:
@@ -41,7 +46,7 @@ class Client:
                 return method(*args, **kwargs)
             except TimeoutError as error:
                 raise TrackingError(
-                    f"MLflow at {without_password(self._uri)} did not end its answer within {error} s; {LATER}"
+                    f"MLflow at {without_password(self._uri)} did not end its answer within {error} s; {later()}"
                 ) from error
             except Exception as error:
                 raise TrackingError(explain(self._uri, error)) from error
@@ -67,7 +72,7 @@ def explain(uri: str, error: Exception) -> str:
     if status == 401:
         return (
             f"{where} wants to know who asks (401); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
-            f"MLFLOW_TRACKING_TOKEN, then `make track`"
+            f"MLFLOW_TRACKING_TOKEN, then `{to_type('track')}`"
         )
     if status == 403:
         return f"{where} forbids this to the user who asks (403); its administrator can allow it ({reason})"
@@ -80,8 +85,8 @@ def explain(uri: str, error: Exception) -> str:
         )
     of_files = isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC)
     if (isinstance(error, OSError) and not of_files) or re.search("API request to .* failed with", lines[0]):
-        return f"{where} cannot be reached ({reason}); {LATER}"
-    return f"{where} cannot be used ({reason}); once that is mended, `make track` logs what is missing"
+        return f"{where} cannot be reached ({reason}); {later()}"
+    return f"{where} cannot be used ({reason}); once that is mended, `{to_type('track')}` logs what is missing"
 
 
 def _http_status(error: Exception) -> int:

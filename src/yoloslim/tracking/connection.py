@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from yoloslim.errors import TrackingError
+from yoloslim.extras import advice, is_installed
 from yoloslim.results.uris import database_of, without_password
-from yoloslim.tracking.calls import Client, explain
+from yoloslim.tracking.calls import Client, explain, later
 from yoloslim.tracking.store import ensure_store
 
 CHECKOUT, TRAINING, KEY = "yoloslim.checkout", "yoloslim.training", "yoloslim.key"
@@ -115,6 +116,11 @@ def reaching(uri: str, root: Path) -> Iterator[None]:
     Raises:
         TrackingError: the store cannot be reached, or refuses; nothing is lost, call again later.
     """
+    if not is_installed("mlflow"):
+        raise TrackingError(
+            f"MLflow is not installed ({advice('mlflow')}), so nothing is logged; {later()}, or set "
+            "tracking.enabled: false"
+        )
     _probe(uri)
     with quiet(), _lock(uri, root):
         try:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from yoloslim.commands import to_type
 from yoloslim.errors import TrackingError
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def ensure_store(database: Path) -> None:
     if revision and revision not in known:
         raise TrackingError(
             f"{database} is of a newer MLflow than the one installed (its revision is {revision}, the newest known "
-            f"here {newest}); `make setup` installs what is pinned, or name another database in tracking.uri"
+            f"here {newest}); `{to_type('setup')}` installs what is pinned, or name another database in tracking.uri"
         )
     _replace(database, runs=_count_runs(database))
 
@@ -67,7 +68,7 @@ def damaged_message(database: Path, reason: str) -> str:
     """What to do about a file that SQLite cannot read."""
     return (
         f"{database} is damaged ({reason}); `sqlite3 {database} .recover` may save what others wrote to it. Move it "
-        "away, and `make track` logs the results of this checkout anew"
+        f"away, and `{to_type('track')}` logs the results of this checkout anew"
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from yoloslim.commands import to_type
 from yoloslim.config.results import SweepPoint, SweepResult
 from yoloslim.files import sha256_file
 from yoloslim.results.lineage import COMMIT, commit_of, lineage_tags
@@ -146,7 +147,8 @@ def crown_winner(connection: Connection, name: str, runs: SweepRuns, rows: Seque
         return ""
     if with_overrides(runs.params, point.overrides) != dict(runs.params):
         variant = point.name.rpartition("/")[0]
-        return f"the winner is of variant {variant}: `yoloslim sweep --apply {variant}`, then `make repro` registers it"
+        ways = f"`yoloslim sweep --apply {variant}`, then `{to_type('repro')}` registers it"
+        return f"the winner is of variant {variant}: {ways}"
     row = next((row for row in rows if row.kind == "pruned" and row.percent == point.percent), None)
     if not row or not row.model:
         return ""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from yoloslim.commands import to_type
 from yoloslim.results.lineage import Output
 from yoloslim.results.records import Row
 
@@ -26,12 +27,12 @@ def commands(best: Row | None, variant: str = "") -> list[tuple[str, str]]:
         best: the winner, if its files are here.
         variant: name of the winner of a sweep whose files lie elsewhere; empty for none.
     """
-    lines = [("Install what is pinned", "make setup")]
+    lines = [("Install what is pinned", to_type("setup"))]
     if best is None and variant:
         lines.append(("Give this checkout the winner's parameters and hashes", f"yoloslim sweep --apply '{variant}'"))
-        return [*lines, ("Restore its files from DVC's cache, and this page", "make repro")]
+        return [*lines, ("Restore its files from DVC's cache, and this page", to_type("repro"))]
     if best is None:
-        return [*lines, ("Make everything", "make repro")]
+        return [*lines, ("Make everything", to_type("repro"))]
     stages = " ".join(f"{stage}@{best.percent}" for stage in STAGES)
     lines += [
         ("Fetch the results, where a DVC remote is set up", "dvc pull"),
@@ -39,7 +40,7 @@ def commands(best: Row | None, variant: str = "") -> list[tuple[str, str]]:
             "Make the winner again from the data on; what is in DVC's cache is restored instead of run",
             f"dvc repro {stages}",
         ),
-        ("Or all models and this page", "make repro"),
+        ("Or all models and this page", to_type("repro")),
     ]
     shown = best.onnx or best.model
     if shown:

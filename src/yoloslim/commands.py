@@ -1,0 +1,27 @@
+"""What to tell people to type: the targets of a checkout's Makefile, plain commands in projects that have none."""
+
+from functools import cache
+from pathlib import Path
+
+PLAIN = {
+    "repro": "dvc repro",
+    "setup": "pip install --upgrade yoloslim",
+    "track": "python -m pipeline.track",
+    "ui": "mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000",
+}
+"""Target -> what does the same."""
+
+
+def to_type(target: str) -> str:
+    """The command for a target, in the current folder."""
+    return f"make {target}" if target in _targets(Path("Makefile").absolute()) else PLAIN[target]
+
+
+@cache
+def _targets(makefile: Path) -> frozenset[str]:
+    """Names that a Makefile has rules for; none where there is no such file."""
+    try:
+        lines = makefile.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(line.partition(":")[0] for line in lines if ":" in line)
