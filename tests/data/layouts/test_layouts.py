@@ -98,6 +98,7 @@ def test_set_without_test_split_gets_one_and_says_so(tmp_path: Path, yolo: Path,
         "path: .\ntrain: [images/train]\nval: images/val\ntest: images/test\nnames: [dog, car]\n",
         "path: /nowhere/yolo\ntrain: images/train\nval: images/val\ntest: images/test\nnames: {0: dog, 1: car}\n",
         "train: ../train.txt\nval: ./images/val\ntest: ../images/test\nnames: [dog, car]\nnc: 2\n",
+        "train: yolo/images/train\nval: ./yolo/images/val\ntest: yolo/images/test\nnames: [dog, car]\n",
     ],
 )
 def test_forms_of_data_yaml(tmp_path: Path, yolo: Path, make_params: Any, text: str) -> None:

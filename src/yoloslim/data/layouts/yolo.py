@@ -139,7 +139,7 @@ def _images(description: Mapping[str, Any], folder: Path) -> list[tuple[Path, st
 
 
 def _resolve(entry: str, base: Any, folder: Path, key: str) -> Path:
-    """Where a path of data.yaml leads: from its `path`, from its own folder, or without leading `..`, as exported."""
+    """Where a path of data.yaml leads: from its `path`, from its own folder or the one above, or without leading `..`."""
     entry = entry.replace("\\", "/")
     plain = entry
     while plain.startswith(("../", "./")):
@@ -148,6 +148,8 @@ def _resolve(entry: str, base: Any, folder: Path, key: str) -> Path:
     if isinstance(base, str) and base:
         bases.append(folder / Path(base.replace("\\", "/")).name)
     tried = [*(b / entry for b in bases), folder / entry, folder / plain, *(b / plain for b in bases)]
+    if plain.startswith(f"{folder.name}/"):
+        tried.append(folder / plain.removeprefix(f"{folder.name}/"))
     for place in tried:
         if place.exists() and not (place.is_file() and place.suffix.lower() != ".txt"):
             return place
