@@ -139,7 +139,7 @@ def _images(description: Mapping[str, Any], folder: Path) -> list[tuple[Path, st
 
 
 def _resolve(entry: str, base: Any, folder: Path, key: str) -> Path:
-    """Where a path of data.yaml leads: from its `path`, from its own folder or the one above, or without leading `..`."""
+    """Where a path of data.yaml leads: from its `path`, its own folder or the one above, or without leading `..`."""
     entry = entry.replace("\\", "/")
     plain = entry
     while plain.startswith(("../", "./")):
