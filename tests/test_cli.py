@@ -79,6 +79,38 @@ def test_prune_says_why_less_went_than_was_asked_for(tmp_path: Path) -> None:
     assert "that is less than 50 %: channels of equal scale are not told apart" in result.output
 
 
+def test_prune_says_what_it_did_to_a_network_that_was_never_sparsified(stored: Path, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["prune", str(stored), "--percent", "60"])
+    assert result.exit_code == 0, result.output
+    assert "% of the sum of all scales: these channels were in use" in result.output
+    assert f"yoloslim train DATA --model {stored.with_name('sparse-pruned.safetensors')}" in result.output
+    model = load_model(stored)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data[: len(module.weight) * 2 // 3] = 1e-5
+    save_model(model, tmp_path / "silent.safetensors")
+    result = runner.invoke(app, ["prune", str(tmp_path / "silent.safetensors"), "--percent", "50"])
+    assert result.exit_code == 0, result.output
+    assert "in use" not in result.output
+
+
+@pytest.mark.parametrize("words", [["inspect"], ["prune", "--percent", "20"]])
+def test_commands_take_files_of_other_programs(
+    words: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    torch.save({"model": build_detector("yolov5n", ("cat", "dog"), imgsz=64).state_dict()}, tmp_path / "theirs.pt")
+    result = runner.invoke(app, [words[0], str(tmp_path / "theirs.pt"), *words[1:]])
+    assert result.exit_code == 0, result.output
+    assert f"{tmp_path / 'theirs.pt'}: imported as yolov5n, 2 classes, 640 px" in caplog.text
+    predictor = open_predictor(tmp_path / "theirs.pt")
+    assert (predictor.imgsz, predictor.backend) == (640, "pytorch-cpu")
+    graph = tmp_path / "theirs.onnx"
+    graph.touch()
+    with pytest.raises(ModelError, match="is an exported graph; give the model file that it was made from"):
+        runner.invoke(app, [words[0], str(graph)], catch_exceptions=False)
+
+
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     result = runner.invoke(app, ["inspect", str(tmp_path / "none.safetensors")])
     assert isinstance(result.exception, ModelError)

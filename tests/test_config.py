@@ -34,7 +34,37 @@ def _is_section(annotation: object) -> bool:
 
 
 def test_shipped_params_state_every_default_of_the_schema() -> None:
-    assert yaml.safe_load(SHIPPED.read_text()) == plain(Params().model_dump())
+    shipped, own = yaml.safe_load(SHIPPED.read_text()), plain(Params().model_dump())
+    for name in ("baseline", "sparse", "finetune"):
+        assert {shipped[name].pop(key) for key in ("optimizer", "momentum", "lr0")} == {"auto"}
+        own[name] = {key: value for key, value in own[name].items() if key in shipped[name]}
+    assert shipped == own
+    assert load_params(SHIPPED) == Params()
+
+
+def recipe(**sections: dict[str, object]) -> dict[str, tuple[str, float, float]]:
+    params = parse_params({**sections})
+    phases = {"baseline": params.baseline, "sparse": params.sparse, "finetune": params.finetune}
+    return {name: (phase.optimizer, phase.momentum, phase.lr0) for name, phase in phases.items()}
+
+
+def test_auto_takes_the_recipe_for_what_the_pipeline_starts_from() -> None:
+    fresh = {"baseline": ("AdamW", 0.9, 0.004), "sparse": ("SGD", 0.937, 0.02), "finetune": ("AdamW", 0.9, 0.002)}
+    assert recipe() == recipe(baseline={"lr0": "auto", "weights": ""}, sparse={"optimizer": "auto"}) == fresh
+    assert recipe(baseline={"weights": "a.pt"}) == {
+        "baseline": ("AdamW", 0.9, 0.001),
+        "sparse": ("SGD", 0.937, 0.01),
+        "finetune": ("SGD", 0.937, 0.01),
+    }
+
+
+def test_what_a_person_writes_goes_before_auto() -> None:
+    found = recipe(baseline={"weights": "a.pt", "lr0": 0.03}, finetune={"optimizer": "Adam", "momentum": 0.8})
+    assert found["baseline"] == ("AdamW", 0.9, 0.03)
+    assert found["finetune"] == ("Adam", 0.8, 0.001)
+    for section, message in (({"lr0": "fast"}, "baseline.lr0 = 'fast'"), ({"optimizer": "Lion"}, "baseline.optimizer")):
+        with pytest.raises(ConfigError, match=message):
+            parse_params({"baseline": section})
 
 
 def test_shipped_params_load() -> None:

@@ -23,7 +23,7 @@ from yoloslim.evaluation.evaluate import Evaluation
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
-from yoloslim.models.store import load_model
+from yoloslim.models.foreign.load import read_model
 from yoloslim.pruning.prune import PruneResult
 from yoloslim.pruning.prune import prune as prune_network
 from yoloslim.pruning.request import GroupScore, Importance, PruneRequest, Scope
@@ -73,12 +73,13 @@ class PruneOptions(TypedDict, total=False):
 
 
 def load(path: str | PathLike[str]) -> Detector:
-    """A stored model (.safetensors); nothing in the file is run.
+    """A stored model (.safetensors), or one of another program (.pt, .weights); nothing in the file is run.
 
     Raises:
-        ModelError: it is no model file of ours.
+        ModelError: no model file, or one that is broken.
+        WeightsError: a file of another program that cannot be imported.
     """
-    return load_model(Path(path))
+    return read_model(Path(path))
 
 
 def build(name: str, classes: tuple[str, ...], imgsz: int = 640) -> Detector:

@@ -29,7 +29,10 @@ app.command("eval")(evaluate)
 app.command()(doctor)
 app.command("compile")(compile_export)
 app.add_typer(data_commands, name="data")
-Model = Annotated[Path, typer.Argument(help="model file (.safetensors)")]
+Model = Annotated[Path, typer.Argument(help="model file (.safetensors), or one to import (.pt, .pth, .weights, .cfg)")]
+
+NOTICEABLE = 0.05
+"""Share of a network's scales; without so much of them it may find nothing any more."""
 
 
 def main() -> None:
@@ -115,10 +118,10 @@ def inspect(model: Model, layers: Annotated[bool, typer.Option(help="show every 
     from rich.console import Console
     from rich.table import Table
 
-    from yoloslim.models.store import load_model
+    from yoloslim.models.foreign.load import read_model
     from yoloslim.pruning.inspection import inspect_model
 
-    network = load_model(model)
+    network = read_model(model)
     found = inspect_model(network, network.spec.imgsz)
     console, totals = Console(), found["totals"]
     console.print(
@@ -159,9 +162,12 @@ def prune(
 ) -> None:
     """Cut channels out of a stored model, prove the cut exact, and write model and report."""
     choices: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("model", "out")}
+    from yoloslim.deploy.quoting import quote
     from yoloslim.files import write_json
     from yoloslim.models.detector import count_macs, count_params
-    from yoloslim.models.store import load_model, save_model
+    from yoloslim.models.foreign.load import read_model
+    from yoloslim.models.store import save_model
+    from yoloslim.pruning.inspection import removed_scale
     from yoloslim.pruning.prune import prune as prune_model
     from yoloslim.pruning.request import PruneRequest
 
@@ -170,7 +176,7 @@ def prune(
     if 0 < percent < 1:
         meant = f"for {percent:.0%} write --percent {100 * percent:g}"
         raise YoloslimError(f"--percent {percent:g} is less than one channel in a hundred; {meant}")
-    network = load_model(model)
+    network = read_model(model)
     result = prune_model(network, PruneRequest(**choices, imgsz=network.spec.imgsz))
     target = out or model.with_name(f"{model.stem}-pruned.safetensors")
     save_model(result.model, target)
@@ -187,6 +193,14 @@ def prune(
             f"that is less than {percent:g} %: channels of equal scale are not told apart, and every layer keeps what "
             "min-channels, layer-keep and round-to demand. `yoloslim inspect` shows the scales"
         )
+    missed = removed_scale(network, result.cut)
+    if missed > NOTICEABLE:
+        typer.echo(
+            f"what was cut had {100 * missed:.0f} % of the sum of all scales: these channels were in use, and until it "
+            "is finetuned the model finds little or nothing. What helps: train sparsely first, which drives scales of "
+            "dispensable channels to zero (baseline.weights in params.yaml takes this model, then `dvc repro`); cut "
+            f"less (`yoloslim inspect` says how far); finetune (`yoloslim train DATA --model {quote(str(target))}`)"
+        )
 
 
 @app.command()
@@ -199,10 +213,10 @@ def features(
     """Draw where a model looks: the strength of its features over images, as heat maps."""
     limit_megapixels(max_megapixels)
     from yoloslim.data.images import read_image
-    from yoloslim.models.store import load_model
+    from yoloslim.models.foreign.load import read_model
     from yoloslim.report.features import features as draw
 
-    network = load_model(model)
+    network = read_model(model)
     draw([(network.spec.name, network)], [read_image(path) for path in image], out)
     typer.echo(f"{out}: {len(image)} image{'s' * (len(image) > 1)}, a line each")
 
@@ -283,16 +297,21 @@ def export_to_darknet(
 ) -> None:
     """Write a YOLOv3 or YOLOv4, pruned or not, as .cfg, .weights and .names, to finetune it in Darknet."""
     from yoloslim.models.foreign.darknet.export import export_darknet
-    from yoloslim.models.store import load_model
+    from yoloslim.models.foreign.load import read_model
 
     cfg = (out or model).with_suffix(".cfg")
-    for path in export_darknet(load_model(model), cfg):
+    for path in export_darknet(read_model(model), cfg):
         typer.echo(path)
 
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="model file (.safetensors), or an .onnx of another tool with --like")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="model file (.safetensors), one to import (.pt, .weights), or an .onnx of another tool with --like"
+        ),
+    ],
     out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the model")] = None,
     file_format: Annotated[str, typer.Option("--format", help="what will read it: onnx, openvino, ncnn")] = "onnx",
     opset: Annotated[int, typer.Option(help="ONNX operator set, 11 to 18")] = 11,
@@ -308,7 +327,7 @@ def export(
     from yoloslim.deploy.export import export_model
     from yoloslim.deploy.onnx import ExportOptions
     from yoloslim.evaluation.nms import NmsOptions
-    from yoloslim.models.store import load_model
+    from yoloslim.models.foreign.load import read_model
 
     target = out or model.parent / f"{model.stem}-{file_format}"
     if like is None and model.suffix == ".onnx":
@@ -320,7 +339,7 @@ def export(
         manifest = adopt_onnx(model, like, target)
     else:
         nms = NmsOptions(conf_thres, iou_thres, max_det)
-        manifest = export_model(load_model(model), target, ExportOptions(opset, batch, outputs, nms), file_format)
+        manifest = export_model(read_model(model), target, ExportOptions(opset, batch, outputs, nms), file_format)
     typer.echo(f"{target}: {', '.join(manifest.files)}")
 
 

@@ -90,11 +90,7 @@ def test_our_own_file_describes_itself_without_its_manifest(folder: Path, tmp_pa
 @pytest.mark.parametrize(
     ("name", "runtime", "message"),
     [
-        (
-            "model.pt",
-            None,
-            r"no model that yoloslim runs; `yoloslim import` turns it into one; or give a file that ends",
-        ),
+        ("model.bin", None, r"no model that yoloslim runs; give a file that ends in \.safetensors, \.pt"),
         ("model.safetensors", "openvino", "openvino does not read model.safetensors, pytorch do"),
         ("theirs.xml", None, r"manifest\.json is missing, and theirs\.xml does not describe itself"),
         ("none.onnx", None, r"none\.onnx is missing; check the name"),
@@ -102,7 +98,7 @@ def test_our_own_file_describes_itself_without_its_manifest(folder: Path, tmp_pa
     ],
 )
 def test_files_that_no_runtime_reads_are_refused(name: str, runtime: str, message: str, folder: Path) -> None:
-    for empty in ("model.pt", "theirs.xml"):
+    for empty in ("model.bin", "theirs.xml"):
         (folder / empty).touch()
     with pytest.raises(DeployError, match=message):
         open_predictor(folder / name, runtime)  # type: ignore[arg-type]

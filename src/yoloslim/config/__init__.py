@@ -6,12 +6,13 @@ Unknown keys and values out of range are errors that say where, what, and what w
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from yoloslim.config.base import Section, Side
 from yoloslim.config.data import DataParams
 from yoloslim.config.deploy import AscendEvalParams, AscendParams, AtcParams, ExportParams, QuantizeParams
 from yoloslim.config.prune import PruneParams, UnstructuredParams
+from yoloslim.config.recipe import settle_recipes
 from yoloslim.config.results import EvaluationParams, ReportParams, SweepPoint, SweepResult, TrackingParams
 from yoloslim.config.schedule import ScheduleParams
 from yoloslim.config.sweep import Constraints, Objective, SweepParams
@@ -78,6 +79,11 @@ class Params(Section):
     sweep: SweepParams = SweepParams()
     schedule: ScheduleParams = ScheduleParams()
     tracking: TrackingParams = TrackingParams()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_recipes(cls, raw: Any) -> Any:
+        return settle_recipes(raw) if isinstance(raw, dict) else raw
 
     @field_validator("percents", "probes")
     @classmethod

@@ -13,6 +13,7 @@ from typing import Any
 
 from yoloslim.config import load_params, parse_params
 from yoloslim.config.edit import load_document, yaml_parser
+from yoloslim.config.recipe import AUTO
 from yoloslim.documents import parse_yaml
 from yoloslim.errors import ConfigError
 from yoloslim.files import write_text
@@ -69,7 +70,7 @@ def apply_preset(path: Path, preset: Preset, *, write: bool = True) -> dict[str,
     changes = {}
     for section, values in preset.values.items():
         for key, value in values.items():
-            if before[section][key] != value:
+            if before[section][key] != value or document.get(section, {}).get(key) == AUTO:
                 changes[f"{section}.{key}"] = (before[section][key], value)
                 document.setdefault(section, {})[key] = value
     stream = io.StringIO()

@@ -65,5 +65,19 @@ def inspect_model(model: nn.Module, imgsz: int) -> dict[str, Any]:
     }
 
 
+def removed_scale(model: nn.Module, cut: nn.Module) -> float:
+    """Share, 0 to 1, that the channels which were cut have of the sum of all |gamma|: what the network misses.
+
+    Args:
+        model: before.
+        cut: after, not folded and not finetuned.
+    """
+    before, after = (
+        sum(float(m.weight.detach().abs().sum()) for m in each.modules() if isinstance(m, nn.BatchNorm2d))
+        for each in (model, cut)
+    )
+    return 1 - after / before if before else 0.0
+
+
 def _quantiles(values: np.ndarray[Any, Any]) -> dict[str, float]:
     return {f"gamma_p{q:02d}": float(np.percentile(values, q)) for q in QUANTILES}

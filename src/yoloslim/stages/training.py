@@ -3,6 +3,7 @@
 import copy
 import csv
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from yoloslim.stages.models import store
 from yoloslim.training.devices import choose_precision
 from yoloslim.training.fit import Callback, Fit, Task, fit
 from yoloslim.training.preview import Preview
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ def train(
         model: where to start.
         more: writes further files from what came out, and gives facts for the model's metrics.
     """
+    phase, start = training.phase, "trained weights" if params.baseline.weights else "scratch"
+    logger.info("%s, lr0 %g, for a pipeline that starts from %s", phase.optimizer, phase.lr0, start)
     val = eval_set(params, "val")
     # taken once: it reads the labels of the whole training set, and hashes every image
     sample = training_sample(params, training.recalibrate_images) if training.recalibrate_images else None

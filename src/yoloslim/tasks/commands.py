@@ -8,7 +8,9 @@ import typer
 from yoloslim.choices import Precision
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 
-Model = Annotated[Path, typer.Argument(help="file (.safetensors, .onnx, .xml, .param, .om), or folder of an export")]
+Model = Annotated[
+    Path, typer.Argument(help="file (.safetensors, .pt, .weights, .onnx, .xml, .param, .om), or folder of an export")
+]
 Source = Annotated[str, typer.Argument(help="image, folder, list of images (.txt), video, or number of a camera")]
 ImageDir = Annotated[Path | None, typer.Argument(help="where the images of a list are; default: beside the list")]
 Backend = Annotated[str | None, typer.Option(help="runtime, such as onnxruntime; default: the usual one for the file")]

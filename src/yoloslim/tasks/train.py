@@ -172,6 +172,7 @@ def _params(request: Request, weights: Path | None, cache: Path) -> Params:
         sections[known[key]][key] = value
     if request.epochs is not None:
         sections["baseline"]["epochs"] = request.epochs
+    sections["baseline"]["weights"] = str(weights or "")  # with any, `auto` takes another recipe
     sections["train"] |= {"device": request.device, "cache_dir": str(cache)}
     sections["data"] |= {"source": request.layout, "path": str(request.data), "seed": request.seed}
     imgsz = request.imgsz or (import_model(weights).spec.imgsz if weights else USUAL_IMGSZ)

@@ -10,6 +10,7 @@ from tests.tiny import shake_norms, tiny_detector
 from yoloslim.errors import WeightsError
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.foreign.adapt import read_names, with_classes, with_imgsz
+from yoloslim.models.foreign.classes import match_classes
 from yoloslim.pruning.prune import prune
 from yoloslim.pruning.request import PruneRequest
 
@@ -38,19 +39,43 @@ def test_known_classes_keep_what_the_head_learnt_about_them(trained: Detector) -
         torch.testing.assert_close(found, wanted[..., [0, 1, 2, 3, 4, 7, 5]])
 
 
-def test_an_unknown_class_starts_the_head_afresh_and_keeps_the_rest(
+def test_classes_of_the_same_name_keep_their_weights_beside_new_ones(
     trained: Detector, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        other = with_classes(trained, ("cat", "fox", "owl", "elk"))
-    assert (
-        "head: initialised afresh for 4 classes, as the file does not know fox, owl, elk; the rest is kept"
-        in caplog.text
-    )
+        other = with_classes(trained, ("fox", "hen", "owl", "Cat"))
+    assert "head: kept what the file knows of 2 of 4 classes; afresh: fox, owl" in caplog.text
+    assert "other spellings of the same: Cat is its cat" in caplog.text
+    for found, wanted in zip(heads(other), heads(trained), strict=True):
+        torch.testing.assert_close(found[..., [0, 1, 2, 3, 4, 6, 8]], wanted[..., [0, 1, 2, 3, 4, 7, 5]])
+
+
+def test_unknown_classes_start_the_head_afresh_and_keep_the_rest(
+    trained: Detector, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        other = with_classes(trained, ("fox", "owl", "elk", "emu"))
+    assert "head: initialised afresh for 4 classes, as the file knows none of them" in caplog.text
     old, new = trained.state_dict(), other.state_dict()
     assert all(torch.equal(new[name], old[name]) for name in old if not name.startswith("model.6."))
     assert not torch.equal(new["model.6.m.0.weight"][:5], old["model.6.m.0.weight"][:5])
     assert [head.shape[-1] for head in heads(other)] == [9, 9, 9]
+
+
+def test_spellings_of_voc_and_coco_mean_the_same() -> None:
+    coco = ("person", "airplane", "motorcycle", "potted plant", "couch", "tv", "dining table", "bed")
+    voc = ("tvmonitor", "person", "aeroplane", "motorbike", "pottedplant", "sofa", "diningtable", "cat")
+    assert match_classes(voc, coco) == {
+        "tvmonitor": "tv",
+        "person": "person",
+        "aeroplane": "airplane",
+        "motorbike": "motorcycle",
+        "pottedplant": "potted plant",
+        "sofa": "couch",
+        "diningtable": "dining table",
+    }
+    assert match_classes(coco[:6], voc)["couch"] == "sofa"
+    assert match_classes(("TV", "tv"), ("tv", "TV")) == {"TV": "TV", "tv": "tv"}
 
 
 def test_a_pruned_model_takes_other_classes_too(trained: Detector) -> None:

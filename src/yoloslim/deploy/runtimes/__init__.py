@@ -20,7 +20,7 @@ from yoloslim.deploy.runtimes.base import (
 from yoloslim.deploy.runtimes.ncnn import NCNN
 from yoloslim.deploy.runtimes.onnxruntime import ONNXRUNTIME
 from yoloslim.deploy.runtimes.openvino import OPENVINO
-from yoloslim.deploy.runtimes.pytorch import PYTORCH
+from yoloslim.deploy.runtimes.pytorch import PYTORCH, SUFFIXES
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import GraphDescription, Predictor
 from yoloslim.files import read_json
@@ -51,8 +51,8 @@ def open_predictor(
     """Open a model file, an exported file, or the folder of an export.
 
     Args:
-        path: `.safetensors`, `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), `.om` (in the folder that the atc stage
-            wrote), or a folder with `manifest.json`.
+        path: `.safetensors`, `.pt` and `.weights` of other programs, `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), `.om`
+            (in the folder that the atc stage wrote), or a folder with `manifest.json`.
         runtime: what runs it; None takes the usual one for the file. Of a folder that holds a compiled model beside
             its graph, `acl` and `ais_bench` take the former.
         threads: CPU threads; None leaves the runtime's choice.
@@ -108,10 +108,9 @@ def _choose(file: Path, name: str | None) -> Runtime:
     asked = runtime_named(name) if name else None
     readers = [runtime for runtime in RUNTIMES.values() if file.suffix in runtime.suffixes]
     if not readers:
-        weights = "`yoloslim import` turns it into one; or " if file.suffix in (".pt", ".pth", ".weights") else ""
         suffixes = dict.fromkeys(suffix for runtime in RUNTIMES.values() for suffix in runtime.suffixes)
         raise DeployError(
-            f"{file} is no model that yoloslim runs; {weights}give a file that ends in {', '.join(suffixes)}, or the "
+            f"{file} is no model that yoloslim runs; give a file that ends in {', '.join(suffixes)}, or the "
             "folder of an export"
         )
     if asked and asked.beside and asked not in readers:
@@ -130,6 +129,6 @@ def _manifest_of(path: Path) -> Manifest | None:
     if path.is_dir():
         return load_manifest(path)
     beside = path.parent / MANIFEST_NAME
-    if path.suffix in (".safetensors", ".om") or not beside.is_file():
+    if path.suffix in (*SUFFIXES, ".om") or not beside.is_file():
         return None
     return load_manifest(path.parent) if path.name in read_json(beside).get("files", {}) else None

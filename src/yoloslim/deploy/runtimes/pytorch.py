@@ -1,4 +1,4 @@
-"""PyTorch runs model files as they are."""
+"""PyTorch runs model files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +12,15 @@ def _open(
     file: Path, description: Callable[[], GraphDescription], threads: int | None, precision: Precision
 ) -> Predictor:
     from yoloslim.evaluation.predictor.pytorch import TorchPredictor  # PyTorch takes two seconds to import
-    from yoloslim.models.store import load_model
+    from yoloslim.models.foreign.load import read_model
 
-    predictor = TorchPredictor(load_model(file), precision=precision)
+    predictor = TorchPredictor(read_model(file), precision=precision)
     if threads:
         predictor.set_threads(threads)
     return predictor
 
 
-PYTORCH = Runtime("pytorch", (".safetensors",), _open, precisions=("fp32", "bf16"))
+SUFFIXES = (".safetensors", ".pt", ".pth", ".weights", ".cfg")
+"""Model files, and those of other programs, which are imported on the way."""
+
+PYTORCH = Runtime("pytorch", SUFFIXES, _open, precisions=("fp32", "bf16"))

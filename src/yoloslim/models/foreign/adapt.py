@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from yoloslim.errors import WeightsError
 from yoloslim.heads import Head
 from yoloslim.models.detector import Detector
+from yoloslim.models.foreign.classes import match_classes
 from yoloslim.models.spec import ModelSpec, changed
 from yoloslim.runner.text import NotText, read_lines
 
@@ -24,8 +25,8 @@ MAX_PATH = 4096
 def with_classes(model: Detector, classes: tuple[str, ...]) -> Detector:
     """The model for these classes, in this order.
 
-    Where it knows every one of them by name, the head keeps their rows, so that a model of 80 classes becomes one of
-    two without training. Otherwise what gives classes is initialised afresh, and everything else is kept.
+    Of the classes that it knows, by the same name or another spelling of it, the head keeps the rows, and with any of
+    them what finds boxes; rows of the others are initialised afresh. All before the head is kept. The log says which.
 
     Args:
         model: unchanged; returned as it is if it has these very classes.
@@ -35,26 +36,37 @@ def with_classes(model: Detector, classes: tuple[str, ...]) -> Detector:
     if known == classes:
         return model
     state = model.state_dict()
-    smaller = Detector(_spec_for(model.spec, classes, state))
-    own = smaller.state_dict()
-    if set(classes) <= set(known):
-        rows = _rows(model.spec, [known.index(name) for name in classes], len(known))
-        state = {
-            key: value[rows[path]] if (path := key.rpartition(".")[0]) in rows else value
-            for key, value in state.items()
-        }
-        logger.info("head: kept %d of %d classes by name", len(classes), len(known))
+    other = Detector(_spec_for(model.spec, classes, state))
+    own = other.state_dict()
+    found = match_classes(classes, known)
+    kept = [number for number, name in enumerate(classes) if name in found]
+    fresh = _rows(model.spec, [], len(known))
+    to = _rows(model.spec, kept, len(classes)) if kept else {}
+    of = _rows(model.spec, [known.index(found[classes[number]]) for number in kept], len(known))
+    for key, value in state.items():
+        path = key.rpartition(".")[0]
+        if path in to:
+            own[key][to[path]] = value[of[path]]
+        elif path not in fresh:
+            own[key] = value
+    other.load_state_dict(own)
+    _tell(classes, found, len(known))
+    return other.train(model.training)
+
+
+def _tell(classes: tuple[str, ...], found: Mapping[str, str], known: int) -> None:
+    """Say what the head keeps."""
+    new = [name for name in classes if name not in found]
+    if not found:
+        logger.info("head: initialised afresh for %d classes, as the file knows none of them", len(classes))
+    elif new:
+        count = f"head: kept what the file knows of {len(found)} of {len(classes)} classes; afresh:"
+        logger.info("%s %s", count, ", ".join(new[:5]) + (" ..." if len(new) > 5 else ""))
     else:
-        fresh = _rows(model.spec, [], len(known))
-        state = {key: own[key] if key.rpartition(".")[0] in fresh else value for key, value in state.items()}
-        new = [name for name in classes if name not in known]
-        logger.info(
-            "head: initialised afresh for %d classes, as the file does not know %s; the rest is kept",
-            len(classes),
-            ", ".join(new[:5]) + (" ..." if len(new) > 5 else ""),
-        )
-    smaller.load_state_dict(state)
-    return smaller.train(model.training)
+        logger.info("head: kept %d of %d classes by name", len(classes), known)
+    spelled = [f"{name} is its {other}" for name, other in found.items() if name != other]
+    if spelled:
+        logger.info("head: other spellings of the same: %s", ", ".join(spelled))
 
 
 def with_imgsz(model: Detector, imgsz: int, fit: Callable[[Head, int], Head]) -> Detector:

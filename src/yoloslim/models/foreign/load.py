@@ -1,11 +1,12 @@
 """Read weights of any program into a Detector; the kind of file is told by its first bytes."""
 
+import logging
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
-from yoloslim.errors import WeightsError
+from yoloslim.errors import ModelError, WeightsError
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.adapt import read_names_file
 from yoloslim.models.foreign.checkpoint import Checkpoint, read_safetensors, read_torch_checkpoint
@@ -17,8 +18,37 @@ from yoloslim.models.spec import ModelSpec
 from yoloslim.models.store import FORMAT, load_model
 from yoloslim.models.zoo import build_spec, model_names
 
+logger = logging.getLogger(__name__)
+
+FOREIGN = (".pt", ".pth", ".weights", ".cfg")
+"""Suffixes of files that can be imported; `.cfg` stands for the `.weights` beside it."""
+
+GRAPHS = (".onnx", ".om", ".xml", ".param", ".engine", ".tflite", ".torchscript")
+"""Suffixes of compiled or exported graphs, which hold no weights by layer."""
+
 COCO_CLASSES = 80
 """What public Darknet weights know, where no cfg tells."""
+
+
+def read_model(path: Path) -> Detector:
+    """A model file of ours, or one of another program, which is imported on the way and said so; in eval mode.
+
+    Raises:
+        ModelError: it is missing or broken, or no file with weights.
+        WeightsError: a file of another program that cannot be imported; see `import_model`.
+    """
+    if path.suffix in GRAPHS or path.is_dir():
+        raise ModelError(
+            f"{path} is {'a folder' if path.is_dir() else 'an exported graph'}; give the model file that it was made "
+            "from (.safetensors, .pt, .weights). `yoloslim detect`, `speed` and `eval` run graphs as they are"
+        )
+    file = path.with_suffix(".weights") if path.suffix == ".cfg" else path
+    if not file.is_file() or _is_ours(file):
+        return load_model(file)
+    model = import_model(file)
+    spec = model.spec
+    logger.info("%s: imported as %s, %d classes, %d px", file, spec.name, spec.nc, spec.imgsz)
+    return model
 
 
 def import_model(

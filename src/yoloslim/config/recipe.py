@@ -1,0 +1,51 @@
+"""What `auto` stands for in the sections of trainings: optimizer, momentum and rate, by what the pipeline starts from.
+
+Weights that were trained on much more data than a pipeline has are soon lost at the rates that suit fresh ones.
+"""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from yoloslim.config.train import Optimizer
+
+AUTO = "auto"
+
+FRESH: Mapping[str, tuple[Optimizer, Mapping[Optimizer, float]]] = {
+    "baseline": ("AdamW", {"AdamW": 0.004, "Adam": 0.004, "SGD": 0.02}),
+    "sparse": ("SGD", {"AdamW": 0.002, "Adam": 0.002, "SGD": 0.02}),
+    "finetune": ("AdamW", {"AdamW": 0.002, "Adam": 0.002, "SGD": 0.02}),
+}
+"""By section: the usual optimizer, and the rate of each, where `baseline` starts from scratch."""
+
+TRAINED: Mapping[str, tuple[Optimizer, Mapping[Optimizer, float]]] = {
+    "baseline": ("AdamW", {"AdamW": 0.001, "Adam": 0.001, "SGD": 0.01}),
+    "sparse": ("SGD", {"AdamW": 0.001, "Adam": 0.001, "SGD": 0.01}),
+    "finetune": ("SGD", {"AdamW": 0.001, "Adam": 0.001, "SGD": 0.01}),
+}
+"""Likewise, where it starts from `baseline.weights`; docs/training-recipes.md has what was measured."""
+
+MOMENTUM: Mapping[Optimizer, float] = {"AdamW": 0.9, "Adam": 0.9, "SGD": 0.937}
+"""Of SGD the momentum, of the others beta1."""
+
+
+def settle_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of params.yaml with values in the place of each `auto`, and of each key that is missing.
+
+    What is not a section is left for the schema to refuse.
+    """
+    baseline = raw.get("baseline")
+    weights = baseline.get("weights") if isinstance(baseline, Mapping) else getattr(baseline, "weights", "")
+    settled = dict(raw)
+    for name, (optimizer, rates) in (TRAINED if weights else FRESH).items():
+        section = raw.get(name, {})
+        if isinstance(section, Mapping):
+            settled[name] = _settle(section, optimizer, rates)
+    return settled
+
+
+def _settle(section: Mapping[str, Any], usual: Optimizer, rates: Mapping[Optimizer, float]) -> dict[str, Any]:
+    settled = {"optimizer": AUTO, "momentum": AUTO, "lr0": AUTO, **section}
+    optimizer = usual if settled["optimizer"] == AUTO else settled["optimizer"]
+    known = optimizer if optimizer in get_args(Optimizer) else usual  # the schema refuses the others
+    values = {"optimizer": optimizer, "momentum": MOMENTUM[known], "lr0": rates[known]}
+    return settled | {key: value for key, value in values.items() if settled[key] == AUTO}
