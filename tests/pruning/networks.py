@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from yoloslim.models.blocks import Bottleneck, Conv
+from yoloslim.conv import Conv
+from yoloslim.models.blocks import Bottleneck
 from yoloslim.models.split_blocks import C2PSA, C2f, C3k, attention_unit
 
 

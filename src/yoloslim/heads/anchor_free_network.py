@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from yoloslim.conv import Conv
 from yoloslim.heads.anchor_free import Branch, Towers
-from yoloslim.models.blocks import Conv
 
 MOST_CLASSES = 100
 """Class towers grow with the number of classes up to this."""

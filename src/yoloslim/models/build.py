@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from yoloslim.choices import Activation
+from yoloslim.conv import Conv
 from yoloslim.errors import ModelError
 from yoloslim.models import blocks, lite_blocks, split_blocks
-from yoloslim.models.spec import MAX_BESIDE, Activation, LayerSpec, ModelSpec, Units
+from yoloslim.models.spec import MAX_BESIDE, LayerSpec, ModelSpec, Units
 
 Maker = Callable[[LayerSpec, list[int], int], nn.Module]
 """Makes a block from its layer, the channels of what it reads, and the channels it is to give."""
@@ -40,7 +42,7 @@ def _act(layer: LayerSpec) -> Activation:
 
 
 BLOCKS: dict[str, Maker] = {
-    "Conv": lambda la, c, out: blocks.Conv(c[0], out, la.kernel or 1, la.stride or 1, la.padding, _act(la)),
+    "Conv": lambda la, c, out: Conv(c[0], out, la.kernel or 1, la.stride or 1, la.padding, _act(la)),
     "Residual": _residual,
     "C3": lambda la, c, out: blocks.C3(c[0], out, la.repeats or 1, la.shortcut is not False),
     "Focus": lambda la, c, out: blocks.Focus(c[0], out, la.kernel or 1),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from yoloslim.choices import Activation
 from yoloslim.errors import ModelError
 from yoloslim.heads import AnyHead, Frozen, Loss
 from yoloslim.heads.anchor import with_head
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from yoloslim.config import TrainParams
     from yoloslim.heads.base import Total
 
-Activation = Literal["silu", "leaky", "mish", "relu", "hardswish", "linear"]
 Units = Literal["bottleneck", "half", "nested", "attention"]
 """What C2f and C3k2 chain: residual units, those with half as many channels inside, C3k, or a unit and attention."""
 

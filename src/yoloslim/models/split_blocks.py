@@ -6,7 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from yoloslim.models.blocks import Bottleneck, Conv
+from yoloslim.conv import Conv
+from yoloslim.models.blocks import Bottleneck
 
 Unit = Callable[[int], nn.Module]
 """Makes a unit of so many channels, in and out."""

@@ -8,11 +8,11 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from yoloslim.choices import Activation
 from yoloslim.errors import ModelError
 from yoloslim.heads import AnyHead, Frozen, Head
 from yoloslim.heads.anchor import with_head
 from yoloslim.models.spec import (
-    Activation,
     LayerSpec,
     ModelSpec,
     round_up,

@@ -7,8 +7,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from yoloslim.config import TrainParams
+from yoloslim.conv import ACTIVATIONS
 from yoloslim.errors import TrainError
-from yoloslim.models.blocks import ACTIVATIONS
 from yoloslim.models.detector import Detector
 
 _ACTIVATIONS = {type(make()) for name, make in ACTIVATIONS.items() if name != "linear"}

@@ -7,11 +7,12 @@ from typing import cast
 
 from torch import nn
 
+from yoloslim.conv import Conv
 from yoloslim.errors import WeightsError
 from yoloslim.files import write_text
 from yoloslim.heads import AnchorHead
 from yoloslim.heads.anchor_network import Detect
-from yoloslim.models.blocks import Bottleneck, Conv, MaxPool, Slice
+from yoloslim.models.blocks import Bottleneck, MaxPool, Slice
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.darknet.known import BN_EPS
 from yoloslim.models.foreign.darknet.spec import ACTIVATIONS

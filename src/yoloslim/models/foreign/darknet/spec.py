@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from yoloslim.choices import Activation
 from yoloslim.errors import WeightsError
 from yoloslim.heads.anchor import AnchorHead, BoxDecoding
 from yoloslim.models.foreign.darknet.cfg import Section
 from yoloslim.models.foreign.darknet.known import BN_EPS, known_model
-from yoloslim.models.spec import Activation, LayerSpec, ModelSpec
+from yoloslim.models.spec import LayerSpec, ModelSpec
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {"leaky": "leaky", "mish": "mish", "linear": "linear", "relu": "relu", "swish": "silu"}

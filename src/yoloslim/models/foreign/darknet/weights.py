@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from yoloslim.conv import Conv
 from yoloslim.errors import WeightsError
 from yoloslim.files import atomic_path
 from yoloslim.heads import AnchorHead
 from yoloslim.heads.anchor_network import Detect
-from yoloslim.models.blocks import Conv
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.finite import finite
 
