@@ -90,8 +90,8 @@ def test_import_is_stored_and_read_back(public: Path, tmp_path: Path) -> None:
         ("rewired", r"layer 16 \(Concat\) reads layers \(15, 2\), not \(15, 4\)"),
         ("strided", r"model\.3\.conv has stride \(1, 1\), not \(2, 2\)"),
         ("overflow", r"tensor 'model\.2\.cv1\.conv\.weight' holds \d+ values that are infinite .* half precision"),
-        ("segmentation", r"a checkpoint for segmentation \(SegmentationModel\); only detectors"),
-        ("classification", r"a checkpoint for classification \(ClassificationModel\); only detectors"),
+        ("segmentation", r"a checkpoint for segmentation \(SegmentationModel\); only boxes can be imported"),
+        ("classification", r"a checkpoint for classification \(ClassificationModel\); only boxes"),
         ("empty", r"holds no network: .*its keys are \['model', 'results'\]"),
     ],
 )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from yoloslim.data.names import settle_class
 from yoloslim.errors import WeightsError
+from yoloslim.models.foreign.families import BOXES
 from yoloslim.models.foreign.records import Record, describe
 from yoloslim.models.foreign.tensors import TensorRef
 from yoloslim.models.foreign.torch_file import TorchFile, read_torch_file
@@ -123,7 +124,7 @@ def _check_task(network: Record) -> None:
     last = list(stack.values())[-1] if isinstance(stack, dict) and stack else None
     for name in (kind.name, last.kind.name if isinstance(last, Record) else ""):
         if name in OTHER_TASKS:
-            raise WeightsError(f"it is a checkpoint for {OTHER_TASKS[name]} ({name}); only detectors can be imported")
+            raise WeightsError(f"it is a checkpoint for {OTHER_TASKS[name]} ({name}); {BOXES}")
 
 
 def _walk(network: Record) -> Iterator[tuple[str, Record]]:

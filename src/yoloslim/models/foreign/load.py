@@ -13,6 +13,7 @@ from yoloslim.models.foreign.checkpoint import Checkpoint, read_safetensors, rea
 from yoloslim.models.foreign.darknet.cfg import read_cfg
 from yoloslim.models.foreign.darknet.spec import spec_from_cfg
 from yoloslim.models.foreign.darknet.weights import PRETRAINED, check_count, count_floats, fill, read_floats
+from yoloslim.models.foreign.families import family_of
 from yoloslim.models.foreign.match import detector_from
 from yoloslim.models.spec import ModelSpec
 from yoloslim.models.store import FORMAT, load_model
@@ -81,10 +82,21 @@ def import_model(
         if kind == "yoloslim":
             return load_model(path)
         checkpoint: Checkpoint = read_safetensors(path) if kind == "safetensors" else read_torch_checkpoint(path)
-        return detector_from(checkpoint, model, classes)
+        return _detector(checkpoint, model, classes)
     except WeightsError as error:
         message = str(error)
         raise WeightsError(message if message.startswith(str(path.parent)) else f"{path}: {message}") from error
+
+
+def _detector(checkpoint: Checkpoint, model: str | None, classes: tuple[str, ...] | None) -> Detector:
+    """What a checkpoint is of; one that does not fit is named for what it is, where that can be told."""
+    try:
+        return detector_from(checkpoint, model, classes)
+    except WeightsError as error:
+        family = family_of({record.kind.name for record in checkpoint.modules.values()}, checkpoint.state)
+        if family is None:
+            raise
+        raise WeightsError(f"it is {family.name}, which cannot be imported; {family.way} ({error})") from error
 
 
 def _kind(path: Path) -> str:
