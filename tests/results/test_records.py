@@ -92,3 +92,8 @@ def test_zeroed_weights_are_a_row_at_the_end_named_by_their_share(root: Path) ->
     row = read_rows(root)[-1]
     assert (row.name, row.kind, row.title, row.backend) == ("unstructured", "unstructured", "30 % zeros", "pytorch-cpu")
     assert row.metrics()["zero_percent"] == 30
+
+
+def test_a_sparse_model_that_is_the_baseline_again_is_no_row(root: Path) -> None:
+    put(root / "models/sparse/history.json", {"kept_epoch": 0, "penalty": "none", "epochs": []})
+    assert [row.name for row in read_rows(root)] == ["baseline", "prune@30", "prune@50"]

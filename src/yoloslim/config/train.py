@@ -82,6 +82,7 @@ class BaselineParams(PhaseParams):
 class SparseParams(PhaseParams):
     """Training under the sparsity penalty (Network Slimming, arXiv 1708.06519)."""
 
+    penalty: Literal["slimming", "none"] = Field("slimming", description="none trains nothing: the baseline is cut")
     optimizer: Optimizer = "SGD"
     momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum; beta1 of Adam and AdamW")
     epochs: int = Field(14, ge=1, le=10_000)

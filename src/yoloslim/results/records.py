@@ -155,6 +155,8 @@ def _cut_metrics(report: dict[str, Any]) -> Metrics:
 def read_rows(root: Path, percents: Sequence[int] | None = None) -> list[Row]:
     """Read what is there: baseline, sparse, percents in rising order, unstructured; without metrics there is no row.
 
+    Nor is there one for a sparse model that is the baseline again (`sparse.penalty: none`).
+
     Args:
         root: the folder that holds `metrics/`, `models/` and `plots/`.
         percents: only these (a percent that was taken out of params.yaml leaves its files behind); None takes all.
@@ -163,7 +165,9 @@ def read_rows(root: Path, percents: Sequence[int] | None = None) -> list[Row]:
         TrackingError: a file is not what its stage writes.
     """
     found = _percents_in(root) if percents is None else sorted(percents)
-    rows = [_stage_row(root, "baseline"), _stage_row(root, "sparse"), *(_percent_row(root, p) for p in found)]
+    handed_on = _metrics(root / "models" / "sparse" / "history.json").get("penalty") == "none"
+    kinds: tuple[Literal["baseline", "sparse"], ...] = ("baseline",) if handed_on else ("baseline", "sparse")
+    rows = [*(_stage_row(root, kind) for kind in kinds), *(_percent_row(root, p) for p in found)]
     rows.append(_stage_row(root, "unstructured"))
     return [row for row in rows if row.trained or row.pruned or row.exported or row.deployed]
 

@@ -1,15 +1,20 @@
-"""Stage `sparse`: go on training under a penalty that drives the scales of dispensable channels to zero."""
+"""Stage `sparse`: go on training under a penalty that drives the scales of dispensable channels to zero.
+
+With `sparse.penalty: none` nothing is trained: the baseline is handed on as it is.
+"""
 
 import logging
+import shutil
+from pathlib import Path
 
 import numpy as np
 
 from yoloslim.config import Params
-from yoloslim.files import atomic_path, read_json
+from yoloslim.files import atomic_path, read_json, write_json
 from yoloslim.models.store import load_model
 from yoloslim.pruning.forecast import NEAR_ZERO, verdict
 from yoloslim.pruning.selection import penalised_bns
-from yoloslim.stages.common import MODELS, stage
+from yoloslim.stages.common import MODELS, PLOTS, stage
 from yoloslim.stages.training import Training, train
 from yoloslim.training.fit import Fit
 from yoloslim.training.foresight import Foresight
@@ -21,6 +26,9 @@ logger = logging.getLogger("yoloslim")
 def run(params: Params) -> None:
     """Write models/sparse and plots/sparse."""
     start = MODELS / "baseline" / "model.safetensors"
+    if params.sparse.penalty == "none":
+        hand_on(start)
+        return
     model = load_model(start)
     p = params.sparse
     momentum = p.momentum if p.optimizer == "SGD" else 0.0
@@ -46,6 +54,17 @@ def run(params: Params) -> None:
 
     training = Training("sparse", p, (start,), tuple(layers), (penalty, foresight), True, p.recalibrate_images)
     train(params, training, model, save_gammas)
+
+
+def hand_on(start: Path) -> None:
+    """Make the baseline, byte for byte, what is cut; the history says that there was no training."""
+    load_model(start)  # a damaged file is told here, and not by a later stage
+    with atomic_path(MODELS / "sparse" / "model.safetensors") as temporary:
+        shutil.copyfile(start, temporary)
+    write_json(MODELS / "sparse" / "history.json", {"kept_epoch": 0, "penalty": "none", "epochs": []})
+    with atomic_path(PLOTS / "sparse" / "epochs.csv") as temporary:
+        temporary.write_text("epoch\n", encoding="utf-8")  # DVC wants the file
+    logger.info("sparse.penalty is none: nothing is trained, the baseline itself is cut")
 
 
 def main() -> None:

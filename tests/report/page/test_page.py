@@ -134,7 +134,8 @@ def test_what_is_missing_is_left_out_with_a_reason(tmp_path: Path) -> None:
     page = page_of(root)
     for reason in (
         "fewer than two models have been measured, so there is nothing to compare yet",
-        "<code>models/sparse/gammas.npz</code> is not there: the sparse training has not run yet",
+        "there is no <code>models/sparse/gammas.npz</code>: the sparse training has not run, "
+        "or <code>sparse.penalty</code> is none",
         "no percent has been pruned yet",
         "there are no stored detections of a dense and a finetuned model to compare",
         "so there is no certificate",

@@ -98,7 +98,11 @@ def _layers(findings: Findings) -> Figure:
 def _ridges(findings: Findings) -> Figure:
     arrays = next((row.gammas for row in findings.rows if row.gammas), None)
     if arrays is None:
-        return Figure("ridges", "", why="`models/sparse/gammas.npz` is not there: the sparse training has not run yet")
+        return Figure(
+            "ridges",
+            "",
+            why="there is no `models/sparse/gammas.npz`: the sparse training has not run, or `sparse.penalty` is none",
+        )
     spec = training.ridges(arrays)
     if spec is None:
         return Figure("ridges", "", why="the sparse training wrote down no scales that can be drawn")

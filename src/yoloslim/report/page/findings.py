@@ -59,11 +59,11 @@ class Findings:
         return sorted((j for j in self.judged if j.row.name in names), key=lambda j: names.index(j.row.name))
 
     def before_finetuning(self) -> dict[int, float]:
-        """Percent -> mAP50 in PyTorch of the cut model; at 0 stands the sparse model that is cut."""
+        """Percent -> mAP50 in PyTorch of the cut model; at 0 stands what is cut: the sparse model, or the baseline."""
         points = self.sweep.points if self.sweep else ()
         found = {p.percent: p.before.get("map50") for p in points if not p.overrides}
         for row in self.rows:
-            if row.kind == "sparse":
+            if row.kind in ("baseline", "sparse"):  # in this order
                 found[0] = row.number("map50")
             elif row.kind == "pruned" and row.pruned:
                 found[row.percent] = row.pruned.get("map50_recalibrated", row.pruned.get("map50"))
