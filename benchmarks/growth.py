@@ -2,7 +2,7 @@
 
 Each cost is the CPU time of a process of its own and of its children, less that of the smallest job of its kind, which
 is what starting takes; so other programs on the machine change little. The slope is that of log(cost) against log(work)
-by least squares over the larger sizes: 1 is in proportion. Memory is the process's peak over what the smallest job took.
+by least squares over the larger sizes: 1 is in proportion. Memory is the peak over what the smallest job took.
 
 Report and MLflow sync need a checkout in which `make repro` has ended: `--checkout FOLDER`.
 """

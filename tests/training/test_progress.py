@@ -48,6 +48,19 @@ def test_time_left_counts_the_epochs_of_this_run_alone(
     assert [record.getMessage().rsplit("  ", 1)[1] for record in caplog.records] == ["30 s left", "1 min 00 s in all"]
 
 
+def test_a_line_tells_when_others_had_the_cores(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    readings = iter([(0.0, 0.0, 0.0), (1.0, 2.0, 0.75), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)])
+    monkeypatch.setattr("yoloslim.evaluation.load.OtherWork._read", staticmethod(lambda: next(readings)))
+    monkeypatch.setattr("yoloslim.training.fit.usable_cores", lambda: 1)
+    with caplog.at_level(logging.INFO):
+        fit(task(2))
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("epoch")]
+    assert "images/s (other programs took 1.2 cores)  " in lines[0]
+    assert "other programs" not in lines[1]
+
+
 def test_every_epoch_of_a_training_is_one_line_and_no_bar(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,11 @@ class OtherWork:
         return time.perf_counter(), sum(every) - idle - guests, sum(own[:4])
 
 
+def taken_away(others: float, threads: int, cores: int) -> float:
+    """Cores of other programs that a computation with so many threads misses; 0 where there are enough for all."""
+    return others if others + threads > cores + BUSY and disturbed(others) else 0.0
+
+
 def disturbed(cores: object) -> bool:
     """Whether so much other work makes a latency too long to be compared."""
     return isinstance(cores, int | float) and cores > BUSY

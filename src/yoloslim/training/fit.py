@@ -12,9 +12,10 @@ import cv2
 import torch
 from torch import Tensor
 
-from yoloslim.cores import thread_count
+from yoloslim.cores import thread_count, usable_cores
 from yoloslim.data.trainset import on_device
 from yoloslim.errors import Interrupted, TrainError
+from yoloslim.evaluation.load import OtherWork, taken_away
 from yoloslim.models.detector import Detector
 from yoloslim.training.batches import Batches, Step, largest_side
 from yoloslim.training.callback import Callback, Row, State
@@ -158,7 +159,8 @@ class _Run:
         """Train one epoch, validate, note a row, write a checkpoint."""
         state, start = self.state, time.perf_counter()
         try:
-            images = self._train()
+            with OtherWork() as others:
+                images = self._train()
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
@@ -176,7 +178,7 @@ class _Run:
             row |= callback.after_epoch(state)
         state.epoch += 1
         self._keep(row, last)
-        self.progress.epoch(row)
+        self.progress.epoch(row, self._missed(others.cores))
         self._save(0)
         if asked := self._agreed(self._asked())[0]:
             raise self._interrupted(asked, 0)
@@ -194,6 +196,13 @@ class _Run:
             images += step.images
             self._save_within_epoch(step)
         return images
+
+    def _missed(self, others: float) -> float:
+        """Cores that the epoch would have used, had other programs not had them; a GPU is not asked."""
+        if self.device.type != "cpu" or self.world > 1:
+            return 0.0
+        threads = self.shares.threads if self.shares else torch.get_num_threads()
+        return taken_away(others, threads, usable_cores())
 
     def _validate(self) -> Row:
         try:

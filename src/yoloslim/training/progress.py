@@ -36,13 +36,19 @@ class Progress:
         name = f"epoch {epoch:{len(str(self.epochs))}d}/{self.epochs}"
         yield from tqdm(steps, name, total, leave=False, disable=None, unit="step", dynamic_ncols=True)
 
-    def epoch(self, row: Mapping[str, float]) -> None:
-        """Log an epoch's row in one line, with the time that the rest will take."""
+    def epoch(self, row: Mapping[str, float], other_cores: float = 0.0) -> None:
+        """Log an epoch's row in one line, with the time that the rest will take.
+
+        Args:
+            row: of the epoch.
+            other_cores: cores of other programs that it had to share; 0 where it had all it can use.
+        """
         passed = time.perf_counter() - self.start
         done = round(row["epoch"]) - self.before
         left = passed / max(done, 1) * (self.epochs - row["epoch"])
         end = f"{duration(left)} left" if left else f"{duration(passed)} in all"
-        logger.info("%s  %s", line(row, self.epochs), end)
+        beside = f" (other programs took {other_cores:.1f} cores)" if other_cores else ""
+        logger.info("%s%s  %s", line(row, self.epochs), beside, end)
 
 
 def line(row: Mapping[str, float], epochs: int) -> str:
