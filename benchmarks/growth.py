@@ -145,9 +145,10 @@ def a_sync(folder: Path, percents: int, checkout: Path) -> Callable[[], object]:
 
 def a_sweep(folder: Path, points: int) -> Callable[[], object]:
     from benchmarks import fanout
+    from yoloslim.orchestration.sweep import SETTINGS
 
-    fanout.WORK_S = 0.0  # type: ignore[misc]
-    os.environ |= fanout.SETTINGS | {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_HOME": str(folder / "prefect")}
+    fanout.WORK_S = 0.0
+    os.environ |= SETTINGS | {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_HOME": str(folder / "prefect")}
     (folder / "sweep").mkdir()
     return partial(fanout.run, folder / "sweep", "threads", points)
 
@@ -185,7 +186,8 @@ def all_growth(most: int, checkout: Path | None) -> list[Growth]:
 def slope(sizes: Sequence[int], costs: Sequence[float]) -> float:
     """Of log(cost) against log(size), by least squares; costs below a tenth of the largest are mostly noise."""
     kept = [(size, seconds) for size, seconds in zip(sizes, costs, strict=True) if seconds > max(costs) / 10]
-    return float(np.polyfit(*np.log(kept).T, 1)[0]) if len(kept) > 1 else float("nan")
+    logs = np.log(np.array(kept))
+    return float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0]) if len(kept) > 1 else float("nan")
 
 
 def main() -> None:

@@ -110,12 +110,12 @@ def validation(folder: Path, model: Detector, rounds: int = 12) -> tuple[float, 
 
 def drawn_detections(count: int, each: int, objects: int, classes: int) -> tuple[list[Any], list[Any], tuple[str, ...]]:
     """Truth and detections of images at random, and names of classes; the tests compare such with pycocotools."""
-    rng = np.random.default_rng(0)
-    owner = np.sort(rng.integers(0, count, objects))
+    rng: Any = np.random.default_rng(0)
+    owner: Any = np.sort(rng.integers(0, count, objects))
     ends = np.searchsorted(owner, np.arange(count + 1))
     corner = rng.uniform(0, 300, (objects, 2))
-    boxes = np.concatenate([corner, corner + rng.uniform(10, 200, (objects, 2))], 1).astype(np.float32)
-    labels, none = rng.integers(0, classes, objects), np.zeros(objects, np.bool_)
+    boxes: Any = np.concatenate([corner, corner + rng.uniform(10, 200, (objects, 2))], 1).astype(np.float32)
+    labels, none = rng.integers(0, classes, objects), rng.random(objects) > 1
     truth, found = [], []
     for first, last in pairwise(ends):
         mine = slice(first, last)
