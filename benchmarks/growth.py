@@ -145,7 +145,7 @@ def a_sync(folder: Path, percents: int, checkout: Path) -> Callable[[], object]:
 
 def a_sweep(folder: Path, points: int) -> Callable[[], object]:
     from benchmarks import fanout
-    from yoloslim.orchestration.sweep import SETTINGS
+    from yoloslim.orchestration..py import SETTINGS
 
     fanout.WORK_S = 0.0
     os.environ |= SETTINGS | {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_HOME": str(folder / "prefect")}
