@@ -145,10 +145,10 @@ def a_sync(folder: Path, percents: int, checkout: Path) -> Callable[[], object]:
 
 def a_sweep(folder: Path, points: int) -> Callable[[], object]:
     from benchmarks import fanout
-    from yoloslim.orchestration..py import SETTINGS
 
     fanout.WORK_S = 0.0
-    os.environ |= SETTINGS | {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_HOME": str(folder / "prefect")}
+    os.environ |= {"PREFECT_LOGGING_LEVEL": "ERROR", "DVC_NO_ANALYTICS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    os.environ["PREFECT_HOME"] = str(folder / "prefect")
     (folder / "sweep").mkdir()
     return partial(fanout.run, folder / "sweep", "threads", points)
 
