@@ -116,12 +116,24 @@ def test_a_stage_sees_only_its_own_devices(tmp_path: Path, monkeypatch: pytest.M
 
 def test_without_gpu_a_slot_gets_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(leases, "_cores", lambda: 8)
+    monkeypatch.setattr(leases, "usable_cores", lambda: 8)
     assert environment_of(("cpu-0",), False, 4) == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
     assert environment_of(("cpu-0", "cpu-1"), False, 4)["OMP_NUM_THREADS"] == "4"
     assert environment_of(("cpu-0", "cpu-1"), False, 2) == {"CUDA_VISIBLE_DEVICES": ""}
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert environment_of(("cpu-0",), False, 4) == {"CUDA_VISIBLE_DEVICES": ""}
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "slots"), [(2, 24, 2), (64, 256, 8), (8, 16, 5), (4, 2, 1), (1, 100, 1)]
+)
+def test_a_cpu_trains_as_many_points_as_cores_and_memory_allow(
+    cores: int, gigabytes: int, slots: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "usable_cores", lambda: cores)
+    memory = type("Memory", (), {"total": gigabytes * 10**9})
+    monkeypatch.setattr(leases.psutil, "virtual_memory", lambda: memory)
+    assert leases.cpu_slots() == slots
 
 
 def test_visible_devices_are_respected_by_number_and_by_uuid(monkeypatch: pytest.MonkeyPatch) -> None:

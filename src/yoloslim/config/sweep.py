@@ -36,7 +36,9 @@ class SweepParams(Constraints):
     axes: dict[str, tuple[JsonValue, ...]] = Field({}, description="other keys of params.yaml and their values")
     sampler: Literal["grid", "optuna"] = Field("grid", description="grid searches percents for every combination")
     trials: int = Field(20, ge=1, le=10_000, description="optuna: points to try")
-    workers: int = Field(0, ge=0, le=256, description="points at a time; 0 is one a GPU, or one")
+    workers: int = Field(
+        0, ge=0, le=256, description="points at a time; 0 is one a GPU, or one a core as memory allows, 8 at most"
+    )
     runner: Runner = "threads"
     address: str = Field("", description="dask, ray: of a scheduler that is running; empty starts workers here")
     fallback: bool = Field(False, description="dask, ray: go on in threads here where the runner cannot run points")

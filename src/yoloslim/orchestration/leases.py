@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from yoloslim.cores import usable_cores
 from yoloslim.errors import ConfigError, SweepError
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,10 @@ logger = logging.getLogger(__name__)
 ALL = 0
 """Count that takes every device, for what others would disturb, such as timing."""
 POLL_S = 0.2
+MOST_SLOTS = 8
+"""A search has no use for more points at a time."""
+TRAINING_BYTES = 3 * 10**9
+"""Memory that a training takes, and some to spare."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def lease(count: int = 1, *, slots: int = 0, folder: Path | None = None) -> Iter
 
     Args:
         count: devices wanted; ALL takes every one.
-        slots: how many stages may run at once where there is no GPU; 0 takes half of the cores.
+        slots: how many stages may run at once where there is no GPU; 0 leaves it to `cpu_slots`.
         folder: of the locks; None is one of the user's, on this machine.
 
     Raises:
@@ -63,7 +68,7 @@ def lease(count: int = 1, *, slots: int = 0, folder: Path | None = None) -> Iter
         SweepError: the folder of the locks belongs to another user.
     """
     gpus = visible_gpus()
-    slots = slots or max(1, _cores() // 2)
+    slots = slots or cpu_slots()
     devices = gpus or tuple(f"cpu-{number}" for number in range(slots))
     if count > len(devices):
         what = "GPUs are visible" if gpus else "CPU slots are set"
@@ -112,11 +117,16 @@ def environment_of(devices: Sequence[str], gpu: bool, slots: int) -> dict[str, s
     hidden = {"CUDA_VISIBLE_DEVICES": ""}
     if len(devices) == slots or "OMP_NUM_THREADS" in os.environ:
         return hidden
-    return hidden | {"OMP_NUM_THREADS": str(max(1, len(devices) * _cores() // slots))}
+    return hidden | {"OMP_NUM_THREADS": str(max(1, len(devices) * usable_cores() // slots))}
 
 
-def _cores() -> int:
-    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+def cpu_slots() -> int:
+    """How many trainings run side by side where there is no GPU, each with its share of the cores, at least 1.
+
+    One a core, as far as memory goes: two threads that share the operations of a small network do less together than
+    two trainings of one thread each.
+    """
+    return max(1, min(usable_cores(), MOST_SLOTS, psutil.virtual_memory().total // TRAINING_BYTES))
 
 
 def visible_gpus() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 from yoloslim.config import load_params
 from yoloslim.errors import SweepError, YoloslimError
 from yoloslim.files import read_json, write_json
+from yoloslim.orchestration.leases import visible_gpus
 from yoloslim.orchestration.points import (
     SHARED,
     WORK,
@@ -111,16 +112,17 @@ class VariantRun:
         """Run the stages that all points of this variant share."""
         where = f" of {self.variant.name}" if self.variant.overrides else ""
         self.listen(Event("stage", f"stages that all points{where} share"))
-        self.reproduce(SHARED, "shared")
+        # on a CPU with every core, as `dvc repro` does: how many threads train changes the last digits
+        self.reproduce(SHARED, "shared", everything=not visible_gpus())
 
-    def reproduce(self, targets: Sequence[str], log: str) -> None:
-        """Run stages and what they depend on; all without targets.
+    def reproduce(self, targets: Sequence[str], log: str, everything: bool = False) -> None:
+        """Run stages and what they depend on; all without targets. `everything`: on all devices of the machine.
 
         Raises:
             SweepError: one failed.
         """
         try:
-            reproduce(targets, self.checkout, log, lambda line: self.listen(Event("line", line)))
+            reproduce(targets, self.checkout, log, lambda line: self.listen(Event("line", line)), everything=everything)
         except (CommandError, YoloslimError) as error:
             if is_full(str(error)):
                 raise DiskFullError(str(error)) from error
