@@ -126,7 +126,8 @@ def cpu_slots() -> int:
     One a core, as far as memory goes: two threads that share the operations of a small network do less together than
     two trainings of one thread each.
     """
-    return max(1, min(usable_cores(), MOST_SLOTS, psutil.virtual_memory().total // TRAINING_BYTES))
+    memory = int(psutil.virtual_memory().total)
+    return max(1, min(usable_cores(), MOST_SLOTS, memory // TRAINING_BYTES))
 
 
 def visible_gpus() -> tuple[str, ...]:
