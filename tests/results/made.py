@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from tests.tiny import HEAD
 from yoloslim.data.voc import annotation_from, write_annotation
 from yoloslim.deploy.ascend.effects import TITLES
+from yoloslim.deploy.manifest import Manifest, Output, save_manifest
+from yoloslim.files import sha256_file
 from yoloslim.results.records import Row
 
 LAYERS = [f"model.{i}.{part}.bn" for i in range(10) for part in ("conv", "cv1", "cv2")]
@@ -95,7 +98,7 @@ def percent(root: Path, p: int, map50: float) -> None:
     put(root / "metrics/ascend_eval" / name, deployed(map50 - 0.002, 150 + 2 * p, 7 * left))
     put(root / f"models/atc/{p}/atc.json", {"state": "not_available"})
     model(root / f"models/finetune/{p}/model.safetensors", TINY + bytes([p]))
-    model(root / f"models/export/{p}/model.onnx", TINY)
+    exported(root / f"models/export/{p}")
     boxes(root / f"detections/finetune/{p}.json")
     epochs(root / f"plots/finetune/{p}/epochs.csv", map50)
 
@@ -103,6 +106,18 @@ def percent(root: Path, p: int, map50: float) -> None:
 def model(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
+
+
+def exported(folder: Path) -> None:
+    """A graph that nobody runs, with a manifest that holds."""
+    model(folder / "model.onnx", TINY)
+    heads = [Output(name=name, shape=(1, *shape)) for name, shape in HEAD.outputs(2, 64).items()]
+    manifest = Manifest(
+        **{"files": {"model.onnx": sha256_file(folder / "model.onnx")}, "model": "tiny", "input_name": "images"},
+        **{"input_shape": (1, 3, 64, 64), "heads": heads, "classes": ("cat", "dog"), "head": HEAD},
+        **{"letterbox_align": "center", "letterbox_fill": 114, "opset": 11, "torch_version": "2.11"},
+    )
+    save_manifest(manifest, folder)
 
 
 def boxes(path: Path) -> None:
@@ -144,7 +159,7 @@ def build(folder: Path) -> Path:
         epochs(folder / f"plots/{name}/epochs.csv", 0.8, sparse=name == "sparse")
         gammas(folder / f"models/{name}/gammas.npz")
     (folder / "models/baseline/gammas.npz").unlink()
-    model(folder / "models/export/baseline/model.onnx", TINY)
+    exported(folder / "models/export/baseline")
     boxes(folder / "detections/baseline.json")
     batches(folder / "models/baseline/batches.npz")
     percent(folder, 30, 0.79)

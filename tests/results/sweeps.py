@@ -17,6 +17,7 @@ def point(percent: int, status: Any = "finetuned", map50: float = 0.78, fps: flo
         percent=percent,
         status=status,
         why="bisection",
+        error="exited with 1" if status == "failed" else "",
         before=measured(map50 / 2, 2 * left, "pytorch-cpu", 100) | {"percent_effective": percent - 0.4},
         after=measured(map50, 2 * left, "pytorch-cpu", 100) if finetuned else {},
         deployed=deployed(map50 - 0.002, fps, 7 * left) | {"params_m": 2 * left, "gflops": 8 * left}

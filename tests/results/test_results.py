@@ -27,3 +27,8 @@ def test_results_know_nothing_of_the_report_and_the_report_nothing_of_mlflow(
     for path in (ROOT / "src/yoloslim" / package).rglob("*.py"):
         imported = library._imported(path, "yoloslim." + ".".join(path.relative_to(ROOT / "src/yoloslim").parts)[:-3])
         assert not [name for name in imported if name.split(".")[1:2] and name.split(".")[1] in above], path
+
+
+def test_the_address_of_tracking_is_not_among_the_parameters_that_are_shown(tmp_path: Path) -> None:
+    params = {"seed": 0, "tracking": {"uri": "http://me:secret@host"}}
+    assert read_results(tmp_path, params).shown_params == {"seed": 0}

@@ -1,5 +1,8 @@
 """Tracking URIs."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,3 +29,45 @@ def test_a_relative_database_lies_below_the_root(tmp_path: Path) -> None:
 )
 def test_passwords_are_not_shown(uri: str, shown: str) -> None:
     assert without_password(uri) == shown
+
+
+def repository(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    author = ["-c", "user.name=tests", "-c", "user.email=tests@example.org", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+def test_a_relative_path_is_below_the_project_from_its_worktrees_too(tmp_path: Path) -> None:
+    main, tree = repository(tmp_path / "main"), tmp_path / "tree"
+    subprocess.run(["git", "worktree", "add", "-q", "--detach", str(tree)], cwd=main, check=True)
+    for folder, project in ((main, main), (tree, main), (tree / "sub", main / "sub"), (tmp_path / "x", tmp_path / "x")):
+        folder.mkdir(exist_ok=True)
+        assert absolute_uri("sqlite:///mlflow.db", folder) == f"sqlite:///{project}/mlflow.db"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [["--temp"], ["--queue"]])
+def test_a_relative_path_is_below_the_project_where_dvc_runs_a_copy_of_it(tmp_path: Path, way: list[str]) -> None:
+    main = repository(tmp_path / "main")
+    call = "from pathlib import Path; from yoloslim.results.uris import absolute_uri as a; "
+    call += f"open('{tmp_path}/said', 'w').write(a('sqlite:///mlflow.db', Path()) + ' ' + str(Path().resolve()))"
+    (main / "stage.py").write_text(call)
+    (main / "params.yaml").write_text("a: 1\n")
+    (main / "dvc.yaml").write_text(f"stages: {{one: {{cmd: {sys.executable} stage.py, params: [a]}}}}")
+    dvc = [sys.executable, "-m", "dvc"]
+    email = {f"GIT_{who}_{what}": "tests@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+    def run(*command: str) -> None:
+        subprocess.run(command, cwd=main, check=True, capture_output=True, env=os.environ | email)
+
+    run(*dvc, "init", "-q")
+    run("git", "add", ".")
+    run("git", "commit", "-qm", "all")
+    run(*dvc, "exp", "run", *way, "-S", "a=2")
+    if way == ["--queue"]:
+        run(*dvc, "exp", "run", "--run-all")
+    uri, folder = (tmp_path / "said").read_text().split()
+    assert folder.startswith(f"{main}/.dvc/tmp/")
+    assert uri == f"sqlite:///{main}/mlflow.db"

@@ -1,5 +1,6 @@
 """MLflow against a real SQLite store."""
 
+import getpass
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from yoloslim.results.records import read_rows
 from yoloslim.results.results import read_results
 from yoloslim.results.uris import absolute_uri
 from yoloslim.tracking.mlflow import is_known, sync
+from yoloslim.tracking.naming import run_key
 
 URI = "sqlite:///mlflow.db"
 ALL = ("baseline", "sparse", "prune@30", "prune@50")
@@ -37,12 +39,15 @@ def test_every_row_gets_one_run_and_keeps_it(root: Path) -> None:
     found = runs(root)
     assert [run.info.run_name for run in found] == list(ALL)
     half = found[3]
-    assert half.data.metrics["map50"] == 0.78
-    assert half.data.metrics["map50_deployed"] == 0.778
-    assert half.data.metrics["fps"] == 250
+    assert half.data.metrics["map50"] == 0.778
+    assert half.data.metrics["pytorch/map50"] == 0.78
+    assert half.data.metrics["speed_fps"] == 250
     assert half.data.params["percent"] == "50"
-    assert half.data.params["prune.scope"] == "source"
+    assert half.data.params["yaml.prune.scope"] == "source"
+    assert len({frozenset(run.data.params) for run in found}) == 1
     tags = half.data.tags
+    assert tags["mlflow.note.content"].startswith("50 % pruned and finetuned: mAP50 0.778 (baseline 0.799)")
+    assert (tags["mlflow.source.name"], tags["mlflow.user"]) == ("pipeline/finetune.py", getpass.getuser())
     assert (tags["stage"], tags["percent"], tags["backend"]) == ("pruned", "50", "onnxruntime-cpu")
     assert all(run.data.tags["yoloslim.current"] == "true" for run in found)
     _curves_and_files(root, half)
@@ -79,17 +84,19 @@ def _curves_and_files(root: Path, run: Any) -> None:
     assert [(point.step, round(point.value, 3)) for point in curve] == [(1, 0.26), (2, 0.52), (3, 0.78)]
     assert [p.step for p in client.get_metric_history(run.info.run_id, "val/map50_95")] == [2, 3]
     files = [
-        item.path for folder in ("model", "plots", "pruning") for item in client.list_artifacts(run.info.run_id, folder)
+        item.path
+        for folder in ("", "plots", "pruning", "weights")
+        for item in client.list_artifacts(run.info.run_id, folder)
     ]
     pictures = [f"plots/{name}.png" for name in ("channels", "confusion", "quality")]
     assert files == [
-        "model/model.onnx",
-        "model/model.safetensors",
+        *("params.yaml", "plots", "pruning", "weights"),
         *pictures,
         "pruning/layers.md",
         "pruning/report.json",
+        "weights/model.safetensors",
     ]
-    stored = root / "mlartifacts" / run.info.run_id / "artifacts/model/model.safetensors"
+    stored = root / "mlartifacts" / run.info.run_id / "artifacts/weights/model.safetensors"
     assert stored.read_bytes() == (root / "models/finetune/50/model.safetensors").read_bytes()
 
 
@@ -129,7 +136,7 @@ def test_first_use_is_safe_in_parallel_and_says_nothing(root: Path) -> None:
 
 
 def test_a_deleted_store_is_not_taken_for_one_that_knows(root: Path) -> None:
-    keys = {row.name: row.key() for row in read_rows(root)}
+    keys = {row.name: run_key(row) for row in read_rows(root)}
     assert not is_known(root, absolute_uri(URI, root), "trial", keys)
     (root / "mlflow.db").write_bytes(b"")
     assert not is_known(root, absolute_uri(URI, root), "trial", keys)

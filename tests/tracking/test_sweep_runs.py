@@ -47,17 +47,22 @@ def test_a_sweep_is_a_parent_with_a_run_for_every_point_and_its_winner_the_champ
     client = client_of(root)
     (parent,) = parents(client)
     assert parent.info.status == "FINISHED"
-    assert parent.data.metrics["finetunings"] == 2
-    assert parent.data.metrics["fps"] == 250
+    assert parent.data.metrics["sweep/finetunings"] == 2
+    assert parent.data.metrics["speed_fps"] == 250
     assert parent.data.params["sweep.objective"] == "fastest"
     assert json.loads(Path(client.download_artifacts(parent.info.run_id, "sweep.json")).read_text())["winner"] == "50"
     runs = children(client, parent.info.run_id)
     assert set(runs) == {"30", "40", "50", "70"}
-    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    states = {name: run.info.status for name, run in runs.items()}
+    assert states == {"30": "FINISHED", "40": "FINISHED", "50": "FINISHED", "70": "FAILED"}
+    assert runs["70"].data.tags["mlflow.note.content"] == "exited with 1"
+    assert {item.path for item in client.list_artifacts(parent.info.run_id)} == {
+        *("comparison.md", "comparison.png", "params.yaml", "sweep.json"),
+    }
     assert len({frozenset(run.data.params) for run in runs.values()}) == 1
     assert runs["30"].data.metrics.keys() == runs["50"].data.metrics.keys()
     assert runs["40"].data.metrics.keys() < runs["50"].data.metrics.keys()
-    assert runs["40"].data.metrics["map50_pruned"] == 0.39
+    assert runs["40"].data.metrics["prune/map50"] == 0.39
     assert (runs["40"].data.tags["status"], runs["50"].data.tags["winner"]) == ("probed", "true")
 
     champion = client.get_model_version_by_alias("trial", "champion")
@@ -67,15 +72,17 @@ def test_a_sweep_is_a_parent_with_a_run_for_every_point_and_its_winner_the_champ
         "backend": "onnxruntime-cpu",
     }
     assert float(champion.tags["map50"]) == 0.778
-    model = Path(client.download_artifacts(champion.run_id, "model/model.safetensors"))
-    assert model.read_bytes() == (root / "models/finetune/50/model.safetensors").read_bytes()
+    model = Path(client.get_model_version_download_uri("trial", champion.version).removeprefix("file://"))
+    assert (model / "data/detector/model.onnx").read_bytes() == (root / "models/export/50/model.onnx").read_bytes()
+    weights = Path(client.download_artifacts(champion.run_id, "weights/model.safetensors"))
+    assert weights.read_bytes() == (root / "models/finetune/50/model.safetensors").read_bytes()
 
     assert call(root).created == ()
-    _what_broke_off_is_made_good(root, client, parent.info.run_id)
+    _what_broke_off_is_made_good(root, client, parent.info.run_id, states)
     _the_alias_moves_to_what_is_better_and_only_then(root, client)
 
 
-def _what_broke_off_is_made_good(root: Path, client: Any, parent: str) -> None:
+def _what_broke_off_is_made_good(root: Path, client: Any, parent: str, states: dict[str, str]) -> None:
     """As a server leaves it that dies between two calls."""
     runs = children(client, parent)
     client.delete_run(runs["30"].info.run_id)
@@ -83,13 +90,13 @@ def _what_broke_off_is_made_good(root: Path, client: Any, parent: str) -> None:
     client.delete_tag(parent, "yoloslim.key")
     assert call(root).created == ("30",)
     mended = children(client, parent)
-    assert {run.info.status for run in mended.values()} == {"FINISHED"}
+    assert {name: run.info.status for name, run in mended.items()} == states
     assert mended["30"].data.metrics == runs["30"].data.metrics
     assert len(parents(client)) == 1
     leave(root, sweep(*POINTS[:3], point(70, map50=0.1), point(80, "probed")))  # the same sweep, gone on with
     assert call(root).created == ("80",)
     assert len(parents(client)) == 1
-    assert children(client, parent)["70"].data.metrics["map50"] == 0.1
+    assert children(client, parent)["70"].data.metrics["map50"] == 0.098
 
 
 def _the_alias_moves_to_what_is_better_and_only_then(root: Path, client: Any) -> None:

@@ -22,7 +22,11 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: missing, truncated, no image, or of more pixels than `headers.limit_megapixels` allows.
     """
-    data = read_image_bytes(path)
+    return image_from(read_image_bytes(path), path)
+
+
+def image_from(data: bytes, path: Path) -> NDArray[np.uint8]:
+    """As `read_image`, from the bytes of the file `path`."""
     pixels = decode_image(data, path)
     return to_8_bits(turned(pixels, orientation(data)), white_of(pixels))
 

@@ -12,7 +12,6 @@ from yoloslim.files import atomic_folder, write_text
 from yoloslim.report.cuts import certificate_grid, layers_markdown, totals_grid
 from yoloslim.report.page.embed import embedded_picture
 from yoloslim.report.page.findings import Findings
-from yoloslim.report.page.provenance import shown_params
 from yoloslim.report.page.render import Extras, render
 from yoloslim.report.pictures import PICTURES, Picture, draw_report
 from yoloslim.report.sweep import effort, sweep_grid
@@ -82,7 +81,7 @@ def write_report(
         test = load_split(data, "test") if (data / "classes.txt").is_file() else None
         findings = Findings(rows, best, judged, test, sweep)
         pictures = [(item, *embedded_picture(folder / item.file)) for item in drawn if item.file in EMBEDDED]
-        extras = Extras(pictures, shown_params(params), _links(params, root), results.outputs, images, conf_thres)
+        extras = Extras(pictures, results.shown_params, _links(params, root), results.outputs, images, conf_thres)
         write_text(folder / "index.html", render(findings, extras))
     names = ["index.html", "report.md", *([LAYERS] if tables else []), *(picture.file for picture in drawn)]
     files = [out_dir / name for name in names]

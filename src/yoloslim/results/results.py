@@ -41,6 +41,11 @@ class Results:
         """The model to look at; see `best_row`."""
         return best_row(self.rows, self.sweep)
 
+    @property
+    def shown_params(self) -> dict[str, Any]:
+        """Parameters as they may be shown: without the tracking URI, which may hold a password."""
+        return {name: value for name, value in self.params.items() if name != "tracking"}
+
     @cached_property
     def hashes(self) -> dict[str, str]:
         """DVC's hash of what each stage made; see `hashes_of`."""

@@ -15,7 +15,7 @@ def follow(params: Params, name: str, key: str) -> LiveCurves:
         return LiveCurves(None)
     phase, _, percent = name.partition("/")
     tags = {"stage": "pruned" if percent else phase, "percent": percent or "0"}
-    shown = training_params(phase, params.model_dump(mode="json"))
+    shown = {"percent": percent or "0"} | training_params(phase, params.model_dump(mode="json"))
     slot = f"prune@{percent}" if percent else phase
     return LiveCurves(Target(Path(), tracking_uri(params), t.experiment, slot, key, shown, tags))
 

@@ -40,7 +40,7 @@ def crown(
     client: Any,
     name: str,
     run_id: str,
-    artifact: str,
+    model_id: str,
     content: str,
     tags: Mapping[str, str],
     better: Beats,
@@ -50,15 +50,19 @@ def crown(
     Args:
         client: MLflow's.
         name: of the registered model, made if missing.
-        run_id: the run that holds the model's files.
-        artifact: their folder in it.
+        run_id: the run that the model belongs to.
+        model_id: MLflow's number of the model.
         content: hash of the model; the same model is not registered twice.
         tags: its metrics as text, and whatever else belongs to it.
         better: decides between its metrics and the champion's.
     """
     _ensure_model(client, name)
     version = _find(client, name, content) or client.create_model_version(
-        name, f"runs:/{run_id}/{artifact}", run_id, tags={CONTENT: content, **tags}
+        name,
+        client.get_logged_model(model_id).artifact_location,  # `models:/<id>` is looked up in another client's store
+        run_id,
+        tags={CONTENT: content, **tags},
+        model_id=model_id,
     )
     for key, value in tags.items():
         if version.tags.get(key) != value:

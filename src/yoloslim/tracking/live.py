@@ -2,7 +2,8 @@
 
 A thread of its own sends every finished epoch, all its numbers at once, and goes without a word when no server is
 there: tracking neither slows a training nor stops one. A training that was killed and resumed finds its run again, by
-the key of its inputs, and adds what is missing. What the files say in the end is added by `mlflow.sync`.
+the key of its inputs, and adds what is missing. When the files are there, `mlflow.sync` makes the run that
+stays, and this one goes.
 """
 
 import logging
@@ -18,18 +19,18 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from yoloslim.errors import TrackingError, TrainError
+from yoloslim.results.lineage import COMMIT, commit_of
 from yoloslim.results.links import SLOT
 from yoloslim.results.uris import absolute_uri
 from yoloslim.tracking.connection import CHECKOUT, KEY, TRAINING, Connection, reaching
 from yoloslim.tracking.naming import curves_of
+from yoloslim.tracking.origin import MADE_BY, NOTE, origin_tags
 from yoloslim.training.callback import Callback, State
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 5.0
 """How long a training that is over waits for its last epochs to be sent; `sync` adds what is missing."""
-NOTE = "mlflow.note.content"
-"""The tag that MLflow shows as a description."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,9 @@ class _Run:
                 self.sent = connection.last_step(run.info.run_id)
                 return str(run.info.run_id)
         tags = {SLOT: target.slot, TRAINING: target.key, CHECKOUT: connection.checkout, **target.tags}
+        tags |= origin_tags(MADE_BY[target.tags["stage"]])
+        commit = commit_of(target.root)
+        tags |= {COMMIT: commit} if commit else {}
         run_id = client.create_run(connection.experiment, run_name=target.slot, tags=tags).info.run_id
         client.log_batch(run_id, params=[Param(name, value) for name, value in target.params.items()])
         return str(run_id)

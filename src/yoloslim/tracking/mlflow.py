@@ -2,7 +2,8 @@
 
 `sync` may be called at any time and any number of times. A run that already shows these very numbers and this very
 model is left alone, an interrupted one is made again, an older one of the same name is marked as not current. A run
-that followed the training live (`tracking.live`) is completed instead of making another.
+that followed the training live (`tracking.live`) makes room for it, since the compare view begins with the metric that
+a run was given first.
 """
 
 import contextlib
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yoloslim.data.images import read_image
+from yoloslim.data.voc import load_split
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json, write_json
 from yoloslim.report.cuts import layers_markdown
@@ -26,7 +29,9 @@ from yoloslim.results.uris import absolute_uri, database_of, without_password
 from yoloslim.tracking.champion import IsBetter
 from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, TRAINING, Connection, reaching
 from yoloslim.tracking.live import is_training
-from yoloslim.tracking.naming import curves_of, data_set, run_params
+from yoloslim.tracking.naming import curves_of, data_set, run_key, run_metrics, run_params
+from yoloslim.tracking.origin import MADE_BY, NOTE, described, origin_tags
+from yoloslim.tracking.served import can_be_served, write_model
 from yoloslim.tracking.sweep_runs import SWEEP_SLOT, SweepRuns, content_key, crown_winner
 
 logger = logging.getLogger(__name__)
@@ -80,7 +85,7 @@ def sync(
     """
     root, rows, sweep = results.root, results.rows, results.swept
     uri = absolute_uri(uri, root)
-    keys = {row.name: row.key() for row in rows}
+    keys = {row.name: run_key(row) for row in rows}
     keys |= {SWEEP_SLOT: content_key(sweep)} if sweep else {}
     if not force and is_known(root, uri, experiment, keys):
         return SyncResult((), tuple(keys), without_password(uri))
@@ -126,7 +131,7 @@ class _Session:
             if not present:
                 self._make(row, keys[row.name], live)
                 created.append(row.name)
-            elif live:  # the same training, forced to run again
+            if live:
                 self.client.delete_run(live.info.run_id)
             for run in done:
                 self._mark(run, current=run in present[:1])
@@ -158,29 +163,54 @@ class _Session:
             self.client.set_tag(run.info.run_id, CURRENT, text)
 
     def _make(self, row: Row, key: str, live: Any | None) -> None:
-        """Complete the run that followed the training live, or make one."""
+        """Make a run; of a training that was followed live it has the times."""
         tags = {KEY: key, SLOT: row.name, CURRENT: "true", CHECKOUT: self.checkout, "stage": row.kind}
         tags |= {"percent": str(row.percent), "backend": row.backend}
+        tags |= origin_tags(MADE_BY[row.kind]) | {NOTE: described(row, self.results.rows)}
         tags |= lineage_tags(self.results.hashes, row.percent if row.kind == "pruned" else None)
         tags |= {COMMIT: self.commit} if self.commit else {}
         tags |= {"atc": row.compiled} if row.compiled else {}
         if "preprocessing" in row.deployed:
             tags["preprocessing"] = str(row.deployed["preprocessing"])
-        if live:
-            run_id = live.info.run_id
-            self.client.update_run(run_id, status="RUNNING")
-        else:
-            run_id = self.client.create_run(self.experiment, run_name=row.name, tags=tags).info.run_id
+        start, end = (live.info.start_time, live.info.end_time) if live else (None, None)
+        run = self.client.create_run(self.experiment, start_time=start, run_name=row.name, tags=tags)
+        run_id = run.info.run_id
         self._log_numbers(run_id, row)
         if data := data_set(self.results.hashes, self.results.params):
             self.client.log_inputs(run_id, datasets=[data])
-        for file in (row.model, row.onnx):
-            if file:
-                self.client.log_artifact(run_id, str(file), "model")
+        self._log_model(run_id, row)
         self._log_pictures(run_id, row)
-        for name, value in tags.items() if live else ():
-            self.client.set_tag(run_id, name, value)
-        self.client.set_terminated(run_id, "FINISHED")  # last: a run without it counts as interrupted
+        self.client.log_dict(run_id, self.results.shown_params, "params.yaml")
+        self.client.set_terminated(run_id, "FINISHED", end)  # last: a run without it counts as interrupted
+
+    def _log_model(self, run_id: str, row: Row) -> None:
+        """The weights as a file, and the exported graph as a model that MLflow can load and serve."""
+        if row.model:
+            self.client.log_artifact(run_id, str(row.model), "weights")
+        if not row.onnx or not can_be_served(row.onnx):
+            return
+        from mlflow.entities import LoggedModelOutput
+
+        name = "detector"
+        made = self.client.create_logged_model(self.experiment, name, run_id, params=run_params(row.percent, {}))
+        with tempfile.TemporaryDirectory() as folder:
+            write_model(row.onnx, Path(folder) / name, self._example(), made.model_id)
+            self.client.log_model_artifacts(made.model_id, str(Path(folder) / name))
+        self.client.finalize_logged_model(made.model_id, "READY")
+        self.client.log_outputs(run_id, [LoggedModelOutput(made.model_id, 0)])
+
+    def _example(self) -> bytes:
+        """A picture to try a model on: the first test image."""
+        import cv2
+        import numpy as np
+
+        data, side = self.root / "data" / "voc", 320
+        image = np.full((side, side, 3), 114, np.uint8)
+        with contextlib.suppress(YoloslimError):  # data that is not here
+            image = read_image(load_split(data, "test").image_path(0))
+        scale = min(1.0, side / max(image.shape[:2]))
+        size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
+        return cv2.imencode(".jpg", cv2.resize(image, size)[..., ::-1])[1].tobytes()
 
     def _log_pictures(self, run_id: str, row: Row) -> None:
         from yoloslim.report.pictures import draw_row  # matplotlib takes a second
@@ -196,13 +226,11 @@ class _Session:
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
-        known = self.client.get_run(run_id).data
-        metrics = [Metric(name, value, now, 0) for name, value in row.metrics().items()]
-        there = self.connection.last_step(run_id)
-        metrics += [Metric(*point, now, step) for step, *point in curves_of(row.epochs) if step > there]
+        metrics = [Metric(name, value, now, 0) for name, value in run_metrics(row).items()]
+        metrics += [Metric(*point, now, step) for step, *point in curves_of(row.epochs)]
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-        values = [Param(k, v) for k, v in run_params(row, self.results.params).items() if k not in known.params]
+        values = [Param(k, v) for k, v in run_params(row.percent, self.results.params).items()]
         for start in range(0, len(values), PARAMS_BATCH):
             self.client.log_batch(run_id, params=values[start : start + PARAMS_BATCH])
 

@@ -6,9 +6,11 @@ the server or with the sweep, is made good by the next.
 
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 from yoloslim.commands import to_type
@@ -20,7 +22,8 @@ from yoloslim.results.records import Row
 from yoloslim.results.results import Results
 from yoloslim.tracking.champion import IsBetter, crown
 from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, Connection
-from yoloslim.tracking.naming import SECTIONS, data_set, flat, run_params
+from yoloslim.tracking.naming import data_set, flat, run_key, run_metrics, run_params
+from yoloslim.tracking.origin import MADE_BY, NOTE, origin_tags
 
 SWEEP, POINT, PARENT = "yoloslim.sweep", "yoloslim.point", "mlflow.parentRunId"
 """Tags: what a parent was asked, as a hash; the name of a child's point; the parent's id, where MLflow looks for it."""
@@ -35,7 +38,7 @@ def content_key(result: SweepResult) -> str:
 def request_key(result: SweepResult, params: Mapping[str, Any]) -> str:
     """SHA-256 of what the sweep was asked and started from: while it lasts, the same; another sweep, another parent."""
     asked = result.model_dump(mode="json", include={"name", "objective", "constraints", "axes", "baseline", "sparse"})
-    return _sha256([asked, flat(params, SECTIONS["pruned"])])
+    return _sha256([asked, flat(params)])
 
 
 def point_row(point: SweepPoint) -> Row:
@@ -54,7 +57,8 @@ class SweepRuns:
 
     def __init__(self, connection: Connection, results: Results, result: SweepResult) -> None:
         self.connection, self.client = connection, connection.client
-        self.result, self.params, self.hashes = result, results.params, results.hashes
+        self.results, self.result = results, result
+        self.params, self.hashes = results.params, results.hashes
         self.commit = commit_of(results.root)
         self.parent = ""
         self.children: dict[str, str] = {}
@@ -78,6 +82,8 @@ class SweepRuns:
     def finish(self) -> None:
         """Say that all of the sweep is there, and that earlier ones are not current."""
         self.client.log_dict(self.parent, self.result.model_dump(mode="json"), "sweep.json")
+        self.client.log_dict(self.parent, self.results.shown_params, "params.yaml")
+        self._log_comparison()
         for run in self.connection.runs(SLOT, SWEEP_SLOT):
             if run.info.run_id != self.parent and run.data.tags.get(CURRENT) == "true":
                 self.client.set_tag(run.info.run_id, CURRENT, "false")
@@ -85,28 +91,44 @@ class SweepRuns:
             self.client.set_tag(self.parent, name, value)
         self.client.set_terminated(self.parent, "FINISHED")
 
+    def _log_comparison(self) -> None:
+        """The chart of mAP, parameters and speed against percent, and the points as a table."""
+        from yoloslim.report.plots import comparison  # matplotlib takes a second
+        from yoloslim.report.style import side_by_side
+        from yoloslim.report.sweep import effort, sweep_grid
+        from yoloslim.report.tables import comparison_grid
+
+        sweep, rows = self.results.sweep or self.result, self.results.rows
+        parts = ["# Comparison", sweep.why, comparison_grid(rows).markdown(), "## Points", effort(sweep)]
+        self.client.log_text(self.parent, "\n\n".join([*parts, sweep_grid(sweep).markdown()]) + "\n", "comparison.md")
+        if any(row.kind == "pruned" for row in rows):
+            with tempfile.TemporaryDirectory() as folder:
+                picture = Path(folder) / "comparison.png"
+                side_by_side(comparison(rows), picture)
+                self.client.log_artifact(self.parent, str(picture))
+
     def _of_parent(self, request: str) -> dict[str, Any]:
         found = self.result
         best = next((point for point in found.points if point.name == found.winner), None)
         asked = {"objective": found.objective, **found.constraints.model_dump(), **found.axes}
-        tags = {SWEEP: request, SLOT: SWEEP_SLOT, CHECKOUT: self.connection.checkout, "mlflow.note.content": found.why}
-        counts = {name: getattr(found, name) for name in ("probes", "finetunings", "grid_finetunings", "seconds")}
-        counts |= {} if found.cliff is None else {"cliff": found.cliff}
+        tags = {SWEEP: request, SLOT: SWEEP_SLOT, CHECKOUT: self.connection.checkout, NOTE: found.why}
+        counts = {f"sweep/{n}": getattr(found, n) for n in ("probes", "finetunings", "grid_finetunings", "seconds")}
+        counts |= {} if found.cliff is None else {"sweep/cliff": found.cliff}
         return {
             "tags": tags | {"winner": found.winner or ""} | lineage_tags(self.hashes),
             "params": {f"sweep.{name}": _text(value) for name, value in asked.items()},
-            "metrics": counts | (point_row(best).metrics() if best else {}),
+            "metrics": (run_metrics(point_row(best)) if best else {}) | counts,
         }
 
     def _of_point(self, point: SweepPoint) -> dict[str, Any]:
         row = point_row(point)
-        tags = {POINT: point.name, PARENT: self.parent, "status": point.status, "mlflow.note.content": point.why}
+        tags = {POINT: point.name, PARENT: self.parent, "status": point.status, NOTE: point.error or point.why}
         tags |= {"percent": str(point.percent), "backend": row.backend, "missed": "; ".join(point.missed)}
         tags |= {"winner": str(point.name == self.result.winner).lower(), "error": point.error}
         if not point.overrides:  # those of a variant are in a lock of its own
             tags |= lineage_tags(self.hashes, point.percent)
-        values = run_params(row, with_overrides(self.params, point.overrides))
-        return {"tags": tags, "params": values, "metrics": row.metrics()}
+        values = run_params(point.percent, with_overrides(self.params, point.overrides))
+        return {"tags": tags, "params": values, "metrics": run_metrics(row)}
 
     def _line_up(
         self,
@@ -119,7 +141,7 @@ class SweepRuns:
         """Write what a run lacks, in as few calls as MLflow allows; makes it where there is none."""
         from mlflow.entities import Metric, Param, RunTag
 
-        tags = dict(tags) | ({COMMIT: self.commit} if self.commit else {})
+        tags = dict(tags) | origin_tags(MADE_BY["sweep"]) | ({COMMIT: self.commit} if self.commit else {})
         if run is None:
             identity = {key: tags[key] for key in (SWEEP, POINT, PARENT) if key in tags}
             run = self.client.create_run(self.connection.experiment, run_name=name, tags=identity)
@@ -134,8 +156,9 @@ class SweepRuns:
             self.client.log_batch(run_id, params=batch)
         if not there.tags.get(COMMIT) and (data := data_set(self.hashes, self.params)):
             self.client.log_inputs(run_id, datasets=[data])
-        if POINT in tags and run.info.status != "FINISHED":
-            self.client.set_terminated(run_id, "FINISHED")
+        state = "FAILED" if tags.get("error") else "FINISHED"
+        if POINT in tags and run.info.status != state:
+            self.client.set_terminated(run_id, state)
         return run_id
 
 
@@ -152,7 +175,10 @@ def crown_winner(connection: Connection, name: str, runs: SweepRuns, rows: Seque
     row = next((row for row in rows if row.kind == "pruned" and row.percent == point.percent), None)
     if not row or not row.model:
         return ""
-    holder = next(run for run in connection.runs(KEY, row.key()) if run.info.status == "FINISHED")
+    holder = next(run for run in connection.runs(KEY, run_key(row)) if run.info.status == "FINISHED")
+    models = [output.model_id for output in holder.outputs.model_outputs] if holder.outputs else []
+    if not models:
+        return f"the winner, {row.title}, has no exported graph to register; `make repro` exports it"
     measured = {**point_row(point).metrics(), **{k: v for k, v in point.deployed.items() if not isinstance(v, dict)}}
     tags = {name: _text(value) for name, value in measured.items()}
     tags |= {"percent": str(point.percent), "backend": row.backend, "sweep": runs.parent}
@@ -161,7 +187,7 @@ def crown_winner(connection: Connection, name: str, runs: SweepRuns, rows: Seque
         connection.client,
         name,
         holder.info.run_id,
-        "model",
+        models[0],
         sha256_file(row.model),
         tags,
         lambda new, champion: better(new, champion, sweep),

@@ -1,8 +1,8 @@
-"""Hashes and commands, and what is never shown."""
+"""Hashes and commands."""
 
 from pathlib import Path
 
-from yoloslim.report.page.provenance import commands, outputs_of, shown_params
+from yoloslim.report.page.provenance import commands, outputs_of
 from yoloslim.results.lineage import Output, outputs
 from yoloslim.results.records import Row
 
@@ -34,7 +34,3 @@ def test_commands_name_the_stages_and_the_model() -> None:
     assert "dvc repro prune@50 finetune@50 export@50 atc@50 ascend_eval@50" in lines
     assert "yoloslim detect models/export/50/model.onnx photo.jpg" in lines
     assert [command for _, command in commands(None)] == ["make setup", "make repro"]
-
-
-def test_the_address_of_tracking_is_not_among_the_parameters() -> None:
-    assert shown_params({"seed": 0, "tracking": {"uri": "http://me:secret@host"}}) == {"seed": 0}

@@ -1,7 +1,6 @@
 """Where a model came from: its hashes in dvc.lock, and the commands that make it again."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from yoloslim.commands import to_type
 from yoloslim.results.lineage import Output
@@ -51,8 +50,3 @@ def commands(best: Row | None, variant: str = "") -> list[tuple[str, str]]:
         )
         lines.append(("Use it: boxes on your own images", f"yoloslim detect {path} photo.jpg"))
     return lines
-
-
-def shown_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as they may be shown: the tracking URI may hold a password, and a page is made to be passed on."""
-    return {name: value for name, value in params.items() if name != "tracking"}
