@@ -139,7 +139,7 @@ def count(server: Server, writers: list[Writer]) -> None:
     for writer in writers:
         for result in writer.sweeps:
             parent = parents[result.name]
-            assert parent.data.metrics["fps"] == 100 + writer.number
+            assert parent.data.metrics["speed_fps"] == 100 + writer.number
             for one in result.points:
                 assert children[parent.info.run_id, one.name].data.metrics == point_row(one).metrics()
     baselines = [run for run in runs if run.info.run_name == "baseline"]
