@@ -48,20 +48,22 @@ def prepared(pack: Path, root: Path) -> Path:
 
 
 def train_model(
-    name: str, root: Path, cache: Path, epochs: int, seed: int, checkpoint: Path | None = None
+    name: str, root: Path, cache: Path, epochs: int, seed: int, checkpoint: Path | None = None, device: str = "auto"
 ) -> tuple[Detector, dict[str, float]]:
     """Train a model from scratch; the averaged weights of its best epoch, and their metrics."""
     split = load_split(root, "train")
     images, test = load_train_set(split, IMGSZ, cache), load_eval_set(load_split(root, "test"), IMGSZ, cache)
     # small data, many boxes: mosaic pays, as do small batches
-    recipe = TrainParams(batch=16, mosaic=1.0, close_mosaic=0, scale=0.5, hsv_s=0.7, hsv_v=0.4, val_every=2)
+    recipe = TrainParams(
+        batch=16, mosaic=1.0, close_mosaic=0, scale=0.5, hsv_s=0.7, hsv_v=0.4, val_every=2, device=device
+    )
     phase = BaselineParams(epochs=epochs, warmup_epochs=1.0)
     head = build_spec(name, split.classes).head.fitted(images.box_sizes(), IMGSZ, recipe, 0)
     torch.manual_seed(seed)
     model = build_detector(name, split.classes, IMGSZ, head)
 
     def validate(network: Detector) -> dict[str, float]:
-        return evaluate(TorchPredictor(network), test).metrics
+        return evaluate(TorchPredictor(network, str(next(network.parameters()).device)), test).metrics
 
     result = fit(Task(model, images, validate, recipe, phase, seed, checkpoint=checkpoint))
     best, last = validate(result.model), result.history[-1]

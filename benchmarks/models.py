@@ -41,13 +41,13 @@ def main() -> None:
     print(table(folders, arguments.rounds, arguments.threads))
 
 
-def finish(name: str, folder: Path, pack: Path, epochs: int, seed: int) -> None:
+def finish(name: str, folder: Path, pack: Path, epochs: int, seed: int, device: str = "auto") -> None:
     """Train, measure and store one model, unless its folder holds it."""
     done, work = folder / "metrics.json", folder.parent
     if not done.is_file():
         start = time.perf_counter()
         root, cache = prepared(pack, work / "data"), work / "cache"
-        model, metrics = train_model(name, root, cache, epochs, seed, folder / "checkpoint.pt")
+        model, metrics = train_model(name, root, cache, epochs, seed, folder / "checkpoint.pt", device)
         save_model(model, folder / "model.safetensors")
         write_json(done, {**metrics, "minutes": round((time.perf_counter() - start) / 60, 1)})
         (folder / "checkpoint.pt").unlink(missing_ok=True)
