@@ -12,12 +12,14 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "mish": lambda: nn.Mish(inplace=True),
     "relu": lambda: nn.ReLU(inplace=True),
     "hardswish": lambda: nn.Hardswish(inplace=True),
+    "sigmoid": nn.Sigmoid,
+    "relu6": lambda: nn.ReLU6(inplace=True),
     "linear": nn.Identity,
 }
 
 
 class Conv(nn.Module):
-    """Convolution without bias, batch normalisation, activation."""
+    """Convolution without bias, batch normalisation, activation; without `norm` the convolution has a bias instead."""
 
     def __init__(
         self,
@@ -28,11 +30,12 @@ class Conv(nn.Module):
         padding: int | None = None,
         activation: Activation = "silu",
         groups: int = 1,
+        norm: bool = True,
     ) -> None:
         super().__init__()
         padding = kernel // 2 if padding is None else padding
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=False)
-        self.bn: nn.Module = nn.BatchNorm2d(c_out)
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=not norm)
+        self.bn: nn.Module = nn.BatchNorm2d(c_out) if norm else nn.Identity()
         self.act = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:

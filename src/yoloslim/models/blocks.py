@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from yoloslim.choices import Activation
-from yoloslim.conv import Conv
+from yoloslim.conv import ACTIVATIONS, Conv
 
 
 class Bottleneck(nn.Module):
@@ -157,6 +157,47 @@ class Concat(nn.Module):
 class Add(nn.Module):
     """Add two tensors of one shape."""
 
+    def __init__(self, activation: Activation = "linear") -> None:
+        super().__init__()
+        self.act = ACTIVATIONS[activation]()
+
     def forward(self, xs: Sequence[Tensor]) -> Tensor:
         """Map two tensors (B, C, H, W) to their sum."""
-        return xs[0] + xs[1]
+        return self.act(xs[0] + xs[1])  # type: ignore[no-any-return]
+
+
+class Mul(nn.Module):
+    """Multiply two tensors, of which the first may have one value a channel: Darknet's `[sam]`, `[scale_channels]`."""
+
+    def forward(self, xs: Sequence[Tensor]) -> Tensor:
+        """Map (B, C, H, W) or (B, C, 1, 1), and (B, C, H, W), to their product."""
+        return xs[1] * xs[0]
+
+
+class GlobalPool(nn.Module):
+    """The mean of each channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, 1, 1)."""
+        return F.adaptive_avg_pool2d(x, 1)
+
+
+class Reorg(nn.Module):
+    """Every second pixel in each direction becomes four times the channels: Darknet's `[reorg3d]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W), H and W even, to (B, 4 C, H/2, W/2)."""
+        return torch.cat((x[..., ::2, ::2], x[..., ::2, 1::2], x[..., 1::2, ::2], x[..., 1::2, 1::2]), 1)
+
+
+class FlatReorg(nn.Module):
+    """Darknet's `[reorg]`, as YOLOv2 has it: values are regrouped as if a quarter of the channels were larger images.
+
+    Formula: `reorg_cpu` in Darknet's `blas.c`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W), C a multiple of 4, H and W even, to (B, 4 C, H/2, W/2)."""
+        _, c, h, w = x.shape
+        y = x.reshape(-1, c // 4, h, 2, w, 2).permute(0, 3, 5, 1, 2, 4)
+        return y.reshape(-1, 4 * c, h // 2, w // 2)

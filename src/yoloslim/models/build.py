@@ -15,6 +15,11 @@ Maker = Callable[[LayerSpec, list[int], int], nn.Module]
 """Makes a block from its layer, the channels of what it reads, and the channels it is to give."""
 
 
+def _conv(layer: LayerSpec, c_in: list[int], c_out: int, norm: bool) -> nn.Module:
+    numbers = layer.kernel or 1, layer.stride or 1, layer.padding
+    return Conv(c_in[0], c_out, *numbers, _act(layer), layer.groups or 1, norm)
+
+
 def _residual(layer: LayerSpec, c_in: list[int], c_out: int) -> nn.Module:
     units = (blocks.Bottleneck(c_out, True, layer.hidden, _act(layer)) for _ in range(layer.repeats or 1))
     return nn.Sequential(*units)
@@ -42,7 +47,8 @@ def _act(layer: LayerSpec) -> Activation:
 
 
 BLOCKS: dict[str, Maker] = {
-    "Conv": lambda la, c, out: Conv(c[0], out, la.kernel or 1, la.stride or 1, la.padding, _act(la)),
+    "Conv": lambda la, c, out: _conv(la, c, out, norm=True),
+    "BiasConv": lambda la, c, out: _conv(la, c, out, norm=False),
     "Residual": _residual,
     "C3": lambda la, c, out: blocks.C3(c[0], out, la.repeats or 1, la.shortcut is not False),
     "Focus": lambda la, c, out: blocks.Focus(c[0], out, la.kernel or 1),
@@ -54,7 +60,11 @@ BLOCKS: dict[str, Maker] = {
     "MaxPool": lambda la, c, out: blocks.MaxPool(la.kernel or 2, la.stride or 1),
     "Upsample": lambda la, c, out: nn.Upsample(scale_factor=2, mode="nearest"),
     "Concat": lambda la, c, out: blocks.Concat(),
-    "Add": lambda la, c, out: blocks.Add(),
+    "Add": lambda la, c, out: blocks.Add(la.activation or "linear"),
+    "Mul": lambda la, c, out: blocks.Mul(),
+    "GlobalPool": lambda la, c, out: blocks.GlobalPool(),
+    "Reorg": lambda la, c, out: blocks.Reorg(),
+    "FlatReorg": lambda la, c, out: blocks.FlatReorg(),
     "Slice": lambda la, c, out: blocks.Slice(la.groups or 2),
     "PooledStem": lambda la, c, out: lite_blocks.PooledStem(c[0], out),
     "Shuffle": _shuffle,
@@ -63,7 +73,9 @@ BLOCKS: dict[str, Maker] = {
     "Dense": lambda la, c, out: lite_blocks.Dense(c[0], out),
     "RepConv": lambda la, c, out: lite_blocks.RepConv(c[0], out, la.stride or 1),
 }
-NEEDS_CHANNELS = frozenset(BLOCKS) - {"Residual", "MaxPool", "Upsample", "Concat", "Add", "Slice"}
+NEEDS_CHANNELS = frozenset(BLOCKS) - frozenset(
+    ["Residual", "MaxPool", "Upsample", "Concat", "Add", "Mul", "Slice", "GlobalPool", "Reorg", "FlatReorg"]
+)
 
 
 def build_layers(spec: ModelSpec) -> list[nn.Module]:
@@ -94,15 +106,22 @@ def _channels(layer: LayerSpec, c_in: Sequence[int], where: str) -> int:
         raise ModelError(f"{where}: block '{layer.block}' is not known; {hint}")
     if layer.block in NEEDS_CHANNELS and layer.channels is None:
         raise ModelError(f"{where}: give it channels")
-    many = layer.block in ("Concat", "Add")
+    many = layer.block in ("Concat", "Add", "Mul")
     if len(c_in) > 1 and not many:
         raise ModelError(f"{where} reads {len(c_in)} layers, but takes one; put a Concat before it")
     if layer.block == "Concat":
         if sum(c_in) > MAX_BESIDE:
             raise ModelError(f"{where} puts {sum(c_in)} channels side by side; at most {MAX_BESIDE} make sense")
         return sum(c_in)
-    if layer.block == "Add" and (len(c_in) != 2 or c_in[0] != c_in[1]):
+    if layer.block in ("Add", "Mul") and (len(c_in) != 2 or c_in[0] != c_in[1]):
         raise ModelError(f"{where} needs two layers of as many channels, not {list(c_in)}")
+    groups = layer.groups or 1
+    if layer.block in ("Conv", "BiasConv") and (c_in[0] % groups or (layer.channels or 0) % groups):
+        raise ModelError(f"{where}: {groups} groups do not divide {c_in[0]} channels into {layer.channels}")
+    if layer.block in ("Reorg", "FlatReorg"):
+        if layer.block == "FlatReorg" and c_in[0] % 4:
+            raise ModelError(f"{where}: {c_in[0]} channels are no multiple of 4")
+        return 4 * c_in[0]
     if layer.block == "Slice":
         if c_in[0] % (layer.groups or 2):
             raise ModelError(f"{where}: {c_in[0]} channels cannot be cut into {layer.groups or 2} equal parts")

@@ -45,7 +45,7 @@ class Detector(nn.Module):
         outputs: list[Tensor] = []
         for layer, module in zip(self.spec.layers, self.model, strict=True):
             sources = [x if i == -1 else outputs[i] for i in layer.inputs]
-            x = module(sources if len(sources) > 1 else sources[0])
+            x = module(sources if len(sources) > 1 or layer.block == "Detect" else sources[0])
             outputs.append(x)
         return x  # type: ignore[return-value]  # the last layer is the head
 

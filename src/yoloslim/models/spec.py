@@ -57,13 +57,13 @@ class LayerSpec(Frozen):
         kernels: sides of several pooling windows.
         stride: of the convolution or pooling.
         padding: on each side; None keeps the size at stride 1.
-        groups: parts that a Slice cuts its input into, to give the last.
+        groups: parts that a Slice cuts its input into, to give the last; parts of a Conv that do not see each other.
         share: channels inside C2f and C3k2, of those they give; None is a half.
         units: what these two chain; None is `bottleneck`.
         repeats: of what the block repeats.
         shortcut: whether inner units add their input.
         attention: whether the block weighs its channels (squeeze and excitation).
-        activation: None is silu.
+        activation: None is silu; of an Add, linear.
     """
 
     block: str

@@ -11,6 +11,7 @@ from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.adapt import read_names_file
 from yoloslim.models.foreign.checkpoint import Checkpoint, read_safetensors, read_torch_checkpoint
 from yoloslim.models.foreign.darknet.cfg import read_cfg
+from yoloslim.models.foreign.darknet.names import names_near
 from yoloslim.models.foreign.darknet.spec import spec_from_cfg
 from yoloslim.models.foreign.darknet.weights import PRETRAINED, check_count, count_floats, fill, read_floats
 from yoloslim.models.foreign.families import family_of
@@ -155,7 +156,9 @@ def _spec_of(cfg: Path, classes: tuple[str, ...] | None) -> ModelSpec:
         if names.is_file():
             return spec_from_cfg(sections, tuple(read_names_file(names)), cfg.stem)
         spec = spec_from_cfg(sections, None, cfg.stem)
-        return spec.model_copy(update={"classes": classes}) if classes and len(classes) == spec.nc else spec
+        if not classes or len(classes) != spec.nc:
+            classes = names_near(cfg, spec.nc)
+        return spec.model_copy(update={"classes": classes}) if classes else spec
     except WeightsError as error:
         raise WeightsError(f"{cfg}: {error}") from error
 

@@ -78,7 +78,7 @@ def test_new_coordinates_are_those_of_yolov5() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("[maxpool]\nsize=2", "[avgpool]\nsize=2", r"line 37: section \[avgpool\] is not known; known: net, conv"),
+        ("[maxpool]\nsize=2", "[crop]\nsize=2", r"line 37: section \[crop\] is not known; known: net, conv"),
         (
             "activation=mish",
             "activation=gelu",
@@ -89,8 +89,8 @@ def test_new_coordinates_are_those_of_yolov5() -> None:
         ("from=-3", "from=-30", r"line 34, \[shortcut\]: from=-30 is not a layer before it"),
         ("from=-3", "from=30", r"from=30 is not a layer before it"),
         ("from=-3", "from=-2", r"adds 8 and 4 channels"),
-        ("from=-3", "weights_type=relu", r"line 34: \[shortcut\] with weights_type is not supported"),
-        ("from=-3\nactivation=linear", "from=-3\nactivation=leaky", r"\[shortcut\]: activation leaky"),
+        ("from=-3", "from=-3\nweights_type=per_feature", r"\[shortcut\]: weights_type=per_feature is not supported"),
+        ("from=-3\nactivation=linear", "from=-3\nactivation=selu", r"\[shortcut\]: activation selu"),
         (
             "size=3\nstride=2\npad=1\nactivation=mish",
             "size=x",
@@ -98,7 +98,7 @@ def test_new_coordinates_are_those_of_yolov5() -> None:
         ),
         ("filters=8", "filters=99999999", r"filters 99999999, size 3"),
         ("filters=4", "filters=4\nxnor=1", r"\[convolutional\] with xnor is not supported"),
-        ("filters=4", "filters=4\ngroups=2", r"groups=2 is not supported"),
+        ("filters=4", "filters=4\ngroups=3", r"3 groups do not divide 8 channels into 4"),
         ("filters=21\nactivation", "filters=255\nactivation", r"filters=255 should be 21: 3 anchors x \(5 \+ 2\)"),
         ("mask = 3,4,5", "mask = 3,4,6", r"names anchors that are not there; there are 6"),
         ("classes=2\nnum=6\nscale", "classes=3\nnum=6\nscale", r"filters=21 should be 24"),

@@ -24,13 +24,18 @@ STRUCTURE: Mapping[str, frozenset[str]] = MappingProxyType(
         ),
         "maxpool": frozenset(["size", "stride", "padding"]),
         "route": frozenset(["layers", "groups", "group_id"]),
-        "shortcut": frozenset(["from", "activation"]),
+        "shortcut": frozenset(["from", "activation", "weights_type", "weights_normalization"]),
         "upsample": frozenset(["stride"]),
+        "avgpool": frozenset(),
+        "reorg": frozenset(["stride"]),
+        "reorg3d": frozenset(["stride"]),
+        "sam": frozenset(["from", "activation"]),
+        "scale_channels": frozenset(["from", "activation", "scale_wh"]),
     }
 )
 """Keys that say what a layer computes. Any other key in these sections would change it, and is refused."""
 
-KINDS = ("net", *STRUCTURE, "yolo")
+KINDS = ("net", *STRUCTURE, "dropout", "yolo")
 HARMLESS = frozenset(["stopbackward", "learning_rate_scale", "dontload", "dontloadscales", "burnin_update"])
 """Keys that only concern Darknet's own training."""
 

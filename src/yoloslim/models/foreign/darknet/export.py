@@ -12,7 +12,7 @@ from yoloslim.errors import WeightsError
 from yoloslim.files import write_text
 from yoloslim.heads import AnchorHead
 from yoloslim.heads.anchor_network import Detect
-from yoloslim.models.blocks import Bottleneck, MaxPool, Slice
+from yoloslim.models.blocks import Add, Bottleneck, FlatReorg, GlobalPool, MaxPool, Reorg, Slice
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.darknet.known import BN_EPS
 from yoloslim.models.foreign.darknet.spec import ACTIVATIONS
@@ -21,6 +21,7 @@ from yoloslim.models.foreign.darknet.weights import filters, head_levels, save_w
 NAMES: Mapping[str, str] = MappingProxyType({ours: theirs for theirs, ours in ACTIVATIONS.items()})
 CLASSES: Mapping[type, str] = MappingProxyType(
     {nn.LeakyReLU: "leaky", nn.Mish: "mish", nn.Identity: "linear", nn.ReLU: "relu", nn.SiLU: "silu"}
+    | {nn.Sigmoid: "sigmoid", nn.ReLU6: "relu6"}
 )
 """Our names of activations by their class."""
 
@@ -101,9 +102,11 @@ class _Writer:
         elif isinstance(module, Slice):
             numbers: Options = [("groups", module.groups), ("group_id", module.groups - 1)]
             self._write("route", [("layers", sections[0]), *numbers])
-        elif layer.block == "Add":
+        elif layer.block in ("Add", "Mul"):
             self._read(sections[0])
-            self._write("shortcut", [("from", sections[1]), ("activation", "linear")])
+            kind = "shortcut" if isinstance(module, Add) else self._product(layer.inputs[0] % index)
+            activation = NAMES[CLASSES[type(module.act)]] if isinstance(module, Add) else "linear"
+            self._write(kind, [("from", sections[1]), ("activation", activation)])
         else:
             if sections:
                 self._read(sections[0])
@@ -124,18 +127,30 @@ class _Writer:
                     self._write("shortcut", [("from", -3), ("activation", "linear")])
         elif isinstance(module, MaxPool):
             self._write("maxpool", [("size", module.kernel), ("stride", module.stride)])
+        elif isinstance(module, GlobalPool):
+            self._write("avgpool", [])
+        elif isinstance(module, Reorg | FlatReorg):
+            self._write("reorg" if isinstance(module, FlatReorg) else "reorg3d", [("stride", 2)])
         else:
             self._write("upsample", [("stride", 2)])
 
+    def _product(self, index: int) -> str:
+        """What Darknet calls a product with layer `index`, which may have one value a channel."""
+        while index and self.spec.layers[index].block in ("Conv", "BiasConv"):
+            index = self.spec.layers[index].inputs[0] % index
+        return "scale_channels" if self.spec.layers[index].block == "GlobalPool" else "sam"
+
     def _convolution(self, module: Conv) -> None:
         conv = module.conv
-        if type(module.act) not in CLASSES or not isinstance(module.bn, nn.BatchNorm2d):
-            raise WeightsError(f"Darknet has no {type(module.act).__name__}, or a BatchNorm was folded")
+        if type(module.act) not in CLASSES:
+            raise WeightsError(f"Darknet has no {type(module.act).__name__}")
         padding, kernel = cast(int, conv.padding[0]), conv.kernel_size[0]
         pad = ("pad", 1) if padding == kernel // 2 else ("padding", padding)
         options: Options = [("filters", conv.out_channels), ("size", kernel), ("stride", conv.stride[0]), pad]
         activation = NAMES[CLASSES[type(module.act)]]
-        self._write("convolutional", [("batch_normalize", 1), *options, ("activation", activation)])
+        norm: Options = [("batch_normalize", 1)] if isinstance(module.bn, nn.BatchNorm2d) else []
+        groups: Options = [("groups", conv.groups)] if conv.groups > 1 else []
+        self._write("convolutional", [*norm, *groups, *options, ("activation", activation)])
 
     def _head(self, level: int) -> None:
         network, head = cast(Detect, self.model.model[-1]), cast(AnchorHead, self.spec.head)  # `filters` has checked

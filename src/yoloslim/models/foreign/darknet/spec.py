@@ -16,9 +16,23 @@ from yoloslim.models.foreign.darknet.known import BN_EPS, known_model
 from yoloslim.models.spec import LayerSpec, ModelSpec
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
-    {"leaky": "leaky", "mish": "mish", "linear": "linear", "relu": "relu", "swish": "silu"}
+    {
+        "leaky": "leaky",
+        "mish": "mish",
+        "linear": "linear",
+        "relu": "relu",
+        "relu6": "relu6",
+        "swish": "silu",
+        "logistic": "sigmoid",
+    }
 )
 """Our names by Darknet's."""
+
+SECOND = ("shortcut", "sam", "scale_channels")
+"""Sections that read the one before and another."""
+
+WHOLE = 0
+"""Stands for the stride where one value is left of the whole image."""
 
 MAX_CHANNELS, MAX_SECTIONS, MAX_KERNEL, MAX_SIDE = 65_536, 2_000, 64, 4096
 
@@ -120,18 +134,20 @@ class _Builder:
             self._yolo(index)
         elif section.kind == "route":
             self._route(index)
-        elif section.kind == "shortcut":
-            if section.text("activation", "linear") != "linear":
-                raise section.error(f"activation {section.text('activation')[:20]} is not supported", "activation")
-            before, other = self._layer(index, index - 1), self._layer(index, self._sources(index)[0])
-            if self.channels[before] != self.channels[other]:
-                raise section.error(f"adds {self.channels[before]} and {self.channels[other]} channels")
-            self._append("Add", self.channels[before], self.strides[before], (before, other))
+        elif section.kind == "dropout":
+            self.outputs.append(self._layer(index, index - 1))  # outside training it does nothing
+        elif section.kind in SECOND:
+            self._two(index)
+        elif section.kind in ("reorg", "reorg3d"):
+            self._reorg(index)
+        elif section.kind == "avgpool":
+            before = self._layer(index, index - 1)
+            self._append("GlobalPool", self.channels[before], WHOLE, (before,))
         elif section.kind == "maxpool":
             self._maxpool(index)
         elif section.kind == "upsample":
             before = self._layer(index, index - 1)
-            if section.integer("stride", 2) != 2 or self.strides[before] % 2:
+            if section.integer("stride", 2) != 2 or self.strides[before] % 2 or self.strides[before] == WHOLE:
                 raise section.error("only enlarges by 2 here, and not beyond the image", "stride")
             self._append("Upsample", self.channels[before], self.strides[before] // 2, (before,))
         else:
@@ -140,7 +156,7 @@ class _Builder:
     def _sources(self, index: int) -> tuple[int, ...]:
         """Sections that a route or shortcut names, as absolute numbers."""
         section = self.body[index]
-        if section.kind not in ("route", "shortcut"):
+        if section.kind not in ("route", *SECOND):
             return ()
         key = "layers" if section.kind == "route" else "from"
         values = section.integers(key)
@@ -170,6 +186,36 @@ class _Builder:
         self.strides.append(step)
         self.outputs.append(len(self.layers) - 1)
 
+    def _two(self, index: int) -> None:
+        """A section that brings the one before together with another."""
+        section = self.body[index]
+        before, other = self._layer(index, index - 1), self._layer(index, self._sources(index)[0])
+        activation = _activation(section, "linear")
+        if self.channels[before] != self.channels[other]:
+            word = "adds" if section.kind == "shortcut" else "multiplies"
+            raise section.error(f"{word} {self.channels[before]} and {self.channels[other]} channels")
+        if self.strides[before] not in (self.strides[other], WHOLE if section.kind == "scale_channels" else -1):
+            raise section.error("brings layers of different sizes together", "from")
+        for key in ("weights_type", "scale_wh"):
+            if section.text(key, "none") not in ("none", "0"):
+                raise section.error(f"{key}={section.text(key)[:20]} is not supported", key)
+        if section.kind == "shortcut":
+            numbers = {} if activation == "linear" else {"activation": activation}
+            self._append("Add", self.channels[before], self.strides[before], (before, other), **numbers)
+        elif activation == "linear":
+            self._append("Mul", self.channels[other], self.strides[other], (before, other))
+        else:
+            raise section.error(f"activation {section.text('activation')[:20]} is not supported", "activation")
+
+    def _reorg(self, index: int) -> None:
+        section, before = self.body[index], self._layer(index, index - 1)
+        if section.integer("stride", 1) != 2:
+            raise section.error("only regroups by 2 here", "stride")
+        block = "FlatReorg" if section.kind == "reorg" else "Reorg"
+        if block == "FlatReorg" and self.channels[before] % 4:
+            raise section.error(f"needs a multiple of 4 channels, not {self.channels[before]}")
+        self._append(block, 4 * self.channels[before], 2 * self.strides[before], (before,))
+
     def _convolution(self, index: int) -> None:
         section = self.body[index]
         before = self._layer(index, index - 1)
@@ -177,13 +223,15 @@ class _Builder:
             self.outputs.append(None)  # the [yolo] behind it describes both
             return
         numbers = _convolution_numbers(section)
-        if section.integer("batch_normalize", 0) != 1:
-            raise section.error("a convolution without batch_normalize is only supported in front of [yolo]")
         if before >= 0 and self._is_residual(index, numbers):
             self._residual(index, before, numbers)
             return
         stride = (self.strides[before] if before >= 0 else 1) * numbers["stride"]
-        self._append("Conv", numbers["channels"], stride, (before,), **numbers)
+        c_in, groups = self.channels[before] if before >= 0 else 3, numbers.get("groups", 1)
+        if groups < 1 or c_in % groups or numbers["channels"] % groups:
+            raise section.error(f"{groups} groups do not divide {c_in} channels into {numbers['channels']}", "groups")
+        block = "Conv" if section.integer("batch_normalize", 0) == 1 else "BiasConv"
+        self._append(block, numbers["channels"], stride, (before,), **numbers)
 
     def _is_residual(self, index: int, first: dict[str, Any]) -> bool:
         """1x1, 3x3, and a sum with what the first reads; nothing else reads what lies between."""
@@ -196,7 +244,8 @@ class _Builder:
             plain
             and (first["kernel"], second["kernel"]) == (1, 3)
             and first["activation"] == second["activation"]
-            and unit[1].integer("batch_normalize", 0) == 1
+            and all(each.integer("batch_normalize", 0) == 1 for each in unit[:2])
+            and "groups" not in first.keys() | second.keys()
             and unit[2].text("activation", "linear") == "linear"
             and self._sources(index + 2) == (index - 1,)
             and second["channels"] == self.channels[self._layer(index, index - 1)]
@@ -281,14 +330,9 @@ def _convolution_numbers(section: Section) -> dict[str, Any]:
         WeightsError: something it cannot do; names the line.
     """
     kernel, stride = section.integer("size", 1), section.integer("stride", 1)
-    channels, activation = section.integer("filters", 1), section.text("activation", "logistic")
-    if activation not in ACTIVATIONS:
-        raise section.error(
-            f"activation {activation[:20]} is not supported; known: {', '.join(ACTIVATIONS)}", "activation"
-        )
-    for key in ("groups", "dilation"):
-        if section.integer(key, 1) != 1:
-            raise section.error(f"{key}={section.text(key)[:20]} is not supported", key)
+    channels, groups = section.integer("filters", 1), section.integer("groups", 1)
+    if section.integer("dilation", 1) != 1:
+        raise section.error(f"dilation={section.text('dilation')[:20]} is not supported", "dilation")
     if not (1 <= channels <= MAX_CHANNELS and 1 <= kernel <= MAX_KERNEL and 1 <= stride <= MAX_KERNEL):
         raise section.error(f"filters {channels}, size {kernel}, stride {stride} are out of range", "filters")
     padding = kernel // 2 if section.integer("pad", 0) else section.integer("padding", 0)
@@ -299,5 +343,13 @@ def _convolution_numbers(section: Section) -> dict[str, Any]:
         "kernel": kernel,
         "stride": stride,
         "padding": None if padding == kernel // 2 else padding,
-        "activation": ACTIVATIONS[activation],
+        "activation": _activation(section, "logistic"),
+        **({"groups": groups} if groups != 1 else {}),
     }
+
+
+def _activation(section: Section, default: str) -> Activation:
+    name = section.text("activation", default)
+    if name not in ACTIVATIONS:
+        raise section.error(f"activation {name[:20]} is not supported; known: {', '.join(ACTIVATIONS)}", "activation")
+    return ACTIVATIONS[name]

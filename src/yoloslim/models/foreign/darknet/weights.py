@@ -27,7 +27,9 @@ from yoloslim.models.foreign.finite import finite
 
 logger = logging.getLogger(__name__)
 
-BLOCKS = frozenset(["Conv", "Residual", "MaxPool", "Upsample", "Concat", "Add", "Slice", "Detect"])
+BLOCKS = frozenset(
+    "Conv BiasConv Residual MaxPool Upsample Concat Add Mul Slice GlobalPool Reorg FlatReorg Detect".split()  # noqa: SIM905
+)
 """Layers that Darknet has too."""
 
 PRETRAINED = re.compile(r"\.conv\.\d+$")
