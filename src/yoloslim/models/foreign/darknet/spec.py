@@ -247,6 +247,7 @@ class _Builder:
             and all(each.integer("batch_normalize", 0) == 1 for each in unit[:2])
             and "groups" not in first.keys() | second.keys()
             and unit[2].text("activation", "linear") == "linear"
+            and unit[2].text("weights_type", "none") == "none"
             and self._sources(index + 2) == (index - 1,)
             and second["channels"] == self.channels[self._layer(index, index - 1)]
             and not self.read[index]
