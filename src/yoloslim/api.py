@@ -29,7 +29,7 @@ from yoloslim.pruning.prune import prune as prune_network
 from yoloslim.pruning.request import GroupScore, Importance, PruneRequest, Scope
 from yoloslim.tasks.detect import Detection, find_objects
 from yoloslim.tasks.evaluate import evaluate_dataset
-from yoloslim.tasks.pipeline import PredictorPipeline
+from yoloslim.tasks.inference import PredictorInference
 from yoloslim.tasks.train import Request as TrainRequest
 from yoloslim.tasks.train import Trained, train_folder
 
@@ -167,7 +167,7 @@ def evaluate(
         DataError: the data cannot be used, or hold a class that the model does not know.
         DeployError, ModelError: the model cannot be opened.
     """
-    return evaluate_dataset(_pipeline(model, runtime, options or NmsOptions()), Path(data), image_set, None, layout)
+    return evaluate_dataset(_inference(model, runtime, options or NmsOptions()), Path(data), image_set, None, layout)
 
 
 def detect(
@@ -197,8 +197,8 @@ def detect(
     """
     several = [images] if isinstance(images, str | PathLike | np.ndarray) else images
     pictures = [image if isinstance(image, np.ndarray) else Path(image) for image in several]
-    pipeline = _pipeline(model, runtime, NmsOptions(conf, iou, multi_label=False))
-    return list(find_objects(pipeline, pictures))
+    inference = _inference(model, runtime, NmsOptions(conf, iou, multi_label=False))
+    return list(find_objects(inference, pictures))
 
 
 def quantize(
@@ -281,12 +281,12 @@ def prune(
     return result
 
 
-def _pipeline(model: Detector | str | PathLike[str], runtime: str | None, options: NmsOptions) -> PredictorPipeline:
+def _inference(model: Detector | str | PathLike[str], runtime: str | None, options: NmsOptions) -> PredictorInference:
     if isinstance(model, Detector):
         if runtime not in (None, "pytorch"):
             raise DeployError(f"a Detector runs on pytorch; export it for {runtime}, and give the folder")
-        return PredictorPipeline(TorchPredictor(model), options)
-    return PredictorPipeline(open_predictor(Path(model), runtime), options)
+        return PredictorInference(TorchPredictor(model), options)
+    return PredictorInference(open_predictor(Path(model), runtime), options)
 
 
 def _importance(model: nn.Module) -> Importance:

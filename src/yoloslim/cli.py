@@ -87,7 +87,7 @@ def models(
     from rich.table import Table
 
     from yoloslim.models.zoo import model_names
-    from yoloslim.pruning.catalogue import IMGSZ, entry
+    from yoloslim.pruning.catalogue import IMGSZ, model_facts
 
     table = Table(
         title=f"{classes} classes, GFLOPs at {IMGSZ} px",
@@ -101,7 +101,7 @@ def models(
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("source", min_width=16)
     for name in model_names():
-        e = entry(name, classes)
+        e = model_facts(name, classes)
         counts = (str(e.convolutions), str(len(e.strides)), f"{100 * e.prunable:.0f} %", str(e.units))
         table.add_row(name, f"{e.params_m:.2f} M", f"{e.gflops:.1f}", *counts, e.source)
     console = Console()
@@ -296,7 +296,7 @@ def export_to_darknet(
     out: Annotated[Path | None, typer.Option(help="name of the cfg; default: beside the model")] = None,
 ) -> None:
     """Write a YOLOv3 or YOLOv4, pruned or not, as .cfg, .weights and .names, to finetune it in Darknet."""
-    from yoloslim.models.foreign.darknet.export import export_darknet
+    from yoloslim.models.foreign.darknet.writer import export_darknet
     from yoloslim.models.foreign.load import read_model
 
     cfg = (out or model).with_suffix(".cfg")
@@ -323,8 +323,8 @@ def export(
     like: Annotated[Path | None, typer.Option(help="model with the classes and anchors of an .onnx")] = None,
 ) -> None:
     """Write a model for a runtime, compared with PyTorch, with its manifest."""
-    from yoloslim.deploy.adopt import adopt_onnx
     from yoloslim.deploy.export import export_model
+    from yoloslim.deploy.foreign import import_onnx
     from yoloslim.deploy.onnx import ExportOptions
     from yoloslim.evaluation.nms import NmsOptions
     from yoloslim.models.foreign.load import read_model
@@ -336,7 +336,7 @@ def export(
             "anchors of MODEL"
         )
     if like is not None:
-        manifest = adopt_onnx(model, like, target)
+        manifest = import_onnx(model, like, target)
     else:
         nms = NmsOptions(conf_thres, iou_thres, max_det)
         manifest = export_model(read_model(model), target, ExportOptions(opset, batch, outputs, nms), file_format)

@@ -5,7 +5,7 @@ from tests.evaluation.oracles import overlap, pycoco, random_boxes, random_case
 from yoloslim.data.voc import Annotation, annotation_from
 from yoloslim.evaluation import metrics
 from yoloslim.evaluation.evaluate import score
-from yoloslim.evaluation.matching import judge
+from yoloslim.evaluation.matching import match_detections
 from yoloslim.evaluation.metrics import WorkingPoint, coco_metrics, mean_known
 
 CLASSES = ("a", "b", "c", "d")
@@ -13,11 +13,11 @@ BOX = [10.0, 10.0, 30.0, 30.0]
 
 
 def voc07_ap50(truth: list[Annotation], detections: list[np.ndarray]) -> np.ndarray:
-    return metrics.voc07_ap50(judge(truth, detections), len(CLASSES))
+    return metrics.voc07_ap50(match_detections(truth, detections), len(CLASSES))
 
 
 def working_point(truth: list[Annotation], detections: list[np.ndarray]) -> WorkingPoint:
-    return metrics.working_point(judge(truth, detections), len(CLASSES))
+    return metrics.working_point(match_detections(truth, detections), len(CLASSES))
 
 
 def image(*boxes: list[float], labels: list[int] | None = None, difficult: list[bool] | None = None) -> Annotation:

@@ -17,7 +17,7 @@ from yoloslim.errors import ConfigError, Interrupted, SweepError
 from yoloslim.orchestration.driver import only_one, run_sweep
 from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.process import CommandError
-from yoloslim.orchestration.sweep import _giving_up, or_else
+from yoloslim.orchestration.sweep_flow import _giving_up, or_else
 from yoloslim.orchestration.variant_run import Event, in_threads
 
 

@@ -18,7 +18,7 @@ from yoloslim.errors import ConfigError, SweepError
 from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.runners import fan_out_by, task_runner
 from yoloslim.orchestration.server import prefect_server
-from yoloslim.orchestration.sweep import sweep
+from yoloslim.orchestration.sweep_flow import sweep
 from yoloslim.orchestration.worktrees import FOLDER, cache_of, git, own_checkout, take_snapshot
 
 JOBS = [Job("probe", percent) for percent in (10, 20, 30, 40)]

@@ -10,8 +10,8 @@ from tests.pruning.networks import Cbl, randomise
 from torch import Tensor, nn
 
 from yoloslim.pruning.certificate import certify
-from yoloslim.pruning.floors import raise_to_floors
 from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.minimums import raise_to_minimum
 
 Join = Callable[[Tensor, Tensor], Tensor]
 
@@ -67,6 +67,6 @@ def test_what_may_go_goes_exactly(name: str) -> None:
     for seed in range(6):
         rng = np.random.default_rng(seed)
         keep = labels.protected | (rng.random(labels.groups) > rng.random())
-        keep, _ = raise_to_floors(labels, keep, rng.random(labels.groups).astype(np.float32), 1, 0)
+        keep, _ = raise_to_minimum(labels, keep, rng.random(labels.groups).astype(np.float32), 1, 0)
         certificate = certify(model, labels, keep, tolerance=1e-9)
         assert max(certificate.folded) < 1e-9 or certificate.inexact

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from yoloslim.errors import PruneError
-from yoloslim.pruning.forecast import forecast, travel, verdict
+from yoloslim.pruning.forecast import forecast, prunability, travel
 
 
 def test_the_case_users_meet_first_cannot_move_its_scales() -> None:
@@ -48,7 +48,7 @@ def test_a_reachable_percent_is_said_to_be() -> None:
 
 
 def test_the_verdict_counts_scales_near_zero() -> None:
-    result = verdict(np.r_[np.full(47, 1e-3), np.full(53, 1.0)])
+    result = prunability(np.r_[np.full(47, 1e-3), np.full(53, 1.0)])
     assert result.percent == 47
     assert result.near_zero_percent == 47
     assert result.contribution_percent == pytest.approx(100 * 0.047 / 53.047)
@@ -56,16 +56,16 @@ def test_the_verdict_counts_scales_near_zero() -> None:
 
 
 def test_the_verdict_on_scales_that_did_not_move_says_what_to_do() -> None:
-    result = verdict(np.ones(10))
+    result = prunability(np.ones(10))
     assert result.percent == 0
     assert "raise the rate or train longer" in result.text
 
 
 def test_all_scales_at_zero_leave_something_to_keep() -> None:
-    assert verdict(np.zeros(10)).percent == 99
+    assert prunability(np.zeros(10)).percent == 99
 
 
 @pytest.mark.parametrize("gammas", [np.array([]), np.array([1, np.nan])])
 def test_scales_that_cannot_be_judged_are_errors(gammas: np.ndarray) -> None:
     with pytest.raises(PruneError):
-        verdict(gammas)
+        prunability(gammas)

@@ -11,10 +11,10 @@ from tests.pruning.networks import NETWORKS, randomise
 from tests.pruning.random_network import ACTIVATIONS, SHIFTED, RandomNetwork
 from torch import Tensor, nn
 
-from yoloslim.pruning.floors import raise_to_floors
 from yoloslim.pruning.folding import fold_constants
 from yoloslim.pruning.graph import tensors_in
 from yoloslim.pruning.labels import BoolArray, ChannelLabels, label_channels
+from yoloslim.pruning.minimums import raise_to_minimum
 from yoloslim.pruning.surgery import cut, mask
 
 EXAMPLE = (2, 3, 16, 16)
@@ -24,7 +24,7 @@ def random_keep(labels: ChannelLabels, share: float, seed: int) -> BoolArray:
     """A random mask that removes about `share` of what may go, and leaves every layer something."""
     rng = np.random.default_rng(seed)
     keep = labels.protected | (rng.random(labels.groups) >= share)
-    return raise_to_floors(labels, keep, rng.random(labels.groups).astype(np.float32), 1, 0.0)[0]
+    return raise_to_minimum(labels, keep, rng.random(labels.groups).astype(np.float32), 1, 0.0)[0]
 
 
 def largest_difference(a: nn.Module, b: nn.Module, x: Tensor) -> float:

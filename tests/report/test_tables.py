@@ -14,8 +14,8 @@ from yoloslim.report.tables import (
     disturbance,
     pruning_grid,
     pytorch_grid,
+    recommendation,
     twin_grid,
-    verdict,
 )
 from yoloslim.results.choice import recommended
 from yoloslim.results.records import Row, read_rows
@@ -23,7 +23,7 @@ from yoloslim.results.records import Row, read_rows
 
 def test_the_verdict_tells_what_was_gained_and_lost() -> None:
     rows = [finished(0, 0.8, 2.0), finished(50, 0.78, 0.82, fps=160)]
-    assert verdict(rows[1], rows) == (
+    assert recommendation(rows[1], rows) == (
         "50 % pruned and finetuned: mAP50 0.780 (baseline 0.800), 41 % of the parameters, "
         "1.6x the speed (onnxruntime-cpu)."
     )
@@ -32,13 +32,15 @@ def test_the_verdict_tells_what_was_gained_and_lost() -> None:
 def test_speed_that_was_not_timed_in_turn_with_the_baseline_is_not_compared() -> None:
     rows = [finished(0, 0.8, 2.0), finished(50, 0.78, 0.82)]
     del rows[1].deployed["speedup"]  # type: ignore[attr-defined]
-    assert "speed" not in verdict(rows[1], rows)
+    assert "speed" not in recommendation(rows[1], rows)
 
 
 def test_a_model_without_finetuning_is_not_called_finetuned() -> None:
     row = Row(name="prune@50", kind="pruned", percent=50, pruned={"map50": 0.2, "params_m": 1.0})
-    assert verdict(row, [finished(0, 0.8, 2.0), row]).startswith("50 % pruned: mAP50 – (baseline 0.800), 50 % of")
-    assert verdict(row, [row]) == "50 % pruned: mAP50 –."
+    assert recommendation(row, [finished(0, 0.8, 2.0), row]).startswith(
+        "50 % pruned: mAP50 – (baseline 0.800), 50 % of"
+    )
+    assert recommendation(row, [row]) == "50 % pruned: mAP50 –."
 
 
 def test_every_speed_stands_beside_its_backend(root: Path) -> None:

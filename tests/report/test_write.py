@@ -35,7 +35,7 @@ def test_the_report_holds_tables_pictures_and_a_page(root: Path) -> None:
     assert summary["models"]["prune@50"]["backend"] == "onnxruntime-cpu"
     put(root / "metrics/report.json", summary)
     markdown = (root / "report/report.md").read_text()
-    assert report.verdicts["prune@50"] in markdown
+    assert report.recommendations["prune@50"] in markdown
     assert "30 % zeros" in markdown
     assert all(f"## {title}" in markdown for title in ("What was cut", "The proof"))
     assert "## 50 % pruned" in (root / "report/layers.md").read_text()

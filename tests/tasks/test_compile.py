@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from tests.tiny import tiny_detector
 from yoloslim.cli import app
-from yoloslim.deploy.adopt import adopt_onnx
 from yoloslim.deploy.export import export_model
+from yoloslim.deploy.foreign import import_onnx
 from yoloslim.deploy.manifest import Manifest, load_manifest, save_manifest
 from yoloslim.deploy.onnx import ExportOptions
 
@@ -46,7 +46,7 @@ def test_the_bundle_is_written_with_every_option(export: Path, tmp_path: Path) -
 
 def test_an_adopted_file_is_compiled_beside_its_folder(export: Path, tmp_path: Path) -> None:
     export_model(tiny_detector(), tmp_path / "theirs")
-    adopt_onnx(tmp_path / "theirs/model.onnx", export, tmp_path / "adopted")
+    import_onnx(tmp_path / "theirs/model.onnx", export, tmp_path / "adopted")
     status, output = run(tmp_path / "adopted")
     assert status == 0, output
     assert json.loads((tmp_path / "adopted-ascend/bundle.json").read_text())["soc_version"] == "Ascend310"

@@ -44,8 +44,8 @@ def convert(
     """Write the sound part of a data set in another layout: upright 8-bit JPEG, splits kept."""
     from typing import get_args
 
-    from yoloslim.data.export import Layout, export_dataset
     from yoloslim.data.summary import show
+    from yoloslim.data.writers import Layout, export_dataset
     from yoloslim.files import atomic_folder
 
     if to not in get_args(Layout):

@@ -64,7 +64,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Entry:
+class UsableImage:
     """A usable image of the source; `turn` is the orientation its pixels are to be turned by, `white` becomes 255."""
 
     name: str
@@ -140,7 +140,7 @@ def _inspect(
     raws: Mapping[str, RawAnnotation],
     classes: Sequence[str],
     findings: Findings,
-) -> tuple[dict[str, Entry], list[str]]:
+) -> tuple[dict[str, UsableImage], list[str]]:
     """Decode every image, decide what only the whole set can tell, and clean the boxes."""
     items = [item for item in found.items if item.name in raws]
     facts: dict[str, ImageFacts] = {}
@@ -151,7 +151,7 @@ def _inspect(
             facts[item.name] = result
     turning, notes = turns(raws, facts)
     white, white_notes = whites(facts)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, UsableImage] = {}
     for item in items:
         if item.name not in facts:
             continue
@@ -163,7 +163,7 @@ def _inspect(
             findings.left_out.append(_left_out(item, error, found.root, len(raw.objects)))
             continue
         assert item.image is not None  # it was decoded
-        entries[item.name] = Entry(item.name, item.image, fact, cleaned, turn, white)
+        entries[item.name] = UsableImage(item.name, item.image, fact, cleaned, turn, white)
         findings.dropped += cleaned.dropped
         findings.clipped += cleaned.clipped
         findings.swapped += cleaned.swapped
@@ -183,8 +183,8 @@ def _look(item: Item) -> ImageFacts | DataError:
 
 
 def _deal(
-    source: Source, found: Found, entries: Mapping[str, Entry]
-) -> tuple[dict[str, list[Entry]], dict[str, str], list[str]]:
+    source: Source, found: Found, entries: Mapping[str, UsableImage]
+) -> tuple[dict[str, list[UsableImage]], dict[str, str], list[str]]:
     """Fill the splits, and say where each came from."""
     chosen = {split: name for split, name in source.sets.items() if name}
     unknown = sorted(set(chosen.values()) - set(found.sets))
@@ -206,7 +206,7 @@ def _deal(
     return {split: [entries[name] for name in splits[split]] for split in SPLITS}, origins, notes
 
 
-def _write(entries: Sequence[Entry], folder: Path, classes: Sequence[str], *, owned: bool) -> int:
+def _write(entries: Sequence[UsableImage], folder: Path, classes: Sequence[str], *, owned: bool) -> int:
     """Write images and annotations; returns how many images had to be converted to JPEG."""
     for name in ("JPEGImages", "Annotations"):
         (folder / name).mkdir()
@@ -219,7 +219,7 @@ def _write(entries: Sequence[Entry], folder: Path, classes: Sequence[str], *, ow
     return converted
 
 
-def _place(entry: Entry, target: Path, *, owned: bool) -> bool:
+def _place(entry: UsableImage, target: Path, *, owned: bool) -> bool:
     """Write an upright 8-bit JPEG without orientation; bytes are kept where they are that already."""
     data = read_image_bytes(entry.image)
     if not is_jpeg(data) or entry.turn != 1:

@@ -76,7 +76,7 @@ def describe_onnx(path: Path) -> Description:
     """Read the metadata that `embed_metadata` left inside the file, for a file that lost its manifest.
 
     Raises:
-        DeployError: there is none; the message tells how to adopt a file of another tool.
+        DeployError: there is none; the message tells how to import a file of another tool.
     """
     if path.suffix != ".onnx":
         raise DeployError(f"{path.parent / 'manifest.json'} is missing, and {path.name} does not describe itself")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from yoloslim.data.evalset import EvalSet
 from yoloslim.data.voc import Annotation
 from yoloslim.errors import ConfigError
-from yoloslim.evaluation.matching import judge
+from yoloslim.evaluation.matching import match_detections
 from yoloslim.evaluation.metrics import (
     CONFIDENCES,
     CocoResult,
@@ -94,9 +94,9 @@ def evaluate(
 def score(truth: Sequence[Annotation], detections: list[NDArray[np.float32]], classes: Sequence[str]) -> Evaluation:
     """Metrics of detections (n, 6) in original-image pixels, one array an image of `truth`."""
     coco = coco_metrics(truth, detections, classes)
-    verdict = judge(truth, detections)
-    voc = voc07_ap50(verdict, len(classes))
-    point = working_point(verdict, len(classes))
+    matches = match_detections(truth, detections)
+    voc = voc07_ap50(matches, len(classes))
+    point = working_point(matches, len(classes))
     if not any(len(a.labels) for a in truth):
         logger.warning("no object in %d images: every metric is 0 and means nothing", len(truth))
     metrics = {

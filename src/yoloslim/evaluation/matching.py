@@ -55,7 +55,7 @@ def flatten_detections(detections: Sequence[NDArray[np.float32]]) -> Found:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Matches:
     """Every detection judged.
 
     Attributes:
@@ -80,9 +80,9 @@ class Verdict:
         return self.right[mine], self.found.score[mine]
 
 
-def judge(
+def match_detections(
     annotations: Sequence[Annotation], detections: Sequence[NDArray[np.float32]], iou_thres: float = 0.5
-) -> Verdict:
+) -> Matches:
     """Judge the (n, 6) detections of every image; a match needs at least `iou_thres` overlap, in [0, 1]."""
     truth, found = flatten_truth(annotations), flatten_detections(detections)
     best, iou = _best_object(truth, found)
@@ -93,7 +93,7 @@ def judge(
     _, first = np.unique(best[candidates], return_index=True)
     right = np.zeros(len(best), np.bool_)
     right[candidates[first]] = True
-    return Verdict(truth, found, right, counted)
+    return Matches(truth, found, right, counted)
 
 
 def _best_object(truth: Truth, found: Found) -> tuple[NDArray[np.int64], Doubles]:

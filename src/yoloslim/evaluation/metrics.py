@@ -12,7 +12,7 @@ from hotcoco import COCO, COCOeval
 from numpy.typing import NDArray
 
 from yoloslim.data.voc import Annotation
-from yoloslim.evaluation.matching import Doubles, Verdict, flatten_detections, flatten_truth
+from yoloslim.evaluation.matching import Doubles, Matches, flatten_detections, flatten_truth
 
 CONFIDENCES = np.linspace(0, 1, 1001)
 """Where precision and recall are read off against confidence."""
@@ -101,19 +101,19 @@ def coco_metrics(
     return CocoResult(mean_known(ap50), mean_known(ap), ap50, ap, table[0].T)
 
 
-def voc07_ap50(verdict: Verdict, classes: int) -> Doubles:
+def voc07_ap50(matches: Matches, classes: int) -> Doubles:
     """AP per class (classes,) by the VOC2007 devkit: 11 recall points, IoU at least 0.5; NaN without objects.
 
     Boxes are continuous here, so the devkit's "+1" on inclusive pixel coordinates is already in them.
     """
     result = np.full(classes, np.nan)
     for label in range(classes):
-        if total := verdict.objects(label):
-            result[label] = _eleven_points(verdict.of(label)[0], total)
+        if total := matches.objects(label):
+            result[label] = _eleven_points(matches.of(label)[0], total)
     return result
 
 
-def working_point(verdict: Verdict, classes: int) -> WorkingPoint:
+def working_point(matches: Matches, classes: int) -> WorkingPoint:
     """Precision and recall as YOLO trainers report them: at the confidence that maximises mean F1, IoU 0.5.
 
     Only classes with objects take part in the means. Where a class has no detection above a confidence its
@@ -122,8 +122,8 @@ def working_point(verdict: Verdict, classes: int) -> WorkingPoint:
     precision, recall = np.zeros((2, classes, len(CONFIDENCES)))
     known = np.zeros(classes, np.bool_)
     for label in range(classes):
-        if total := verdict.objects(label):
-            precision[label], recall[label] = _curves(*verdict.of(label), total)
+        if total := matches.objects(label):
+            precision[label], recall[label] = _curves(*matches.of(label), total)
             known[label] = True
     if not known.any():
         zeros = np.zeros(classes)

@@ -14,7 +14,7 @@ from yoloslim.config import Params, parse_params
 from yoloslim.config.edit import assign
 from yoloslim.errors import ConfigError, Interrupted
 from yoloslim.orchestration.dashboard import Dashboard, summary
-from yoloslim.orchestration.sweep import sweep
+from yoloslim.orchestration.sweep_flow import sweep
 from yoloslim.orchestration.variants import apply_variant
 from yoloslim.stages.common import stage
 

@@ -17,7 +17,7 @@ from yoloslim.config import Params, load_params
 from yoloslim.errors import SweepError
 from yoloslim.files import read_json, write_json
 from yoloslim.orchestration.points import environment
-from yoloslim.orchestration.sweep import sweep
+from yoloslim.orchestration.sweep_flow import sweep
 from yoloslim.results.sweep import load_sweep
 from yoloslim.stages.track import sync_or_say
 

@@ -23,7 +23,7 @@ from yoloslim.orchestration.points import (
     run_job,
 )
 from yoloslim.orchestration.process import CommandError, stop_all
-from yoloslim.sweeping.result import Entry
+from yoloslim.sweeping.result import TriedPoint
 from yoloslim.sweeping.search import Ask, Kind, Measured
 from yoloslim.sweeping.space import Variant
 
@@ -143,9 +143,11 @@ class VariantRun:
         """Metrics of the sparse model."""
         return dict(read_json(self.checkout / "metrics" / "sparse.json"))
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[TriedPoint]:
         """All points tried."""
-        return [Entry(self.variant, p, tuple(self.whys.get(p, ())), found) for p, found in sorted(self.table.items())]
+        return [
+            TriedPoint(self.variant, p, tuple(self.whys.get(p, ())), found) for p, found in sorted(self.table.items())
+        ]
 
     def done(self) -> list[int]:
         """Percents that were finetuned without failing."""

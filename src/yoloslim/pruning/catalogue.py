@@ -16,7 +16,7 @@ IMGSZ = 640
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelFacts:
     """One model.
 
     Attributes:
@@ -40,7 +40,7 @@ class Entry:
     units: int
 
 
-def entry(name: str, classes: int = 80) -> Entry:
+def model_facts(name: str, classes: int = 80) -> ModelFacts:
     """Measure a model of so many classes; nothing is computed and no memory taken for weights.
 
     Raises:
@@ -51,7 +51,7 @@ def entry(name: str, classes: int = 80) -> Entry:
         model = build_detector(name, tuple(map(str, range(classes))), round_up(IMGSZ, max(family.head.strides)))
     labels = label_channels(model)
     channels = [group for path in labels.batchnorms for group in labels.layers[path].outputs]
-    return Entry(
+    return ModelFacts(
         name=name,
         source=family.source,
         params_m=count_params(model) / 1e6,

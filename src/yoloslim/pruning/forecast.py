@@ -88,7 +88,7 @@ def forecast(gammas: NDArray[np.floating], distance: float, rate: float, percent
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Prunability:
     """How much can be pruned after sparse training.
 
     Attributes:
@@ -104,7 +104,7 @@ class Verdict:
     text: str
 
 
-def verdict(gammas: NDArray[np.floating], limit: float = NEAR_ZERO) -> Verdict:
+def prunability(gammas: NDArray[np.floating], limit: float = NEAR_ZERO) -> Prunability:
     """Judge the scales after sparse training.
 
     Args:
@@ -123,7 +123,7 @@ def verdict(gammas: NDArray[np.floating], limit: float = NEAR_ZERO) -> Verdict:
     text = f"sparse enough for about {percent} percent: {near:.1f} % of {len(sizes)} scales are below {limit:g}"
     if percent < 10:
         text += "; the penalty has hardly worked: raise the rate or train longer"
-    return Verdict(percent, near, contribution, text)
+    return Prunability(percent, near, contribution, text)
 
 
 def _sorted_sizes(gammas: NDArray[np.floating]) -> NDArray[np.float64]:

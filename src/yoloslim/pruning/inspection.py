@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from yoloslim.errors import PruneError
-from yoloslim.pruning.forecast import verdict
+from yoloslim.pruning.forecast import prunability
 from yoloslim.pruning.importance import channel_scores
 from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.report import count_totals
@@ -45,7 +45,7 @@ def inspect_model(model: nn.Module, imgsz: int) -> dict[str, Any]:
         scopes[scope] = {
             "channels": len(gammas),
             "percent_limit": selection.percent_limit,
-            "verdict": verdict(gammas).text,
+            "verdict": prunability(gammas).text,
         } | _quantiles(gammas)
     layers = [
         {

@@ -9,9 +9,9 @@ from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.pruning.counting import Counter
-from yoloslim.pruning.floors import raise_to_floors, round_widths
 from yoloslim.pruning.importance import Scores, channel_scores, group_costs
 from yoloslim.pruning.labels import BoolArray, ChannelLabels, label_channels
+from yoloslim.pruning.minimums import raise_to_minimum, round_widths
 from yoloslim.pruning.request import PruneRequest, Scope
 
 Measure = Callable[[BoolArray], float]
@@ -28,7 +28,7 @@ class Selection:
         requested_percent: what was asked for, or what the search for a target arrived at.
         effective_percent: share of the prunable channels (entries of scored layers) that go.
         threshold: score below which channels go.
-        clipped: layer path -> channels given back to keep it above its floor.
+        clipped: layer path -> channels given back to keep it at its minimum.
         percent_limit: largest percent at which no layer loses all its channels by itself.
     """
 
@@ -134,13 +134,13 @@ class _Ranking:
         self.sorted = np.sort(self.entries)
 
     def select(self, percent: float) -> Selection:
-        """Cut the ranking at a percent, then honour floors and rounding."""
+        """Cut the ranking at a percent, then honour minimums and rounding."""
         if percent == 0:
             return Selection(np.ones_like(self.candidates), self.candidates, 0, 0, 0, {}, self.percent_limit())
         keep = ~self.candidates
         keep[self.groups[self._wanted(percent)]] = True
-        floors = (self.request.min_channels, self.request.layer_keep)
-        keep, clipped = raise_to_floors(self.labels, keep, self.strength, *floors)
+        minimums = (self.request.min_channels, self.request.layer_keep)
+        keep, clipped = raise_to_minimum(self.labels, keep, self.strength, *minimums)
         if self.request.round_to > 1:
             keep = round_widths(self.labels, keep, self.candidates, self.strength, self.request.round_to)
         removed = float((~keep[self.groups]).mean() * 100)
@@ -197,7 +197,7 @@ def _search(ranking: _Ranking, size: Measure, target: float, name: str, steps: i
     least = size(smallest.keep)
     if least > target:
         raise PruneError(
-            f"{name}={target:g} is out of reach: floors and scope '{ranking.request.scope}' leave at least "
+            f"{name}={target:g} is out of reach: minimum widths and scope '{ranking.request.scope}' leave at least "
             f"{least:.4g}; ask for that, lower min_channels or layer_keep, or use scope 'coupled'"
         )
     best = smallest

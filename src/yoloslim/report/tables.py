@@ -114,7 +114,7 @@ def disturbance(rows: Sequence[Row]) -> str | None:
     return f"{DISTURBED} timed while other programs used the machine: too long to be compared"
 
 
-def verdict(row: Row, rows: Sequence[Row]) -> str:
+def recommendation(row: Row, rows: Sequence[Row]) -> str:
     """One sentence on a pruned model against the baseline; speed is told only where both ran on one backend."""
     baseline = baseline_of(rows)
     text = f"{row.percent} % pruned" + (" and finetuned" if row.trained else "")

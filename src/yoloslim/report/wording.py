@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from yoloslim.config.results import SweepResult
 from yoloslim.report.sweep import asked_for
-from yoloslim.report.tables import disturbance, share, small, verdict
+from yoloslim.report.tables import disturbance, recommendation, share, small
 from yoloslim.results.choice import MAX_DROP, baseline_of
 from yoloslim.results.records import Row
 from yoloslim.results.sweep import chosen_point, point_metrics, point_title
@@ -33,7 +33,7 @@ def headline(best: Row | None, rows: Sequence[Row], sweep: SweepResult | None = 
         return f"No model satisfies what was asked{closest}."
     if best is None and point is not None:
         return f"{point_title(point)} and finetuned: mAP50 {share(point_metrics(point).get('map50'))}."
-    return verdict(best, rows) if best else "Nothing has been pruned yet."
+    return recommendation(best, rows) if best else "Nothing has been pruned yet."
 
 
 def why(best: Row | None, rows: Sequence[Row], sweep: SweepResult | None = None) -> str:

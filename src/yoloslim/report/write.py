@@ -15,7 +15,7 @@ from yoloslim.report.page.findings import Findings
 from yoloslim.report.page.render import Extras, render
 from yoloslim.report.pictures import PICTURES, Picture, draw_report
 from yoloslim.report.sweep import effort, sweep_grid
-from yoloslim.report.tables import comparison_grid, pruning_grid, pytorch_grid, twin_grid, verdict
+from yoloslim.report.tables import comparison_grid, pruning_grid, pytorch_grid, recommendation, twin_grid
 from yoloslim.report.wording import CUT, PROOF, TWIN_TEXT, TWIN_TITLE, headline, notes, why
 from yoloslim.results.links import RunLinks
 from yoloslim.results.records import Row
@@ -28,10 +28,10 @@ EMBEDDED = ("labels.png", "batches.png", "features.png")
 
 @dataclass(frozen=True)
 class Report:
-    """What `write_report` made: the rows it read, the models' verdicts, and the files, main page first."""
+    """What `write_report` made: the rows it read, the models' recommendations, and the files, main page first."""
 
     rows: tuple[Row, ...]
-    verdicts: dict[str, str]
+    recommendations: dict[str, str]
     recommended: str
     files: tuple[Path, ...]
 
@@ -39,7 +39,7 @@ class Report:
         """Plain values for metrics/report.json, in the one vocabulary of metrics."""
         return {
             "recommended": self.recommended,
-            "verdicts": self.verdicts,
+            "recommendations": self.recommendations,
             "models": {row.name: row.metrics() | {"backend": row.backend} for row in self.rows},
         }
 
@@ -69,7 +69,7 @@ def write_report(
     root, params, rows, sweep, best = results.root, results.params, results.rows, results.sweep, results.best
     if not rows:
         raise TrackingError(f"{root / 'metrics'} holds no metrics to report on; run the pipeline (`dvc repro`)")
-    verdicts = {row.name: verdict(row, rows) for row in rows if row.kind == "pruned"}
+    recommendations = {row.name: recommendation(row, rows) for row in rows if row.kind == "pruned"}
     data = data or root / "data" / "voc"
     with atomic_folder(out_dir) as folder:
         judged = draw_report(rows, best, data, folder, images=images, conf_thres=conf_thres, maps=feature_maps)
@@ -85,7 +85,7 @@ def write_report(
         write_text(folder / "index.html", render(findings, extras))
     names = ["index.html", "report.md", *([LAYERS] if tables else []), *(picture.file for picture in drawn)]
     files = [out_dir / name for name in names]
-    return Report(rows, verdicts, best.name if best else "", tuple(files))
+    return Report(rows, recommendations, best.name if best else "", tuple(files))
 
 
 def _links(params: Mapping[str, Any], root: Path) -> RunLinks:

@@ -16,7 +16,7 @@ import numpy as np
 from . import headers
 from .errors import RunnerError
 from .job import run_job, say
-from .model import LABELS, BoardPipeline
+from .model import LABELS, BoardInference
 from .scores import mean_average_precision
 from .tasks import detections, draw_detections, measure, speed_lines
 from .voc import find_dataset, image_set_of, read_image_set, read_truth, write_results
@@ -42,31 +42,33 @@ def main(argv: list[str] | None = None) -> int:
 
 def detect(options: Any) -> None:
     """Write the images with boxes to image_result/."""
-    pipeline = _pipeline(options, {"conf_thres": options.conf, "iou_thres": options.iou, "multi_label": False})
+    inference = _inference(options, {"conf_thres": options.conf, "iou_thres": options.iou, "multi_label": False})
     paths, folder = read_image_set(options.image_set, options.image_dir), Path("image_result")
-    found, complaint = draw_detections(pipeline, paths, folder, lambda text: print(f"warning: {text}", file=sys.stderr))
+    found, complaint = draw_detections(
+        inference, paths, folder, lambda text: print(f"warning: {text}", file=sys.stderr)
+    )
     if complaint:
         raise RunnerError("image", complaint)
-    print(f"{len(found)} images with boxes in image_result/, found on {pipeline.backend}")
+    print(f"{len(found)} images with boxes in image_result/, found on {inference.backend}")
 
 
 def speed(options: Any) -> None:
     """Print how long every stage takes."""
     paths = read_image_set(options.image_set, options.image_dir)
-    print("\n".join(speed_lines(measure(_pipeline(options, {}), paths))))
+    print("\n".join(speed_lines(measure(_inference(options, {}), paths))))
 
 
 def evaluate(options: Any) -> None:
     """Write result files to txt_result/ and print the mean average precision."""
     dataset = find_dataset(options.dataset)
     paths = read_image_set(image_set_of(dataset, options.image_set), dataset / "JPEGImages")
-    pipeline = _pipeline(options, {})
-    truth = [read_truth(dataset / "Annotations" / (path.stem + ".xml"), pipeline.classes) for path in paths]
-    found = [rows for _, _, rows in detections(pipeline, paths)]
-    write_results(Path("txt_result"), options.image_set, pipeline.classes, [path.stem for path in paths], found)
-    for name, value in mean_average_precision(truth, found, len(pipeline.classes)).items():
+    inference = _inference(options, {})
+    truth = [read_truth(dataset / "Annotations" / (path.stem + ".xml"), inference.classes) for path in paths]
+    found = [rows for _, _, rows in detections(inference, paths)]
+    write_results(Path("txt_result"), options.image_set, inference.classes, [path.stem for path in paths], found)
+    for name, value in mean_average_precision(truth, found, len(inference.classes)).items():
         print(f"{name:12} {value:.4f}")
-    print(f"{len(paths)} images on {pipeline.backend}; result files in txt_result/")
+    print(f"{len(paths)} images on {inference.backend}; result files in txt_result/")
 
 
 def probe(_: Any) -> None:
@@ -103,8 +105,8 @@ def _chip() -> str:
     return next(("Ascend" + word for word in words if word.startswith("310")), "")
 
 
-def _pipeline(options: Any, changes: dict[str, Any]) -> BoardPipeline:
-    return BoardPipeline(Path(os.environ.get("YOLOSLIM_BUNDLE", ".")), options.backend, changes)
+def _inference(options: Any, changes: dict[str, Any]) -> BoardInference:
+    return BoardInference(Path(os.environ.get("YOLOSLIM_BUNDLE", ".")), options.backend, changes)
 
 
 def _parser() -> argparse.ArgumentParser:

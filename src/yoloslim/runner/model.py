@@ -16,7 +16,7 @@ from .acl_session import AclSession
 from .errors import RunnerError
 from .names import PLAIN_NAMES, is_plain, is_plain_path
 from .pictures import letterbox, read_picture
-from .tasks import Pipeline
+from .tasks import Inference
 
 MAX_SIDE = 8192
 """Of a model's input, px; the same as in `models.spec`."""
@@ -131,7 +131,7 @@ def check_files(folder: Path, files: dict[str, str]) -> None:
             raise RunnerError("changed", message % name)
 
 
-class BoardPipeline(Pipeline):
+class BoardInference(Inference):
     """The four steps with what a bundle holds."""
 
     def __init__(self, folder: Path, backend: str, options: dict[str, Any]) -> None:
@@ -142,21 +142,21 @@ class BoardPipeline(Pipeline):
         self._session = open_session(folder, self._bundle, backend)
 
     def read(self, path: Path) -> np.ndarray:
-        """See `Pipeline.read`."""
+        """See `Inference.read`."""
         return read_picture(path)
 
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, Any]:
-        """See `Pipeline.prepare`; the canvas is already in the layout that AIPP is fed."""
+        """See `Inference.prepare`; the canvas is already in the layout that AIPP is fed."""
         b = self._bundle
         canvas, place = letterbox(image, b["imgsz"], b["letterbox_align"], b["letterbox_fill"])
         return nv12.to_nv12(canvas[None])[0] if b["aipp_input"] == "nv12" else canvas, place
 
     def infer(self, canvas: np.ndarray) -> list[np.ndarray]:
-        """See `Pipeline.infer`."""
+        """See `Inference.infer`."""
         return self._session.infer(canvas[None])  # type: ignore[no-any-return]
 
     def find(self, heads: Sequence[np.ndarray], place: Any) -> np.ndarray:
-        """See `Pipeline.find`."""
+        """See `Inference.find`."""
         rows = suppression.find(heads, self._bundle, self._options)
         return place.to_image(rows)  # type: ignore[no-any-return]
 

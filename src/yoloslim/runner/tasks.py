@@ -1,4 +1,4 @@
-"""What `detect`, `speed` and `eval` do, on a board and on a desk alike, over any pipeline from file to detections."""
+"""What `detect`, `speed` and `eval` do, on a board and on a desk alike, over any inference from file to detections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AHEAD = 8
 """Images decoded ahead of the one that is being run."""
 
 
-class Pipeline(ABC):
+class Inference(ABC):
     """From an image file to its detections, in four steps; what a runtime must bring to run the tasks.
 
     Attributes:
@@ -59,26 +59,26 @@ class Pipeline(ABC):
 
 
 def detections(
-    pipeline: Pipeline, paths: Sequence[Path], skip: Callable[[Path, RunnerError], None] | None = None
+    inference: Inference, paths: Sequence[Path], skip: Callable[[Path, RunnerError], None] | None = None
 ) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
     """Every file with its image and its detections (n, 6), in order; files are decoded ahead in threads.
 
     Where the runtime allows it, whole images are worked on side by side, one a core. A file that cannot be read ends
     it, or is handed to `skip` and left out.
     """
-    workers = pipeline.share_cores()
+    workers = inference.share_cores()
 
     def load(path: Path) -> Any:
         try:
-            image = pipeline.read(path)
+            image = inference.read(path)
         except RunnerError as error:
             return error
-        canvas, place = pipeline.prepare(image)
+        canvas, place = inference.prepare(image)
         if workers == 1:
             return image, canvas, place
-        return image, pipeline.find(pipeline.infer(canvas), place)
+        return image, inference.find(inference.infer(canvas), place)
 
-    with ThreadPoolExecutor(max(2, workers), initializer=pipeline.share_cores) as pool:
+    with ThreadPoolExecutor(max(2, workers), initializer=inference.share_cores) as pool:
         for path, loaded in _ahead(pool, load, paths):
             if isinstance(loaded, RunnerError):
                 if skip is None:
@@ -87,13 +87,13 @@ def detections(
                 continue
             if workers == 1:
                 image, canvas, place = loaded
-                yield path, image, pipeline.find(pipeline.infer(canvas), place)
+                yield path, image, inference.find(inference.infer(canvas), place)
             else:
                 yield (path, *loaded)
 
 
 def draw_detections(
-    pipeline: Pipeline, paths: Sequence[Path], folder: Path, warn: Callable[[str], None]
+    inference: Inference, paths: Sequence[Path], folder: Path, warn: Callable[[str], None]
 ) -> tuple[dict[str, np.ndarray], str]:
     """Write every image with its boxes to `folder`; those that cannot be read are told to `warn` and left out.
 
@@ -110,9 +110,9 @@ def draw_detections(
         warn(str(error))
         unreadable.append(path.name)
 
-    for path, image, rows in detections(pipeline, paths, skip):
+    for path, image, rows in detections(inference, paths, skip):
         name = free_name(path, found)
-        write_picture(folder / name, draw_boxes(image, rows, pipeline.classes))
+        write_picture(folder / name, draw_boxes(image, rows, inference.classes))
         found[name] = rows
     if not unreadable:
         return found, ""
@@ -132,11 +132,11 @@ def free_name(path: Path, taken: Container[str]) -> str:
     return name
 
 
-def measure(pipeline: Pipeline, paths: Sequence[Path], warmup: int = 5) -> dict[str, Any]:
+def measure(inference: Inference, paths: Sequence[Path], warmup: int = 5) -> dict[str, Any]:
     """Time every stage, image by image, one after the other; nothing is written.
 
     Args:
-        pipeline: what to time.
+        inference: what to time.
         paths: image files, at least one.
         warmup: whole passes over the first image before the clock starts.
 
@@ -145,12 +145,12 @@ def measure(pipeline: Pipeline, paths: Sequence[Path], warmup: int = 5) -> dict[
         `fps`, images a second end to end; `fps_inference`; `peak_memory_mb` of the process, 1e6 bytes; `backend`.
     """
     for _ in range(warmup):
-        _timed(pipeline, paths[0])
-    times = np.array([_timed(pipeline, path) for path in paths])
+        _timed(inference, paths[0])
+    times = np.array([_timed(inference, path) for path in paths])
     stages = {name: {f"p{q}": float(np.percentile(times[:, i], q)) for q in QUANTILES} for i, name in enumerate(STAGES)}
     totals = times.sum(axis=0)
     return {
-        "backend": pipeline.backend,
+        "backend": inference.backend,
         "images": len(paths),
         "stages": stages,
         "latency_ms": stages["inference"]["p50"],
@@ -181,16 +181,16 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def _timed(pipeline: Pipeline, path: Path) -> list[float]:
+def _timed(inference: Inference, path: Path) -> list[float]:
     """Milliseconds of every stage of one image."""
     clock = [time.perf_counter()]
-    image = pipeline.read(path)
+    image = inference.read(path)
     clock.append(time.perf_counter())
-    canvas, place = pipeline.prepare(image)
+    canvas, place = inference.prepare(image)
     clock.append(time.perf_counter())
-    heads = pipeline.infer(canvas)
+    heads = inference.infer(canvas)
     clock.append(time.perf_counter())
-    pipeline.find(heads, place)
+    inference.find(heads, place)
     clock.append(time.perf_counter())
     return [1e3 * (b - a) for a, b in zip(clock, clock[1:])] + [1e3 * (clock[-1] - clock[0])]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from yoloslim.config import Params
 from yoloslim.deploy.ascend.device import open_device
-from yoloslim.deploy.ascend.evaluate import evaluate_exported
+from yoloslim.deploy.ascend.measure import evaluate_exported
 from yoloslim.deploy.ascend.twin import predict_board
 from yoloslim.files import read_json, write_json
 from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage

@@ -12,13 +12,13 @@ import numpy as np
 from yoloslim.config import Params
 from yoloslim.files import atomic_path, read_json, write_json
 from yoloslim.models.store import load_model
-from yoloslim.pruning.forecast import NEAR_ZERO, verdict
+from yoloslim.pruning.forecast import NEAR_ZERO, prunability
 from yoloslim.pruning.selection import penalised_bns
 from yoloslim.stages.common import MODELS, PLOTS, stage
 from yoloslim.stages.training import Training, train
 from yoloslim.training.fit import Fit
-from yoloslim.training.foresight import Foresight
 from yoloslim.training.sparsity import Collapse, SparsityPenalty
+from yoloslim.training.sparsity_forecast import SparsityForecast
 
 logger = logging.getLogger("yoloslim")
 
@@ -36,11 +36,11 @@ def run(params: Params) -> None:
     floor = history["epochs"][history["kept_epoch"] - 1]["map50"] * (1 - p.max_collapse)
     layers = penalised_bns(model, params.prune.scope)
     penalty = SparsityPenalty(model, layers, p.rate, p.mode, p.beta_factor, momentum, Collapse(floor))
-    foresight = Foresight(penalty, p, params.train.schedule, max(params.percents, default=50))
+    forecasting = SparsityForecast(penalty, p, params.train.schedule, max(params.percents, default=50))
 
     def save_gammas(result: Fit) -> dict[str, float]:
         gammas = penalty.gammas(result.model)
-        logger.info("%s", verdict(gammas.numpy()).text)
+        logger.info("%s", prunability(gammas.numpy()).text)
         with atomic_path(MODELS / "sparse" / "gammas.npz") as temporary:
             np.savez_compressed(
                 temporary,
@@ -52,7 +52,7 @@ def run(params: Params) -> None:
             )
         return {"near_zero": float((gammas.abs() < NEAR_ZERO).float().mean())}
 
-    training = Training("sparse", p, (start,), tuple(layers), (penalty, foresight), True, p.recalibrate_images)
+    training = Training("sparse", p, (start,), tuple(layers), (penalty, forecasting), True, p.recalibrate_images)
     train(params, training, model, save_gammas)
 
 

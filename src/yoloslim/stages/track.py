@@ -52,14 +52,14 @@ def run(params: Params) -> None:
     """Sync, then print the table and the next commands."""
     from rich.console import Console
 
-    from yoloslim.report.tables import comparison_table, verdict
+    from yoloslim.report.tables import comparison_table, recommendation
 
     results = read_results(Path(), params.model_dump(mode="json"))
     sync_or_say(params, results)
     console = Console()
     console.print(comparison_table(results.rows, results.best))
     if results.best:
-        console.print(f"Recommended: {verdict(results.best, results.rows)}\n")
+        console.print(f"Recommended: {recommendation(results.best, results.rows)}\n")
     console.print(next_lines(), highlight=False, soft_wrap=True)
 
 

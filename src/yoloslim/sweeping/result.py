@@ -14,7 +14,7 @@ from yoloslim.sweeping.verdict import judge
 
 
 @dataclass(frozen=True)
-class Entry:
+class TriedPoint:
     """A point that was tried: what, why (one sentence for each time), and what came out."""
 
     variant: Variant
@@ -27,7 +27,7 @@ class Entry:
         """Unique in a sweep."""
         return self.variant.point(self.percent)
 
-    def without_speedup(self) -> "Entry":
+    def without_speedup(self) -> "TriedPoint":
         """The same, for comparison with points that were timed in turn with another dense model."""
         kept = {key: value for key, value in self.found.deployed.items() if key != "speedup"}
         return replace(self, found=replace(self.found, deployed=kept))
@@ -38,7 +38,7 @@ def result_of(
     baseline: Metrics,
     sparse: Metrics,
     cliff: int | None,
-    entries: Sequence[Entry],
+    entries: Sequence[TriedPoint],
     added: Sequence[int],
     probes: int,
     seconds: float,

@@ -36,18 +36,18 @@ def detect(
     from yoloslim.deploy.runtimes import open_predictor
     from yoloslim.evaluation.nms import NmsOptions
     from yoloslim.tasks.detect import detect_images, detect_stream
-    from yoloslim.tasks.pipeline import PredictorPipeline
+    from yoloslim.tasks.inference import PredictorInference
     from yoloslim.tasks.sources import Stream, image_paths, is_stream
 
     limit_megapixels(max_megapixels)
     options = NmsOptions(conf, iou, multi_label=False)
-    pipeline = PredictorPipeline(open_predictor(model, runtime, threads, precision), options)
+    inference = PredictorInference(open_predictor(model, runtime, threads, precision), options)
     if is_stream(source):
         stem = f"camera{source}" if source.isdecimal() else Path(source).stem
-        done = detect_stream(pipeline, Stream(source), out / f"{stem}.mp4", frames)
+        done = detect_stream(inference, Stream(source), out / f"{stem}.mp4", frames)
     else:
-        done = detect_images(pipeline, image_paths(source, image_dir), out)
-    typer.echo(f"{done['images']} images, {done['boxes']} boxes, on {pipeline.backend}: {out}/")
+        done = detect_images(inference, image_paths(source, image_dir), out)
+    typer.echo(f"{done['images']} images, {done['boxes']} boxes, on {inference.backend}: {out}/")
 
 
 def train(
@@ -109,12 +109,12 @@ def speed(
     from yoloslim.evaluation.nms import NmsOptions
     from yoloslim.files import write_json
     from yoloslim.runner.tasks import measure, speed_lines
-    from yoloslim.tasks.pipeline import PredictorPipeline
+    from yoloslim.tasks.inference import PredictorInference
     from yoloslim.tasks.sources import image_paths
 
     limit_megapixels(max_megapixels)
     predictor = open_predictor(model, runtime, threads, precision)
-    result = measure(PredictorPipeline(predictor, NmsOptions()), image_paths(source, image_dir), warmup)
+    result = measure(PredictorInference(predictor, NmsOptions()), image_paths(source, image_dir), warmup)
     lines = speed_lines(result)
     if isinstance(predictor, AisBenchPredictor):
         result["chip_ms"] = float(np.median(predictor.compute_ms()[-result["images"] :]))
@@ -140,18 +140,18 @@ def evaluate(
     from yoloslim.deploy.runtimes import open_predictor
     from yoloslim.evaluation.nms import NmsOptions
     from yoloslim.tasks.evaluate import evaluate_dataset
-    from yoloslim.tasks.pipeline import PredictorPipeline
+    from yoloslim.tasks.inference import PredictorInference
 
     limit_megapixels(max_megapixels)
     options = NmsOptions(multi_label=not single_label)
-    pipeline = PredictorPipeline(open_predictor(model, runtime, threads, precision), options)
-    result = evaluate_dataset(pipeline, dataset, image_set, out, layout)
+    inference = PredictorInference(open_predictor(model, runtime, threads, precision), options)
+    result = evaluate_dataset(inference, dataset, image_set, out, layout)
     for name, of_class in result.per_class.items():
         shown = f"AP50 {of_class['ap50']:.4f}  AP50-95 {of_class['ap50_95']:.4f}  {of_class['objects']:.0f} objects"
         typer.echo(f"{name:16} {shown}")
     for name, value in result.metrics.items():
         typer.echo(f"{name:16} {value:.4f}")
-    typer.echo(f"{len(result.detections)} images on {pipeline.backend}; result files in {out}/")
+    typer.echo(f"{len(result.detections)} images on {inference.backend}; result files in {out}/")
 
 
 def doctor(

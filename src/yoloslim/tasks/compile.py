@@ -1,4 +1,4 @@
-"""The command `compile`: an Ascend bundle from any ONNX export, one's own or adopted, without the pipeline."""
+"""The command `compile`: an Ascend bundle from any ONNX export, one's own or another tool's, without the pipeline."""
 
 from pathlib import Path
 from typing import Annotated

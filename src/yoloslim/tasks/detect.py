@@ -13,7 +13,7 @@ from yoloslim.errors import DataError
 from yoloslim.files import atomic_path, write_json
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.pictures import draw_boxes
-from yoloslim.runner.tasks import Pipeline, draw_detections
+from yoloslim.runner.tasks import Inference, draw_detections
 from yoloslim.tasks.sources import Stream
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Detection(NamedTuple):
     xyxy: tuple[float, float, float, float]
 
 
-def find_objects(pipeline: Pipeline, images: Sequence[Path | NDArray[np.uint8]]) -> Iterator[list[Detection]]:
+def find_objects(inference: Inference, images: Sequence[Path | NDArray[np.uint8]]) -> Iterator[list[Detection]]:
     """The objects of each image, a file or RGB (H, W, 3), best first.
 
     Raises:
@@ -43,20 +43,20 @@ def find_objects(pipeline: Pipeline, images: Sequence[Path | NDArray[np.uint8]])
     """
     for number, image in enumerate(images):
         try:
-            pixels = pipeline.read(image) if isinstance(image, Path) else image
+            pixels = inference.read(image) if isinstance(image, Path) else image
         except RunnerError as error:
             raise DataError(str(error)) from error
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise DataError(f"image {number} is {pixels.dtype} {pixels.shape}; give RGB as uint8 (H, W, 3)")
-        canvas, place = pipeline.prepare(pixels)
-        rows = pipeline.find(pipeline.infer(canvas), place)
+        canvas, place = inference.prepare(pixels)
+        rows = inference.find(inference.infer(canvas), place)
         yield [
-            Detection(pipeline.classes[int(label)], score, (left, top, right, bottom))
+            Detection(inference.classes[int(label)], score, (left, top, right, bottom))
             for left, top, right, bottom, score, label in rows.tolist()
         ]
 
 
-def detect_images(pipeline: Pipeline, paths: Sequence[Path], out_dir: Path) -> dict[str, int]:
+def detect_images(inference: Inference, paths: Sequence[Path], out_dir: Path) -> dict[str, int]:
     """Write every image with its boxes to `out_dir`, under its own name, and `detections.json`.
 
     An image that cannot be read is left out and the others go on.
@@ -67,15 +67,15 @@ def detect_images(pipeline: Pipeline, paths: Sequence[Path], out_dir: Path) -> d
     Raises:
         DataError: at the end, when images could not be read; names them.
     """
-    found, complaint = draw_detections(pipeline, paths, out_dir, logger.warning)
-    records = {name: as_records(rows, pipeline.classes) for name, rows in found.items()}
-    write_json(out_dir / RESULTS, {"backend": pipeline.backend, "images": records})
+    found, complaint = draw_detections(inference, paths, out_dir, logger.warning)
+    records = {name: as_records(rows, inference.classes) for name, rows in found.items()}
+    write_json(out_dir / RESULTS, {"backend": inference.backend, "images": records})
     if complaint:
         raise DataError(complaint)
     return {"images": len(found), "boxes": sum(map(len, found.values()))}
 
 
-def detect_stream(pipeline: Pipeline, stream: Stream, path: Path, limit: int | None = None) -> dict[str, int]:
+def detect_stream(inference: Inference, stream: Stream, path: Path, limit: int | None = None) -> dict[str, int]:
     """Write a video with boxes; Ctrl-C ends it, and what was written is kept.
 
     Returns:
@@ -86,12 +86,12 @@ def detect_stream(pipeline: Pipeline, stream: Stream, path: Path, limit: int | N
     with atomic_path(path) as temporary:
         try:
             for image in stream.frames(limit):
-                canvas, place = pipeline.prepare(image)
-                rows = pipeline.find(pipeline.infer(canvas), place)
+                canvas, place = inference.prepare(image)
+                rows = inference.find(inference.infer(canvas), place)
                 if writer is None:
                     size = (image.shape[1], image.shape[0])
                     writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), stream.fps, size)
-                writer.write(cv2.cvtColor(draw_boxes(image, rows, pipeline.classes), cv2.COLOR_RGB2BGR))
+                writer.write(cv2.cvtColor(draw_boxes(image, rows, inference.classes), cv2.COLOR_RGB2BGR))
                 frames, boxes = frames + 1, boxes + len(rows)
         except KeyboardInterrupt:
             logger.info("stopped after %d frames", frames)

@@ -11,7 +11,7 @@ from yoloslim.data.voc import read_annotation
 from yoloslim.errors import DataError
 from yoloslim.evaluation.evaluate import Evaluation, score
 from yoloslim.runner.errors import RunnerError
-from yoloslim.runner.tasks import Pipeline, detections
+from yoloslim.runner.tasks import Inference, detections
 from yoloslim.runner.voc import find_dataset, image_set_of, read_image_set, write_results
 
 
@@ -38,12 +38,12 @@ def in_voc_layout(path: Path, layout: str = "auto") -> Iterator[Path]:
 
 
 def evaluate_dataset(
-    pipeline: Pipeline, dataset: Path, image_set: str, out_dir: Path | None = None, layout: str = "auto"
+    inference: Inference, dataset: Path, image_set: str, out_dir: Path | None = None, layout: str = "auto"
 ) -> Evaluation:
     """Detect on an image set and score what was found.
 
     Args:
-        pipeline: the model.
+        inference: the model.
         dataset: a data set of any layout; in VOC's the folder with JPEGImages, Annotations and ImageSets, or the one
             above it (VOCdevkit).
         image_set: name of a file in ImageSets/Main; of other layouts train, val or test.
@@ -57,10 +57,10 @@ def evaluate_dataset(
     with in_voc_layout(dataset, layout) as root:
         try:
             paths = read_image_set(image_set_of(root, image_set), root / "JPEGImages")
-            truth = [read_annotation(root / "Annotations" / f"{path.stem}.xml", pipeline.classes) for path in paths]
-            found = [rows for _, _, rows in detections(pipeline, paths)]
+            truth = [read_annotation(root / "Annotations" / f"{path.stem}.xml", inference.classes) for path in paths]
+            found = [rows for _, _, rows in detections(inference, paths)]
             if out_dir is not None:
-                write_results(out_dir, image_set, pipeline.classes, [path.stem for path in paths], found)
+                write_results(out_dir, image_set, inference.classes, [path.stem for path in paths], found)
         except RunnerError as error:
             raise DataError(str(error)) from error
-    return score(truth, found, pipeline.classes)
+    return score(truth, found, inference.classes)

@@ -36,7 +36,7 @@ class Coronation:
     said: str
 
 
-def crown(
+def promote(
     client: Any,
     name: str,
     run_id: str,

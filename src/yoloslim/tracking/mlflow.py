@@ -32,7 +32,7 @@ from yoloslim.tracking.live import is_training
 from yoloslim.tracking.naming import curves_of, data_set, run_key, run_metrics, run_params
 from yoloslim.tracking.origin import MADE_BY, NOTE, described, origin_tags
 from yoloslim.tracking.served import can_be_served, write_model
-from yoloslim.tracking.sweep_runs import SWEEP_SLOT, SweepRuns, content_key, crown_winner
+from yoloslim.tracking.sweep_runs import SWEEP_SLOT, SweepRuns, content_key, promote_winner
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def sync(
             runs = SweepRuns(connection, results, sweep)
             created += runs.bring_in_line()
             if better:
-                champion = crown_winner(connection, experiment, runs, rows, better)
+                champion = promote_winner(connection, experiment, runs, rows, better)
             runs.finish()
     if not uri.startswith("sqlite:"):
         write_json(root / STATE, _state(uri, experiment, keys))

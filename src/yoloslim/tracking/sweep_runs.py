@@ -20,7 +20,7 @@ from yoloslim.results.lineage import COMMIT, commit_of, lineage_tags
 from yoloslim.results.links import CURRENT, SLOT
 from yoloslim.results.records import Row
 from yoloslim.results.results import Results
-from yoloslim.tracking.champion import IsBetter, crown
+from yoloslim.tracking.champion import IsBetter, promote
 from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, Connection
 from yoloslim.tracking.naming import data_set, flat, run_key, run_metrics, run_params
 from yoloslim.tracking.origin import MADE_BY, NOTE, origin_tags
@@ -162,7 +162,7 @@ class SweepRuns:
         return run_id
 
 
-def crown_winner(connection: Connection, name: str, runs: SweepRuns, rows: Sequence[Row], better: IsBetter) -> str:
+def promote_winner(connection: Connection, name: str, runs: SweepRuns, rows: Sequence[Row], better: IsBetter) -> str:
     """Register a sweep's winner, whose model file is its row's; what became of it, in a sentence, or nothing."""
     sweep = runs.result
     point = next((point for point in sweep.points if point.name == sweep.winner), None)
@@ -183,7 +183,7 @@ def crown_winner(connection: Connection, name: str, runs: SweepRuns, rows: Seque
     tags = {name: _text(value) for name, value in measured.items()}
     tags |= {"percent": str(point.percent), "backend": row.backend, "sweep": runs.parent}
     tags |= lineage_tags(runs.hashes, point.percent)
-    found = crown(
+    found = promote(
         connection.client,
         name,
         holder.info.run_id,

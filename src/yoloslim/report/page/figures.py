@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from yoloslim.report.page import layers, results, training
+from yoloslim.report.page.charts import Spec
 from yoloslim.report.page.findings import Findings
-from yoloslim.report.page.look import Spec
 from yoloslim.report.page.points import COSTS
 from yoloslim.report.page.tradeoff import Cliff, cliff_of, pareto, recovery
 

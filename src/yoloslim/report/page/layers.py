@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yoloslim.report.page.look import LINE, TUNED, Spec, chart, number, tip, word
+from yoloslim.report.page.charts import LINE, TUNED, Spec, chart, number, tip, word
 
 
 def layer_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:

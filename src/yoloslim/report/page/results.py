@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from yoloslim.data.voc import VocSplit
 from yoloslim.evaluation.confusion import confusion_matrix
-from yoloslim.report.page.look import (
+from yoloslim.report.page.charts import (
     ACCENT,
     CARD,
     DENSE,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from yoloslim.report.page.look import (
+from yoloslim.report.page.charts import (
     ACCENT,
     CARD,
     CUT,

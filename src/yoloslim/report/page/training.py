@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.pruning.forecast import NEAR_ZERO
-from yoloslim.report.page.look import CARD, FAINT, Spec, chart, colours, number, tip, word
+from yoloslim.report.page.charts import CARD, FAINT, Spec, chart, colours, number, tip, word
 from yoloslim.report.plots import starts
 from yoloslim.results.records import Row
 

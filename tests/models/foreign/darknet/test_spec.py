@@ -8,8 +8,8 @@ from tests.models.foreign.darknet.public import PUBLIC
 from yoloslim.errors import WeightsError
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.darknet.cfg import parse_cfg
-from yoloslim.models.foreign.darknet.export import cfg_text
 from yoloslim.models.foreign.darknet.spec import spec_from_cfg
+from yoloslim.models.foreign.darknet.writer import cfg_text
 from yoloslim.models.spec import LayerSpec, ModelSpec
 from yoloslim.models.zoo import build_spec
 

@@ -14,8 +14,8 @@ from torch import nn
 from tests.models.foreign.darknet.nets import CFG, shaken
 from yoloslim.errors import ModelError, WeightsError
 from yoloslim.models.detector import Detector, build_detector
-from yoloslim.models.foreign.darknet.export import export_darknet
 from yoloslim.models.foreign.darknet.weights import count_floats, filters, save_weights
+from yoloslim.models.foreign.darknet.writer import export_darknet
 from yoloslim.models.foreign.load import import_model
 from yoloslim.models.zoo import build_spec
 from yoloslim.pruning.prune import prune

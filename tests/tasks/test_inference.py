@@ -16,7 +16,7 @@ from yoloslim.evaluation.predictor.onnxruntime import OnnxPredictor
 from yoloslim.evaluation.predictor.pytorch import SHARE, TorchPredictor
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.tasks import detections
-from yoloslim.tasks.pipeline import PredictorPipeline
+from yoloslim.tasks.inference import PredictorInference
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def found(predictor: Predictor, folder: Path) -> tuple[list[str], list[np.ndarra
     def skip(path: Path, _: RunnerError) -> None:
         skipped.append(path.name)
 
-    pipeline = PredictorPipeline(predictor, NmsOptions(conf_thres=1e-4))
+    pipeline = PredictorInference(predictor, NmsOptions(conf_thres=1e-4))
     rows = list(detections(pipeline, sorted(folder.iterdir()), skip))
     return [path.name for path, _, _ in rows], [boxes for _, _, boxes in rows], skipped
 

@@ -1,4 +1,4 @@
-"""Floors and rounding of layer widths. Channels are given back or taken in order of their score."""
+"""Least widths of layers, and rounding. Channels are given back or taken in order of their score."""
 
 from collections import defaultdict
 from math import gcd
@@ -11,10 +11,10 @@ from yoloslim.pruning.labels import BoolArray, ChannelLabels
 Strength = NDArray[np.float32]
 
 
-def raise_to_floors(
+def raise_to_minimum(
     labels: ChannelLabels, keep: BoolArray, strength: Strength, min_channels: int, layer_keep: float
 ) -> tuple[BoolArray, dict[str, int]]:
-    """Give layers that fell below their floor their strongest channels back.
+    """Give layers that fell below their minimum their strongest channels back.
 
     Args:
         labels: of the network.
@@ -29,14 +29,14 @@ def raise_to_floors(
     keep, clipped = keep.copy(), {}
     for path, layer in labels.layers.items():
         width = len(layer.outputs)
-        floor = min(width, max(min_channels, int(width * layer_keep)))
+        least = min(width, max(min_channels, int(width * layer_keep)))
         before = int(keep[layer.outputs].sum())
-        if before >= floor:
+        if before >= least:
             continue
         lost = np.unique(layer.outputs[~keep[layer.outputs]])
         for group in lost[np.argsort(-strength[lost], kind="stable")]:
             keep[group] = True
-            if keep[layer.outputs].sum() >= floor:
+            if keep[layer.outputs].sum() >= least:
                 break
         clipped[path] = int(keep[layer.outputs].sum()) - before
     return keep, clipped

@@ -14,8 +14,8 @@ from yoloslim.data.voc import annotation_from
 from yoloslim.deploy.ascend.aipp import device_input
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
 from yoloslim.deploy.ascend.device import Local, open_device
-from yoloslim.deploy.ascend.evaluate import evaluate_exported
 from yoloslim.deploy.ascend.job import Job, check_facts, prepare_job
+from yoloslim.deploy.ascend.measure import evaluate_exported
 from yoloslim.deploy.ascend.remote import Board
 from yoloslim.deploy.export import export_model
 from yoloslim.errors import DeployError

@@ -1,4 +1,4 @@
-"""A predictor as the pipeline that the tasks run: files in, detections out."""
+"""A predictor as the inference that the tasks run: files in, detections out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +13,14 @@ from yoloslim.errors import DataError
 from yoloslim.evaluation import nms
 from yoloslim.evaluation.predictor import Predictor
 from yoloslim.runner.errors import RunnerError
-from yoloslim.runner.tasks import Pipeline
+from yoloslim.runner.tasks import Inference
 
 Image = NDArray[np.uint8]
 Placed = tuple[Letterbox, int, int]
 """Where an image lies on its canvas, and its own width and height."""
 
 
-class PredictorPipeline(Pipeline):
+class PredictorInference(Inference):
     """Decodes, letterboxes and suppresses as evaluation does, around any predictor."""
 
     def __init__(self, predictor: Predictor, options: nms.NmsOptions) -> None:
@@ -31,23 +31,23 @@ class PredictorPipeline(Pipeline):
         self._fill: int = getattr(graph, "letterbox_fill", FILL)
 
     def read(self, path: Path) -> Image:
-        """See `Pipeline.read`."""
+        """See `Inference.read`."""
         try:
             return read_image(path)
         except DataError as error:
             raise RunnerError("image", str(error)) from error
 
     def prepare(self, image: Image) -> tuple[Image, Placed]:
-        """See `Pipeline.prepare`."""
+        """See `Inference.prepare`."""
         canvas, box = letterbox(image, self._predictor.imgsz, self._align, self._fill)
         return canvas, (box, image.shape[1], image.shape[0])
 
     def infer(self, canvas: Image) -> list[nms.Floats]:
-        """See `Pipeline.infer`."""
+        """See `Inference.infer`."""
         return self._predictor.predict(canvas[None])
 
     def share_cores(self) -> int:
-        """See `Pipeline.share_cores`: each thread computes an image by itself, and waits for no other.
+        """See `Inference.share_cores`: each thread computes an image by itself, and waits for no other.
 
         PyTorch keeps the number of threads of an operation by thread, ONNX Runtime by session.
         """
@@ -57,7 +57,7 @@ class PredictorPipeline(Pipeline):
         return thread_count(0, "threads")
 
     def find(self, heads: Sequence[nms.Floats], place: Placed) -> nms.Floats:
-        """See `Pipeline.find`."""
+        """See `Inference.find`."""
         box, width, height = place
         rows = nms.detect(heads, self._predictor.head, self._options)[0]
         return box.detections_to_image(rows, width, height)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.deploy.models import tiny_detector
-from yoloslim.deploy.adopt import adopt_onnx
 from yoloslim.deploy.decoded import DecodedDetector
 from yoloslim.deploy.export import export_model
+from yoloslim.deploy.foreign import import_onnx
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import DeployError
 from yoloslim.models.detector import fuse
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_adopted_graph_gives_the_raw_heads(folder: Path, tmp_path: Path) -> None:
-    manifest = adopt_onnx(folder / "theirs.onnx", folder / "model.safetensors", tmp_path)
+    manifest = import_onnx(folder / "theirs.onnx", folder / "model.safetensors", tmp_path)
     assert manifest.head_names == ("head_p3", "head_p4", "head_p5")
     assert manifest.max_abs_diff is None  # nothing was compared with PyTorch
     mine, ours = open_predictor(tmp_path, threads=1), open_predictor(folder / "ours", threads=1)
@@ -49,7 +49,7 @@ def test_an_adopted_file_describes_itself_whatever_its_tool_had_written_there(fo
     for key, value in (("imgsz", "[640, 640]"), ("precision", '"fp16"'), ("author", "someone")):
         graph.metadata_props.add(key=key, value=value)
     onnx.save(graph, tmp_path / "theirs.onnx")
-    adopt_onnx(tmp_path / "theirs.onnx", folder / "model.safetensors", tmp_path / "out")
+    import_onnx(tmp_path / "theirs.onnx", folder / "model.safetensors", tmp_path / "out")
     path = tmp_path / "alone.onnx"
     path.write_bytes((tmp_path / "out/model.onnx").read_bytes())
     alone, ours = open_predictor(path, threads=1), open_predictor(folder / "ours", threads=1)
@@ -68,7 +68,7 @@ def test_a_graph_without_heads_is_refused_with_what_was_looked_for(folder: Path,
     path = tmp_path / "odd.onnx"
     onnx.save(graph, path)
     with pytest.raises(DeployError, match=r"found 0 heads .*looked for Transpose nodes with perm \[0, 1, 3, 4, 2\]"):
-        adopt_onnx(path, folder / "ours", tmp_path / "out")
+        import_onnx(path, folder / "ours", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -112,7 +112,7 @@ def test_bf16_is_refused_where_the_file_decides(folder: Path) -> None:
 def test_a_like_of_another_size_is_refused(folder: Path, tmp_path: Path) -> None:
     save_model(tiny_detector(imgsz=96), tmp_path / "large.safetensors")
     with pytest.raises(DeployError, match=r"takes images of 64 px, .* of 96 px"):
-        adopt_onnx(folder / "theirs.onnx", tmp_path / "large.safetensors", tmp_path / "out")
+        import_onnx(folder / "theirs.onnx", tmp_path / "large.safetensors", tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["serving_default_x:0", "$(touch PWNED)", "a b"])
@@ -125,7 +125,7 @@ def test_an_input_that_is_called_oddly_gets_a_plain_name(folder: Path, tmp_path:
                 node.input[i] = name
     graph.graph.input[0].name = name
     onnx.save(graph, tmp_path / "x\ny.onnx")
-    manifest = adopt_onnx(tmp_path / "x\ny.onnx", folder / "model.safetensors", tmp_path / "out")
+    manifest = import_onnx(tmp_path / "x\ny.onnx", folder / "model.safetensors", tmp_path / "out")
     assert (manifest.input_name, manifest.model) == ("images", "x?y")
     mine, ours = open_predictor(tmp_path / "out", threads=1), open_predictor(folder / "ours", threads=1)
     np.testing.assert_allclose(mine.predict(IMAGES)[0], ours.predict(IMAGES)[0], atol=1e-4)

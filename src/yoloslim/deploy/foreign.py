@@ -17,7 +17,7 @@ from yoloslim.errors import DeployError
 from yoloslim.files import sha256_file
 
 
-def adopt_onnx(path: Path, like: Path, out_dir: Path) -> Manifest:
+def import_onnx(path: Path, like: Path, out_dir: Path) -> Manifest:
     """Write `model.onnx` and `manifest.json` from a YOLO graph that another tool exported.
 
     Args:

@@ -6,8 +6,8 @@ from tests.tiny import tiny_detector, tiny_train_set
 from tests.training.test_fit import train_params
 from yoloslim.config import SparseParams
 from yoloslim.training.fit import Task, fit
-from yoloslim.training.foresight import Foresight
 from yoloslim.training.sparsity import SparsityPenalty
+from yoloslim.training.sparsity_forecast import SparsityForecast
 
 
 @pytest.mark.parametrize(("batch", "steps"), [(1, 4), (2, 2)])
@@ -19,7 +19,7 @@ def test_forecast_counts_the_steps_that_are_taken(
     model = tiny_detector()
     phase = SparseParams(epochs=1, lr0=0.1, lrf=1, warmup_epochs=0, rate=0.01, optimizer="SGD", momentum=0.5)
     penalty = SparsityPenalty(model, ["model.0.bn"], phase.rate, phase.mode, 0, phase.momentum)
-    riders = (penalty, Foresight(penalty, phase, "cosine", 50))
+    riders = (penalty, SparsityForecast(penalty, phase, "cosine", 50))
     train = train_params(batch=0)
     with caplog.at_level(logging.INFO):
         fit(Task(model, tiny_train_set(4), lambda _: {"map50": 0, "map50_95": 0}, train, phase, callbacks=riders))

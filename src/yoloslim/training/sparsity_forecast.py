@@ -11,7 +11,7 @@ from yoloslim.training.sparsity import SparsityPenalty, decayed
 logger = logging.getLogger(__name__)
 
 
-class Foresight(Callback):
+class SparsityForecast(Callback):
     """Logs the forecast of a penalty at the start, before hours are spent on finding out."""
 
     def __init__(self, penalty: SparsityPenalty, phase: SparseParams, schedule: str, percent: int) -> None:
