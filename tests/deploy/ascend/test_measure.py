@@ -137,7 +137,7 @@ def test_a_job_never_holds_all_canvases(
         np.testing.assert_array_equal(sent, device_input("nv12", images))
         raise DeployError("enough")
 
-    monkeypatch.setattr("yoloslim.deploy.ascend.evaluate.prepare_job", partial(prepare_job, chunk_bytes=30_000))
+    monkeypatch.setattr("yoloslim.deploy.ascend.measure.prepare_job", partial(prepare_job, chunk_bytes=30_000))
     monkeypatch.setattr(Local, "run", run)
     eval_set = make_set(6)
     boxes = [fit(64, 64, 64)] * 6  # whole canvases, which is no matter here
