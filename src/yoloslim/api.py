@@ -20,6 +20,7 @@ from yoloslim.deploy.quantize import quantize as quantize_export
 from yoloslim.deploy.runtimes import open_predictor, register_runtime
 from yoloslim.errors import DeployError, PruneError
 from yoloslim.evaluation.evaluate import Evaluation
+from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
@@ -29,7 +30,6 @@ from yoloslim.pruning.prune import prune as prune_network
 from yoloslim.pruning.request import GroupScore, Importance, PruneRequest, Scope
 from yoloslim.tasks.detect import Detection, find_objects
 from yoloslim.tasks.evaluate import evaluate_dataset
-from yoloslim.tasks.inference import PredictorInference
 from yoloslim.tasks.train import Request as TrainRequest
 from yoloslim.tasks.train import Trained, train_folder
 

@@ -34,9 +34,9 @@ def detect(
 ) -> None:
     """Draw boxes: every image to image_result/, a video or camera to image_result/<name>.mp4."""
     from yoloslim.deploy.runtimes import open_predictor
+    from yoloslim.evaluation.inference import PredictorInference
     from yoloslim.evaluation.nms import NmsOptions
     from yoloslim.tasks.detect import detect_images, detect_stream
-    from yoloslim.tasks.inference import PredictorInference
     from yoloslim.tasks.sources import Stream, image_paths, is_stream
 
     limit_megapixels(max_megapixels)
@@ -106,10 +106,10 @@ def speed(
 
     from yoloslim.deploy.ascend.predictors import AisBenchPredictor
     from yoloslim.deploy.runtimes import open_predictor
+    from yoloslim.evaluation.inference import PredictorInference
     from yoloslim.evaluation.nms import NmsOptions
     from yoloslim.files import write_json
     from yoloslim.runner.tasks import measure, speed_lines
-    from yoloslim.tasks.inference import PredictorInference
     from yoloslim.tasks.sources import image_paths
 
     limit_megapixels(max_megapixels)
@@ -138,9 +138,9 @@ def evaluate(
 ) -> None:
     """Write VOC result files to txt_result/ and print mAP by VOC2007 and COCO rules."""
     from yoloslim.deploy.runtimes import open_predictor
+    from yoloslim.evaluation.inference import PredictorInference
     from yoloslim.evaluation.nms import NmsOptions
     from yoloslim.tasks.evaluate import evaluate_dataset
-    from yoloslim.tasks.inference import PredictorInference
 
     limit_megapixels(max_megapixels)
     options = NmsOptions(multi_label=not single_label)

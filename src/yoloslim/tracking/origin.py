@@ -33,6 +33,6 @@ def origin_tags(script: str) -> dict[str, str]:
 
 def described(row: Row, rows: Sequence[Row]) -> str:
     """A row in a sentence."""
-    from yoloslim.report.tables import verdict  # rich takes a moment
+    from yoloslim.report.tables import recommendation  # rich takes a moment
 
-    return DESCRIBED.get(row.kind) or verdict(row, rows)
+    return DESCRIBED.get(row.kind) or recommendation(row, rows)

@@ -110,14 +110,14 @@ class ServedDetector:
         import pandas as pd
 
         from yoloslim.data.images import image_from
+        from yoloslim.evaluation.inference import PredictorInference
         from yoloslim.evaluation.nms import NmsOptions
-        from yoloslim.tasks.pipeline import PredictorPipeline
 
         options = NmsOptions(conf_thres=float((params or {}).get("conf", CONF)))
-        pipeline, lines = PredictorPipeline(self.predictor, options), []
+        inference, lines = PredictorInference(self.predictor, options), []
         for number, picture in enumerate(pictures["image"]):
-            canvas, place = pipeline.prepare(image_from(bytes(picture), Path(f"{number} of the request")))
-            for row in pipeline.find(pipeline.infer(canvas), place):
+            canvas, place = inference.prepare(image_from(bytes(picture), Path(f"{number} of the request")))
+            for row in inference.find(inference.infer(canvas), place):
                 box = [round(float(value), 1) for value in row[:4]]
-                lines.append((number, pipeline.classes[int(row[5])], round(float(row[4]), 4), *box))
+                lines.append((number, inference.classes[int(row[5])], round(float(row[4]), 4), *box))
         return pd.DataFrame(lines, columns=list(COLUMNS))

@@ -10,13 +10,13 @@ import torch
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.runtimes import open_predictor
+from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor import Predictor
 from yoloslim.evaluation.predictor.onnxruntime import OnnxPredictor
 from yoloslim.evaluation.predictor.pytorch import SHARE, TorchPredictor
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.tasks import detections
-from yoloslim.tasks.inference import PredictorInference
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def found(predictor: Predictor, folder: Path) -> tuple[list[str], list[np.ndarra
 
 
 def assert_side_by_side_changes_nothing(predictor: Predictor, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yoloslim.tasks.inference.thread_count", lambda *_: 1)
+    monkeypatch.setattr("yoloslim.evaluation.inference.thread_count", lambda *_: 1)
     names, expected, skipped = found(predictor, folder)
     assert names == [f"{i}.png" for i in (0, 1, 2, 3, 5, 6, 7, 8)]
     assert skipped == ["4.png"]
     assert sum(map(len, expected)) > 20
-    monkeypatch.setattr("yoloslim.tasks.inference.thread_count", lambda *_: 3)
+    monkeypatch.setattr("yoloslim.evaluation.inference.thread_count", lambda *_: 3)
     again, boxes, skipped = found(predictor, folder)
     assert (again, skipped) == (names, ["4.png"])
     for mine, theirs in zip(boxes, expected, strict=True):
