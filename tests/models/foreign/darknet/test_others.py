@@ -14,9 +14,9 @@ from tests.tiny import shake_norms
 from yoloslim.errors import WeightsError
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.darknet.cfg import parse_cfg
-from yoloslim.models.foreign.darknet.export import export_darknet
 from yoloslim.models.foreign.darknet.spec import spec_from_cfg
 from yoloslim.models.foreign.darknet.weights import save_weights
+from yoloslim.models.foreign.darknet.writer import export_darknet
 from yoloslim.models.foreign.load import import_model
 from yoloslim.pruning.prune import prune
 from yoloslim.pruning.request import PruneRequest
