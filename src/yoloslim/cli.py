@@ -20,6 +20,7 @@ from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed, train
 from yoloslim.tasks.compile import compile_export
+from yoloslim.terminal import write_anything
 
 app = typer.Typer(name="yoloslim", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(train)
@@ -37,6 +38,7 @@ NOTICEABLE = 0.05
 
 def main() -> None:
     """Run the command; errors made for people are printed without a traceback."""
+    write_anything()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import yaml
 
 from yoloslim.errors import ConfigError, YoloslimError
+from yoloslim.runner.bounded import read_bounded
 from yoloslim.runner.text import NotText, decode_text
 
 MAX_YAML_BYTES = 2**20
@@ -151,9 +152,7 @@ def read_text(path: Path, max_bytes: int, error_class: type[YoloslimError] = Con
         YoloslimError: of `error_class`; missing, too long, or no text.
     """
     try:
-        if path.stat().st_size > max_bytes:
-            raise error_class(f"{path} has {path.stat().st_size} bytes; {max_bytes} are allowed")
-        return decode_text(path.read_bytes())
+        return decode_text(read_bounded(path, max_bytes))
     except OSError as error:
         raise error_class(f"cannot read {path}: {error.strerror or error}") from error
     except NotText as error:

@@ -18,6 +18,7 @@ from tests.campaigns.inputs import (
     annotations,
     archives,
     checkpoints,
+    layouts,
     lists,
     manifests,
     models,
@@ -27,7 +28,7 @@ from tests.campaigns.inputs import (
 )
 
 FAULTS = ("traceback", "hang", "memory", "accepted", "vague")
-MODULES = (archives, annotations, pictures, lists, parameters, manifests, checkpoints, models, networks)
+MODULES = (archives, annotations, layouts, pictures, lists, parameters, manifests, checkpoints, models, networks)
 
 
 def all_cases(assets: Assets) -> list[Case]:

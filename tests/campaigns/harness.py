@@ -131,7 +131,8 @@ def _become(command: Sequence[str], folder: Path, out: Path, address_space: int)
         stream = os.open(out, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)  # not pytest's
+        sys.stdout = os.fdopen(1, "w", closefd=False)  # not pytest's
+        sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)  # as Python makes it
         logging.root.handlers.clear()
         resource.setrlimit(resource.RLIMIT_AS, (address_space,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

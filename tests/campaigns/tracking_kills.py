@@ -90,7 +90,7 @@ def kill(root: Path, way: str, rng: random.Random) -> str:
 def environment() -> dict[str, str]:
     """The project on the path, and no tracking address but that of params.yaml."""
     kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    return kept | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+    return kept | {"PYTHONPATH": os.pathsep.join([str(HERE / "src"), str(HERE)]), "OMP_NUM_THREADS": "1"}
 
 
 def poisoned(root: Path) -> str:
@@ -119,9 +119,10 @@ def main() -> None:
             root, way = project(Path(folder) / str(number)), arguments.ways[number % len(arguments.ways)]
             state = kill(root, way, rng)
             states[state] += 1
-            if problem := poisoned(root):
-                bad += 1
-                print(f"kill {number} ({way}, database {state}) poisoned it: {problem}", flush=True)
+            problem = poisoned(root)
+            bad += bool(problem)
+            said = f"poisoned it: {problem}" if problem else "did no harm"
+            print(f"kill {number} ({way}, database {state}) {said}", flush=True)
             shutil.rmtree(root)
     print(f"{bad} of {arguments.kills} kills poisoned the store; when they came, it was {dict(states)}")
     sys.exit(bad > 0)

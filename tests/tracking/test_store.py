@@ -107,6 +107,12 @@ def test_damage_is_told_from_a_store_that_is_locked(database: Path) -> None:
     assert damage(database)
 
 
+def test_texts_that_are_none_are_said(database: Path) -> None:
+    change(database, "UPDATE alembic_version SET version_num = CAST(x'ff' AS TEXT)")
+    with pytest.raises(TrackingError, match=r"cannot be opened: .*UTF-8"):
+        ensure_store(database)
+
+
 @pytest.mark.slow
 def test_nothing_is_there_until_all_is_there_and_a_killed_maker_leaves_no_trace(tmp_path: Path) -> None:
     database = tmp_path / "mlflow.db"

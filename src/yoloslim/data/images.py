@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from yoloslim.data.exif import orientation, turned
 from yoloslim.errors import DataError
 from yoloslim.runner import headers
+from yoloslim.runner.bounded import read_bounded
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -38,7 +39,7 @@ def read_image_bytes(path: Path) -> bytes:
         DataError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_bounded(path, headers.most_bytes())
     except OSError as error:
         raise DataError(f"image {path} cannot be read: {error.strerror or error}") from error
 

@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 
 from yoloslim.data.names import settle_class
 from yoloslim.errors import DataError
+from yoloslim.runner.bounded import MAX_XML_BYTES, read_bounded
 from yoloslim.runner.text import NotText, decode_xml
-
-MAX_XML_BYTES = 2**28
 
 SPLITS = ("train", "val", "test")
 """Names of the splits of a prepared folder."""
@@ -150,9 +149,7 @@ def read_xml(path: Path) -> Element:
         DataError: missing, empty, too long, malformed, or in another encoding than it says.
     """
     try:
-        if path.stat().st_size > MAX_XML_BYTES:
-            raise DataError(f"{path} is too long for an annotation ({path.stat().st_size} bytes)")
-        data = path.read_bytes()
+        data = read_bounded(path, MAX_XML_BYTES)
         if not data.strip():
             raise DataError(f"{path} is empty; write an <annotation>, or remove the image from its image set")
         root = fromstring(decode_xml(data), forbid_dtd=True)

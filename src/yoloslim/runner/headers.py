@@ -25,6 +25,11 @@ def limit_megapixels(megapixels: float) -> None:
     _limit[0] = megapixels
 
 
+def most_bytes() -> float:
+    """Size of the largest file that a picture of so many pixels can need: four channels of 32 bits, and some more."""
+    return 16 * _limit[0] * 1e6 + 2**26
+
+
 def refusal(data: bytes) -> str:
     """Why the bytes of a file are not to be decoded, as the rest of a sentence; empty where they may be."""
     size = picture_size(data)

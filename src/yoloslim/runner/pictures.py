@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import headers
+from .bounded import read_bounded
 from .errors import RunnerError
 
 cv2: Any
@@ -66,7 +67,7 @@ def read_picture(path: Path) -> np.ndarray:
             nothing to decode it with.
     """
     try:
-        data = path.read_bytes()
+        data = read_bounded(path, headers.most_bytes())
     except OSError as error:
         raise RunnerError("image", f"image {path} cannot be read: {error.strerror or error}") from error
     if data[:3] == b"\xff\xd8\xff" and b"\xff\xd9" not in data[-65536:]:

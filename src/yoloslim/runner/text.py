@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+from .bounded import MAX_TEXT_BYTES, read_bounded
+
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it starts with
@@ -59,7 +61,8 @@ def read_lines(path: Path) -> list[str]:
         NotText: no text.
         OSError: it cannot be read.
     """
-    return [line.strip() for line in re.split("\r\n|\r|\n", decode_text(path.read_bytes())) if line.strip()]
+    text = decode_text(read_bounded(path, MAX_TEXT_BYTES))
+    return [line.strip() for line in re.split("\r\n|\r|\n", text) if line.strip()]
 
 
 def decode_xml(data: bytes) -> str | bytes:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from .bounded import MAX_XML_BYTES, read_bounded
 from .errors import RunnerError
 from .names import file_name
 from .pictures import SUFFIXES
@@ -79,7 +80,7 @@ def read_truth(path: Path, classes: Sequence[str]) -> Truth:
     """
     try:
         boxes, labels, difficult = [], [], []
-        for item in parse_xml(path.read_bytes()).findall("object"):
+        for item in parse_xml(read_bounded(path, MAX_XML_BYTES)).findall("object"):
             name = " ".join((item.findtext("name") or "").split())
             if name not in classes:
                 raise RunnerError("data", f"{path} names the class {name!r}, which the model does not know")

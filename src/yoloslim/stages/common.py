@@ -15,6 +15,7 @@ from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
 from yoloslim.files import DISK, disk_sentence
 from yoloslim.runner.headers import limit_megapixels
+from yoloslim.terminal import write_anything
 
 DATA = Path("data/voc")
 MODELS, METRICS, PLOTS, DETECTIONS = Path("models"), Path("metrics"), Path("plots"), Path("detections")
@@ -24,6 +25,7 @@ BASELINE = "baseline"
 
 def stage(run: Callable[[Params], None]) -> None:
     """Run a stage script: errors made for people are printed without a traceback, and Ctrl-C says how to go on."""
+    write_anything()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:

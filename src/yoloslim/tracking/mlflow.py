@@ -254,7 +254,7 @@ def is_known(root: Path, uri: str, experiment: str, keys: Mapping[str, str]) -> 
     try:
         with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
             found = {value for (value,) in connection.execute(query, (KEY, CURRENT, experiment))}
-    except sqlite3.Error as error:  # another version of MLflow's tables: ask MLflow itself
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # other tables, damaged texts: MLflow itself will say
         logger.debug("cannot read %s directly: %s", database, error)
         return False
     return set(keys.values()) <= found

@@ -109,7 +109,7 @@ def _revision(database: Path) -> str:
                 return ""
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             return str(row[0]) if row else ""
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # texts are decoded here
         if found := damage(database):
             raise TrackingError(damaged_message(database, found)) from error
         raise TrackingError(f"{database} cannot be opened: {error}") from error

@@ -1,5 +1,6 @@
 """Pictures: bombs, cut, damaged, of the wrong kind; given to `data`, `detect`, `quantize`, `features`."""
 
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -105,6 +106,14 @@ def cases(assets: Assets) -> Iterator[Case]:
         yield Case(f"images/speed: {name}", _detect(assets, *BOMBS[name], command="speed"), "refused", "image.")
     for name in ("text", "jpeg cut at a half"):
         yield Case(f"images/quantize: {name}", _quantize(assets, *BROKEN[name]), "said", "image.")
+    yield Case("images/data: 100 GB of nothing", _data(assets, "jpg", GOOD, sparse=100 * 2**30), "said", "image00")
+    yield Case(
+        "images/detect: 100 GB of nothing", _detect(assets, "jpg", GOOD, sparse=100 * 2**30), "refused", "image.jpg"
+    )
+    yield Case(
+        "images/quantize: 100 GB of nothing", _quantize(assets, "jpg", GOOD, sparse=100 * 2**30), "said", "image."
+    )
+    yield Case("images/detect: a pipe", _detect(assets, "jpg", GOOD, sparse=-1), "refused", "image.jpg")
     for suffix in ("mp4", "avi"):
         yield Case(
             f"images/detect: a broken {suffix}",
@@ -117,36 +126,48 @@ def cases(assets: Assets) -> Iterator[Case]:
     yield Case("images/detect: camera 99", lambda folder: ["yoloslim", "detect", str(assets.model), "99"])
 
 
-def _data(assets: Assets, suffix: str, data: bytes) -> Callable[[Path], Sequence[str]]:
+def _data(assets: Assets, suffix: str, data: bytes, sparse: int = 0) -> Callable[[Path], Sequence[str]]:
     def make(folder: Path) -> Sequence[str]:
         root = assets.voc(folder / "voc")
         (root / "JPEGImages" / "image00.jpg").unlink()
-        (root / "JPEGImages" / f"image00.{suffix}").write_bytes(data)
+        _write(root / "JPEGImages" / f"image00.{suffix}", data, sparse)
         return data_stage(folder, root)
 
     return make
 
 
-def _detect(assets: Assets, suffix: str, data: bytes, command: str = "detect") -> Callable[[Path], Sequence[str]]:
+def _detect(
+    assets: Assets, suffix: str, data: bytes, command: str = "detect", sparse: int = 0
+) -> Callable[[Path], Sequence[str]]:
     def make(folder: Path) -> Sequence[str]:
-        (folder / f"image.{suffix}").write_bytes(data)
+        _write(folder / f"image.{suffix}", data, sparse)
         return ["yoloslim", command, str(assets.model), f"image.{suffix}"]
 
     return make
 
 
-def _features(assets: Assets, suffix: str, data: bytes) -> Callable[[Path], Sequence[str]]:
+def _features(assets: Assets, suffix: str, data: bytes, sparse: int = 0) -> Callable[[Path], Sequence[str]]:
     def make(folder: Path) -> Sequence[str]:
-        (folder / f"image.{suffix}").write_bytes(data)
+        _write(folder / f"image.{suffix}", data, sparse)
         return ["yoloslim", "features", str(assets.model), f"image.{suffix}"]
 
     return make
 
 
-def _quantize(assets: Assets, suffix: str, data: bytes) -> Callable[[Path], Sequence[str]]:
+def _quantize(assets: Assets, suffix: str, data: bytes, sparse: int = 0) -> Callable[[Path], Sequence[str]]:
     def make(folder: Path) -> Sequence[str]:
         images = assets.voc(folder / "voc") / "JPEGImages"
-        (images / f"image.{suffix}").write_bytes(data)
+        _write(images / f"image.{suffix}", data, sparse)
         return ["yoloslim", "quantize", str(assets.copy(assets.export, folder)), str(images)]
 
     return make
+
+
+def _write(path: Path, data: bytes, sparse: int) -> None:
+    """A file of these bytes, with so many behind them that take no room; or a pipe, where they are -1."""
+    if sparse < 0:
+        os.mkfifo(path)
+        return
+    path.write_bytes(data)
+    if sparse:
+        os.truncate(path, sparse)

@@ -186,6 +186,7 @@ def test_bad_coco_says_what_is_wrong(tmp_path: Path, coco: Path, make_params: An
     ("box", "message"),
     [
         (["1", "2", "3", "4"], "'1' stands where a number belongs"),
+        ([1e308, 2, 3, 4], "'1e+308' stands where a number belongs"),
         ("x", "is not x, y, width, height"),
         ([1, 2, 3], "is not"),
     ],

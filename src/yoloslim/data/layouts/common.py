@@ -1,6 +1,5 @@
 """What readers share: pictures by path and name, splits by folder, polygons as boxes."""
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from yoloslim.data.voc import SPLITS
 from yoloslim.errors import DataError
 
 Box = tuple[float, float, float, float]
+MOST = 1e9
+"""Pixels from the corner of an image; what is farther away is no place, and infinite before long."""
 
 
 class Pictures:
@@ -108,12 +109,12 @@ def around(points: Iterable[Sequence[Any]]) -> Box:
 
 
 def number(value: Any) -> float:
-    """A finite number, and no truth value or text.
+    """A number that may be a coordinate, and no truth value or text.
 
     Raises:
         DataError: it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -MOST <= value <= MOST:
         raise DataError(f"{str(value)[:40]!r} stands where a number belongs")
     return float(value)
 

@@ -27,7 +27,10 @@ def find(path: Path) -> Path | None:
     if roots:
         return roots[0]
     first = next((item for item in walk(path) if item.suffix.lower() == ".xml"), None)
-    return path if first and b"<annotation>" in first.read_bytes()[:2000].replace(b"\0", b"") else None
+    if first is None:
+        return None
+    with first.open("rb") as stream:
+        return path if b"<annotation>" in stream.read(2000).replace(b"\0", b"") else None
 
 
 def read(root: Path, wanted: Wanted) -> Found:
