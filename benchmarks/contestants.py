@@ -142,7 +142,7 @@ def narrowed(bench: Bench, model: Detector, share: float) -> Detector:
 
 
 def at_smaller_size(bench: Bench, model: Detector, share: float) -> Detector:
-    """The dense network for smaller images, whose anchors shrink with them."""
+    """The dense network for smaller images."""
     stride = max(model.spec.head.strides)
     imgsz = max(stride, round(model.spec.imgsz * share**0.5 / stride) * stride)
     sizes = bench.images.box_sizes() * (imgsz / bench.images.imgsz)

@@ -35,29 +35,16 @@ from benchmarks.training import bccd, memory, new_model, no_validation
 from yoloslim.config import BaselineParams, Params, parse_params
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.files import read_json
-from yoloslim.models.foreign.adapt import with_classes
-from yoloslim.models.foreign.load import import_model
-from yoloslim.models.spec import changed
-from yoloslim.models.store import save_model
 from yoloslim.stages import baseline, data, finetune, sparse
 from yoloslim.stages.common import DATA
-from yoloslim.stages.inputs import split_of
+from yoloslim.stages.models import store
 from yoloslim.training.fit import Task, fit
 
 MODELS = ("yolov5n", "yolov8n", "yolo11n", "yolo26n")
 PEER = {"yolov8n": (0.753, 0.446, 8.1), "yolo11n": (0.741, 0.449, 7.7), "yolo26n": (0.781, 0.465, 7.7)}
 """The public trainer's mAP50, mAP50-95 and images a second; on the machine of the latter our yolov5n has OURS."""
 OURS = 37.5
-COCO_NAMES = {
-    "aeroplane": "airplane",
-    "motorbike": "motorcycle",
-    "sofa": "couch",
-    "diningtable": "dining table",
-    "pottedplant": "potted plant",
-    "tvmonitor": "tv",
-}
-"""VOC's names of classes that COCO calls otherwise."""
-START, PERCENT = Path("start.safetensors"), 50
+PERCENT = 50
 STEPS = {
     "start": "public weights, untrained",
     "baseline": "finetuned",
@@ -165,7 +152,7 @@ def coco(arguments: argparse.Namespace, run: Run) -> None:
     with chdir(run.folder):
         params = coco_params(arguments, run)
         once(DATA / "report.json", partial(data.run, params))
-        measured("start", params, partial(start, arguments.weights, params))
+        measured("start", params, partial(start, params))
         measured("baseline", params, partial(baseline.run, params))
         measured("sparse", params, partial(sparse.run, params))
         measured(f"prune/{PERCENT}", params, partial(cut_alone, params, PERCENT))
@@ -192,7 +179,7 @@ def coco_params(arguments: argparse.Namespace, run: Run) -> Params:
                 "device": arguments.device,
                 "cache_dir": str(Path.cwd() / ".cache"),
             },
-            "baseline": {**gentle, "weights": str(START)},
+            "baseline": {**gentle, "weights": str(arguments.weights)},
             "sparse": {"epochs": arguments.epochs},
             "prune": {"scope": "coupled", "round_to": 8},
             "finetune": gentle | {"lr0": 0.002},
@@ -201,14 +188,9 @@ def coco_params(arguments: argparse.Namespace, run: Run) -> Params:
     )
 
 
-def start(weights: Path, params: Params) -> None:
-    """Public weights with the rows of the data's classes alone, under the names that the data has."""
-    classes = split_of("train").classes
-    known = with_classes(import_model(weights), tuple(COCO_NAMES.get(name, name) for name in classes))
-    known.spec = changed(known.spec, classes=classes)
-    save_model(known, START)
-    given = baseline.start_model(params, START)
-    save_model(given, Path("models/start/model.safetensors"))
+def start(params: Params) -> None:
+    """Public weights as the stage `baseline` begins with them."""
+    store(baseline.start_model(params, Path(params.baseline.weights)), "start")
 
 
 def bccd_table(runs: Iterable[Run]) -> str:

@@ -3,6 +3,7 @@ import warnings
 import pytest
 import torch
 
+from yoloslim.config import TrainParams
 from yoloslim.heads.anchor_fit import fit_anchors, mean_fit, possible_recall
 from yoloslim.models.zoo import build_spec
 
@@ -29,6 +30,16 @@ def test_anchors_are_scaled_to_the_image_where_that_fits_better() -> None:
     found = fit_anchors(spread(200, 6, 60), PROPOSED, 192, 4.0)
     assert found[0] == ((3.0, 3.9), (4.8, 9.0), (9.9, 6.9))
     assert fit_anchors(spread(200, 20, 200), PROPOSED, 192, 4.0) is PROPOSED
+
+
+def test_trained_anchors_stay_where_they_suit_and_are_given_up_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    head, params = build_spec("yolov5n", ("a",)).head, TrainParams()
+    small = spread(200, 6, 60)
+    assert head.fitted(small, 192, params, 0).anchors[0][0] == (3.0, 3.9)
+    assert head.fitted(small, 192, params, 0, made_for=640) is head
+    assert not caplog.records
+    assert head.fitted(spread(200, 2, 10), 192, params, 0, made_for=640).anchors != head.anchors
+    assert "are replaced: the boxes are learnt anew" in caplog.text
 
 
 def test_anchors_that_suit_are_kept() -> None:

@@ -48,9 +48,11 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
         baseline.start_model(params(), tmp_path / "m.pt")
 
 
-def test_anchors_fit_the_data_when_asked(tmp_path: Path) -> None:
+def test_anchors_of_weights_stay_unless_boxes_do_not_match_them(tmp_path: Path) -> None:
     torch.save(build_detector("yolov4-tiny", ("a", "b"), 640).state_dict(), tmp_path / "m.pt")
     fixed = baseline.start_model(params(), tmp_path / "m.pt").spec
-    fitted = baseline.start_model(params(train={"auto_anchor": True}), tmp_path / "m.pt").spec
+    suited = baseline.start_model(params(train={"auto_anchor": True}), tmp_path / "m.pt").spec
+    fitted = baseline.start_model(params(train={"auto_anchor": True, "anchor_t": 1.1}), tmp_path / "m.pt").spec
     assert fixed.head.anchors[0][0] == (23, 27)
+    assert suited.head.anchors == fixed.head.anchors
     assert fitted.head.anchors != fixed.head.anchors

@@ -120,14 +120,20 @@ class AnchorHead(Head):
         return {f"m.{level}": rows for level in range(len(self.strides))}
 
     def fitted(
-        self, sizes: Tensor, imgsz: int, params: TrainParams, seed: int, made_for: int = USUAL_IMGSZ
+        self, sizes: Tensor, imgsz: int, params: TrainParams, seed: int, made_for: int | None = None
     ) -> AnchorHead:
-        """See `Head.fitted`: anchors that nearly every box can match, unless `train.auto_anchor` is off."""
-        from yoloslim.heads.anchor_fit import fit_anchors
+        """See `Head.fitted`: anchors that nearly every box can match, unless `train.auto_anchor` is off.
+
+        Those of a trained head stay wherever they do: a network sees pixels, not shares of an image, so its boxes
+        hold at any image size, and other anchors would undo what it has learnt of them.
+        """
+        from yoloslim.heads.anchor_fit import fit_anchors, suits
 
         if not params.auto_anchor:
             return self
-        factor = USUAL_IMGSZ / made_for
+        if made_for and suits(sizes, self.anchors, params.anchor_t):
+            return self
+        factor = USUAL_IMGSZ / (made_for or USUAL_IMGSZ)
         usual = tuple(tuple((factor * w, factor * h) for w, h in level) for level in self.anchors)
         anchors = fit_anchors(sizes, usual, imgsz, params.anchor_t, seed)
         return AnchorHead(strides=self.strides, anchors=anchors, decoding=self.decoding)

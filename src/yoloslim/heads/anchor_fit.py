@@ -29,6 +29,20 @@ def mean_fit(sizes: Tensor, anchors: Tensor) -> float:
     return float((1 / torch.maximum(ratio, 1 / ratio).amax(2)).amax(1).mean())
 
 
+def suits(sizes: Tensor, anchors: Anchors, anchor_t: float) -> bool:
+    """Whether trained anchors can stay as they are, which is said, or are lost with the boxes learnt on them."""
+    sizes = sizes[(sizes > 1).all(1)]
+    if not len(sizes):
+        return True
+    recall = possible_recall(sizes, torch.tensor(_flat(anchors)), anchor_t)
+    if recall >= ENOUGH:
+        logger.info("anchors of the weights are kept: %.1f %% of boxes can be matched", 100 * recall)
+        return True
+    lost = "anchors of the weights match %.1f %% of boxes and are replaced: the boxes are learnt anew"
+    logger.warning(lost, 100 * recall)
+    return False
+
+
 def fit_anchors(sizes: Tensor, anchors: Anchors, imgsz: int, anchor_t: float, seed: int = 0) -> Anchors:
     """Anchors that nearly every box can match: the architecture's, as they are or scaled to the image, or new ones.
 

@@ -141,7 +141,7 @@ class Head(Frozen, ABC):
         """Of all that its network gives, the raw outputs that detect; the others are for training."""
         return outputs
 
-    def fitted(self, sizes: Tensor, imgsz: int, params: TrainParams, seed: int, made_for: int = USUAL_IMGSZ) -> Head:
+    def fitted(self, sizes: Tensor, imgsz: int, params: TrainParams, seed: int, made_for: int | None = None) -> Head:
         """The head that suits a data set.
 
         Args:
@@ -149,7 +149,7 @@ class Head(Frozen, ABC):
             imgsz: side of the network's input, px.
             params: section `train` of params.yaml.
             seed: of whatever is drawn.
-            made_for: side of the images that this head is for, px.
+            made_for: side of the images that this head was trained at, px; None for a fresh one.
         """
         return self
 
