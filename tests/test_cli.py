@@ -11,7 +11,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from yoloslim import __version__
-from yoloslim.cli import app
+from yoloslim.cli import app, main
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import DeployError, ModelError, PruneError
 from yoloslim.models.detector import build_detector, count_params
@@ -115,6 +115,21 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
     result = runner.invoke(app, ["inspect", str(tmp_path / "none.safetensors")])
     assert isinstance(result.exception, ModelError)
     assert "none.safetensors is missing" in str(result.exception)
+
+
+@pytest.mark.parametrize("words", [["inspect"], ["compile"], ["data", "check"], ["init"]])
+def test_names_that_no_file_can_have_are_said(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["yoloslim", *words, "x" * 3000])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert "File name too long" in str(end.value)
+    assert str(end.value).startswith("error: ")
+
+
+def test_a_device_is_no_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["yoloslim", "data", "check", "/dev/zero"])
+    with pytest.raises(SystemExit, match="is a pipe or a device, and no folder or archive"):
+        main()
 
 
 def test_errors_reach_the_terminal_without_a_traceback(tmp_path: Path) -> None:

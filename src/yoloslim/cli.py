@@ -14,13 +14,12 @@ from yoloslim.choices import Outputs
 from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
-from yoloslim.files import DISK, disk_sentence
 from yoloslim.pruning.request import GroupScore, Importance, Scope
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed, train
 from yoloslim.tasks.compile import compile_export
-from yoloslim.terminal import write_anything
+from yoloslim.terminal import sentence, write_anything
 
 app = typer.Typer(name="yoloslim", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(train)
@@ -49,10 +48,10 @@ def main() -> None:
         sys.exit(stop.exit_code)
     except (YoloslimError, RunnerError) as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno not in DISK:
+    except Exception as error:
+        if not (said := sentence(error)):
             raise
-        sys.exit(f"error: {disk_sentence(error)}")
+        sys.exit(f"error: {said}")
 
 
 def _print_version(wanted: bool) -> None:

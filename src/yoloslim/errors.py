@@ -1,5 +1,15 @@
 """Errors that a person can act on: each names the thing, the value and the way out."""
 
+MEMORY_MESSAGES = ("can't allocate memory", "could not create a primitive", "Failed to allocate", "std::bad_alloc")
+"""What PyTorch's allocator, oneDNN, OpenCV, ONNX Runtime and C++ say when there is no RAM left."""
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, on a GPU or in RAM."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # PyTorch's; it takes seconds
+        return True
+    return any(text in str(error) for text in MEMORY_MESSAGES)
+
 
 class YoloslimError(Exception):
     """Base of every error this project raises on purpose; the front doors print it without a traceback."""

@@ -26,6 +26,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM)
 DISK = (*FULL, *FORBIDDEN, errno.EROFS, errno.EIO, errno.EFBIG)
 """What a system says when a disk, and no program, is the cause."""
+NO_PLACE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+"""What it says of a name that somebody gave and that no file there can have."""
+SAID = (*DISK, *NO_PLACE)
+"""Errors that a command ends with in a sentence, wherever they come from."""
 _BLOCK = 1 << 22
 _FOREIGN_S = 86_400.0
 _SEAL, _SEAL_BLOCK = b"\nyoloslim-seal-1\n", 1 << 20
@@ -176,6 +180,9 @@ def disk_sentence(error: OSError) -> str:
     if error.filename is None:
         return f"a disk refused a file: {error.strerror or error}; make room (`df -h` shows where there is none)"
     path = Path(os.fsdecode(error.filename))
+    if error.errno in NO_PLACE:
+        name = str(path) if len(str(path)) < 100 else f"{str(path)[:100]}..."
+        return f"{name}: {error.strerror}; check the name"
     if error.errno in FORBIDDEN:
         return f"{path}: {error.strerror}; give this user the right to it, or name another place"
     return f"cannot write {path}: {disk_reason(error, path.parent)}"

@@ -1,7 +1,10 @@
-"""Standard output that takes any text."""
+"""How a command speaks: standard output that takes any text, and a sentence where the machine is at fault."""
 
 import io
 import sys
+
+from yoloslim.errors import memory_ran_out
+from yoloslim.files import SAID, disk_sentence
 
 
 def write_anything() -> None:
@@ -11,3 +14,15 @@ def write_anything() -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def sentence(error: Exception) -> str:
+    """What a command ends with where a disk, a name or too little memory is at fault; empty for all else."""
+    if isinstance(error, OSError) and error.errno in SAID:
+        return disk_sentence(error)
+    if memory_ran_out(error):
+        text = str(error).strip().partition("\n")[0][:120]
+        return (
+            f"no memory is left ({text or type(error).__name__}); end other programs, or take smaller images or batches"
+        )
+    return ""

@@ -132,13 +132,17 @@ class Campaign(abc.ABC):
         while todo and failed < MAX_FAILED:
             said = log.stat().st_size if log.is_file() else 0
             running = self.start(project, todo[0])
-            way = self.ways[len(self.events("kill")) % len(self.ways)]
-            killed = done < kills and running.wait_for(way, rng.uniform(*self.wait_s)) is None
-            if killed:
-                victim = running.kill(way, rng)
-                done += 1
-                ended = running.end(way)
-                self.say(kind="kill", run=number, way=str(way), victim=victim, ended=ended, done=len(finished))
+            killed, goes_on = 0, True
+            while goes_on and done + killed < kills:
+                way = self.ways[len(self.events("kill")) % len(self.ways)]
+                if running.wait_for(way, rng.uniform(*self.wait_s)) is not None:
+                    break
+                victim, goes_on = running.kill(way, rng), bool(way.pattern)
+                killed += 1
+                self.say(kind="kill", run=number, way=str(way), victim=victim, done=len(finished))
+            done += killed
+            if killed and not running.end(GRACE_S if way.whom in ("group", "parent") else GO_ON_S):
+                self.say(kind="slow", run=number)
             code = running.process.wait()
             output = log.read_bytes()[said:].decode(errors="replace")
             if again := finished & self.ran(project, output):
@@ -168,7 +172,7 @@ class Campaign(abc.ABC):
             f"incomplete {sum(not event['complete'] for event in ends)}",
             f"manual {len(self.events('manual'))}",
             f"had not ended {GRACE_S:.0f} s after the signal, {GO_ON_S:.0f} s after one to another process: "
-            f"{sum(not kill['ended'] for kill in kills)}",
+            f"{len(self.events('slow'))}",
             "ways: " + ", ".join(f"{way} {count}" for way, count in sorted(ways.items())),
         ]
         return "\n".join(lines)

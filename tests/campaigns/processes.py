@@ -124,9 +124,9 @@ class Running:
                     victim.send_signal(each)
         return name
 
-    def end(self, way: Way) -> bool:
-        """Wait until it has ended; False if it had to be killed after `GRACE_S` or `GO_ON_S`."""
-        if self.wait(GRACE_S if way.whom in ("group", "parent") else GO_ON_S) is not None:
+    def end(self, seconds: float) -> bool:
+        """Wait until it has ended; False if it had to be killed after so long."""
+        if self.wait(seconds) is not None:
             return True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)

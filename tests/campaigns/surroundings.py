@@ -77,7 +77,7 @@ def commands(assets: Assets) -> dict[str, Callable[[Path], Sequence[str]]]:
 
 def prepared(assets: Assets, folder: Path, epochs: int) -> None:
     """What the stage `baseline` needs, to train for so many epochs."""
-    code, output, *_ = harness.run_forked(data_stage(folder, assets.root / "voc"), folder)
+    code, output, *_ = harness.run_forked(data_stage(folder, assets.root / "voc"), folder, wall_s=TIMEOUT_S)
     assert code == 0, output
     tiny = {"batch": 4, "device": "cpu", "precision": "fp32", "threads": 1}
     write_params(
@@ -114,7 +114,7 @@ def _little_memory(make: Callable[[Path], Sequence[str]], megabytes: int) -> Cal
     def run(folder: Path) -> str:
         command, before = make(folder), set(folder.rglob("*"))
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        code, output, *_ = harness.run_forked(command, folder, used + megabytes * 2**20)
+        code, output, *_ = harness.run_forked(command, folder, used + megabytes * 2**20, TIMEOUT_S)
         return answer(code, output, may_work=True) or half_written(folder, before)
 
     return run

@@ -107,4 +107,4 @@ def _without_times(text: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Sweeps, 25, 6, __doc__)
+    main(Sweeps, 25, 12, __doc__)

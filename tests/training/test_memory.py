@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from tests.tiny import tiny_detector, tiny_train_set
 from tests.training.test_fit import fit, task, train_params
 from yoloslim.data.trainset import TrainSet
-from yoloslim.errors import TrainError
+from yoloslim.errors import TrainError, memory_ran_out
 from yoloslim.training.distillation import Distillation
-from yoloslim.training.memory import choose_batch, largest_that_fits, ran_out, try_batch, usual_batch
+from yoloslim.training.memory import choose_batch, largest_that_fits, try_batch, usual_batch
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,12 +66,12 @@ fit(task(1, model=tiny_detector(imgsz=1024), train_set=images, train={"batch": 6
 
 
 def test_errors_of_memory_are_told_from_others() -> None:
-    assert ran_out(torch.OutOfMemoryError("x"))
-    assert ran_out(MemoryError())
-    assert ran_out(
+    assert memory_ran_out(torch.OutOfMemoryError("x"))
+    assert memory_ran_out(MemoryError())
+    assert memory_ran_out(
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried")
     )
-    assert not ran_out(RuntimeError("shape mismatch"))
+    assert not memory_ran_out(RuntimeError("shape mismatch"))
 
 
 def test_largest_batch_is_found_by_halving() -> None:

@@ -134,6 +134,8 @@ def _opened(params: DataParams, out: Path) -> Iterator[tuple[Path, bool, list[st
     if params.source != "voc2007" and (path.is_dir() or path.suffix.lower() in (".yaml", ".yml", ".json", ".xml")):
         yield path, False, []
         return
+    if params.source != "voc2007" and path.exists() and not path.is_file():
+        raise DataError(f"data.path {path} is a pipe or a device, and no folder or archive")
     archives = download.fetch_voc2007(params) if params.source == "voc2007" else [path]
     # Beside `out`, so that files can be moved into it instead of being copied over from another disk.
     with scratch_folder(out.with_name(f"{out.name}.extract")) as unpacked:

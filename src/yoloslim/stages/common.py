@@ -13,9 +13,8 @@ import psutil
 from yoloslim.config import Params, load_params
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
-from yoloslim.files import DISK, disk_sentence
 from yoloslim.runner.headers import limit_megapixels
-from yoloslim.terminal import write_anything
+from yoloslim.terminal import sentence, write_anything
 
 DATA = Path("data/voc")
 MODELS, METRICS, PLOTS, DETECTIONS = Path("models"), Path("metrics"), Path("plots"), Path("detections")
@@ -38,10 +37,10 @@ def stage(run: Callable[[Params], None]) -> None:
         sys.exit(stop.exit_code)
     except YoloslimError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno not in DISK:
+    except Exception as error:
+        if not (said := sentence(error)):
             raise
-        sys.exit(f"error: {disk_sentence(error)}")
+        sys.exit(f"error: {said}")
     except KeyboardInterrupt:
         print(
             "stopped; a training goes on from its last checkpoint when the same command is given again", file=sys.stderr

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from yoloslim.cores import thread_count, usable_cores
 from yoloslim.data.trainset import on_device
-from yoloslim.errors import Interrupted, TrainError
+from yoloslim.errors import Interrupted, TrainError, memory_ran_out
 from yoloslim.evaluation.load import OtherWork, taken_away
 from yoloslim.models.detector import Detector
 from yoloslim.training.batches import Batches, Step, largest_side
@@ -22,7 +22,7 @@ from yoloslim.training.callback import Callback, Row, State
 from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
 from yoloslim.training.devices import launch
 from yoloslim.training.interrupt import Stop, stop_on_signals
-from yoloslim.training.memory import choose_batch, ran_out, try_batch, what_fits
+from yoloslim.training.memory import choose_batch, try_batch, what_fits
 from yoloslim.training.network import prepare, set_training
 from yoloslim.training.optim import Ema, build_optimizer, set_learning_rates
 from yoloslim.training.profile import Profile
@@ -162,7 +162,7 @@ class _Run:
             with OtherWork() as others:
                 images = self._train()
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
+            if not memory_ran_out(error):
                 raise
             traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
             raise self._no_memory() from error
@@ -209,7 +209,7 @@ class _Run:
             with self._part("validation"):
                 return self.task.validate(self.state.ema)
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
+            if not memory_ran_out(error):
                 raise
             raise TrainError(f"no memory left on {self.device.type} for validation; lower evaluation.batch") from error
 

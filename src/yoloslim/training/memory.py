@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from yoloslim.errors import memory_ran_out
 from yoloslim.models.detector import Detector, fuse
 
 logger = logging.getLogger(__name__)
@@ -20,18 +21,8 @@ CPU_BATCH = 32
 SHARE = 0.8
 """Of the free memory, what a batch may take: the rest is for the optimizer and for fragments."""
 
-CPU_MESSAGES = ("can't allocate memory", "could not create a primitive")
-"""What PyTorch's allocator and oneDNN say when there is no RAM left."""
-
 Attempt = Callable[[int], None]
 """Runs a forward and backward pass of so many images."""
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left, on a GPU or in RAM."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in CPU_MESSAGES)
 
 
 def largest_that_fits(attempt: Attempt, batch: int) -> int:
@@ -76,7 +67,7 @@ def _room(attempt: Attempt, device: torch.device) -> int:
     try:
         small, large = (_peak(attempt, device, images) - held for images in (2, 8))
     except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
+        if not memory_ran_out(error):
             raise
         traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
     else:
