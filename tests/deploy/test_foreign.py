@@ -73,7 +73,7 @@ def test_a_graph_without_heads_is_refused_with_what_was_looked_for(folder: Path,
 
 
 def test_a_foreign_file_cannot_be_opened_as_it_is(folder: Path) -> None:
-    with pytest.raises(DeployError, match=r"of another tool: .*tell classes, head, .*--like MODEL"):
+    with pytest.raises(DeployError, match=r"of another program, and gives .*--like MODEL"):
         open_predictor(folder / "theirs.onnx")
 
 

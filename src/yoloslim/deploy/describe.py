@@ -72,6 +72,11 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise DeployError(f"{path} is not an ONNX file, or was cut short: {error}") from error
 
 
+def is_ours(graph: onnx.ModelProto) -> bool:
+    """Whether a graph describes itself as `embed_metadata` does, be it in part."""
+    return len({item.key for item in graph.metadata_props} & {"classes", "head", "anchors", "letterbox", "outputs"}) > 1
+
+
 def describe_onnx(path: Path) -> Description:
     """Read the metadata that `embed_metadata` left inside the file, for a file that lost its manifest.
 
@@ -87,7 +92,7 @@ def describe_onnx(path: Path) -> Description:
         raise DeployError(
             f"{path} is an ONNX file of another tool: neither a manifest.json beside it nor its own metadata tell "
             f"{', '.join(missing)}. `yoloslim export {path} --like MODEL` takes them from a model with the same "
-            "classes and anchors"
+            "classes and head"
         )
     try:
         return _description(graph, values)

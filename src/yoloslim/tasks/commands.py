@@ -11,7 +11,9 @@ from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 Model = Annotated[
     Path, typer.Argument(help="file (.safetensors, .pt, .weights, .onnx, .xml, .param, .om), or folder of an export")
 ]
-Source = Annotated[str, typer.Argument(help="image, folder, list of images (.txt), video, or number of a camera")]
+Source = Annotated[
+    str, typer.Argument(help="image, folder, list of images (.txt), video, number or rtsp:// address of a camera")
+]
 ImageDir = Annotated[Path | None, typer.Argument(help="where the images of a list are; default: beside the list")]
 Backend = Annotated[str | None, typer.Option(help="runtime, such as onnxruntime; default: the usual one for the file")]
 Precise = Annotated[Precision, typer.Option(help="what pytorch and openvino compute in")]
@@ -37,14 +39,13 @@ def detect(
     from yoloslim.evaluation.inference import PredictorInference
     from yoloslim.evaluation.nms import NmsOptions
     from yoloslim.tasks.detect import detect_images, detect_stream
-    from yoloslim.tasks.sources import Stream, image_paths, is_stream
+    from yoloslim.tasks.sources import Stream, image_paths, is_stream, stem_of
 
     limit_megapixels(max_megapixels)
     options = NmsOptions(conf, iou, multi_label=False)
     inference = PredictorInference(open_predictor(model, runtime, threads, precision), options)
     if is_stream(source):
-        stem = f"camera{source}" if source.isdecimal() else Path(source).stem
-        done = detect_stream(inference, Stream(source), out / f"{stem}.mp4", frames)
+        done = detect_stream(inference, Stream(source), out / f"{stem_of(source)}.mp4", frames)
     else:
         done = detect_images(inference, image_paths(source, image_dir), out)
     typer.echo(f"{done['images']} images, {done['boxes']} boxes, on {inference.backend}: {out}/")

@@ -1,18 +1,22 @@
 """Task `eval`: a data set through a model, as VOC's result files and as mAP."""
 
+import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from yoloslim.config.data import DataParams
 from yoloslim.data.prepare import prepare
-from yoloslim.data.voc import read_annotation
+from yoloslim.data.voc import parse_annotation, read_annotation
 from yoloslim.errors import DataError
 from yoloslim.evaluation.evaluate import Evaluation, score
+from yoloslim.models.foreign.classes import match_classes
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.tasks import Inference, detections
 from yoloslim.runner.voc import find_dataset, image_set_of, read_image_set, write_results
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -57,10 +61,21 @@ def evaluate_dataset(
     with in_voc_layout(dataset, layout) as root:
         try:
             paths = read_image_set(image_set_of(root, image_set), root / "JPEGImages")
-            truth = [read_annotation(root / "Annotations" / f"{path.stem}.xml", inference.classes) for path in paths]
+            files = [root / "Annotations" / f"{path.stem}.xml" for path in paths]
+            classes = _as_in(files, inference.classes)
+            truth = [read_annotation(file, classes) for file in files]
             found = [rows for _, _, rows in detections(inference, paths)]
             if out_dir is not None:
-                write_results(out_dir, image_set, inference.classes, [path.stem for path in paths], found)
+                write_results(out_dir, image_set, classes, [path.stem for path in paths], found)
         except RunnerError as error:
             raise DataError(str(error)) from error
-    return score(truth, found, inference.classes)
+    return score(truth, found, classes)
+
+
+def _as_in(files: Sequence[Path], classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes of a model, those of them spelled as in annotations that the data set spells otherwise."""
+    names = dict.fromkeys(item.name for file in files for item in parse_annotation(file).objects)
+    other = {known: name for name, known in match_classes(list(names), classes).items() if name != known}
+    if other:
+        logger.info("spelled otherwise in the data: %s", ", ".join(f"{a} is {b}" for a, b in other.items()))
+    return tuple(other.get(name, name) for name in classes)

@@ -1,8 +1,10 @@
 """Where images come from: a file, a folder, a list, a video or a camera."""
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -16,12 +18,33 @@ from yoloslim.runner.voc import read_image_set
 
 logger = logging.getLogger(__name__)
 
+SCHEMES = re.compile(r"(rtsps?|rtmp|rtp|udp|tcp|https?)://", re.IGNORECASE)
+"""How addresses of network cameras begin."""
+
+OTHER_PICTURES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".svg", ".raw", ".dng", ".psd")
+"""Suffixes of pictures that are not read: of some, runtimes here and on boards would decode different things."""
+
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 
 
 def is_stream(source: str) -> bool:
-    """Whether a source is a video file or the number of a camera."""
-    return _is_camera(source) or Path(source).suffix.lower() in VIDEO_SUFFIXES
+    """Whether a source is a video file, the number of a camera, or the address of one."""
+    return _is_camera(source) or is_address(source) or Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is an address such as `rtsp://camera/stream`."""
+    return SCHEMES.match(source) is not None
+
+
+def stem_of(source: str) -> str:
+    """A name for what is made of a stream: a file's, a camera's number, or an address without its password."""
+    if _is_camera(source):
+        return f"camera{source}"
+    if not is_address(source):
+        return Path(source).stem
+    parts = urlsplit(source)
+    return re.sub(r"[^\w.-]+", "-", f"{parts.hostname or 'camera'}{parts.path}").strip("-.") or "camera"
 
 
 def image_paths(source: str, image_dir: Path | None = None) -> list[Path]:
@@ -39,9 +62,14 @@ def image_paths(source: str, image_dir: Path | None = None) -> list[Path]:
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         if not found:
             raise DataError(f"{path} holds no image ({', '.join(SUFFIXES)}); name the folder that does")
+        others = [p.name for p in sorted(path.iterdir()) if p.suffix.lower() in OTHER_PICTURES]
+        if others:
+            logger.warning("%d pictures of kinds that are not read are left out, such as %s", len(others), others[0])
         return found
     if not path.is_file():
         raise DataError(f"{path} is no image, folder, list (.txt), video or camera number; check the name")
+    if path.suffix.lower() in OTHER_PICTURES:
+        raise DataError(f"{path}: pictures of this kind are not read; save it as PNG, or as .mp4 if it moves")
     if path.suffix.lower() != ".txt":
         return [path]
     try:
@@ -65,13 +93,15 @@ class Stream:
             DataError: it cannot be opened, or its frames have too many pixels.
         """
         self._source = source
-        is_camera = _is_camera(source)
-        if not is_camera and not Path(source).is_file():
+        is_camera, address = _is_camera(source), is_address(source)
+        if not is_camera and not address and not Path(source).is_file():
             raise DataError(f"video {source} is missing; check the name")
         self._capture = cv2.VideoCapture(int(source) if is_camera else source)
         if not self._capture.isOpened():
             if is_camera:
                 raise DataError(f"camera {source} cannot be opened; is it connected, and free?")
+            if address:
+                raise DataError(f"camera {stem_of(source)} does not answer, or streams in a format OpenCV lacks")
             raise DataError(f"video {source} cannot be opened: it is damaged, cut short, or of a format OpenCV lacks")
         width, height = (self._capture.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         refusal = too_many(int(width), int(height))
@@ -79,7 +109,7 @@ class Stream:
             self._capture.release()
             raise DataError(f"video {source} {refusal}")
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
-        self.expected = 0 if is_camera else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.expected = 0 if is_camera or address else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
     def frames(self, limit: int | None = None) -> Iterator[NDArray[np.uint8]]:
         """All frames, at most `limit`; a video that ends before it should is said.

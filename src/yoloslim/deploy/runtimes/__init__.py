@@ -99,9 +99,14 @@ def _raw(file: Path, description: GraphDescription) -> GraphDescription:
 
 
 def _describe(file: Path) -> GraphDescription:
-    from yoloslim.deploy.describe import describe_onnx  # only files that lost their manifest need `onnx`
+    # only files that lost their manifest, and those of other programs, need `onnx`
+    from yoloslim.deploy.describe import describe_onnx, is_ours, read_onnx
+    from yoloslim.deploy.theirs import describe_theirs
 
-    return describe_onnx(file)
+    if file.suffix != ".onnx":
+        return describe_onnx(file)
+    graph = read_onnx(file)
+    return describe_onnx(file) if is_ours(graph) else describe_theirs(file, graph)
 
 
 def _choose(file: Path, name: str | None) -> Runtime:

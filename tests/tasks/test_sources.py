@@ -1,0 +1,41 @@
+"""Where images come from: addresses of cameras stay as they are, pictures of other kinds are named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from yoloslim.errors import DataError
+from yoloslim.tasks.sources import Stream, image_paths, is_stream, stem_of
+
+
+@pytest.mark.parametrize("source", ["rtsp://me:secret@10.0.0.9:554/cam/1", "RTSP://cam", "http://cam/stream.mjpg", "0"])
+def test_addresses_and_numbers_are_streams(source: str) -> None:
+    assert is_stream(source)
+    assert "secret" not in stem_of(source)
+    assert "/" not in stem_of(source)
+
+
+def test_an_address_reaches_opencv_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    class Capture:
+        def isOpened(self) -> bool:
+            return False
+
+    monkeypatch.setattr("cv2.VideoCapture", lambda source: opened.append(source) or Capture())
+    address = "rtsp://me:secret@10.0.0.9:554/cam/1?low=1"
+    with pytest.raises(DataError, match=r"camera 10\.0\.0\.9-cam-1 does not answer"):
+        Stream(address)
+    assert opened == [address]
+
+
+def test_a_gif_is_treated_alone_as_in_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    picture = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+    for name in ("a.gif", "b.png"):
+        picture.save(tmp_path / name)
+    assert image_paths(str(tmp_path)) == [tmp_path / "b.png"]
+    assert "1 pictures of kinds that are not read are left out, such as a.gif" in caplog.text
+    with pytest.raises(DataError, match=r"a\.gif: pictures of this kind are not read; save it as PNG"):
+        image_paths(str(tmp_path / "a.gif"))
