@@ -7,6 +7,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from yoloslim.config import Params, load_params, parse_params
+from yoloslim.config.data import SOURCES
+from yoloslim.data.layouts import readers
 from yoloslim.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
@@ -156,6 +158,13 @@ def test_percent_named_twice_is_refused() -> None:
 
 def test_image_size_that_does_not_fit_the_strides_names_the_nearest() -> None:
     assert "imgsz = 100: must be a multiple of 32; nearest are 96 and 128" in explain(imgsz=100)
+
+
+def test_sources_are_the_layouts_and_three_more() -> None:
+    assert list(SOURCES) == ["scenes", "voc2007", "auto", *sorted(readers())]
+    assert "data.source = 'yoli': no such source; did you mean 'yolo'? there are scenes, " in explain(
+        data={"source": "yoli", "path": "x"}
+    )
 
 
 def test_source_voc_needs_a_path() -> None:

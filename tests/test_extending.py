@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,8 @@ import yaml
 
 from tests.tiny import tiny_detector, tiny_spec
 from tests.training.test_fit import task
+from yoloslim.config import parse_params
+from yoloslim.data.prepare import prepare
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import RUNTIMES, open_predictor
@@ -97,16 +100,22 @@ def test_a_runtime_runs_an_export(tmp_path: Path) -> None:
 
 
 def test_a_layout_is_found_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from yoloslim.config.data import SOURCES
     from yoloslim.data import layouts
 
     monkeypatch.setattr(layouts, "_READERS", dict(layouts._READERS))
+    monkeypatch.delitem(SOURCES, "text", raising=False)
     exec(PYTHON["data/layouts/text.py"], {})
-    (tmp_path / "boxes.txt").write_text("one cat 4 4 20 30\n")
-    reader = layouts.readers()["text"]
-    root = reader.find(tmp_path)
-    assert root == tmp_path
-    (item,) = reader.read(root, {}).items
-    assert (item.name, item.raw.objects[0].name) == ("one", "cat")  # type: ignore[union-attr]
+    (tmp_path / "set").mkdir()
+    for number, image in enumerate(np.random.default_rng(1).integers(0, 256, (6, 48, 48, 3), dtype=np.uint8)):
+        cv2.imwrite(str(tmp_path / "set" / f"{number}.png"), image)
+    (tmp_path / "set/boxes.txt").write_text("".join(f"{number} cat 4 4 20 30\n" for number in range(6)))
+    # by its name, as by `auto`
+    for source in ("text", "auto"):
+        params = parse_params({"data": {"source": source, "path": str(tmp_path / "set")}}).data
+        report = prepare(params, tmp_path / source)
+        assert (report["classes"], sum(report["images"].values())) == (["cat"], 6)
+    del SOURCES["text"]
 
 
 def test_a_stage_writes_its_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

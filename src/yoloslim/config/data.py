@@ -1,16 +1,23 @@
 """Section `data`: where images and boxes come from."""
 
-from typing import Literal
+import difflib
+from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from yoloslim.config.base import Section
+
+LAYOUTS = Path(__file__).parents[1] / "data" / "layouts"
+SOURCES = {"scenes": "drawn", "voc2007": "downloaded", "auto": "own, of a layout that is told"} | {
+    path.stem: "own, of this layout" for path in sorted(LAYOUTS.glob("[!_]*.py"))
+}
+"""What `data.source` may be; a layout is a file in data/layouts, of that name, or registered by a program."""
 
 
 class DataParams(Section):
     """Where images and boxes come from."""
 
-    source: Literal["scenes", "voc2007", "auto", "voc", "yolo", "coco", "cvat", "labelme"] = "scenes"
+    source: str = Field("scenes", description="scenes, voc2007, auto, or the name of a layout")
     path: str = Field("", description="source auto, voc: folder or archive")
     imgsz: int = Field(160, ge=32, le=4096, description="source scenes: side of the drawn images, px")
     train_images: int = Field(1000, ge=1, le=1_000_000)
@@ -30,6 +37,15 @@ class DataParams(Section):
     download_dir: str = "downloads"
     workers: int = Field(0, ge=0, le=256, description="processes; 0 means one a core")
     seed: int = Field(0, ge=0)
+
+    @field_validator("source")
+    @classmethod
+    def _source_is_known(cls, value: str) -> str:
+        if value not in SOURCES:
+            near = difflib.get_close_matches(value, SOURCES, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise ValueError(f"no such source; {hint}there are {', '.join(SOURCES)}")
+        return value
 
     @model_validator(mode="after")
     def _source_is_complete(self) -> "DataParams":

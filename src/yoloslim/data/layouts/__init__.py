@@ -1,9 +1,10 @@
-"""Layouts of data sets: one reader a file, each behind `register_dataset`."""
+"""Layouts of data sets: one reader a file, which registers itself, and one import below."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from yoloslim.config.data import SOURCES
 from yoloslim.data.voc import RawAnnotation
 from yoloslim.errors import DataError
 
@@ -75,6 +76,7 @@ ORDER = ("voc", "yolo", "coco", "cvat", "labelme")
 def register_dataset(reader: Reader) -> Reader:
     """Make a layout known under its name, which `data.source` then takes."""
     _READERS[reader.name] = reader
+    SOURCES.setdefault(reader.name, reader.about)
     return reader
 
 

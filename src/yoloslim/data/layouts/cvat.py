@@ -6,8 +6,8 @@ from xml.etree.ElementTree import Element
 
 from yoloslim.data.folders import walk
 from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
-from yoloslim.data.layouts.common import Box, Pictures, around, names_of, number, set_splits, split_of, whole
 from yoloslim.data.names import settle_class
+from yoloslim.data.reading import Box, Pictures, around, names_of, number, set_splits, split_of, whole
 from yoloslim.data.voc import RawAnnotation, RawObject, read_xml
 from yoloslim.errors import DataError
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from yoloslim.data.folders import walk
 from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset
-from yoloslim.data.layouts.common import Box, Pictures, around, names_of, number, set_splits, split_of, whole
 from yoloslim.data.names import settle_class
+from yoloslim.data.reading import Box, Pictures, around, names_of, number, set_splits, split_of, whole
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.documents import read_json_file
 from yoloslim.errors import DataError

@@ -7,8 +7,8 @@ from typing import Any
 
 from yoloslim.data.folders import is_image, walk
 from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset
-from yoloslim.data.layouts.common import names_of, set_splits, split_of
 from yoloslim.data.names import settle_class
+from yoloslim.data.reading import names_of, set_splits, split_of
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.documents import read_yaml
 from yoloslim.errors import DataError
