@@ -3,7 +3,6 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import yoloslim
-from tests.pruning.networks import Cbl, Residual, scramble
+from tests.pruning.any_network import OURS, fill
+from tests.pruning.foreign_networks import NETWORKS, build
+from tests.pruning.networks import Cbl, scramble
 from yoloslim.errors import PruneError, TraceError
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import save_model
@@ -37,34 +38,6 @@ class Grey(nn.Module):
         return self.c(torch.relu(self.g(self.u(torch.relu(self.b(self.a(x)))))))
 
 
-class UNet(nn.Module):
-    """Down, up by a transposed convolution, and the skip beside it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = Cbl(1, 8), Cbl(8, 16, stride=2)
-        self.up, self.c, self.head = nn.ConvTranspose2d(16, 8, 2, 2), Cbl(16, 8), nn.Conv2d(8, 2, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.a(x)
-        return self.head(self.c(torch.cat((x, F.relu(self.up(self.b(x)))), 1)))
-
-
-class Dense(nn.Module):
-    """Each layer reads all before it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = Cbl(4, 8)
-        self.layers, self.head = nn.ModuleList(Cbl(8 + 6 * i, 6) for i in range(3)), nn.Linear(26, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for layer in self.layers:
-            x = torch.cat((x, layer(x)), 1)
-        return self.head(x.mean((2, 3)))
-
-
 class Mobile(nn.Module):
     """Inverted residual: 1x1, depthwise, 1x1, sum."""
 
@@ -78,26 +51,60 @@ class Mobile(nn.Module):
         return self.head(x + self.unit(x))
 
 
-@pytest.mark.parametrize(
-    ("make", "channels", "width"), [(Grey, 1, 16), (UNet, 1, 8), (Dense, 4, 8), (Mobile, 3, 24), (Residual, 3, 8)]
-)
-def test_any_network_is_pruned_by_half_and_proved(make: Callable[[], nn.Module], channels: int, width: int) -> None:
+MOBILE = (Mobile, (torch.rand(1, 3, 32, 48),))
+
+
+@pytest.mark.parametrize("name", [*OURS, "mobile"])
+def test_any_network_is_pruned_by_half_and_proved(name: str) -> None:
+    make, example = OURS.get(name, MOBILE)
     torch.manual_seed(0)
-    network = make()
-    scramble(network)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    result = yoloslim.prune(network, torch.rand(1, channels, 32, 48), percent=50)
+    network = fill(make())
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    result = yoloslim.prune(network, example, percent=50, importance="l2", round_to=1)
     assert max(result.certificate.cut) <= 1e-4
     assert result.report["effective_percent"] == pytest.approx(50, abs=12)
-    assert count_params(result.model) < 0.75 * count_params(network)
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    x = torch.rand(2, channels, 64, 64)  # another size than the example's
-    assert result.model.eval()(x).shape == network.eval()(x).shape
+    assert count_params(result.model) == result.report["after"]["params"] < 0.75 * count_params(network)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert result.model.eval()(*example).shape == network(*example).shape
+    others = [torch.rand_like(x) for x in example]
+    assert (network(*others) - network(*example)).abs().max() > 0.01  # the certificate compared something
 
 
-def test_what_group_norm_reads_stays_whole() -> None:
-    result = yoloslim.prune(Grey(), torch.rand(2, 1, 32, 32), percent=50)
-    assert (result.model.a.out_channels, result.model.u.in_channels, result.model.u.out_channels) == (8, 8, 8)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_that_nobody_here_wrote(name: str) -> None:
+    network, example = build(name)
+    fill(network)
+    result = yoloslim.prune(network, example, percent=50, importance="l2", round_to=1)
+    assert max(result.certificate.cut) <= 1e-4
+    assert result.report["effective_percent"] == pytest.approx(50, abs=12)
+    assert count_params(result.model) < 0.6 * count_params(network)
+    assert result.model.eval()(example)[0].shape == network(example)[0].shape
+
+
+def test_layer_normalised_channels_of_convnext_go() -> None:
+    network, example = build("ConvNext")
+    small = yoloslim.prune(fill(network), example, percent=50, importance="l2", round_to=1).model
+    stage, before = small.convnext.encoder.stages[3].layers[0], network.convnext.encoder.stages[3].layers[0]
+    assert stage.dwconv.out_channels < before.dwconv.out_channels
+    assert stage.layernorm.normalized_shape == (stage.dwconv.out_channels,)
+    assert len(stage.layer_scale_parameter) == stage.dwconv.out_channels
+
+
+def test_heads_go_whole_or_all_get_narrower() -> None:
+    for name, unit in (("whole heads", 8), ("narrower heads", 4)):
+        make, example = OURS[name]
+        small = yoloslim.prune(fill(make()), example, percent=70, importance="l2", round_to=1).model
+        assert {layer.out_features % unit for layer in (small.q, small.k, small.v)} == {0}
+        assert small.q.out_features == small.k.out_features
+        assert small.v.out_features == small.out.in_features < 32
+
+
+def test_groups_of_a_group_norm_stay_divisible() -> None:
+    small = yoloslim.prune(fill(OURS["groupnorm"][0]()), OURS["groupnorm"][1], percent=50, importance="l2").model
+    assert small.g.num_groups == 4
+    assert small.a.out_channels == small.g.num_channels < 32
+    assert small.a.out_channels % 4 == 0
+    assert small.each.num_groups == small.each.num_channels < 16
 
 
 def test_weakest_filters_of_a_transposed_convolution_go() -> None:
@@ -181,7 +188,8 @@ def test_options_that_cannot_be_meant(options: dict[str, object], message: str) 
     ("example", "message"),
     [
         (None, "a Grey needs example_inputs"),
-        (torch.rand(1, 8), r"example_inputs has shape \(1, 8\)"),
+        ((), "example_inputs holds no tensor"),
+        (torch.tensor(1.0), r"tensor 0 has shape \(\), which holds no batch"),
         (torch.full((1, 1, 32, 32), float("nan")), "example_inputs holds NaN"),
     ],
 )

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from yoloslim.data.layouts import register_dataset
 from yoloslim.deploy.export import export_model
@@ -25,6 +24,8 @@ from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.foreign.load import read_model
+from yoloslim.pruning.inputs import Example, Inputs
+from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, TRANSPOSED
 from yoloslim.pruning.prune import PruneResult
 from yoloslim.pruning.prune import prune as prune_network
 from yoloslim.pruning.request import GroupScore, Importance, PruneRequest, Scope
@@ -239,7 +240,7 @@ def quantize(
 
 def prune(
     model: M,
-    example_inputs: Tensor | None = None,
+    example_inputs: Example | None = None,
     *,
     measure_ms: Callable[[nn.Module], float] | None = None,
     **options: Unpack[PruneOptions],
@@ -247,12 +248,14 @@ def prune(
     """Cut channels out of a network; the input is unchanged.
 
     Args:
-        model: a detector, or any network on images that torch.fx can trace and whose operations are known.
-        example_inputs: an input (N, C, H, W) the network accepts, with any number of channels. Detectors need none.
+        model: a detector, or any network whose operations are known (`register_op` adds to them). It is run on the
+            example to see what it does, which must not depend on the values.
+        example_inputs: what its forward takes: a tensor (N, ...) of any number of axes and channels, several of them
+            in a tuple, or by name in a dict. Detectors need none.
         measure_ms: milliseconds of a cut network on the target, for `target_latency_ms`.
         options: fields of `PruneRequest`. What differs from its defaults where nothing is said: scope `coupled`;
             importance `l2` for a network in which not every convolution has a BatchNorm scale to go by; FLOPs
-            counted at the side of the example, or at a detector's own.
+            counted at the size of the example, or at a detector's own.
 
     Returns:
         `model` the new network, `certificate` (cut against masked, largest differences), `report` (plain values).
@@ -266,17 +269,15 @@ def prune(
         raise PruneError(
             f"prune has no option '{unknown[0]}'; there are: {', '.join(sorted(PruneOptions.__annotations__))}"
         )
-    if example_inputs is None and not isinstance(model, Detector):
-        raise PruneError(f"a {type(model).__name__} needs example_inputs: a tensor (N, C, H, W) that it accepts")
-    if example_inputs is not None and example_inputs.dim() != 4:
-        raise PruneError(f"example_inputs has shape {tuple(example_inputs.shape)}; allowed: (N, C, H, W)")
-    if example_inputs is not None and not bool(torch.isfinite(example_inputs).all()):
-        raise PruneError("example_inputs holds NaN or infinite values")
-    example = (2, 3, 64, 64) if example_inputs is None else (2, *example_inputs.shape[1:])
-    side = model.spec.imgsz if isinstance(model, Detector) else max(32, int((example[2] * example[3]) ** 0.5))
+    detector = isinstance(model, Detector)
+    if example_inputs is None and not detector:
+        raise PruneError(f"a {type(model).__name__} needs example_inputs: what its forward takes, a tensor or several")
+    given = None if example_inputs is None else Inputs.of(example_inputs)
+    side = model.spec.imgsz if isinstance(model, Detector) else None
     chosen: dict[str, Any] = {"scope": "coupled", "importance": _importance(model), "imgsz": side, **options}
     request = PruneRequest(**chosen)
-    result = prune_network(model, request, example_inputs, measure_ms=measure_ms, example=example)
+    example = (2, 3, 64, 64) if given is None else given
+    result = prune_network(model, request, given, measure_ms=measure_ms, example=example)
     result.report["importance"] = request.importance
     return result
 
@@ -290,7 +291,7 @@ def _inference(model: Detector | str | PathLike[str], runtime: str | None, optio
 
 
 def _importance(model: nn.Module) -> Importance:
-    """`gamma` for detectors and wherever there are as many scales as convolutions with prunable outputs."""
-    norms = sum(isinstance(m, nn.BatchNorm2d) and m.affine for m in model.modules())
-    convolutions = sum(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in model.modules())
-    return "gamma" if isinstance(model, Detector) or norms >= max(1, convolutions - 1) else "l2"
+    """`gamma` for detectors and wherever there are as many scales as layers with prunable outputs."""
+    norms = sum(isinstance(m, BATCHNORMS) and m.affine for m in model.modules())
+    layers = sum(isinstance(m, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)) for m in model.modules())
+    return "gamma" if isinstance(model, Detector) or norms >= max(1, layers - 1) else "l2"

@@ -83,7 +83,9 @@ def test_a_concatenation_read_by_one_batchnorm() -> None:
 
 def test_hard_coded_channel_counts_are_protected() -> None:
     labels = labels_of("HardCoded")
-    for name, fixed in (("stem", True), ("fixed", True), ("scaled", True), ("free", False)):
+    assert labels.parameters["scale"].outputs.tolist() == labels.layers["scaled.conv"].outputs.tolist()
+    assert labels.parameters["scale"].axis == 1
+    for name, fixed in (("stem", True), ("fixed", True), ("scaled", False), ("free", False)):
         assert labels.protected[labels.layers[f"{name}.conv"].outputs].all() == fixed
 
 
@@ -100,7 +102,7 @@ class _Odd(nn.Module):
             case "method":
                 return x.erfinv()
             case "space":
-                return nn.functional.conv2d(x, x)
+                return torch.fft.fft(x)
             case _:
                 return x if x.sum() > 0 else -x
 
@@ -110,13 +112,18 @@ class _Odd(nn.Module):
     [
         ("function", r"node 'linalg_inv' \(call_function linalg_inv\) in module '<root>'.*not understood"),
         ("method", r"node 'erfinv' \(call_method erfinv\) in module '<root>'.*not understood"),
-        ("space", r"node 'conv2d'.*not understood"),
-        ("control", "_Odd cannot be traced: symbolically traced variables cannot be used as inputs to control flow"),
+        ("space", r"node 'fft_fft'.*not understood"),
+        ("control", r"_Odd cannot be traced: in module '<root>' its forward asks for values \(bool\)"),
     ],
 )
 def test_operations_not_understood_are_named(what: str, message: str) -> None:
     with pytest.raises(TraceError, match=message):
         label_channels(_Odd(what), EXAMPLE)
+
+
+class _Unheard(nn.LPPool1d):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.special.i0(x)
 
 
 class _Wrapper(nn.Module):
@@ -129,12 +136,12 @@ class _Wrapper(nn.Module):
 
 
 def test_unknown_modules_are_named_by_path() -> None:
-    with pytest.raises(TraceError, match=r"node 'inner_1' .* in module 'inner.1'.*'LayerNorm'"):
-        label_channels(_Wrapper(nn.Sequential(nn.Conv2d(3, 8, 3), nn.LayerNorm(14))), EXAMPLE)
+    with pytest.raises(TraceError, match=r"node 'special_i0' .* in module 'inner.1'.*'special_i0'"):
+        label_channels(_Wrapper(nn.Sequential(nn.Conv2d(3, 8, 3), _Unheard())), EXAMPLE)
 
 
 def test_a_network_of_another_image_depth_is_an_error_that_names_the_layer() -> None:
-    with pytest.raises(TraceError, match=r"node 'inner'.*module 'inner'"):
+    with pytest.raises(TraceError, match=r"_Wrapper .* fails on inputs of shape \(2, 3, 16, 16\) in module 'inner'"):
         label_channels(_Wrapper(nn.Conv2d(4, 8, 3)), EXAMPLE)
 
 

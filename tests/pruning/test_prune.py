@@ -19,10 +19,11 @@ from yoloslim.models.detector import Detector, build_detector, count_macs, count
 from yoloslim.models.spec import LayerSpec
 from yoloslim.models.store import load_model, save_model
 from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.masking import mask
 from yoloslim.pruning.prune import PruneResult, prune
 from yoloslim.pruning.request import PruneRequest, Scope
 from yoloslim.pruning.selection import select_channels
-from yoloslim.pruning.surgery import cut, mask
+from yoloslim.pruning.surgery import cut
 from yoloslim.pruning.units import remove_units
 
 SCOPES: tuple[Scope, ...] = ("source", "slim", "free", "coupled")

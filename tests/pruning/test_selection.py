@@ -15,9 +15,10 @@ from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
 from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.labels import ChannelLabels, label_channels
+from yoloslim.pruning.masking import mask
 from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.selection import Selection, candidate_groups, select_channels
-from yoloslim.pruning.surgery import cut, mask
+from yoloslim.pruning.surgery import cut
 
 SCOPES = ("source", "slim", "free", "coupled")
 EXAMPLE = (2, 3, 16, 16)

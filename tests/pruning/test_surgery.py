@@ -12,10 +12,11 @@ from tests.pruning.random_network import ACTIVATIONS, SHIFTED, RandomNetwork
 from torch import Tensor, nn
 
 from yoloslim.pruning.folding import fold_constants
-from yoloslim.pruning.graph import tensors_in
+from yoloslim.pruning.inputs import tensors_in
 from yoloslim.pruning.labels import BoolArray, ChannelLabels, label_channels
+from yoloslim.pruning.masking import mask
 from yoloslim.pruning.minimums import raise_to_minimum
-from yoloslim.pruning.surgery import cut, mask
+from yoloslim.pruning.surgery import cut
 
 EXAMPLE = (2, 3, 16, 16)
 

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.pruning.folding import fold_constants
-from yoloslim.pruning.graph import tensors_in
+from yoloslim.pruning.inputs import Example, Inputs, tensors_in, to_double
 from yoloslim.pruning.labels import BoolArray, ChannelLabels
-from yoloslim.pruning.surgery import copy_model, cut, mask
+from yoloslim.pruning.masking import mask
+from yoloslim.pruning.surgery import copy_model, cut
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def certify(
     model: nn.Module,
     labels: ChannelLabels,
     keep: BoolArray,
-    images: Tensor | None = None,
+    images: Example | Inputs | None = None,
     *,
     tolerance: float = 1e-4,
     seed: int = 0,
@@ -58,7 +59,7 @@ def certify(
         model: the network before the cut.
         labels: its channel labels.
         keep: (groups,) true for channel groups that stay.
-        images: real images (N, 3, H, W) in [0, 1].
+        images: real inputs, such as images (N, 3, H, W) in [0, 1].
         tolerance: largest |difference| allowed.
         seed: of the random images.
 
@@ -66,10 +67,10 @@ def certify(
         PruneError: a difference above the tolerance, naming the head: the surgery is wrong, do not use the model.
     """
     double = copy_model(model).double().cpu().eval()
-    size = labels.example[1:] if images is None else images.shape[1:]
-    batches = [torch.rand(2, *size, generator=torch.Generator().manual_seed(seed)).double()]
-    if images is not None:
-        batches.append(images.cpu().double())
+    real = None if images is None else Inputs.of(images)
+    batches = [_random(labels.example if real is None else real, seed)]
+    if real is not None:
+        batches.append(real.map(to_double))
     frozen, folded = mask(double, labels, keep, freeze=True), copy_model(double)
     inexact = fold_constants(folded, labels, keep)
     folded = cut(folded, labels, keep)
@@ -81,7 +82,7 @@ def certify(
         _differences(frozen, folded, batches),
         inexact,
         border,
-        (2, 0 if images is None else len(images)),
+        (len(batches[0].tensors[0]), 0 if real is None else len(real.tensors[0])),
         tolerance,
     )
     for name in ("cut",) if certificate.inexact else ("cut", "folded"):
@@ -94,12 +95,21 @@ def certify(
     return certificate
 
 
-def _differences(a: nn.Module, b: nn.Module, batches: Iterable[Tensor]) -> list[float]:
+def _random(inputs: Inputs, seed: int) -> Inputs:
+    """Two random images where one tensor comes in a batch; else as many as there are."""
+    tensors = inputs.tensors
+    if len(tensors) == 1 and tensors[0].is_floating_point() and inputs.args == (tensors[0],):
+        rng = torch.Generator().manual_seed(seed)
+        return Inputs.of(torch.rand(2, *tensors[0].shape[1:], generator=rng).double())
+    return inputs.random(seed)
+
+
+def _differences(a: nn.Module, b: nn.Module, batches: Iterable[Inputs]) -> list[float]:
     largest: list[float] = []
     with torch.no_grad():
         for batch in batches:
-            pairs = zip(tensors_in((a(batch),)), tensors_in((b(batch),)), strict=True)
-            found = [float((x - y).abs().max()) for x, y in pairs]
+            pairs = zip(tensors_in((batch.call(a),)), tensors_in((batch.call(b),)), strict=True)
+            found = [float((x.double() - y.double()).abs().max()) for x, y in pairs if x.numel()]
             largest = [max(pair) for pair in zip(largest or found, found, strict=True)]
     return largest
 

@@ -7,6 +7,7 @@ import numpy as np
 from torch import nn
 
 from yoloslim.pruning.labels import BoolArray, ChannelLabels, LayerLabels
+from yoloslim.pruning.union import FILTERS
 
 CUBE = 16
 """Channels an Ascend cube unit computes at once at fp16 (C0); fewer cost as much."""
@@ -38,10 +39,15 @@ class LayerCount:
 class Counter:
     """Counts what a selection leaves; built once per network, since searches ask many times."""
 
-    def __init__(self, model: nn.Module, labels: ChannelLabels, imgsz: int = 640) -> None:
+    def __init__(self, model: nn.Module, labels: ChannelLabels, imgsz: int | None = 640) -> None:
         self.labels = labels
-        self.pixels = imgsz * imgsz
+        self.pixels = labels.example.pixels if imgsz is None else imgsz * imgsz
+        self.direct = list(labels.parameters.values())
+        self.rest = 0
         self.modules = {path: model.get_submodule(path) for path in labels.layers}
+
+        everything = np.ones(labels.groups, np.bool_)
+        self.rest = sum(p.numel() for p in model.parameters()) - self.params(everything)
 
     def layers(self, keep: BoolArray) -> list[LayerCount]:
         """Every layer, given (groups,) which groups stay."""
@@ -49,7 +55,8 @@ class Counter:
 
     def params(self, keep: BoolArray) -> int:
         """Trainable values in all."""
-        return sum(layer.params for layer in self.layers(keep))
+        own = (p.size if p.axis is None else p.size // len(p.outputs) * int(keep[p.outputs].sum()) for p in self.direct)
+        return sum(layer.params for layer in self.layers(keep)) + sum(own) + self.rest
 
     def macs(self, keep: BoolArray) -> int:
         """Multiply-adds in all, for one image."""
@@ -62,7 +69,10 @@ class Counter:
         has_bias = getattr(module, "bias", None) is not None
         if layer.kind == "part":
             return LayerCount(layer.path, layer.kind, kept, total, 0, 0, 0)
-        if layer.kind in ("batchnorm", "prelu"):
+        if layer.kind == "embedding":
+            values = kept * cast(nn.Embedding, module).num_embeddings
+            return LayerCount(layer.path, layer.kind, kept, total, values, 0, 0)
+        if layer.kind not in FILTERS:
             values = kept * ((getattr(module, "weight", None) is not None) + has_bias)
             return LayerCount(layer.path, layer.kind, kept, total, values, 0, 0)
         groups = {"depthwise": c_in, "grouped": getattr(module, "groups", 1)}.get(layer.kind, 1)

@@ -12,8 +12,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from yoloslim.pruning.graph import AbstractInterpreter, Call, channel_vector, like_output, name_of, spread_channels
+from yoloslim.pruning.graph import AbstractInterpreter, Call, spread_channels, uniform_vector
+from yoloslim.pruning.inputs import tensors_in
 from yoloslim.pruning.labels import BoolArray, ChannelLabels
+from yoloslim.pruning.operations import BATCHNORMS, TRANSPOSED
+from yoloslim.pruning.propagation import everywhere
+from yoloslim.pruning.weights import outputs_first
 
 NAN = float("nan")
 
@@ -33,7 +37,7 @@ def fold_constants(model: nn.Module, labels: ChannelLabels, keep: BoolArray) -> 
     """
     interpreter = _ConstantInterpreter(model, labels, keep)
     with torch.no_grad():
-        interpreter.run(torch.full(labels.example, NAN, dtype=torch.float64))
+        interpreter.run(*(_unknown(x.shape) for x in labels.example.tensors))
         for path, calls in interpreter.contributions.items():
             constants = torch.stack(calls)
             _absorb(model, labels, path, constants.mean(0))
@@ -48,7 +52,7 @@ def _absorb(model: nn.Module, labels: ChannelLabels, path: str, constant: Tensor
         return
     module = cast(nn.Conv2d | nn.Linear, model.get_submodule(path))
     norm = model.get_submodule(labels.folds_into[path]) if path in labels.folds_into else None
-    if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
+    if isinstance(norm, BATCHNORMS) and norm.running_mean is not None:
         norm.running_mean.sub_(constant.to(norm.running_mean))
     elif module.bias is not None:
         module.bias.add_(constant.to(module.bias))
@@ -66,33 +70,30 @@ class _ConstantInterpreter(AbstractInterpreter):
         self.inexact: list[str] = []
 
     def convolution(self, call: Call) -> Tensor:
-        module, x = cast(nn.Conv2d, call.module), call.tensor()
-        weight = module.weight.cpu().double().sum((2, 3))  # (C_out, C_in / groups)
-        if isinstance(module, nn.ConvTranspose2d):  # by position it gives other taps of its kernel: fold their mean
-            if module.groups > 1:
-                return self.fixed(call)
-            weight = weight.T / (module.stride[0] * module.stride[1])
-            if torch.nan_to_num(channel_vector(x, call.node)).any():
+        module, vector = cast(nn.Conv2d, call.module), _constants(call.tensor())
+        weight = outputs_first(module).cpu().double().flatten(2).sum(2)  # (C_out, C_in / groups)
+        if isinstance(module, TRANSPOSED):  # by position it gives other taps of its kernel: fold their mean
+            weight = weight / torch.Size(module.stride).numel()
+            if torch.nan_to_num(vector).any():
                 self.inexact.append(str(call.node.target))
-        gives = self._contribution(call, weight, channel_vector(x, call.node), module.groups)
-        return like_output(self._record(call, gives, module.bias), call, x)
-
-    def fixed(self, call: Call) -> Tensor:
-        x, module = call.tensor(), call.module
-        width = module.out_channels if isinstance(module, nn.ConvTranspose2d) else x.shape[1]
-        return like_output(torch.full((width,), NAN, dtype=torch.float64), call, x)
+        gives = self._contribution(call, weight, vector, module.groups)
+        return spread_channels(self._record(call, gives, module.bias), call.shape)
 
     def linear(self, call: Call) -> Tensor:
-        module, x = cast(nn.Linear, call.module), call.tensor()
-        gives = self._contribution(call, module.weight.cpu().double(), channel_vector(x.movedim(-1, 1), call.node), 1)
-        return self._record(call, gives, module.bias).expand(*x.shape[:-1], -1)
+        module = cast(nn.Linear, call.module)
+        gives = self._contribution(call, module.weight.cpu().double(), _constants(call.tensor(), -1), 1)
+        return self._record(call, gives, module.bias).expand(call.shape)
+
+    def embedding(self, call: Call) -> Tensor:
+        doomed = self._doomed(str(call.node.target))
+        return torch.zeros(len(doomed), dtype=torch.float64).masked_fill(~doomed, NAN).expand(call.shape)
 
     def _contribution(self, call: Call, weight: Tensor, constants: Tensor, groups: int) -> Tensor:
         path = str(call.node.target)
         doomed = torch.from_numpy(~self.keep[self.labels.layers[path].inputs])
         if constants[doomed].isnan().any():
             self.inexact.append(path)
-        known = torch.nan_to_num(constants).view(groups, -1)
+        known = torch.nan_to_num(constants.masked_fill(~doomed, NAN)).view(groups, -1)
         rows = weight.view(groups, -1, weight.shape[1])
         return torch.einsum("goi,gi->go", rows, known).flatten()
 
@@ -108,9 +109,21 @@ class _ConstantInterpreter(AbstractInterpreter):
         return torch.from_numpy(~self.keep[self.labels.layers[path].outputs])
 
     def batchnorm(self, call: Call) -> Tensor:
-        module, x = cast(nn.BatchNorm2d, call.module), call.tensor()
-        beta = torch.zeros(x.shape[1]) if module.bias is None else module.bias.cpu()
-        return spread_channels(beta.double().masked_fill(~self._doomed(str(call.node.target)), NAN), x.shape)
+        return spread_channels(self._shifts(call), call.shape)
+
+    groupnorm = batchnorm
+
+    def layernorm(self, call: Call) -> Tensor:
+        if str(call.node.target) not in self.labels.layers:
+            return _unknown(call.shape)
+        return self._shifts(call).expand(call.shape)
+
+    def _shifts(self, call: Call) -> Tensor:
+        """What a normalisation gives for doomed channels."""
+        doomed = self._doomed(str(call.node.target))
+        bias = getattr(call.module, "bias", None)
+        shifts = torch.zeros(len(doomed)) if bias is None else bias.cpu()
+        return shifts.double().masked_fill(~doomed, NAN)
 
     def prelu(self, call: Call) -> Tensor:
         x, slopes = call.tensor(), cast(nn.PReLU, call.module).weight.cpu().double()
@@ -122,27 +135,67 @@ class _ConstantInterpreter(AbstractInterpreter):
         return cast(Tensor, call.run(*args, **call.kwargs)).double()
 
     def binary(self, call: Call) -> Tensor:
+        if call.name in COMPARING:  # NaN is neither above nor below
+            return _unknown(call.shape)
         args = tuple(a.clone() if isinstance(a, Tensor) else a for a in call.args)
         return cast(Tensor, call.run(*args, **call.kwargs))
 
     def spatial(self, call: Call) -> Tensor:
-        x = call.tensor()
-        vector = channel_vector(x, call.node)
+        vector = _constants(call.tensor())
         if _pads_with_zeros(call) and torch.nan_to_num(vector).any():
             self.inexact.append(call.node.name)
-        return like_output(vector, call, x)
+        return spread_channels(vector, call.shape) if len(vector) == call.shape[1] else _unknown(call.shape)
+
+    pad = spatial
 
     def reduce(self, call: Call) -> Any:
-        return call.native()
+        return _unknown(call.shape) if call.name in ("any", "all") else call.native()
+
+    def getitem(self, call: Call) -> Any:
+        indexed = any(True for _ in tensors_in(call.args[1:]))
+        return _unknown(call.shape) if indexed else call.native()
+
+    def mix(self, call: Call) -> Any:
+        return everywhere(torch.tensor(NAN, dtype=torch.float64), call.node)
+
+    setitem = constant = matmul = mix
+
+    def dot_product(self, call: Call) -> Tensor:
+        """Weights add up to one, so that a constant value is what comes out."""
+        values = cast(Tensor, call.argument(2, "value"))
+        constant = (values == values[..., :1, :]).all(-2, keepdim=True)
+        return values[..., :1, :].where(constant, NAN).expand(call.shape)
 
     def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
-        value = super().get_attr(target, args, kwargs)
-        return torch.full(value.shape, NAN, dtype=torch.float64) if isinstance(value, Tensor) else value
+        path = self.node.meta["parameter"]
+        value = self.node.meta["value"] if path is None else self.module.get_parameter(path)
+        value = value.detach().cpu()
+        return value.double() if value.is_floating_point() else value
+
+
+COMPARING = frozenset(["eq", "ge", "gt", "le", "lt", "masked_fill", "ne", "where"])
+"""Operations that give a number even for what varies."""
+
+
+def _unknown(shape: torch.Size) -> Tensor:
+    return torch.full(shape, NAN, dtype=torch.float64)
+
+
+def _constants(x: Tensor, axis: int = 1) -> Tensor:
+    """(C,): the constant that each channel holds at all positions, NaN where it varies."""
+    x = x.movedim(axis, 1) if x.dim() > 1 else x[None]
+    vector, same = uniform_vector(x)
+    if same:
+        return vector
+    rows = x.movedim(1, 0).flatten(1)
+    return vector.where((rows == rows[:, :1]).all(1), NAN)
 
 
 def _pads_with_zeros(call: Call) -> bool:
     if call.module is not None:
-        averages = isinstance(call.module, nn.AvgPool2d) and call.module.padding not in (0, (0, 0))
-        return averages or isinstance(call.module, nn.ZeroPad2d)
+        averages = isinstance(call.module, nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d)
+        padded = averages and call.module.padding not in (0, (0,), (0, 0), (0, 0, 0))
+        return padded or isinstance(call.module, nn.ZeroPad1d | nn.ZeroPad2d | nn.ZeroPad3d)
     padding = call.argument(3, "padding", 0)
-    return name_of(call.node) == "pad" or (name_of(call.node) == "avg_pool2d" and padding not in (0, (0, 0)))
+    averages = call.name.startswith("avg_pool") and padding not in (0, (0, 0))
+    return call.name == "pad" or averages

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from yoloslim.errors import PruneError
 from yoloslim.pruning.labels import ChannelLabels
 from yoloslim.pruning.request import Importance
+from yoloslim.pruning.union import FILTERS
+from yoloslim.pruning.weights import outputs_first
 
 Scores = dict[str, NDArray[np.float32]]
 """Module path -> (channels,) scores >= 0, the same order as the layer's output labels."""
@@ -121,7 +123,7 @@ def _scaled_norms(model: nn.Module, labels: ChannelLabels) -> list[str]:
 
 
 def _filters(labels: ChannelLabels) -> list[str]:
-    return [p for p, layer in labels.layers.items() if layer.kind not in ("batchnorm", "prelu", "part")]
+    return [p for p, layer in labels.layers.items() if layer.kind in FILTERS]
 
 
 def _parameter(model: nn.Module, path: str) -> Tensor:
@@ -129,8 +131,7 @@ def _parameter(model: nn.Module, path: str) -> Tensor:
 
 
 def _filter_weight(model: nn.Module, path: str) -> Tensor:
-    weight = _parameter(model, path)
-    return weight.transpose(0, 1) if isinstance(model.get_submodule(path), nn.ConvTranspose2d) else weight
+    return outputs_first(model.get_submodule(path))
 
 
 def _weight_norm(weight: Tensor, order: int) -> Tensor:

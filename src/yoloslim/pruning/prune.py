@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from yoloslim.pruning.certificate import Certificate, certify
 from yoloslim.pruning.importance import Scores
+from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.labels import BoolArray, label_channels
 from yoloslim.pruning.report import count_totals, prune_report
 from yoloslim.pruning.request import PruneRequest
@@ -39,25 +40,25 @@ class PruneResult(Generic[M]):
 def prune(
     model: M,
     request: PruneRequest,
-    images: Tensor | None = None,
+    images: Example | Inputs | None = None,
     *,
     tolerance: float = 1e-4,
     scores: Scores | None = None,
     layer_costs: dict[str, float] | None = None,
     measure_ms: Callable[[nn.Module], float] | None = None,
-    example: tuple[int, ...] = (2, 3, 64, 64),
+    example: Example | Inputs = (2, 3, 64, 64),
 ) -> PruneResult[M]:
     """Prune a network; the input is unchanged.
 
     Args:
         model: a `Detector`, or any network that can be traced.
         request: what should go.
-        images: real images (N, 3, H, W) in [0, 1] for the certificate, besides random ones.
+        images: real inputs, such as images (N, 3, H, W) in [0, 1], for the certificate, besides random ones.
         tolerance: largest |difference| between cut and masked model that passes.
         scores: importance per layer and channel; needed for importance `taylor` (see `taylor_scores`).
         layer_costs: module path -> cost, for `cost_power`; by default MACs.
         measure_ms: milliseconds of a cut network on the target, for `target_latency_ms`.
-        example: shape (N, C, H, W) of an input that the network accepts.
+        example: inputs that the network accepts, or the shape (N, C, H, W) of one.
 
     Raises:
         TraceError: an operation of the network is not understood.

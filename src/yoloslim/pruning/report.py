@@ -6,18 +6,19 @@ import numpy as np
 from torch import nn
 
 from yoloslim.pruning.counting import Counter
+from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.labels import BoolArray, ChannelLabels, label_channels
 from yoloslim.pruning.selection import Selection
 
 
-def prune_report(model: nn.Module, labels: ChannelLabels, selection: Selection, imgsz: int) -> dict[str, Any]:
+def prune_report(model: nn.Module, labels: ChannelLabels, selection: Selection, imgsz: int | None) -> dict[str, Any]:
     """Summary and per-layer table of a selection.
 
     Args:
         model: the network before the cut.
         labels: its channel labels.
         selection: what stays.
-        imgsz: image side in pixels that FLOPs are counted at.
+        imgsz: image side in pixels that FLOPs are counted at; None counts at the size of the example inputs.
 
     Returns:
         `requested_percent`, `effective_percent`, `percent_limit`, `threshold`, `clipped` (layer -> channels
@@ -40,7 +41,7 @@ def prune_report(model: nn.Module, labels: ChannelLabels, selection: Selection, 
     }
 
 
-def count_totals(model: nn.Module, imgsz: int, example: tuple[int, ...] = (2, 3, 64, 64)) -> dict[str, float]:
+def count_totals(model: nn.Module, imgsz: int | None, example: Example | Inputs = (2, 3, 64, 64)) -> dict[str, float]:
     """Totals of a network as it is: params, params_m, gflops, gflops_padded, channels, groups."""
     labels = label_channels(model, example)
     return _totals(Counter(model, labels, imgsz), labels, np.ones(labels.groups, np.bool_))
@@ -48,7 +49,7 @@ def count_totals(model: nn.Module, imgsz: int, example: tuple[int, ...] = (2, 3,
 
 def _totals(counter: Counter, labels: ChannelLabels, keep: BoolArray) -> dict[str, float]:
     rows = counter.layers(keep)
-    params = sum(row.params for row in rows)
+    params = counter.params(keep)
     return {
         "params": params,
         "params_m": params / 1e6,

@@ -47,7 +47,7 @@ class PruneRequest:
     cost_power: float = 0.0
     residual_units: int = 0
     fold: bool = True
-    imgsz: int = 640
+    imgsz: int | None = 640
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class PruneRequest:
         _check("cost_power", self.cost_power, 0 <= self.cost_power < float("inf"), "at least 0")
         for name, least in (("min_channels", 1), ("round_to", 1), ("residual_units", 0), ("imgsz", 32)):
             value = getattr(self, name)
-            _check(name, value, value >= least, f"at least {least}")
+            _check(name, value, value is None or value >= least, f"at least {least}")
         targets = {n: getattr(self, n) for n in ("target_params_m", "target_gflops", "target_latency_ms")}
         given = {name: value for name, value in targets.items() if value is not None}
         for name, value in given.items():

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import fx
 
-from yoloslim.pruning.graph import scope_of
+from yoloslim.pruning.operations import scope_of
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,19 @@
-"""Cut channels out of a network, or mask them: index selection on weights, nothing else."""
+"""Cut channels out of a network: index selection on weights, nothing else."""
 
 import copy
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector
 from yoloslim.models.split_blocks import Part
 from yoloslim.pruning.folding import fold_constants
 from yoloslim.pruning.labels import BoolArray, ChannelLabels, LayerLabels
+from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, INSTANCENORMS, LAYERNORMS, TRANSPOSED
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -41,34 +42,15 @@ def cut(model: M, labels: ChannelLabels, keep: BoolArray, *, fold: bool = False)
         fold_constants(small, labels, keep)
     for layer in labels.layers.values():
         _resize(small.get_submodule(layer.path), layer, keep)
+    for parameter in labels.parameters.values():
+        if parameter.axis is not None:
+            owner, _, name = parameter.path.rpartition(".")
+            _select(small.get_submodule(owner), name, np.flatnonzero(keep[parameter.outputs]), parameter.axis)
     if isinstance(small, Detector):
         gained = (path for path in labels.layers if _has_bias(small, path) and not _has_bias(model, path))
         update = {"widths": _widths(small), "biased": (*small.spec.biased, *gained)}
         small.spec = small.spec.model_copy(update=update)
     return small
-
-
-def mask(model: M, labels: ChannelLabels, keep: BoolArray, *, freeze: bool = False) -> M:
-    """A copy of the same size in which doomed channels are silent.
-
-    Args:
-        model: the labelled network.
-        labels: its channel labels.
-        keep: (groups,) true for channel groups that stay.
-        freeze: keep their shifts, so that they give the constant act(beta); else they give act(0).
-    """
-    check_mask(labels, keep)
-    masked = copy_model(model)
-    with torch.no_grad():
-        for layer in labels.layers.values():
-            module = masked.get_submodule(layer.path)
-            doomed = torch.from_numpy(~keep[layer.outputs])
-            if layer.kind != "prelu" and getattr(module, "weight", None) is not None:
-                weight = cast(Tensor, module.weight)
-                (weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) else weight)[doomed] = 0
-            if not freeze and getattr(module, "bias", None) is not None:
-                cast(Tensor, module.bias)[doomed] = 0
-    return masked
 
 
 def check_mask(labels: ChannelLabels, keep: BoolArray) -> None:
@@ -93,33 +75,52 @@ def _resize(module: nn.Module, layer: LayerLabels, keep: BoolArray) -> None:
     rows, columns = np.flatnonzero(keep[layer.outputs]), np.flatnonzero(keep[layer.inputs])
     for name in ("bias", "running_mean", "running_var"):
         _select(module, name, rows)
-    if isinstance(module, nn.ConvTranspose2d):  # its weight is (inputs, outputs, ...)
+    if isinstance(module, nn.Embedding):
         _select(module, "weight", rows, axis=1)
+        module.embedding_dim = len(rows)
+    elif isinstance(module, TRANSPOSED):  # its weight is (inputs, outputs / groups, ...)
         _select(module, "weight", columns)
-        module.in_channels, module.out_channels = len(columns), len(rows)
-        return
+        if layer.kind != "depthwise":
+            _select(module, "weight", rows[rows < len(layer.outputs) // module.groups], axis=1)
+        _set_widths(module, layer, columns, rows)
+    elif isinstance(module, CONVOLUTIONS):  # (outputs, inputs / groups, ...)
+        _select(module, "weight", rows)
+        if layer.kind != "depthwise":  # labels keep the same places in every group
+            _select(module, "weight", columns[columns < len(layer.inputs) // module.groups], axis=1)
+        _set_widths(module, layer, columns, rows)
+    elif isinstance(module, nn.Linear):
+        _select(module, "weight", rows)
+        _select(module, "weight", columns, axis=1)
+        module.in_features, module.out_features = len(columns), len(rows)
+    else:
+        _resize_channelwise(module, rows)
+
+
+def _resize_channelwise(module: nn.Module, rows: NDArray[np.int64]) -> None:
+    """Layers with one weight a channel, or none."""
     _select(module, "weight", rows)
-    if isinstance(module, nn.BatchNorm2d):
-        module.num_features = len(rows)
+    if isinstance(module, BATCHNORMS + INSTANCENORMS):
+        cast(nn.BatchNorm2d, module).num_features = len(rows)
+    elif isinstance(module, LAYERNORMS):
+        cast(nn.LayerNorm, module).normalized_shape = (len(rows),)
+    elif isinstance(module, nn.GroupNorm):
+        module.num_groups = len(rows) if module.num_groups == module.num_channels else module.num_groups
+        module.num_channels = len(rows)
     elif isinstance(module, Part):
         module.channels = len(rows)
     elif isinstance(module, nn.PReLU):
         module.num_parameters = len(rows)
-    elif isinstance(module, nn.Linear):
-        _select(module, "weight", columns, axis=1)
-        module.in_features, module.out_features = len(columns), len(rows)
-    elif isinstance(module, nn.Conv2d):
-        if layer.kind == "depthwise":
-            module.groups = len(columns)
-        else:  # labels keep the same places in every group
-            width = len(layer.inputs) // module.groups
-            _select(module, "weight", columns[columns < width], axis=1)
-        module.in_channels, module.out_channels = len(columns), len(rows)
+
+
+def _set_widths(module: Any, layer: LayerLabels, columns: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+    module.in_channels, module.out_channels = len(columns), len(rows)
+    if layer.kind == "depthwise":
+        module.groups = len(columns)
 
 
 def _select(module: nn.Module, name: str, index: NDArray[np.int64], axis: int = 0) -> None:
     value = getattr(module, name, None)
-    if value is None:
+    if value is None or value.shape[axis] == len(index):
         return
     chosen = value.detach().index_select(axis, torch.from_numpy(index).to(value.device))
     if isinstance(value, nn.Parameter):

@@ -7,6 +7,7 @@ from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, remove_unit
+from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.labels import ChannelLabels, label_channels
 from yoloslim.pruning.surgery import M, copy_model
 
@@ -29,13 +30,13 @@ def rank_units(model: nn.Module, labels: ChannelLabels | None = None) -> list[tu
     return sorted(ranked, key=lambda entry: entry[1])
 
 
-def remove_units(model: M, count: int, example: tuple[int, ...] = (2, 3, 64, 64)) -> tuple[M, list[str]]:
+def remove_units(model: M, count: int, example: Example | Inputs = (2, 3, 64, 64)) -> tuple[M, list[str]]:
     """A copy of the network without its `count` weakest residual units, and their module paths.
 
     Args:
         model: any network; unchanged. A `Detector` lists them in its spec.
         count: units to remove. More than there are removes all of them.
-        example: shape (N, C, H, W) of an input it accepts.
+        example: inputs it accepts, or the shape (N, C, H, W) of one.
 
     Raises:
         PruneError: a count below zero, or scales that are not finite.
