@@ -121,7 +121,9 @@ def pruning(_: Path, percents: int = 1) -> Callable[[], object]:
     from yoloslim.pruning.request import PruneRequest
 
     model = build_detector("yolov5n", ("a", "b"), 160)
-    return lambda: [prune(model, PruneRequest(percent=20 + number)) for number in range(percents)]
+    return lambda: [
+        prune(model, PruneRequest(percent=20 + number, scope="source", round_to=1)) for number in range(percents)
+    ]
 
 
 def a_report(folder: Path, percents: int, checkout: Path) -> Callable[[], object]:

@@ -19,8 +19,8 @@ from yoloslim.pruning.surgery import cut
 IMGSZ = 512
 PARAMS_40 = 0.4 * 7.073569
 REQUESTS = {
-    "source 50": PruneRequest(scope="source", percent=50),
-    "coupled 50": PruneRequest(scope="coupled", percent=50),
+    "source 50": PruneRequest(scope="source", percent=50, round_to=1),
+    "coupled 50": PruneRequest(scope="coupled", percent=50, round_to=1),
     "coupled 50 round 8": PruneRequest(scope="coupled", percent=50, round_to=8),
     "coupled 50 round 16": PruneRequest(scope="coupled", percent=50, round_to=16),
     "coupled 50 round 16 by cost": PruneRequest(scope="coupled", percent=50, round_to=16, cost_power=0.25),

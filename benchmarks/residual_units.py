@@ -32,9 +32,11 @@ def main() -> None:
         row(name, "none", dense, table["dense"])
         labels = label_channels(dense)
         requests = {
-            f"{percent} % of the channels": PruneRequest(scope="slim", percent=percent, layer_keep=0.01, imgsz=IMGSZ),
+            f"{percent} % of the channels": PruneRequest(
+                scope="slim", percent=percent, layer_keep=0.01, round_to=1, imgsz=IMGSZ
+            ),
             f"channels, to {table['channels'][0]} M": PruneRequest(
-                scope="coupled", target_params_m=table["channels"][0], layer_keep=0.01, imgsz=IMGSZ
+                scope="coupled", target_params_m=table["channels"][0], layer_keep=0.01, round_to=1, imgsz=IMGSZ
             ),
         }
         for what, request in requests.items():

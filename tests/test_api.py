@@ -1,6 +1,7 @@
 """The front door, as a stranger uses it."""
 
 import hashlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,15 @@ from torch import Tensor, nn
 import yoloslim
 from tests.pruning.any_network import OURS, fill
 from tests.pruning.foreign_networks import NETWORKS, build
-from tests.pruning.networks import Cbl, scramble
+from tests.pruning.networks import Cbl, Residual, scramble
+from yoloslim import cli
+from yoloslim.config import PruneParams
 from yoloslim.errors import PruneError, TraceError
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import save_model
 from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.prune import prune as prune_network
-from yoloslim.pruning.request import PruneRequest, Scope
+from yoloslim.pruning.request import PruneRequest, Scope, Scorer, option
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 
@@ -100,7 +103,7 @@ def test_heads_go_whole_or_all_get_narrower() -> None:
 
 
 def test_groups_of_a_group_norm_stay_divisible() -> None:
-    small = yoloslim.prune(fill(OURS["groupnorm"][0]()), OURS["groupnorm"][1], percent=50, importance="l2").model
+    small = yoloslim.prune(fill(OURS["groupnorm"][0]()), OURS["groupnorm"][1], importance="l2", round_to=1).model
     assert small.g.num_groups == 4
     assert small.a.out_channels == small.g.num_channels < 32
     assert small.a.out_channels % 4 == 0
@@ -119,7 +122,7 @@ def test_weakest_filters_of_a_transposed_convolution_go() -> None:
     network = Up()
     with torch.no_grad():
         network.up.weight[:, [0, 2]] *= 1e-3
-    small = yoloslim.prune(network, torch.rand(1, 3, 32, 32), percent=50, importance="l2").cut
+    small = yoloslim.prune(network, torch.rand(1, 3, 32, 32), importance="l2", round_to=1).cut
     assert torch.equal(small.up.weight, network.up.weight[:, [1, 3]])
 
 
@@ -154,7 +157,7 @@ def test_detectors_are_cut_as_ever(scope: Scope) -> None:
     model = build_detector("yolov5n", ("a", "b", "c"))
     scramble(model, 3)
     labels = label_channels(model)
-    request = PruneRequest(scope=scope, percent=50, imgsz=320)
+    request = PruneRequest(scope=scope, percent=50, imgsz=320, round_to=1)
     state = cut(model, labels, select_channels(model, labels, request).keep).state_dict()
     digest = hashlib.sha256()
     for name, value in sorted(state.items()):
@@ -176,7 +179,7 @@ def test_what_was_stored_is_loaded(tmp_path: Path) -> None:
         ({"importance": "gama"}, "importance 'gama' is unknown; did you mean 'gamma'"),
         ({"group_score": "men"}, "group_score 'men' is unknown; did you mean 'mean'"),
         ({"percent": 100}, "percent=100 is out of range"),
-        ({"precent": 50}, "prune has no option 'precent'; there are: .*percent"),
+        ({"precent": 50}, "option of prune 'precent' is unknown; did you mean 'percent'"),
     ],
 )
 def test_options_that_cannot_be_meant(options: dict[str, object], message: str) -> None:
@@ -196,6 +199,114 @@ def test_options_that_cannot_be_meant(options: dict[str, object], message: str) 
 def test_example_inputs_that_no_network_could_be_proved_on(example: Tensor | None, message: str) -> None:
     with pytest.raises(PruneError, match=message):
         yoloslim.prune(Grey(), example)
+
+
+def test_an_importance_is_a_function_or_the_name_of_one() -> None:
+    def last_ones(path: str, layer: nn.Module) -> Tensor:
+        return torch.arange(len(layer.weight) if isinstance(layer, nn.Conv2d) else layer.weight.shape[1]) + 1.0
+
+    network, example = fill(Grey()), torch.rand(1, 1, 32, 32)
+    yoloslim.register_importance("last ones", last_ones)
+    for importance in (last_ones, "last ones"):
+        result = yoloslim.prune(network, example, percent=50, importance=importance, round_to=1)
+        kept = result.model.a.out_channels
+        assert kept < 16
+        assert torch.equal(result.cut.a.weight, network.a.weight[16 - kept :])
+    with pytest.raises(PruneError, match="'gamma' is one of yoloslim's own"):
+        yoloslim.register_importance("gamma", last_ones)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        (lambda path, layer: torch.rand(3), r"layer 'a': importance <lambda> gives shape \(3,\); .* the 16 outputs"),
+        (lambda path, layer: torch.full((16,), float("nan")), "layer 'a': importance <lambda> gives nan for output 0"),
+        (lambda path, layer: -torch.ones(16), "layer 'a': importance <lambda> gives -1 for output 0"),
+        (lambda path, layer: layer.gamma, "layer 'a': importance <lambda> fails: AttributeError: 'Conv2d'"),
+        (lambda path, layer: None, "layer 'a': importance <lambda> fails"),
+    ],
+)
+def test_importances_that_score_nothing(scorer: Scorer, message: str) -> None:
+    with pytest.raises(PruneError, match=message):
+        yoloslim.prune(Grey(), torch.rand(1, 1, 32, 32), importance=scorer)
+
+
+def test_gamma_where_there_is_no_batchnorm() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 2, 1))
+    with pytest.raises(PruneError, match="'gamma' goes by BatchNorm scales, and this network has none; use 'l2'"):
+        yoloslim.prune(network, torch.rand(1, 3, 16, 16), importance="gamma")
+
+
+def test_ignored_layers_keep_all_channels_and_others_lose_what_was_asked_for() -> None:
+    make, example = OURS["one channel"]
+    options = {"importance": "l2", "round_to": 1}
+    result = yoloslim.prune(make(), example, percent=80, ignored_layers=["a"], layer_percents={"b.conv": 25}, **options)
+    widths = [result.model.get_submodule(f"{name}.conv").out_channels for name in "abc"]
+    assert widths == [16, 18, pytest.approx(16 * 0.2, abs=1)]
+    assert max(result.certificate.cut) <= 1e-4
+    only = yoloslim.prune(make(), example, layer_percents={"a": 50, "b": 50, "c": 50}, **options)
+    assert [only.model.get_submodule(f"{name}.conv").out_channels for name in "abc"] == [8, 12, 8]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ignored_layers": ["stem.con"]}, "ignored_layers: layer 'stem.con' is unknown; did you mean 'stem.conv'"),
+        ({"ignored_layers": "stem"}, r"ignored_layers is the text 'stem'; give a list: \['stem'\]"),
+        ({"layer_percents": {"a.2": 5}}, "layer_percents: layer 'a.2' is unknown; did you mean 'a."),
+        (
+            {"layer_percents": {"stem.conv": 30, "a.1.conv": 50}},
+            r"'stem.conv' \(30\) and 'a.1.conv' \(50\) share 8 channels",
+        ),
+        ({"layer_percents": {"head": 30}}, "4 of 4 channels of 'head' must stay: they leave the network"),
+        ({"layer_percents": {"stem": 30}, "ignored_layers": ["stem"]}, "8 of 8 channels of 'stem.conv' must stay"),
+        ({"layer_percents": {"stem": 130}}, "layer_percents of 'stem'=130 is out of range"),
+        ({"round_to": 0}, "round_to=0 is out of range; allowed: at least 1 and at most 256"),
+        ({"percent": "half"}, "percent='half' is no number"),
+    ],
+)
+def test_layers_that_cannot_be_meant(options: dict[str, object], message: str) -> None:
+    with pytest.raises(PruneError, match=message):
+        yoloslim.prune(Residual(), torch.rand(1, 3, 16, 16), **options)
+
+
+def test_a_target_of_latency_by_a_callable() -> None:
+    make, example = OURS["one channel"]
+    result = yoloslim.prune(
+        make(), example, target_latency_ms=1.0, measure_ms=lambda m: count_params(m) / 2000, importance="l2", round_to=1
+    )
+    assert 1500 < count_params(result.model) <= 2000
+
+
+def test_an_operation_that_is_not_known_shows_how_to_teach_it() -> None:
+    class Bessel(Grey):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(torch.special.i0(self.a(x)).mean(1, keepdim=True) + x)
+
+    network = Bessel()
+    with pytest.raises(TraceError, match=r"node 'special_i0' .* module '<root>'") as error:
+        yoloslim.prune(network, torch.rand(1, 1, 32, 32), importance="l2", round_to=1)
+    lines = [line.strip() for line in str(error.value).splitlines() if line.startswith("    ")]
+    assert len(lines) == 3
+    exec("\n".join(lines), {})  # the advice, as it stands
+    result = yoloslim.prune(network, torch.rand(1, 1, 32, 32), importance="l2", round_to=1)
+    assert max(result.certificate.cut) <= 1e-4
+    with pytest.raises(PruneError, match="kind 'unery' is unknown; did you mean 'unary'"):
+        yoloslim.register_op("special_i0", "unery")  # type: ignore[arg-type]
+
+
+def test_the_section_of_params_and_the_command_say_what_the_request_says() -> None:
+    request = PruneRequest()
+    stated = {name for name in PruneParams.model_fields if name in PruneRequest.__dataclass_fields__}
+    assert len(stated) == 12
+    for name in stated:
+        field = PruneParams.model_fields[name]
+        assert (field.default, field.description) == (getattr(request, name), option(name).help)
+    signature = inspect.signature(cli.prune)
+    for name in set(signature.parameters) & stated:
+        assert signature.parameters[name].default == getattr(request, name)
+    with pytest.raises(ValueError, match="less than or equal to 256"):
+        PruneParams(round_to=300)
 
 
 def test_a_forward_that_depends_on_values_is_named() -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from yoloslim.api import prune as prune
     from yoloslim.api import quantize as quantize
     from yoloslim.api import register_dataset as register_dataset
+    from yoloslim.api import register_importance as register_importance
+    from yoloslim.api import register_op as register_op
     from yoloslim.api import register_runtime as register_runtime
     from yoloslim.api import train as train
 
@@ -25,6 +27,8 @@ __all__ = [
     "prune",
     "quantize",
     "register_dataset",
+    "register_importance",
+    "register_op",
     "register_runtime",
     "train",
 ]

@@ -1,7 +1,7 @@
 """The library's front door: what `import yoloslim` offers. Each name is a thin way to the function that stages use."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
@@ -24,11 +24,12 @@ from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.foreign.load import read_model
+from yoloslim.names import check_name
 from yoloslim.pruning.inputs import Example, Inputs
-from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, TRANSPOSED
+from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, TRANSPOSED, register_op
 from yoloslim.pruning.prune import PruneResult
 from yoloslim.pruning.prune import prune as prune_network
-from yoloslim.pruning.request import GroupScore, Importance, PruneRequest, Scope
+from yoloslim.pruning.request import GroupScore, PruneRequest, Scope, Scorer, register_importance
 from yoloslim.tasks.detect import Detection, find_objects
 from yoloslim.tasks.evaluate import evaluate_dataset
 from yoloslim.tasks.train import Request as TrainRequest
@@ -45,6 +46,8 @@ __all__ = [
     "prune",
     "quantize",
     "register_dataset",
+    "register_importance",
+    "register_op",
     "register_runtime",
     "train",
 ]
@@ -61,7 +64,7 @@ class PruneOptions(TypedDict, total=False):
     target_gflops: float
     target_latency_ms: float
     scope: Scope
-    importance: Importance
+    importance: str | Scorer
     group_score: GroupScore
     min_channels: int
     layer_keep: float
@@ -69,7 +72,9 @@ class PruneOptions(TypedDict, total=False):
     cost_power: float
     residual_units: int
     fold: bool
-    imgsz: int
+    ignored_layers: Sequence[str]
+    layer_percents: Mapping[str, float]
+    imgsz: int | None
     seed: int
 
 
@@ -264,21 +269,18 @@ def prune(
         TraceError: the forward depends on values, or an operation is not understood; the node is named.
         PruneError: an option is unknown or out of range, nothing can be pruned, or the certificate fails.
     """
-    unknown = sorted(set(options) - set(PruneOptions.__annotations__))
-    if unknown:
-        raise PruneError(
-            f"prune has no option '{unknown[0]}'; there are: {', '.join(sorted(PruneOptions.__annotations__))}"
-        )
+    for name in options:
+        check_name("option of prune", name, PruneOptions.__annotations__, PruneError)
     detector = isinstance(model, Detector)
     if example_inputs is None and not detector:
         raise PruneError(f"a {type(model).__name__} needs example_inputs: what its forward takes, a tensor or several")
     given = None if example_inputs is None else Inputs.of(example_inputs)
     side = model.spec.imgsz if isinstance(model, Detector) else None
-    chosen: dict[str, Any] = {"scope": "coupled", "importance": _importance(model), "imgsz": side, **options}
+    chosen: dict[str, Any] = {"importance": _importance(model), "imgsz": side, **options}
     request = PruneRequest(**chosen)
     example = (2, 3, 64, 64) if given is None else given
     result = prune_network(model, request, given, measure_ms=measure_ms, example=example)
-    result.report["importance"] = request.importance
+    result.report["importance"] = getattr(request.importance, "__name__", request.importance)
     return result
 
 
@@ -290,7 +292,7 @@ def _inference(model: Detector | str | PathLike[str], runtime: str | None, optio
     return PredictorInference(open_predictor(Path(model), runtime), options)
 
 
-def _importance(model: nn.Module) -> Importance:
+def _importance(model: nn.Module) -> str:
     """`gamma` for detectors and wherever there are as many scales as layers with prunable outputs."""
     norms = sum(isinstance(m, BATCHNORMS) and m.affine for m in model.modules())
     layers = sum(isinstance(m, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)) for m in model.modules())

@@ -14,7 +14,12 @@ from yoloslim.choices import Outputs
 from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
+<<<<<<< HEAD
 from yoloslim.pruning.request import GroupScore, Importance, Scope
+=======
+from yoloslim.files import DISK, disk_sentence
+from yoloslim.pruning.request import IMPORTANCE, GroupScore, Importance, PruneRequest, Scope, option
+>>>>>>> 63867a5 (PruneRequest states the options of pruning once: names, defaults, limits and help of params, command and library; importances by function, ignored layers, percents of single layers; register_op and register_importance)
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed, train
@@ -144,25 +149,35 @@ def inspect(model: Model, layers: Annotated[bool, typer.Option(help="show every 
         console.print(table)
 
 
+DEFAULTS = PruneRequest()
+
+
+def asked(name: str, *spellings: str) -> Any:
+    """An option of the command line that `PruneRequest` explains."""
+    return typer.Option(*spellings, help=option(name).help)
+
+
 @app.command()
 def prune(
     model: Model,
-    percent: Annotated[float, typer.Option(help="share of prunable channels to remove, 0 to below 100")] = 50,
-    scope: Annotated[Scope, typer.Option(help="which channels may go")] = "coupled",
-    importance: Annotated[Importance, typer.Option(help="what makes a channel worth keeping")] = "gamma",
-    group_score: Annotated[GroupScore, typer.Option(help="score of a residual group from its members")] = "mean",
-    min_channels: Annotated[int, typer.Option(help="channels every layer keeps at least")] = 1,
-    layer_keep: Annotated[float, typer.Option(help="share every layer keeps at least, 0 to 1")] = 0.0,
-    round_to: Annotated[int, typer.Option(help="kept channels are a multiple of this")] = 1,
-    cost_power: Annotated[float, typer.Option(help="divide scores by the channel's FLOPs to this power")] = 0.0,
-    target_params_m: Annotated[float | None, typer.Option(help="instead of percent: millions of parameters")] = None,
-    target_gflops: Annotated[float | None, typer.Option(help="instead of percent: GFLOPs")] = None,
-    residual_units: Annotated[int, typer.Option(help="whole residual units to remove")] = 0,
-    fold: Annotated[bool, typer.Option(help="fold the constants of removed channels")] = True,
+    percent: Annotated[float, asked("percent")] = DEFAULTS.percent,
+    scope: Annotated[Scope, asked("scope")] = DEFAULTS.scope,
+    importance: Annotated[Importance, asked("importance")] = IMPORTANCE,
+    group_score: Annotated[GroupScore, asked("group_score")] = DEFAULTS.group_score,
+    min_channels: Annotated[int, asked("min_channels")] = DEFAULTS.min_channels,
+    layer_keep: Annotated[float, asked("layer_keep")] = DEFAULTS.layer_keep,
+    round_to: Annotated[int, asked("round_to")] = DEFAULTS.round_to,
+    cost_power: Annotated[float, asked("cost_power")] = DEFAULTS.cost_power,
+    target_params_m: Annotated[float | None, asked("target_params_m")] = DEFAULTS.target_params_m,
+    target_gflops: Annotated[float | None, asked("target_gflops")] = DEFAULTS.target_gflops,
+    residual_units: Annotated[int, asked("residual_units")] = DEFAULTS.residual_units,
+    fold: Annotated[bool, asked("fold")] = DEFAULTS.fold,
+    ignored_layers: Annotated[list[str] | None, asked("ignored_layers", "--ignore")] = None,
     out: Annotated[Path | None, typer.Option(help="where to; default: beside the model")] = None,
 ) -> None:
     """Cut channels out of a stored model, prove the cut exact, and write model and report."""
     choices: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("model", "out")}
+    choices["ignored_layers"] = tuple(ignored_layers or ())
     from yoloslim.deploy.quoting import quote
     from yoloslim.files import write_json
     from yoloslim.models.detector import count_macs, count_params
@@ -170,7 +185,6 @@ def prune(
     from yoloslim.models.store import save_model
     from yoloslim.pruning.inspection import removed_scale
     from yoloslim.pruning.prune import prune as prune_model
-    from yoloslim.pruning.request import PruneRequest
 
     if importance == "taylor":
         raise YoloslimError("importance taylor needs training images: use the pipeline (prune.importance: taylor)")

@@ -30,8 +30,8 @@ def test_the_latency_of_a_model_is_positive_on_both_runtimes():
 def test_dear_layers_lose_more_channels_when_their_cost_counts():
     model = tiny_detector()
     dear = dict.fromkeys((p for p, m in model.named_modules() if isinstance(m, nn.Conv2d)), 1.0) | {"model.1.conv": 1e4}
-    plain = prune(model, PruneRequest(scope="free", percent=40)).report
-    by_cost = prune(model, PruneRequest(scope="free", percent=40, cost_power=1), layer_costs=dear).report
+    plain = prune(model, PruneRequest(scope="free", percent=40, round_to=1)).report
+    by_cost = prune(model, PruneRequest(scope="free", percent=40, cost_power=1, round_to=1), layer_costs=dear).report
 
     def kept(report):
         return next(layer["kept"] for layer in report["layers"] if layer["path"] == "model.1.conv")

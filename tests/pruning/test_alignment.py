@@ -31,7 +31,7 @@ class Joined(nn.Module):
 CASES: dict[str, tuple[Join, int, int, int]] = {  # how, width after, groups of a and of b that may go
     "sum of strided slices": (lambda a, b: a[:, ::2] + b[:, 1::2], 4, 4, 4),
     "stack and merge": (lambda a, b: torch.stack((a, b), 2).flatten(1, 2), 16, 8, 8),
-    "mean of a stack": (lambda a, b: torch.stack((a, b), 1).mean(1), 8, 0, 0),
+    "mean of a stack": (lambda a, b: torch.stack((a, b), 1).mean(1), 8, 8, 8),
     "computed half": (lambda a, b: a[:, : a.shape[1] // 2] + b[:, :4], 4, 0, 0),
     "uneven split": (lambda a, b: torch.cat((a.split([2, 6], 1)[1], b), 1), 14, 0, 8),
     "uneven chunk": (lambda a, b: torch.cat((torch.cat(a.chunk(3, 1), 1), b), 1), 16, 0, 8),

@@ -49,7 +49,9 @@ def test_taylor_scores_estimate_what_removing_a_scale_costs() -> None:
         gamma[2] /= 1 + step  # type: ignore[index, operator]
     assert scores["a.0.bn"][2] == pytest.approx(abs(slope), rel=1e-3)
     assert all(p.grad is None and p.requires_grad for p in MODEL.parameters())
-    selection = select_channels(MODEL, LABELS, PruneRequest(scope="coupled", importance="taylor"), scores=scores)
+    selection = select_channels(
+        MODEL, LABELS, PruneRequest(scope="coupled", importance="taylor", round_to=1), scores=scores
+    )
     assert 30 < selection.effective_percent <= 50
 
 
@@ -60,7 +62,7 @@ def test_taylor_without_gradients_says_how_to_get_them() -> None:
 
 @pytest.mark.parametrize("kind", ["l1", "l2", "random"])
 def test_every_importance_prunes(kind: str) -> None:
-    request = PruneRequest(scope="coupled", importance=kind, percent=40)  # type: ignore[arg-type]
+    request = PruneRequest(scope="coupled", importance=kind, percent=40, round_to=1)  # type: ignore[arg-type]
     assert 10 < select_channels(MODEL, LABELS, request).effective_percent <= 45
 
 

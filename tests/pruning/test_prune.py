@@ -41,7 +41,7 @@ def pruned(scope: Scope) -> tuple[Detector, PruneResult[Detector]]:
     """A detector and what pruning it by half gives; tests only read them."""
     model = detector()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    result = prune(model, PruneRequest(scope=scope, percent=50, imgsz=256), torch.rand(1, 3, 64, 96))
+    result = prune(model, PruneRequest(scope=scope, percent=50, imgsz=256, round_to=1), torch.rand(1, 3, 64, 96))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     return model, result
 
@@ -79,7 +79,7 @@ def test_bias_that_folding_gave_a_bare_convolution_is_stored(tmp_path: Path) -> 
     layers[5] = layers[5].model_copy(update={"stride": 4})
     model = Detector(tiny_spec().model_copy(update={"layers": tuple(layers)}))
     randomise(model)
-    result = prune(model.float(), PruneRequest(scope="coupled", percent=50))
+    result = prune(model.float(), PruneRequest(scope="coupled", percent=50, round_to=1))
     assert result.model.spec.biased == ("model.4.dense_conv",)
     assert result.cut.spec.biased == ()
     save_model(result.model, tmp_path / "m.safetensors")
@@ -97,7 +97,7 @@ def test_folding_is_nearer_to_the_original_than_cutting_alone() -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.constant_(module.weight[::2], 1e-3)  # half of the channels hardly vary
-    result = prune(model, PruneRequest(scope="coupled", percent=50))
+    result = prune(model, PruneRequest(scope="coupled", percent=50, round_to=1))
     assert heads_differ(model, result.model, 128) < 0.7 * heads_differ(model, result.cut, 128)
 
 
@@ -134,7 +134,7 @@ def test_a_pruned_file_loads_in_a_fresh_process(tmp_path: Path) -> None:
 def test_pruning_a_pruned_model_works_again(scope: Scope) -> None:
     once = pruned(scope)[1].model
     labels = label_channels(once)
-    keep = select_channels(once, labels, PruneRequest(scope=scope, percent=40)).keep
+    keep = select_channels(once, labels, PruneRequest(scope=scope, percent=40, round_to=1)).keep
     twice = cut(once, labels, keep)
     assert count_params(twice) < count_params(once)
     assert heads_differ(mask(once, labels, keep), twice) < 1e-4
@@ -144,7 +144,9 @@ def test_pruning_a_pruned_model_works_again(scope: Scope) -> None:
 def test_one_channel_everywhere_still_runs_in_torch_and_onnx(tmp_path: Path) -> None:
     dense = detector()
     labels = label_channels(dense)
-    model = cut(dense, labels, select_channels(dense, labels, PruneRequest(scope="coupled", percent=99.99)).keep)
+    model = cut(
+        dense, labels, select_channels(dense, labels, PruneRequest(scope="coupled", percent=99.99, round_to=1)).keep
+    )
     norms = [m.num_features for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert set(norms) == {1}
     x = torch.rand(1, 3, 64, 64)
@@ -160,14 +162,14 @@ def test_a_scale_that_is_nan_stops_before_anything_is_cut() -> None:
     model = detector()
     nn.init.constant_(model.get_submodule("model.3.bn").weight, float("nan"))  # type: ignore[arg-type]
     with pytest.raises(PruneError, match=r"layer 'model\.3\.bn': 64 of 64 gamma scores are NaN"):
-        prune(model, PruneRequest(percent=50))
+        prune(model, PruneRequest(percent=50, scope="source", round_to=1))
 
 
 def test_a_latency_target_measures_the_cut_network() -> None:
     model = detector()
     result = prune(
         model,
-        PruneRequest(scope="coupled", target_latency_ms=1.0),
+        PruneRequest(scope="coupled", target_latency_ms=1.0, round_to=1),
         measure_ms=lambda network: count_params(network) / 1e6,
     )
     assert 0.95 < count_params(result.model) / 1e6 <= 1.0

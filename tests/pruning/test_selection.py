@@ -40,7 +40,7 @@ def widths(labels: ChannelLabels, selection: Selection) -> dict[str, int]:
 )
 def test_source_scope_gives_the_peers_parameter_counts(percent: int, params: int, threshold: float) -> None:
     model, labels = peer_model()
-    selection = select_channels(model, labels, PruneRequest(scope="source", percent=percent))
+    selection = select_channels(model, labels, PruneRequest(scope="source", percent=percent, round_to=1))
     assert count_params(cut(model, labels, selection.keep)) == params
     assert selection.threshold == pytest.approx(threshold, abs=5e-5)
     assert selection.clipped == {}
@@ -48,7 +48,7 @@ def test_source_scope_gives_the_peers_parameter_counts(percent: int, params: int
 
 def test_source_scope_gives_the_peers_channel_counts() -> None:
     model, labels = peer_model()
-    selection = select_channels(model, labels, PruneRequest(scope="source", percent=50))
+    selection = select_channels(model, labels, PruneRequest(scope="source", percent=50, round_to=1))
     assert widths(labels, selection) == COUNTS_AT_50
     assert sum(COUNTS_AT_50.values()) == 5792
 
@@ -59,15 +59,20 @@ def test_tracing_selecting_and_cutting_yolov5s_takes_under_a_second() -> None:
     for _ in range(3):
         start = time.process_time()
         labels = label_channels(model)
-        cut(model, labels, select_channels(model, labels, PruneRequest(percent=50)).keep, fold=True)
+        cut(
+            model,
+            labels,
+            select_channels(model, labels, PruneRequest(percent=50, scope="source", round_to=1)).keep,
+            fold=True,
+        )
         seconds.append(time.process_time() - start)
     assert min(seconds) < 1
 
 
 @pytest.mark.parametrize("percent", [-5, -0.001, 100, 140, float("nan"), float("inf")])
 def test_percent_outside_its_range_is_refused(percent: float) -> None:
-    with pytest.raises(PruneError, match=r"percent=.* is out of range; allowed: from 0 up to, but not including, 100"):
-        PruneRequest(percent=percent)
+    with pytest.raises(PruneError, match=r"percent=.* is out of range; allowed: at least 0 and below 100"):
+        PruneRequest(percent=percent, scope="source", round_to=1)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,7 @@ def test_percent_zero_keeps_everything(scope: str) -> None:
 @pytest.mark.parametrize("percent", [95, 99.9])
 def test_percents_near_100_clip_and_say_so(scope: str, percent: float) -> None:
     model, labels = peer_model()
-    request = PruneRequest(scope=scope, percent=percent, min_channels=8)  # type: ignore[arg-type]
+    request = PruneRequest(scope=scope, percent=percent, min_channels=8, round_to=1)  # type: ignore[arg-type]
     selection = select_channels(model, labels, request)
     assert min(widths(labels, selection).values()) == 8
     assert selection.effective_percent < percent
@@ -107,7 +112,7 @@ def test_percents_near_100_clip_and_say_so(scope: str, percent: float) -> None:
 
 def test_layer_keep_is_a_floor_in_every_layer() -> None:
     model, labels = peer_model()
-    selection = select_channels(model, labels, PruneRequest(scope="slim", percent=90, layer_keep=0.25))
+    selection = select_channels(model, labels, PruneRequest(scope="slim", percent=90, layer_keep=0.25, round_to=1))
     for path, kept in widths(labels, selection).items():
         assert kept >= len(labels.layers[path].outputs) // 4
 
@@ -163,7 +168,7 @@ def kept_of(labels: ChannelLabels, selection: Selection, path: str) -> list[int]
 
 def test_slim_keeps_a_tied_channel_if_any_member_wants_it() -> None:
     model, labels = hand_made()  # 35 scales; the threshold is entry 7, which is 0.3: strictly above it stays
-    selection = select_channels(model, labels, PruneRequest(scope="slim", percent=20.1))
+    selection = select_channels(model, labels, PruneRequest(scope="slim", percent=20.1, round_to=1))
     assert selection.threshold == pytest.approx(0.3, abs=1e-6)
     assert kept_of(labels, selection, "stem.bn") == [0, 1, 2, 3, 4, 5, 6]
     assert kept_of(labels, selection, "a.0.bn") == [1, 2, 3, 4, 5]
@@ -174,13 +179,15 @@ def test_slim_keeps_a_tied_channel_if_any_member_wants_it() -> None:
 )
 def test_coupled_scores_groups_by_all_members(score: str, expected: list[int]) -> None:
     model, labels = hand_made()
-    request = PruneRequest(scope="coupled", percent=35, group_score=score)  # type: ignore[arg-type]
+    request = PruneRequest(scope="coupled", percent=35, group_score=score, round_to=1)  # type: ignore[arg-type]
     assert kept_of(labels, select_channels(model, labels, request), "stem.bn") == expected
 
 
 def test_free_leaves_tied_channels_alone() -> None:
     model, labels = hand_made()
-    selection = select_channels(model, labels, PruneRequest(scope="free", percent=28))  # 11 scales: three go
+    selection = select_channels(
+        model, labels, PruneRequest(scope="free", percent=28, round_to=1)
+    )  # 11 scales: three go
     assert kept_of(labels, selection, "stem.bn") == list(range(8))
     assert kept_of(labels, selection, "a.0.bn") == [2, 3, 4, 5]
     assert kept_of(labels, selection, "b.0.bn") == [1, 2, 3, 4]
@@ -189,7 +196,7 @@ def test_free_leaves_tied_channels_alone() -> None:
 def test_source_finds_nothing_where_everything_is_residual() -> None:
     model, labels = small_pair()
     with pytest.raises(PruneError, match="scope 'source' finds no prunable channel"):
-        select_channels(model, labels, PruneRequest(scope="source"))
+        select_channels(model, labels, PruneRequest(scope="source", round_to=1))
 
 
 @pytest.mark.parametrize("scope", ["source", "coupled"])
@@ -199,7 +206,7 @@ def test_of_exact_zeros_only_as_many_go_as_were_asked_for(scope: str) -> None:
     for path in labels.batchnorms:
         with torch.no_grad():
             model.get_submodule(path).weight[torch.arange(len(labels.layers[path].outputs)) % 4 < 3] = 0  # type: ignore[index]
-    request = PruneRequest(scope=scope, percent=50)  # type: ignore[arg-type]
+    request = PruneRequest(scope=scope, percent=50, round_to=1)  # type: ignore[arg-type]
     selection = select_channels(model, labels, request)
     assert selection.effective_percent == pytest.approx(50, abs=3)
 
@@ -208,17 +215,17 @@ def test_gammas_that_are_nan_are_an_error_that_names_the_layer() -> None:
     model, labels = small_pair()
     set_gammas(model, a__0__bn=[1, 1, float("nan"), 1, 1, 1])
     with pytest.raises(PruneError, match=r"layer 'a.0.bn': 1 of 6 gamma scores are NaN or infinite"):
-        select_channels(model, labels, PruneRequest(scope="coupled"))
+        select_channels(model, labels, PruneRequest(scope="coupled", round_to=1))
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_targets_are_met_from_below_and_closely(scope: str) -> None:
     model, labels = peer_model()
     counter = Counter(model, labels, 320)
-    by_params = PruneRequest(scope=scope, target_params_m=3.5)  # type: ignore[arg-type]
+    by_params = PruneRequest(scope=scope, target_params_m=3.5, round_to=1)  # type: ignore[arg-type]
     params = counter.params(select_channels(model, labels, by_params).keep)
     assert 3.45e6 < params <= 3.5e6
-    by_flops = PruneRequest(scope=scope, target_gflops=2.4, imgsz=320)  # type: ignore[arg-type]
+    by_flops = PruneRequest(scope=scope, target_gflops=2.4, imgsz=320, round_to=1)  # type: ignore[arg-type]
     small = cut(model, labels, select_channels(model, labels, by_flops).keep)
     assert 2.35 < 2e-9 * count_macs(small, 320) <= 2.4
 
@@ -231,24 +238,26 @@ def test_a_latency_target_is_searched_with_the_given_measure() -> None:
         calls.append(keep)
         return float(keep.mean() * 10)
 
-    selection = select_channels(model, labels, PruneRequest(scope="coupled", target_latency_ms=5), measure=measure)
+    selection = select_channels(
+        model, labels, PruneRequest(scope="coupled", target_latency_ms=5, round_to=1), measure=measure
+    )
     assert 4.8 < selection.keep.mean() * 10 <= 5
     assert len(calls) <= 9
     with pytest.raises(PruneError, match="needs a measuring function"):
-        select_channels(model, labels, PruneRequest(target_latency_ms=5))
+        select_channels(model, labels, PruneRequest(target_latency_ms=5, scope="source", round_to=1))
 
 
 def test_a_target_out_of_reach_names_what_can_be_reached() -> None:
     model, labels = peer_model()
     with pytest.raises(PruneError, match=r"target_params_m=0.1 is out of reach.*at least 1\.\d+"):
-        select_channels(model, labels, PruneRequest(scope="source", target_params_m=0.1))
+        select_channels(model, labels, PruneRequest(scope="source", target_params_m=0.1, round_to=1))
 
 
 def test_cost_power_prefers_channels_that_cost_more() -> None:
     model, labels = peer_model()
     counter = Counter(model, labels, 640)
     plain, aware = (
-        select_channels(model, labels, PruneRequest(scope="coupled", percent=30, cost_power=power)).keep
+        select_channels(model, labels, PruneRequest(scope="coupled", percent=30, cost_power=power, round_to=1)).keep
         for power in (0.0, 0.5)
     )
     assert counter.macs(aware) < 0.9 * counter.macs(plain)
@@ -257,7 +266,7 @@ def test_cost_power_prefers_channels_that_cost_more() -> None:
 def test_counts_before_and_after_match_the_networks() -> None:
     model, labels = peer_model()
     counter = Counter(model, labels, 256)
-    keep = select_channels(model, labels, PruneRequest(scope="coupled", percent=50)).keep
+    keep = select_channels(model, labels, PruneRequest(scope="coupled", percent=50, round_to=1)).keep
     small = cut(model, labels, keep)
     assert (counter.params(keep), counter.macs(keep)) == (count_params(small), count_macs(small, 256))
 

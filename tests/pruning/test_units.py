@@ -43,7 +43,9 @@ def test_a_removed_unit_leaves_the_identity() -> None:
 def test_units_go_after_channels_and_the_model_still_loads() -> None:
     model = model_with_weak_units()
     labels = label_channels(model)
-    pruned = cut(model, labels, select_channels(model, labels, PruneRequest(scope="coupled", percent=40)).keep)
+    pruned = cut(
+        model, labels, select_channels(model, labels, PruneRequest(scope="coupled", percent=40, round_to=1)).keep
+    )
     smaller, paths = remove_units(pruned, 3)
     assert count_params(smaller) < count_params(pruned)
     again = Detector(smaller.spec).double().eval()

@@ -1,29 +1,36 @@
 """Section `prune`: which channels go."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from yoloslim.config.base import Section, Unit
+from yoloslim.config.base import Section
+from yoloslim.pruning.request import GroupScore, Importance, Scope, option
+
+
+def _shared(name: str) -> Any:
+    """A key that `PruneRequest` states: default, limits and explanation."""
+    stated = option(name)
+    return Field(stated.default, description=stated.help, **stated.limits)
 
 
 class PruneParams(Section):
     """Which channels go."""
 
-    scope: Literal["source", "slim", "free", "coupled"] = "coupled"
-    importance: Literal["gamma", "l1", "l2", "taylor", "random"] = "gamma"
-    group_score: Literal["mean", "max", "sum"] = "mean"
-    min_channels: int = Field(1, ge=1, description="channels each layer keeps at least")
-    layer_keep: Unit = 0.0
-    round_to: int = Field(8, ge=1, le=256, description="kept channels are a multiple of this")
-    cost_power: float = Field(0.0, ge=0, le=4, description="score is divided by the channel's cost to this power")
+    scope: Scope = _shared("scope")
+    importance: Importance = _shared("importance")
+    group_score: GroupScore = _shared("group_score")
+    min_channels: int = _shared("min_channels")
+    layer_keep: float = _shared("layer_keep")
+    round_to: int = _shared("round_to")
+    cost_power: float = _shared("cost_power")
     cost: Literal["macs", "latency"] = "macs"
-    target_params_m: float | None = Field(None, gt=0)
-    target_gflops: float | None = Field(None, gt=0)
-    target_latency_ms: float | None = Field(None, gt=0)
+    target_params_m: float | None = _shared("target_params_m")
+    target_gflops: float | None = _shared("target_gflops")
+    target_latency_ms: float | None = _shared("target_latency_ms")
     latency_runtime: Literal["onnxruntime", "pytorch"] = "onnxruntime"
-    residual_units: int = Field(0, ge=0)
-    fold: bool = True
+    residual_units: int = _shared("residual_units")
+    fold: bool = _shared("fold")
     recalibrate_images: int = Field(200, ge=0)
     certificate_images: int = Field(8, ge=1)
     tolerance: float = Field(1e-4, gt=0)

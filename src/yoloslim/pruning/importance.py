@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from yoloslim.errors import PruneError
 from yoloslim.pruning.labels import ChannelLabels
-from yoloslim.pruning.request import Importance
+from yoloslim.pruning.request import Scorer, scorer_of
 from yoloslim.pruning.union import FILTERS
 from yoloslim.pruning.weights import outputs_first
 
@@ -21,7 +21,7 @@ Scores = dict[str, NDArray[np.float32]]
 def channel_scores(
     model: nn.Module,
     labels: ChannelLabels,
-    importance: Importance = "gamma",
+    importance: str | Scorer = "gamma",
     *,
     seed: int = 0,
     taylor: Scores | None = None,
@@ -33,13 +33,17 @@ def channel_scores(
         labels: its channel labels.
         importance: `gamma` |BN scale| (Network Slimming, arXiv 1708.06519); `l1`, `l2` mean |weight| and root
             mean square weight of the filter (arXiv 1608.08710, per weight so that layers compare); `taylor`
-            as given in `taylor`; `random`, a control.
+            as given in `taylor`; `random`, a control; or a function, or the name of one (`register_importance`).
         seed: of `random`.
         taylor: what `taylor_scores` collected.
 
     Raises:
-        PruneError: a score is NaN or infinite (named with its layer), or Taylor scores are missing.
+        PruneError: a score is NaN or infinite (named with its layer), Taylor scores are missing, there is nothing that
+            `gamma` could score, or a function gives no scores for the outputs of a layer.
     """
+    scorer = scorer_of(importance)
+    if scorer is not None:
+        return {path: _scored(scorer, path, model, labels) for path in _filters(labels)}
     match importance:
         case "gamma":
             scores = {path: _parameter(model, path).abs() for path in _scaled_norms(model, labels)}
@@ -54,6 +58,8 @@ def channel_scores(
             if taylor is None:
                 raise PruneError("importance 'taylor' needs gradients; collect them with taylor_scores first")
             scores = {path: torch.from_numpy(values) for path, values in taylor.items()}
+    if not scores:
+        raise PruneError(f"importance '{importance}' goes by BatchNorm scales, and this network has none; use 'l2'")
     found = {path: values.detach().float().cpu().numpy() for path, values in scores.items()}
     for path, values in found.items():
         if not np.isfinite(values).all():
@@ -63,6 +69,27 @@ def channel_scores(
                 "diverged: lower lr0 or the sparsity rate and train again"
             )
     return found
+
+
+def _scored(scorer: Scorer, path: str, model: nn.Module, labels: ChannelLabels) -> NDArray[np.float32]:
+    """What a function of the user's gives for a layer, if that can be meant."""
+    name, wanted = getattr(scorer, "__name__", type(scorer).__name__), len(labels.layers[path].outputs)
+    try:
+        values = torch.as_tensor(scorer(path, model.get_submodule(path))).detach().float().cpu().numpy()
+    except Exception as error:
+        raise PruneError(f"layer '{path}': importance {name} fails: {type(error).__name__}: {error}") from error
+    if values.shape != (wanted,):
+        raise PruneError(
+            f"layer '{path}': importance {name} gives shape {values.shape}; it must give one score for each of the "
+            f"{wanted} outputs, ({wanted},)"
+        )
+    bad = ~np.isfinite(values) | (values < 0)
+    if bad.any():
+        raise PruneError(
+            f"layer '{path}': importance {name} gives {values[bad][0]:g} for output {int(np.flatnonzero(bad)[0])} (and "
+            f"{int(bad.sum()) - 1} others like it); scores must be finite and at least 0"
+        )
+    return np.asarray(values)
 
 
 def taylor_scores(

@@ -75,6 +75,7 @@ class ChannelLabels:
         units: residual units, in order of execution.
         graph: the recorded operations.
         example: the inputs that the network was traced with.
+        kept: operations that need every channel of what they read, which therefore stay, in words.
     """
 
     groups: int
@@ -86,6 +87,7 @@ class ChannelLabels:
     units: tuple[ResidualUnit, ...]
     graph: fx.Graph
     example: Inputs
+    kept: tuple[str, ...] = ()
 
     @property
     def batchnorms(self) -> list[str]:
@@ -125,7 +127,9 @@ def label_channels(model: nn.Module, example: Example | Inputs = (2, 3, 64, 64))
         parameters[path] = ParameterLabels(path, axis, group_of[places.numpy()], labels.numel())
     folds = _folds_into(graph, layers)
     units = find_residual_units(graph, interpreter.sums, layers)
-    return ChannelLabels(groups, flags[0], flags[1], layers, parameters, folds, units, graph, inputs)
+    return ChannelLabels(
+        groups, flags[0], flags[1], layers, parameters, folds, units, graph, inputs, tuple(interpreter.kept)
+    )
 
 
 def _traced(model: nn.Module, inputs: Inputs) -> tuple[Inputs, fx.Graph]:

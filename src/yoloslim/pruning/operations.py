@@ -1,13 +1,13 @@
 """What each operation does to channels: the tables, and how to add to them."""
 
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from torch import fx, nn
 
 from yoloslim.errors import PruneError, TraceError
 from yoloslim.models.split_blocks import AttentionCore, Split
+from yoloslim.names import check_name
 
 OpKind = Literal["unary", "binary", "spatial", "reduce", "along", "mix", "move"]
 """What an operation may do to channels; see `register_op`."""
@@ -136,22 +136,8 @@ def register_op(operation: str | Callable[..., Any], kind: OpKind) -> None:
     Raises:
         PruneError: no such kind.
     """
-    check_name("kind", kind, get_args(OpKind))
+    check_name("kind", kind, get_args(OpKind), PruneError)
     _registered[operation.strip("_") if isinstance(operation, str) else operation] = kind
-
-
-def check_name(what: str, name: Any, known: Iterable[str]) -> None:
-    """Refuse a name that nothing has.
-
-    Raises:
-        PruneError: with the nearest name there is.
-    """
-    names = list(known)
-    if name not in names:
-        near = get_close_matches(str(name), names, 1, 0)
-        guess = f"did you mean '{near[0]}'? " if near else ""
-        listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-        raise PruneError(f"{what} '{name}' is unknown; {guess}There are: {listed}")
 
 
 def leaf_modules() -> tuple[type[nn.Module], ...]:

@@ -17,7 +17,7 @@ from yoloslim.pruning.alignment import (
 )
 from yoloslim.pruning.graph import AbstractInterpreter, Call, spread_channels, uniform_vector
 from yoloslim.pruning.inputs import Inputs, tensors_in
-from yoloslim.pruning.operations import INSTANCENORMS
+from yoloslim.pruning.operations import INSTANCENORMS, describe
 from yoloslim.pruning.recorder import Dim, pick
 from yoloslim.pruning.union import IntArray, LabelSets, LayerKind
 
@@ -43,6 +43,7 @@ class LabelInterpreter(AbstractInterpreter):
         self.layers: dict[str, RawLayer] = {}
         self.parameters: dict[str, Tensor] = {}
         self.sums: list[fx.Node] = []
+        self.kept: list[str] = []
         self.batch = 1
         self.lines: dict[tuple[fx.Node, int], Tensor] = {}
         self._solid: Tensor | None = None
@@ -311,6 +312,8 @@ class LabelInterpreter(AbstractInterpreter):
         """Operations in which every output needs every channel: nothing before them may go."""
         for x in tensors_in((call.args, call.kwargs)):
             self.protect(x)
+        if call.node in self.varying:
+            self.kept.append(describe(call.node))
         anything = torch.from_numpy(self.sets.fresh(1))
         self.protect(anything)
         return everywhere(anything, call.node)

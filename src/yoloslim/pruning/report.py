@@ -22,8 +22,9 @@ def prune_report(model: nn.Module, labels: ChannelLabels, selection: Selection, 
 
     Returns:
         `requested_percent`, `effective_percent`, `percent_limit`, `threshold`, `clipped` (layer -> channels
-        given back), `before` and `after` (params, params_m, gflops, gflops_padded, channels) and `layers` (path,
-        kind, kept, total, params, macs, macs_padded: padded to 16 channels as the Ascend cube unit computes).
+        given back), `kept_whole` (operations that need every channel of what they read), `before` and `after` (params,
+        params_m, gflops, gflops_padded, channels) and `layers` (path, kind, kept, total, params, macs, macs_padded:
+        padded to 16 channels as the Ascend cube unit computes).
     """
     counter = Counter(model, labels, imgsz)
     everything = np.ones(labels.groups, np.bool_)
@@ -34,6 +35,7 @@ def prune_report(model: nn.Module, labels: ChannelLabels, selection: Selection, 
         "percent_limit": selection.percent_limit,
         "threshold": selection.threshold,
         "clipped": selection.clipped,
+        "kept_whole": list(labels.kept),
         "imgsz": imgsz,
         "before": _totals(counter, labels, everything),
         "after": _totals(counter, labels, selection.keep),

@@ -1,17 +1,58 @@
-"""What may be asked of pruning, checked before anything is computed."""
+"""What may be asked of pruning, checked before anything is computed: the one statement of its options.
 
-from dataclasses import dataclass
-from difflib import get_close_matches
+The section `prune` of params.yaml, the command `yoloslim prune` and `yoloslim.prune` take names, defaults, limits and
+explanations from here. This file imports no torch, so that the command line stays quick.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import field
 from typing import Any, Literal, get_args
 
 from yoloslim.errors import PruneError
+from yoloslim.names import check_name
 
 Scope = Literal["source", "slim", "free", "coupled"]
 Importance = Literal["gamma", "l1", "l2", "taylor", "random"]
 GroupScore = Literal["mean", "max", "sum"]
+Scorer = Callable[[str, Any], Any]
+"""An importance: the path of a layer and the layer -> (outputs,) scores >= 0, a tensor or whatever becomes one."""
+
+IMPORTANCE: Importance = "gamma"
+"""What makes a channel worth keeping, where nothing is said."""
+
+_registered: dict[str, Scorer] = {}
 
 
-@dataclass(frozen=True)
+def register_importance(name: str, scorer: Scorer) -> None:
+    """Give an importance a name, which `importance=` then takes.
+
+    Args:
+        name: not one of those there are.
+        scorer: takes the path of a layer and the layer; gives a score for each of its outputs.
+
+    Raises:
+        PruneError: the name is taken, or the scorer cannot be called.
+    """
+    if name in get_args(Importance):
+        raise PruneError(f"importance '{name}' is one of yoloslim's own; choose another name")
+    if not callable(scorer):
+        raise PruneError(
+            f"importance '{name}' is a {type(scorer).__name__}; it must be callable: (path, layer) -> scores"
+        )
+    _registered[name] = scorer
+
+
+def scorer_of(importance: str | Scorer) -> Scorer | None:
+    """The function behind an importance; None for yoloslim's own."""
+    return importance if callable(importance) else _registered.get(importance)
+
+
+def _about(help: str, **limits: float) -> dict[str, Any]:
+    return {"help": help, "limits": limits}
+
+
+@dataclasses.dataclass(frozen=True)
 class PruneRequest:
     """Which channels should go, and how many.
 
@@ -22,7 +63,7 @@ class PruneRequest:
         target_params_m: instead of percent, millions of parameters to get down to.
         target_gflops: instead of percent, GFLOPs (2 * MACs / 1e9) at `imgsz` to get down to.
         target_latency_ms: instead of percent, milliseconds to get down to, by a measuring function.
-        importance: what makes a channel worth keeping.
+        importance: what makes a channel worth keeping: a name, or a function (path, layer) -> scores.
         group_score: how a group's score comes from its members (scopes `free` and `coupled`).
         min_channels: channels every layer keeps at least.
         layer_keep: share of its channels every layer keeps at least, in [0, 1].
@@ -30,25 +71,49 @@ class PruneRequest:
         cost_power: scores are divided by the channel's relative cost to this power; 0 leaves them alone.
         residual_units: residual units to remove whole after the channels.
         fold: fold the constants that removed channels gave into what read them.
-        imgsz: image side in pixels that FLOPs are counted at.
+        ignored_layers: paths of layers, or of modules with layers in them, that keep all channels they give.
+        layer_percents: path of a layer or module -> percent of its own channels to remove, instead of what the ranking
+            of all layers would.
+        imgsz: image side in pixels that FLOPs are counted at; None counts at the size of the example inputs.
         seed: of random importance.
     """
 
-    scope: Scope = "source"
-    percent: float = 50
-    target_params_m: float | None = None
-    target_gflops: float | None = None
-    target_latency_ms: float | None = None
-    importance: Importance = "gamma"
-    group_score: GroupScore = "mean"
-    min_channels: int = 1
-    layer_keep: float = 0.0
-    round_to: int = 1
-    cost_power: float = 0.0
-    residual_units: int = 0
-    fold: bool = True
-    imgsz: int | None = 640
-    seed: int = 0
+    scope: Scope = field(default="coupled", metadata=_about("which channels may go: coupled, free, source or slim"))
+    percent: float = field(
+        default=50, metadata=_about("share of the prunable channels to remove, 0 to below 100", ge=0, lt=100)
+    )
+    target_params_m: float | None = field(
+        default=None, metadata=_about("instead of percent: millions of parameters", gt=0)
+    )
+    target_gflops: float | None = field(default=None, metadata=_about("instead of percent: GFLOPs", gt=0))
+    target_latency_ms: float | None = field(default=None, metadata=_about("instead of percent: milliseconds", gt=0))
+    importance: str | Scorer = field(default=IMPORTANCE, metadata=_about("what makes a channel worth keeping"))
+    group_score: GroupScore = field(
+        default="mean", metadata=_about("score of a group of tied channels from its members: mean, max or sum")
+    )
+    min_channels: int = field(default=1, metadata=_about("channels every layer keeps at least", ge=1))
+    layer_keep: float = field(
+        default=0.0, metadata=_about("share of its channels every layer keeps at least, 0 to 1", ge=0, le=1)
+    )
+    round_to: int = field(
+        default=8,
+        metadata=_about("kept channels are a multiple of this: 8 suits CPUs, 16 Ascend, 1 is any", ge=1, le=256),
+    )
+    cost_power: float = field(
+        default=0.0, metadata=_about("scores are divided by the channel's cost to this power", ge=0, le=4)
+    )
+    residual_units: int = field(default=0, metadata=_about("whole residual units to remove after the channels", ge=0))
+    fold: bool = field(
+        default=True, metadata=_about("fold the constants that removed channels gave into the layers that read them")
+    )
+    ignored_layers: tuple[str, ...] = field(
+        default=(), metadata=_about("layers, or modules with layers in them, that keep all channels")
+    )
+    layer_percents: Mapping[str, float] = field(
+        default_factory=dict, metadata=_about("path of a layer -> percent of its own channels")
+    )
+    imgsz: int | None = field(default=640, metadata=_about("image side in pixels that FLOPs are counted at", ge=32))
+    seed: int = field(default=0, metadata=_about("of random importance"))
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -56,28 +121,57 @@ class PruneRequest:
         Raises:
             PruneError: a name that is not known (with the nearest one), a value out of its range, or two targets.
         """
-        for name, known in (("scope", Scope), ("importance", Importance), ("group_score", GroupScore)):
-            _check_name(name, getattr(self, name), get_args(known))
-        _check("percent", self.percent, 0 <= self.percent < 100, "from 0 up to, but not including, 100")
-        _check("layer_keep", self.layer_keep, 0 <= self.layer_keep <= 1, "from 0 to 1")
-        _check("cost_power", self.cost_power, 0 <= self.cost_power < float("inf"), "at least 0")
-        for name, least in (("min_channels", 1), ("round_to", 1), ("residual_units", 0), ("imgsz", 32)):
-            value = getattr(self, name)
-            _check(name, value, value is None or value >= least, f"at least {least}")
-        targets = {n: getattr(self, n) for n in ("target_params_m", "target_gflops", "target_latency_ms")}
-        given = {name: value for name, value in targets.items() if value is not None}
-        for name, value in given.items():
-            _check(name, value, 0 < value < float("inf"), "above 0")
+        check_name("scope", self.scope, get_args(Scope), PruneError)
+        check_name("group_score", self.group_score, get_args(GroupScore), PruneError)
+        if not callable(self.importance):
+            check_name("importance", self.importance, (*get_args(Importance), *_registered), PruneError)
+        for stated in dataclasses.fields(self):
+            value, limits = getattr(self, stated.name), stated.metadata["limits"]
+            if value is not None and limits:
+                _check(stated.name, value, limits)
+        for path, percent in self.layer_percents.items():
+            _check(f"layer_percents of '{path}'", percent, {"ge": 0, "lt": 100})
+        if isinstance(self.ignored_layers, str):
+            raise PruneError(
+                f"ignored_layers is the text '{self.ignored_layers}'; give a list: ['{self.ignored_layers}']"
+            )
+        object.__setattr__(self, "ignored_layers", tuple(self.ignored_layers))
+        given = [name for name in ("target_params_m", "target_gflops", "target_latency_ms") if getattr(self, name)]
         if len(given) > 1:
             raise PruneError(f"{' and '.join(given)} are set at once; keep one of them")
 
 
-def _check_name(what: str, name: Any, known: tuple[str, ...]) -> None:
-    if name not in known:
-        near = get_close_matches(str(name), known, 1, 0)[0]
-        raise PruneError(f"{what} '{name}' is unknown; did you mean '{near}'? There are: {', '.join(known)}")
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One field of `PruneRequest`, for those who offer it to people.
+
+    Attributes:
+        default: where nothing is said.
+        help: a line about it.
+        limits: `ge`, `gt`, `le`, `lt`, those it has.
+    """
+
+    default: Any
+    help: str
+    limits: dict[str, Any]
 
 
-def _check(name: str, value: float, fits: bool, allowed: str) -> None:
-    if not fits:  # NaN fits nowhere
+def option(name: str) -> Option:
+    """What `PruneRequest` says of one of its fields."""
+    stated = PruneRequest.__dataclass_fields__[name]
+    return Option(stated.default, stated.metadata["help"], stated.metadata["limits"])
+
+
+def _check(name: str, value: float, limits: Mapping[str, float]) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise PruneError(f"{name}={value!r} is no number")
+    fits = {
+        "ge": lambda bound: value >= bound,
+        "gt": lambda bound: value > bound,
+        "le": lambda bound: value <= bound,
+        "lt": lambda bound: value < bound,
+    }
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    if not all(fits[kind](bound) for kind, bound in limits.items()) or abs(value) == float("inf"):  # NaN fits nowhere
+        allowed = " and ".join(f"{words[kind]} {bound:g}" for kind, bound in limits.items())
         raise PruneError(f"{name}={value} is out of range; allowed: {allowed}")

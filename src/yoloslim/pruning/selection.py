@@ -12,6 +12,7 @@ from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.importance import Scores, channel_scores, group_costs
 from yoloslim.pruning.labels import BoolArray, ChannelLabels, label_channels
 from yoloslim.pruning.minimums import raise_to_minimum, round_widths
+from yoloslim.pruning.overrides import ignored_groups, layer_shares
 from yoloslim.pruning.request import PruneRequest, Scope
 
 Measure = Callable[[BoolArray], float]
@@ -124,27 +125,36 @@ class _Ranking:
             values = (values / cost[groups] ** request.cost_power).astype(np.float32)
         scored = np.zeros(labels.groups, np.bool_)
         scored[groups] = True
-        self.candidates = candidate_groups(labels, request.scope) & scored
+        allowed = candidate_groups(labels, request.scope) & ~ignored_groups(labels, request.ignored_layers)
+        self.candidates = allowed & scored
+        self.shares = layer_shares(labels, self.candidates, request.layer_percents)
         prunable = self.candidates[groups]
         if not prunable.any():
-            raise PruneError(f"scope '{request.scope}' finds no prunable channel in this network")
+            raise PruneError(_nothing(labels, request))
+        self.every = groups[prunable]
+        for share in self.shares:
+            prunable &= ~np.isin(groups, share.groups)
         self.groups = groups[prunable]
-        self.strength = _group_strength(labels.groups, self.groups, values[prunable], request)
+        known = self.candidates[groups]
+        self.strength = _group_strength(labels.groups, self.every, values[known], request)
         self.entries = values[prunable] if request.scope in ("source", "slim") else self.strength[self.groups]
         self.sorted = np.sort(self.entries)
 
     def select(self, percent: float) -> Selection:
         """Cut the ranking at a percent, then honour minimums and rounding."""
-        if percent == 0:
+        if percent == 0 and not self.shares:
             return Selection(np.ones_like(self.candidates), self.candidates, 0, 0, 0, {}, self.percent_limit())
         keep = ~self.candidates
         keep[self.groups[self._wanted(percent)]] = True
+        for share in self.shares:
+            order = share.groups[np.argsort(self.strength[share.groups], kind="stable")]
+            keep[order] = np.arange(len(order)) >= round(len(order) * share.percent / 100)
         minimums = (self.request.min_channels, self.request.layer_keep)
         keep, clipped = raise_to_minimum(self.labels, keep, self.strength, *minimums)
         if self.request.round_to > 1:
             keep = round_widths(self.labels, keep, self.candidates, self.strength, self.request.round_to)
-        removed = float((~keep[self.groups]).mean() * 100)
-        threshold = float(self.sorted[self._rank(percent)])
+        removed = float((~keep[self.every]).mean() * 100)
+        threshold = float(self.sorted[self._rank(percent)]) if len(self.sorted) else 0.0
         return Selection(keep, self.candidates, percent, removed, threshold, clipped, self.percent_limit())
 
     def _rank(self, percent: float) -> int:
@@ -152,6 +162,8 @@ class _Ranking:
 
     def _wanted(self, percent: float) -> BoolArray:
         """Entries that reach the threshold. Of exact zeros, which the proximal step makes, only so many go."""
+        if not len(self.sorted):  # every layer has a percent of its own
+            return np.zeros(0, np.bool_)
         rank = self._rank(percent)
         threshold = self.sorted[rank]
         if self.request.scope == "slim":
@@ -169,8 +181,15 @@ class _Ranking:
             groups = self.labels.layers[path].outputs
             if self.candidates[groups].all():
                 strongest.append(self.strength[groups].max())
+        if not len(self.sorted):
+            return 100.0
         highest = min(strongest, default=self.sorted[-1])
         return float(np.searchsorted(self.sorted, highest) / len(self.sorted) * 100)
+
+
+def _nothing(labels: ChannelLabels, request: PruneRequest) -> str:
+    why = f"; what keeps channels whole: {'; '.join(labels.kept[:3])}" if labels.kept else ""
+    return f"scope '{request.scope}' finds no prunable channel in this network{why}"
 
 
 def _group_strength(

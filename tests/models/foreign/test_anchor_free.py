@@ -68,7 +68,7 @@ def test_network_that_other_code_pruned_has_its_widths_read_off(tmp_path: Path) 
 def small(name: str, percent: int = 50) -> Detector:
     model = build_detector(name, CLASSES, imgsz=64).eval()
     labels = label_channels(model)
-    request = PruneRequest(scope="coupled", percent=percent, imgsz=64, importance="random")
+    request = PruneRequest(scope="coupled", percent=percent, imgsz=64, importance="random", round_to=1)
     return cut(model, labels, select_channels(model, labels, request).keep)
 
 

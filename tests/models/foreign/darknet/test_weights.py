@@ -70,7 +70,7 @@ def test_model_to_weights_to_model_is_the_same_bit_for_bit(name: str, tmp_path: 
 
 @pytest.mark.parametrize("scope", ["coupled", "free"])
 def test_a_pruned_model_comes_back_bit_for_bit(scope: str, tmp_path: Path) -> None:
-    model = prune(shaken("yolov4-tiny"), PruneRequest(percent=50, scope=scope, imgsz=64)).model.eval()  # type: ignore[arg-type]
+    model = prune(shaken("yolov4-tiny"), PruneRequest(percent=50, scope=scope, imgsz=64, round_to=1)).model.eval()  # type: ignore[arg-type]
     export_darknet(model, tmp_path / "m.cfg")
     again = import_model(tmp_path / "m.weights")
     assert_equal(again, model)
@@ -80,7 +80,9 @@ def test_a_pruned_model_comes_back_bit_for_bit(scope: str, tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov3-spp", "yolov4"])
 def test_channels_and_residual_units_pruned_come_back_bit_for_bit(name: str, tmp_path: Path) -> None:
-    model = prune(shaken(name), PruneRequest(percent=80, scope="coupled", residual_units=17, imgsz=64)).model.eval()
+    model = prune(
+        shaken(name), PruneRequest(percent=80, scope="coupled", residual_units=17, imgsz=64, round_to=1)
+    ).model.eval()
     assert len(model.spec.removed) == 17
     export_darknet(model, tmp_path / "m.cfg")
     assert_equal(import_model(tmp_path / "m.weights"), model)
