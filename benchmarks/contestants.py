@@ -15,9 +15,9 @@ from yoloslim.errors import YoloslimError
 from yoloslim.heads import Head
 from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
+from yoloslim.prune_request import Importance, PruneRequest, Scope
 from yoloslim.pruning.importance import Scores, taylor_scores
 from yoloslim.pruning.labels import label_channels
-from yoloslim.pruning.request import Importance, PruneRequest, Scope
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 

@@ -11,8 +11,8 @@ from tests.pruning.recipe import seed_batchnorms
 
 from benchmarks.latency import interleaved
 from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.labels import label_channels
-from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 

@@ -25,9 +25,9 @@ from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
 from yoloslim.models.store import load_model
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.recalibrate import recalibrate
-from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 

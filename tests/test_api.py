@@ -20,9 +20,9 @@ from yoloslim.config import PruneParams
 from yoloslim.errors import PruneError, TraceError
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import save_model
+from yoloslim.prune_request import PruneRequest, Scope, Scorer, option
 from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.prune import prune as prune_network
-from yoloslim.pruning.request import PruneRequest, Scope, Scorer, option
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 

@@ -19,9 +19,9 @@ from yoloslim.heads.anchor_free import AnchorFreeHead
 from yoloslim.models.detector import Detector, build_detector, count_params
 from yoloslim.models.store import load_model, save_model
 from yoloslim.models.zoo import model_names
+from yoloslim.prune_request import PruneRequest, Scope
 from yoloslim.pruning.certificate import certify
 from yoloslim.pruning.labels import label_channels
-from yoloslim.pruning.request import PruneRequest, Scope
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 

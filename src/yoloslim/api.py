@@ -25,11 +25,11 @@ from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.foreign.load import read_model
 from yoloslim.names import check_name
+from yoloslim.prune_request import GroupScore, PruneRequest, Scope, Scorer, register_importance
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, TRANSPOSED, register_op
 from yoloslim.pruning.prune import PruneResult
 from yoloslim.pruning.prune import prune as prune_network
-from yoloslim.pruning.request import GroupScore, PruneRequest, Scope, Scorer, register_importance
 from yoloslim.tasks.detect import Detection, find_objects
 from yoloslim.tasks.evaluate import evaluate_dataset
 from yoloslim.tasks.train import Request as TrainRequest

@@ -14,12 +14,7 @@ from yoloslim.choices import Outputs
 from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
-<<<<<<< HEAD
-from yoloslim.pruning.request import GroupScore, Importance, Scope
-=======
-from yoloslim.files import DISK, disk_sentence
-from yoloslim.pruning.request import IMPORTANCE, GroupScore, Importance, PruneRequest, Scope, option
->>>>>>> 63867a5 (PruneRequest states the options of pruning once: names, defaults, limits and help of params, command and library; importances by function, ignored layers, percents of single layers; register_op and register_importance)
+from yoloslim.prune_request import IMPORTANCE, GroupScore, Importance, PruneRequest, Scope, option
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed, train

@@ -5,9 +5,9 @@ from tests.pruning.networks import NETWORKS, randomise
 from torch import Tensor, nn
 
 from yoloslim.errors import PruneError
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.importance import channel_scores, group_costs, taylor_scores
 from yoloslim.pruning.labels import label_channels
-from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.selection import select_channels
 
 MODEL = randomise(NETWORKS["Residual"]())

@@ -18,10 +18,10 @@ from yoloslim.errors import ModelError, PruneError
 from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
 from yoloslim.models.spec import LayerSpec
 from yoloslim.models.store import load_model, save_model
+from yoloslim.prune_request import PruneRequest, Scope
 from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.masking import mask
 from yoloslim.pruning.prune import PruneResult, prune
-from yoloslim.pruning.request import PruneRequest, Scope
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 from yoloslim.pruning.units import remove_units

@@ -13,10 +13,10 @@ from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.labels import ChannelLabels, label_channels
 from yoloslim.pruning.masking import mask
-from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.selection import Selection, candidate_groups, select_channels
 from yoloslim.pruning.surgery import cut
 

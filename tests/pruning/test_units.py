@@ -6,8 +6,8 @@ from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, build_detector, count_params
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.labels import label_channels
-from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 from yoloslim.pruning.units import rank_units, remove_units

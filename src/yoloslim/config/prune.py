@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from yoloslim.config.base import Section
-from yoloslim.pruning.request import GroupScore, Importance, Scope, option
+from yoloslim.prune_request import GroupScore, Importance, Scope, option
 
 
 def _shared(name: str) -> Any:

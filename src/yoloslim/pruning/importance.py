@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from yoloslim.errors import PruneError
+from yoloslim.prune_request import Scorer, scorer_of
 from yoloslim.pruning.labels import ChannelLabels
-from yoloslim.pruning.request import Scorer, scorer_of
 from yoloslim.pruning.union import FILTERS
 from yoloslim.pruning.weights import outputs_first
 

@@ -6,11 +6,11 @@ import numpy as np
 from torch import nn
 
 from yoloslim.errors import PruneError
+from yoloslim.prune_request import PruneRequest, Scope
 from yoloslim.pruning.forecast import prunability
 from yoloslim.pruning.importance import channel_scores
 from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.report import count_totals
-from yoloslim.pruning.request import PruneRequest, Scope
 from yoloslim.pruning.selection import penalised_bns, select_channels
 
 QUANTILES = (5, 25, 50, 75, 95)

@@ -7,12 +7,12 @@ from typing import Any, Generic
 import torch
 from torch import nn
 
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.certificate import Certificate, certify
 from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.labels import BoolArray, label_channels
 from yoloslim.pruning.report import count_totals, prune_report
-from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.selection import Selection, select_channels
 from yoloslim.pruning.surgery import M, cut
 from yoloslim.pruning.units import remove_units

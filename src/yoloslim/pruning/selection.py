@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from yoloslim.errors import PruneError
+from yoloslim.prune_request import PruneRequest, Scope
 from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.importance import Scores, channel_scores, group_costs
 from yoloslim.pruning.labels import BoolArray, ChannelLabels, label_channels
 from yoloslim.pruning.minimums import raise_to_minimum, round_widths
 from yoloslim.pruning.overrides import ignored_groups, layer_shares
-from yoloslim.pruning.request import PruneRequest, Scope
 
 Measure = Callable[[BoolArray], float]
 """Milliseconds of the network that a mask of kept groups leaves."""

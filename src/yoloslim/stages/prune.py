@@ -16,11 +16,11 @@ from yoloslim.deploy.latency import latency_ms, layer_latencies_ms
 from yoloslim.files import write_json
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.importance import Scores, taylor_scores
 from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.prune import PruneResult, prune
 from yoloslim.pruning.recalibrate import recalibrate
-from yoloslim.pruning.request import PruneRequest
 from yoloslim.stages.common import MODELS, stage
 from yoloslim.stages.inputs import BATCH, eval_set, split_of, training_images
 from yoloslim.stages.measuring import validate_model

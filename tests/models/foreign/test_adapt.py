@@ -11,8 +11,8 @@ from yoloslim.errors import WeightsError
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.foreign.adapt import read_names, with_classes, with_imgsz
 from yoloslim.models.foreign.classes import match_classes
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.prune import prune
-from yoloslim.pruning.request import PruneRequest
 
 
 @pytest.fixture

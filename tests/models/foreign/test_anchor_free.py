@@ -14,8 +14,8 @@ from yoloslim.models.foreign.checkpoint import Checkpoint
 from yoloslim.models.foreign.load import import_model
 from yoloslim.models.foreign.match import detector_from
 from yoloslim.models.store import load_model, save_model
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.labels import label_channels
-from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 
