@@ -1,10 +1,12 @@
 """The Prefect server of a sweep: dead ones are not waited for, and none outlives its sweep."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -65,3 +67,24 @@ def test_a_server_ends_when_its_sweep_is_killed(tmp_path: Path) -> None:
 def answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_set_server_that_drips_or_is_away_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
+        threading.Thread(target=drip, args=(silent,), daemon=True).start()
+        with pytest.raises(RuntimeError, match="no answer within 0 s"):
+            server._expect_answer(url)
+    with pytest.raises(RuntimeError, match="no answer within 0 s"):
+        server._expect_answer(url)
+
+
+def drip(server: socket.socket) -> None:
+    """Answer the first who asks, a byte at a time."""
+    client, _ = server.accept()
+    with client, contextlib.suppress(OSError):
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        for _ in range(100):
+            client.sendall(b" ")
+            time.sleep(0.1)

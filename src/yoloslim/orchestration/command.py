@@ -34,10 +34,10 @@ def main(words: Sequence[str]) -> None:
             about = apply_variant(Path.cwd(), arguments.apply)
             print(f"params.yaml and dvc.lock are those of {about['name']}; `dvc repro` restores its files")
             return
-        search(with_changes(params, arguments.changes), prefect=not arguments.no_prefect)
+        with stoppable():
+            search(with_changes(params, arguments.changes), prefect=not arguments.no_prefect)
 
-    with stoppable():
-        stage(run)
+    stage(run)
 
 
 def search(params: Params, *, prefect: bool) -> None:
@@ -67,18 +67,33 @@ def with_changes(params: Params, changes: Sequence[str]) -> Params:
     return parse_params(raw, "command line")
 
 
+class Stop(KeyboardInterrupt):
+    """A signal on its way up: other packages hold back each `Exception`, and asyncio all but KeyboardInterrupt."""
+
+    def __init__(self, number: int) -> None:
+        """Keep which signal it was."""
+        super().__init__()
+        self.number = number
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end a sweep in good order: what runs writes its checkpoint first."""
+    """Ctrl-C and SIGTERM end a sweep in good order: what runs writes its checkpoint first.
+
+    Raises:
+        Interrupted: one of them came.
+    """
 
     def stop(number: int, frame: object) -> None:
-        raise Interrupted(number, "in mid-sweep")
+        raise Stop(number)
 
     former: dict[int, Callable[..., object] | int | None] = {
         number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield
+    except Stop as signalled:
+        raise Interrupted(signalled.number, "in mid-sweep") from None
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

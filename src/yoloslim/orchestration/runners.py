@@ -1,5 +1,6 @@
 """Where a sweep's jobs run: threads here, or the workers of Dask or Ray, each in a checkout of its own."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from yoloslim.orchestration.points import Job, Outcome, run_job
 from yoloslim.orchestration.variant_run import FanOut
 from yoloslim.orchestration.worktrees import Snapshot, own_checkout, take_snapshot
 
+NO_CTRL_C = "import signal; signal.signal(signal.SIGINT, lambda *_: None)"
+"""What workers of Dask run first: the terminal's Ctrl-C is the sweep's, which ends them, and stages get their own."""
 LOST = "the worker that ran it was lost"
 
 
@@ -34,11 +37,13 @@ def task_runner(runner: Runner, address: str, workers: int) -> Any:
 
 
 def _dask(address: str, workers: int) -> Any:
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # each step of scheduler and workers, else
     from prefect_dask import DaskTaskRunner
 
     if address:
         return DaskTaskRunner(address=address)
-    return DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None})
+    options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None, "preload": [NO_CTRL_C]}
+    return DaskTaskRunner(cluster_kwargs=options)
 
 
 def _ray(address: str, workers: int) -> Any:

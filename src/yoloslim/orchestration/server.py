@@ -17,6 +17,8 @@ from yoloslim.within import within
 
 PATIENCE_S = 120.0
 """How long it may take to start on a busy machine."""
+ANSWER_S = 20.0
+"""How long a server that is set may take to answer once."""
 ENDING_S = 10.0
 """How long it may take to end."""
 EPHEMERAL = {
@@ -31,11 +33,12 @@ def prefect_server() -> Iterator[None]:
     """A Prefect server that other processes can reach: the one that is set, else one for the time.
 
     Raises:
-        RuntimeError: it ended before it answered, or did not answer in time.
+        RuntimeError: it ended before it answered, or does not answer in time.
     """
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings  # seconds
 
-    if PREFECT_API_URL.value():
+    if url := PREFECT_API_URL.value():
+        _expect_answer(url)
         yield
         return
     with _running(PREFECT_HOME.value() / "server.log") as port:
@@ -46,6 +49,16 @@ def prefect_server() -> Iterator[None]:
                 yield
         finally:
             del os.environ["PREFECT_API_URL"]
+
+
+def _expect_answer(url: str) -> None:
+    """Refuse a server that is away or drips: Prefect's client waits for every next byte of it."""
+    import httpx
+
+    try:
+        within(ANSWER_S, httpx.get, f"{url}/health", timeout=ANSWER_S)
+    except (httpx.HTTPError, TimeoutError) as error:
+        raise RuntimeError(f"no answer within {ANSWER_S:.0f} s: {error}") from error
 
 
 @contextmanager
