@@ -1,9 +1,13 @@
 """Which model is recommended."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.results.made import finished
-from yoloslim.results.choice import recommended
+from yoloslim.report.tables import recommendation
+from yoloslim.report.wording import why
+from yoloslim.results.choice import dense_of, recommended
 
 
 @pytest.mark.parametrize(
@@ -23,3 +27,14 @@ def test_nothing_is_recommended_without_anything_to_compare() -> None:
     assert recommended([finished(0, 0.8, 2.0)]) is None
     assert recommended([finished(50, 0.8, 2.0)]) is None
     assert recommended([]) is None
+
+
+def test_what_only_trained_longer_is_no_gain() -> None:
+    control = replace(finished(0, 0.9, 2.0), name="control", kind="control")
+    rows = [finished(0, 0.8, 2.0), control, finished(30, 0.88, 1.4), finished(50, 0.82, 1.0)]
+    best = recommended(rows)
+    assert best is not None
+    assert best.percent == 30  # 50 is above the baseline, and 0.08 below the same network trained for as long
+    assert dense_of(rows) == control
+    assert recommendation(best, rows).startswith("30 % pruned and finetuned: mAP50 0.880 (baseline 0.800, trained for as long")
+    assert why(best, rows).endswith("mAP50 against the dense model trained for as many epochs.")

@@ -97,3 +97,12 @@ def test_zeroed_weights_are_a_row_at_the_end_named_by_their_share(root: Path) ->
 def test_a_sparse_model_that_is_the_baseline_again_is_no_row(root: Path) -> None:
     put(root / "models/sparse/history.json", {"kept_epoch": 0, "penalty": "none", "epochs": []})
     assert [row.name for row in read_rows(root)] == ["baseline", "prune@30", "prune@50"]
+
+
+def test_the_control_stands_behind_the_baseline_while_params_ask_for_it(root: Path) -> None:
+    put(root / "metrics/control/dense.json", measured(0.83, 2.0, "pytorch-cpu", 100))
+    put(root / "models/control/dense/history.json", {"kept_epoch": 1, "training": "key", "epochs": []})
+    rows = read_rows(root, [30], ["dense"])
+    assert [row.name for row in rows] == ["baseline", "control", "sparse", "prune@30"]
+    assert (rows[1].title, rows[1].number("map50"), rows[1].training) == ("dense, trained on", 0.83, "key")
+    assert [row.name for row in read_rows(root, [30], [])] == ["baseline", "sparse", "prune@30"]

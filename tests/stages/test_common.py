@@ -86,11 +86,11 @@ def test_checkpoint_of_other_code_or_torch_is_not_resumed(tmp_path: Path, monkey
 
 
 def test_a_training_that_is_no_stage_has_the_shared_code() -> None:
-    assert {line.split()[1] for line in set(code_of("sparse")) - set(code_of("control"))} >= {
+    assert {line.split()[1] for line in set(code_of("sparse")) - set(code_of("narrow"))} >= {
         "yoloslim/stages/sparse.py",
         "yoloslim/training/sparsity.py",
     }
-    assert set(code_of("control")) <= set(code_of("sparse"))
+    assert set(code_of("narrow")) <= set(code_of("sparse"))
 
 
 def test_errors_made_for_people_end_a_stage_without_a_traceback(project: Path) -> None:

@@ -25,6 +25,10 @@ BASELINE_STAGES = {
         "report",
     ),
     *("measure_baseline", "measure_sparse", "measure_unstructured"),
+    *(
+        f"{name}@dense"
+        for name in ("control", "measure_control", "export_control", "atc_control", "ascend_eval_control")
+    ),
 }
 
 
@@ -75,6 +79,8 @@ def test_further_formats_lie_beside_the_onnx_file(project: Project) -> None:
         ("sparse", VOCABULARY | {"near_zero"}, "pytorch-cpu"),
         ("prune/40", VOCABULARY | {"percent_effective", "certificate_max_diff", "map50_cut"}, "pytorch-cpu"),
         ("finetune/40", VOCABULARY, "pytorch-cpu"),
+        ("control/dense", VOCABULARY, "pytorch-cpu"),
+        ("ascend_eval/control/dense", VOCABULARY, "onnxruntime-cpu"),
         ("unstructured", VOCABULARY | {"zero_percent"}, "pytorch-cpu"),
         ("ascend_eval/baseline", VOCABULARY, "onnxruntime-cpu"),
         ("ascend_eval/40", VOCABULARY, "onnxruntime-cpu"),
@@ -147,6 +153,7 @@ def test_other_thresholds_and_settings_of_the_machine_train_nothing_again(projec
     try:
         assert project.repro() == {
             *("measure_baseline", "measure_sparse", "measure_unstructured", "measure_prune@40", "measure_finetune@40"),
+            *("measure_control@dense", "ascend_eval_control@dense"),
             *("measure_int8@40", "ascend_eval_baseline", "ascend_eval@40", "report"),
         }
     finally:

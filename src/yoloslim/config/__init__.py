@@ -4,7 +4,7 @@ Unknown keys and values out of range are errors that say where, what, and what w
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -62,6 +62,7 @@ class Params(Section):
     imgsz: Side = Field(160, description="side of the network's input, px")
     percents: tuple[Percent, ...] = (30, 50, 70)
     probes: tuple[Percent, ...] = ()
+    controls: tuple[Literal["dense"], ...] = Field(("dense",), max_length=1)
     data: DataParams = DataParams()
     train: TrainParams = TrainParams()
     baseline: BaselineParams = BaselineParams()

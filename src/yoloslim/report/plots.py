@@ -175,11 +175,11 @@ def _line(
 
 
 def starts(rows: Sequence[Row]) -> dict[str, int]:
-    """The epoch that each row's axis begins after, when baseline, sparse and finetune stand in a line."""
+    """The epoch that each row's axis begins after, baseline, sparse and finetune in a line, the control beside them."""
     lengths = {row.name: int(row.epochs[-1]["epoch"]) for row in rows}
     if len(rows) == 1:
         return dict.fromkeys(lengths, 0)
-    before = {"baseline": 0, "sparse": lengths.get("baseline", 0)}
+    before = {"baseline": 0, "sparse": lengths.get("baseline", 0), "control": lengths.get("baseline", 0)}
     before["pruned"] = before["sparse"] + lengths.get("sparse", 0)
     return {row.name: before[row.kind] for row in rows}
 

@@ -91,7 +91,7 @@ def shades(count: int) -> list[Any]:
 def row_colours(rows: Sequence[Row]) -> list[Any]:
     """A colour for each model, the same in every picture; pruned ones are darker the more was cut."""
     percents = iter(shades(sum(row.kind == "pruned" for row in rows)))
-    fixed = {"baseline": INK, "sparse": RED, "unstructured": PURPLE}
+    fixed = {"baseline": INK, "control": FAINT, "sparse": RED, "unstructured": PURPLE}
     return [fixed.get(row.kind) or next(percents) for row in rows]
 
 

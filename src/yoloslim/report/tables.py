@@ -8,7 +8,7 @@ from rich.table import Table
 
 from yoloslim.deploy.ascend.effects import TITLES
 from yoloslim.evaluation.load import disturbed
-from yoloslim.results.choice import baseline_of
+from yoloslim.results.choice import baseline_of, control_of
 from yoloslim.results.records import Row, is_number
 
 MISSING = "–"
@@ -115,13 +115,14 @@ def disturbance(rows: Sequence[Row]) -> str | None:
 
 
 def recommendation(row: Row, rows: Sequence[Row]) -> str:
-    """One sentence on a pruned model against the baseline; speed is told only where both ran on one backend."""
-    baseline = baseline_of(rows)
+    """One sentence on a pruned model against the dense ones; speed is told only where both ran on one backend."""
+    baseline, control = baseline_of(rows), control_of(rows)
     text = f"{row.percent} % pruned" + (" and finetuned" if row.trained else "")
     text += f": mAP50 {share(row.best('map50'))}"
     if baseline is None:
         return text + "."
-    text += f" (baseline {share(baseline.best('map50'))})"
+    longer = f", trained for as long {share(control.best('map50'))}" if control else ""
+    text += f" (baseline {share(baseline.best('map50'))}{longer})"
     for key, name in (("params_m", "parameters"), ("gflops", "FLOPs")):
         mine, theirs = row.number(key), baseline.number(key)
         if mine is not None and theirs:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from yoloslim.config.results import SweepResult
 from yoloslim.report.sweep import asked_for
 from yoloslim.report.tables import disturbance, recommendation, share, small
-from yoloslim.results.choice import MAX_DROP, baseline_of
+from yoloslim.results.choice import MAX_DROP, dense_of
 from yoloslim.results.records import Row
 from yoloslim.results.sweep import chosen_point, point_metrics, point_title
 
@@ -41,13 +41,14 @@ def why(best: Row | None, rows: Sequence[Row], sweep: SweepResult | None = None)
     if sweep:
         reason = f"Chosen as {sweep.why}" if sweep.winner else sweep.why[:1].upper() + sweep.why[1:]
         return f"Asked for: {asked_for(sweep)}. {reason}."
-    dense = baseline_of(rows)
+    dense = dense_of(rows)
     if best is None or dense is None:
         return ""
+    name = "the baseline" if dense.kind == "baseline" else "the dense model trained for as many epochs"
     mine, floor = best.best("map50") or 0.0, (dense.best("map50") or 0.0) - MAX_DROP
     if mine >= floor:
-        return f"Recommended as the smallest model that loses no more than {MAX_DROP:g} mAP50 against the baseline."
-    return f"Every pruned model loses more than {MAX_DROP:g} mAP50 against the baseline; this one loses least."
+        return f"Recommended as the smallest model that loses no more than {MAX_DROP:g} mAP50 against {name}."
+    return f"Every pruned model loses more than {MAX_DROP:g} mAP50 against {name}; this one loses least."
 
 
 def proof(rows: Sequence[Row]) -> str:

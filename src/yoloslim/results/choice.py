@@ -7,7 +7,7 @@ from yoloslim.results.records import Row
 from yoloslim.results.sweep import chosen_point
 
 MAX_DROP = 0.03
-"""mAP50 that the recommended model may lose against the baseline."""
+"""mAP50 that the recommended model may lose against the better of the dense models."""
 
 
 def best_row(rows: Sequence[Row], sweep: SweepResult | None) -> Row | None:
@@ -26,15 +26,15 @@ def _row_of(point: SweepPoint | None, rows: Sequence[Row]) -> Row | None:
 
 
 def recommended(rows: Sequence[Row], max_drop: float = MAX_DROP) -> Row | None:
-    """The smallest pruned model whose mAP50 is within `max_drop` of the baseline's, else the most accurate one.
+    """The smallest pruned model whose mAP50 is within `max_drop` of the dense one's, else the most accurate one.
 
-    Only models measured the same way as the baseline are compared; None without baseline or pruned models.
+    The dense one is the baseline, or the control where that is better. None without it or pruned models.
     """
-    baseline = baseline_of(rows)
+    dense = dense_of(rows)
     trained = [row for row in rows if row.kind == "pruned" and row.best("map50") is not None]
-    if baseline is None or not trained:
+    if dense is None or not trained:
         return None
-    floor = (baseline.best("map50") or 0.0) - max_drop
+    floor = (dense.best("map50") or 0.0) - max_drop
     good = [row for row in trained if (row.best("map50") or 0.0) >= floor]
     if good:
         return min(good, key=lambda row: row.best("params_m") or float("inf"))
@@ -44,3 +44,14 @@ def recommended(rows: Sequence[Row], max_drop: float = MAX_DROP) -> Row | None:
 def baseline_of(rows: Sequence[Row]) -> Row | None:
     """The dense model, if it is among the rows."""
     return next((row for row in rows if row.kind == "baseline"), None)
+
+
+def control_of(rows: Sequence[Row]) -> Row | None:
+    """The dense model that has trained as long as the pruned ones, if it is among the rows."""
+    return next((row for row in rows if row.kind == "control"), None)
+
+
+def dense_of(rows: Sequence[Row]) -> Row | None:
+    """The dense model that pruned ones must be compared with: the better of baseline and control."""
+    dense = [row for row in rows if row.kind in ("baseline", "control")]
+    return max(dense, key=lambda row: row.best("map50") or 0.0, default=None)

@@ -1,8 +1,8 @@
 """The files that the stages write, read back as one typed row per model.
 
-A row is a model that people compare: `baseline` (the zero row), `sparse`, one for each percent, which joins what
-`prune@p`, `finetune@p`, `export@p`, `atc@p` and `ascend_eval@p` wrote, and `unstructured` (single weights zeroed). A
-stage that has not run yet leaves its part of the row empty.
+A row is a model that people compare: `baseline` (the zero row), `control` (the same, trained on), `sparse`, one for
+each percent, which joins what `prune@p`, `finetune@p`, `export@p`, `atc@p` and `ascend_eval@p` wrote, and
+`unstructured` (single weights zeroed). A stage that has not run yet leaves its part of the row empty.
 """
 
 import csv
@@ -22,7 +22,8 @@ Metrics = dict[str, Any]
 """Metric name -> number, and `backend`, `preprocessing` -> text."""
 Epoch = dict[str, float]
 """Column of epochs.csv -> value; columns without a value in that epoch are left out."""
-Kind = Literal["baseline", "sparse", "pruned", "unstructured"]
+Unpruned = Literal["baseline", "control", "sparse", "unstructured"]
+Kind = Literal[Unpruned, "pruned"]
 
 QUALITY = ("map50", "map50_95", "map50_voc07", "precision", "recall")
 """Shares in [0, 1]."""
@@ -41,9 +42,9 @@ class Row:
     """One model and everything known about it.
 
     Attributes:
-        name: `baseline`, `sparse`, `unstructured` or `prune@50`; unique in a root.
+        name: `baseline`, `control`, `sparse`, `unstructured` or `prune@50`; unique in a root.
         kind: which of these.
-        percent: share of channels asked to go, %; 0 for baseline and sparse.
+        percent: share of channels asked to go, %; 0 for all others.
         trained: test metrics in PyTorch at fp32 of the model as trained last (`finetune` for a percent).
         pruned: what `prune@p` measured before finetuning.
         exported: what `export` measured.
@@ -82,6 +83,8 @@ class Row:
     def title(self) -> str:
         """How people call it."""
         title = f"{self.percent} % pruned" if self.kind == "pruned" else self.kind
+        if self.kind == "control":
+            title = "dense, trained on"
         if self.kind == "unstructured":
             title = f"{self.trained.get('zero_percent', 0):.0f} % zeros"
         return f"{title}, int8" if " int8 " in self.name else title
@@ -152,44 +155,48 @@ def _cut_metrics(report: dict[str, Any]) -> Metrics:
     return found | ({"clipped_layers": len(report["clipped"])} if "clipped" in report else {})
 
 
-def read_rows(root: Path, percents: Sequence[int] | None = None) -> list[Row]:
-    """Read what is there: baseline, sparse, percents in rising order, unstructured; without metrics there is no row.
+def read_rows(root: Path, percents: Sequence[int] | None = None, controls: Sequence[str] | None = None) -> list[Row]:
+    """Read what is there: baseline, control, sparse, percents in rising order, unstructured.
 
-    Nor is there one for a sparse model that is the baseline again (`sparse.penalty: none`).
+    Without metrics there is no row, nor is there one for a sparse model that is the baseline again, without a penalty.
 
     Args:
         root: the folder that holds `metrics/`, `models/` and `plots/`.
         percents: only these (a percent that was taken out of params.yaml leaves its files behind); None takes all.
+        controls: likewise.
 
     Raises:
         TrackingError: a file is not what its stage writes.
     """
     found = _percents_in(root) if percents is None else sorted(percents)
     handed_on = _metrics(root / "models" / "sparse" / "history.json").get("penalty") == "none"
-    kinds: tuple[Literal["baseline", "sparse"], ...] = ("baseline",) if handed_on else ("baseline", "sparse")
+    left_out = {"sparse"} if handed_on else set()
+    left_out |= {"control"} if controls is not None and "dense" not in controls else set()
+    kinds: list[Unpruned] = [kind for kind in ("baseline", "control", "sparse") if kind not in left_out]
     rows = [*(_stage_row(root, kind) for kind in kinds), *(_percent_row(root, p) for p in found)]
     rows.append(_stage_row(root, "unstructured"))
     return [row for row in rows if row.trained or row.pruned or row.exported or row.deployed]
 
 
-def _stage_row(root: Path, kind: Literal["baseline", "sparse", "unstructured"]) -> Row:
+def _stage_row(root: Path, kind: Unpruned) -> Row:
     models, metrics = root / "models", root / "metrics"
-    deployed = kind == "baseline"  # the others are on the way, or a comparison, and never deployed
+    name = "control/dense" if kind == "control" else kind
+    deployed = kind in ("baseline", "control")  # the others are on the way, or a comparison, and never deployed
     return Row(
         name=kind,
         kind=kind,
-        trained=_metrics(metrics / f"{kind}.json"),
-        exported=_metrics(metrics / "export" / f"{kind}.json") if deployed else {},
-        deployed=_metrics(metrics / "ascend_eval" / f"{kind}.json") if deployed else {},
-        quantized=_metrics(metrics / "quantize" / f"{kind}.json") if deployed else {},
-        compiled=_atc_state(models / "atc" / kind / "atc.json"),
-        epochs=_epochs(root / "plots" / kind / "epochs.csv"),
-        model=_first(models / kind / "model.safetensors"),
-        onnx=_first(models / "export" / kind / "model.onnx"),
-        gammas=_first(models / kind / "gammas.npz"),
-        detections=_first(root / "detections" / f"{kind}.json"),
-        batches=_first(models / kind / "batches.npz"),
-        training=_training_key(models / kind),
+        trained=_metrics(metrics / f"{name}.json"),
+        exported=_metrics(metrics / "export" / f"{name}.json") if deployed else {},
+        deployed=_metrics(metrics / "ascend_eval" / f"{name}.json") if deployed else {},
+        quantized=_metrics(metrics / "quantize" / f"{name}.json") if deployed else {},
+        compiled=_atc_state(models / "atc" / name / "atc.json"),
+        epochs=_epochs(root / "plots" / name / "epochs.csv"),
+        model=_first(models / name / "model.safetensors"),
+        onnx=_first(models / "export" / name / "model.onnx"),
+        gammas=_first(models / name / "gammas.npz"),
+        detections=_first(root / "detections" / f"{name}.json"),
+        batches=_first(models / name / "batches.npz"),
+        training=_training_key(models / name),
     )
 
 

@@ -57,11 +57,11 @@ def read_results(root: Path, params: Mapping[str, Any]) -> Results:
 
     Args:
         root: folder with `metrics/`, `models/`, `plots/` and `dvc.lock`.
-        params: params.yaml as a nested dictionary; its `percents` say which percents count.
+        params: params.yaml as a nested dictionary; its `percents` and `controls` say which count.
 
     Raises:
         TrackingError: a file is not what its stage writes.
     """
     root = root.resolve()
-    rows = read_rows(root, params.get("percents"))
+    rows = read_rows(root, params.get("percents"), params.get("controls"))
     return Results(root, params, tuple(rows), load_sweep(root), tuple(outputs(root / "dvc.lock")))

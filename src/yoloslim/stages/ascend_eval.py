@@ -9,7 +9,7 @@ from yoloslim.deploy.ascend.device import open_device
 from yoloslim.deploy.ascend.measure import evaluate_exported
 from yoloslim.deploy.ascend.twin import predict_board
 from yoloslim.files import read_json, write_json
-from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage
+from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage, trained
 from yoloslim.stages.inputs import eval_set, split_of
 from yoloslim.stages.measuring import nms_options
 
@@ -32,12 +32,12 @@ def run(params: Params, which: str) -> None:
         device=open_device(params.ascend.target, params.ascend.set_env, params.ascend.python),
     )
     metrics: dict[str, Any] = dict(measured)
-    trained = read_json(METRICS / (f"{BASELINE}.json" if which == BASELINE else f"finetune/{which}.json"))
+    found = read_json(METRICS / f"{trained(which)}.json")
     if a.twin_images:
         metrics["twin"] = predict_board(
             export, split_of("test"), options, a.twin_images, e.threads, params.ascend.aipp_input
         )
-    metrics |= {name: trained[name] for name in ("params_m", "gflops")}
+    metrics |= {name: found[name] for name in ("params_m", "gflops")}
     write_json(METRICS / "ascend_eval" / f"{which}.json", rounded(metrics))
 
 
@@ -51,5 +51,5 @@ def rounded(value: Any) -> Any:
 def main() -> None:
     """Run the stage for one model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", required=True, help="a percent, or `baseline`")
+    parser.add_argument("--which", required=True, help="a percent, `baseline` or `control/dense`")
     stage(partial(run, which=parser.parse_args().which))

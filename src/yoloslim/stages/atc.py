@@ -19,5 +19,5 @@ def run(params: Params, which: str) -> None:
 def main() -> None:
     """Run the stage for one model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", required=True, help="a percent, or `baseline`")
+    parser.add_argument("--which", required=True, help="a percent, `baseline` or `control/dense`")
     stage(partial(run, which=parser.parse_args().which))

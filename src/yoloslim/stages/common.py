@@ -20,6 +20,13 @@ DATA = Path("data/voc")
 MODELS, METRICS, PLOTS, DETECTIONS = Path("models"), Path("metrics"), Path("plots"), Path("detections")
 BASELINE = "baseline"
 """Stands for the zero row wherever a percent may stand."""
+CONTROL = "control"
+"""`control/dense` may stand there, too: the dense model, trained on."""
+
+
+def trained(which: str) -> str:
+    """The name of the trained model that a percent, `baseline` or a control stands for."""
+    return f"finetune/{which}" if which.isdecimal() else which
 
 
 def stage(run: Callable[[Params], None]) -> None:

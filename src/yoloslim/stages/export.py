@@ -10,12 +10,12 @@ from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import runtime_of_format
 from yoloslim.files import write_json
 from yoloslim.models.store import load_model
-from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage
+from yoloslim.stages.common import METRICS, MODELS, stage, trained
 
 
 def run(params: Params, which: str) -> None:
     """Write models/export/<which>, a folder in it for each further format, and metrics/export/<which>.json."""
-    source = MODELS / (BASELINE if which == BASELINE else f"finetune/{which}") / "model.safetensors"
+    source = MODELS / trained(which) / "model.safetensors"
     out = MODELS / "export" / which
     further = [runtime_of_format(name) for name in params.export.formats]
     model, options = load_model(source), ExportOptions(opset=params.export.opset, batch=params.export.batch)
@@ -31,5 +31,5 @@ def run(params: Params, which: str) -> None:
 def main() -> None:
     """Run the stage for one model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", required=True, help="a percent, or `baseline`")
+    parser.add_argument("--which", required=True, help="a percent, `baseline` or `control/dense`")
     stage(partial(run, which=parser.parse_args().which))

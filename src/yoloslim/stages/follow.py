@@ -14,9 +14,10 @@ def follow(params: Params, name: str, key: str) -> LiveCurves:
     if not (t.enabled and t.live):
         return LiveCurves(None)
     phase, _, percent = name.partition("/")
-    tags = {"stage": "pruned" if percent else phase, "percent": percent or "0"}
-    shown = {"percent": percent or "0"} | training_params(phase, params.model_dump(mode="json"))
-    slot = f"prune@{percent}" if percent else phase
+    pruned = percent.isdecimal()
+    tags = {"stage": "pruned" if pruned else phase, "percent": percent if pruned else "0"}
+    shown = {"percent": tags["percent"]} | training_params(phase, params.model_dump(mode="json"))
+    slot = f"prune@{percent}" if pruned else phase
     return LiveCurves(Target(Path(), tracking_uri(params), t.experiment, slot, key, shown, tags))
 
 

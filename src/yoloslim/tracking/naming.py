@@ -86,7 +86,8 @@ def flat(params: Mapping[str, Any], sections: Sequence[str] | None = None) -> di
 
 def training_params(phase: str, params: Mapping[str, Any]) -> dict[str, str]:
     """The params that make up a training's key, so that none of them can change while its run is open."""
-    return flat(params, ("seed", "model", "imgsz", "train", phase))
+    sections = ("sparse", "finetune") if phase == "control" else (phase,)
+    return flat(params, ("seed", "model", "imgsz", "train", *sections))
 
 
 def run_metrics(row: Row) -> dict[str, float]:

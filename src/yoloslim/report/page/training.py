@@ -113,8 +113,9 @@ def curves(rows: Sequence[Row], column: str, title: str) -> Spec | None:
         return None
     titles = list(dict.fromkeys(row.title for row in trained))
     shades = _shades([row for row in trained if row.kind == "pruned"])
-    fixed = {"baseline": "var(--dense)", "sparse": "var(--cut)"}
-    by_title = {title: fixed.get(title) or shades[title] for title in titles}
+    fixed = {"baseline": "var(--dense)", "control": "var(--int8)", "sparse": "var(--cut)"}
+    kinds = {row.title: row.kind for row in trained}
+    by_title = {title: fixed.get(kinds[title]) or shades[title] for title in titles}
     axis = {"tickMinStep": 1, "format": "d"}
     place: Spec = {
         "x": number("x", "epoch", axis=axis, scale={"nice": False, "domainMin": 0}),

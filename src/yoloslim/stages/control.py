@@ -1,0 +1,32 @@
+"""Stage `control`: the dense model, trained for as many epochs in all as a pruned one.
+
+A pruned model trains on after the baseline is done, and may be better for that alone. The control trains on as well, by
+the section `finetune`, for the epochs of sparse training and finetuning together, and is never cut.
+"""
+
+import argparse
+from functools import partial
+
+from yoloslim.config import Params, PhaseParams
+from yoloslim.models.store import load_model
+from yoloslim.stages.common import BASELINE, CONTROL, MODELS, stage
+from yoloslim.stages.training import Training, train
+
+
+def phase_of(params: Params) -> PhaseParams:
+    """Section `finetune`, without a teacher, for all epochs that a pruned model trains after the baseline."""
+    sparse = params.sparse.epochs if params.sparse.penalty != "none" else 0
+    return params.finetune.model_copy(update={"epochs": params.finetune.epochs + sparse, "distill": "none"})
+
+
+def run(params: Params, which: str) -> None:
+    """Write models/control/<which> and plots/control/<which>."""
+    start = MODELS / BASELINE / "model.safetensors"
+    train(params, Training(f"{CONTROL}/{which}", phase_of(params), (start,)), load_model(start))
+
+
+def main() -> None:
+    """Run the stage for one control."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--which", required=True, choices=("dense",), help="what is trained on")
+    stage(partial(run, which=parser.parse_args().which))
