@@ -4,6 +4,8 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -11,25 +13,31 @@ from benchmarks.experiment import narrow
 from yoloslim.config import TrainParams
 from yoloslim.data.augment import Augmentation, Augmenter
 from yoloslim.data.trainset import TrainSet
+from yoloslim.deploy.latency_table import latency_table
 from yoloslim.errors import YoloslimError
 from yoloslim.heads import Head
 from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
 from yoloslim.prune_request import Importance, PruneRequest, Scope
-from yoloslim.pruning.importance import Scores, taylor_scores
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.budget import within_budget
+from yoloslim.pruning.importance import Scores, channel_scores, taylor_scores
+from yoloslim.pruning.labels import ChannelLabels, label_channels
+from yoloslim.pruning.normalise import isomorphic, lamp
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 
 TAYLOR_IMAGES = 256
+STEP = 16
+"""Widths that layers are timed at are multiples of this: what a vector of a CPU's runtime holds."""
 BATCH = 32
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What ways may look at: a seed, the training images and the weights of the loss, on a device."""
+    """What ways may look at: a seed, the training images and the loss, on a device; threads of the runtime."""
 
     seed: int
+    threads: int
     images: TrainSet
     train: TrainParams
     device: torch.device
@@ -70,18 +78,35 @@ PENALTIES = {
 }
 
 
-def pruned(
-    importance: Importance, round_to: int, scope: Scope, bench: Bench, model: Detector, share: float
-) -> Detector:
+def pruned(ranking: str, round_to: int, scope: Scope, bench: Bench, model: Detector, share: float) -> Detector:
     """Channels cut by a ranking, to a share of the FLOPs."""
     labels, imgsz = label_channels(model), model.spec.imgsz
     goal = share * 2e-9 * count_macs(model, imgsz)
-    request = PruneRequest(
-        scope, target_gflops=goal, importance=importance, round_to=round_to, imgsz=imgsz, seed=bench.seed
-    )
-    scores = taylor(bench, model) if importance == "taylor" else None
-    keep = select_channels(model, labels, request, scores=scores).keep
+    request = PruneRequest(scope, target_gflops=goal, round_to=round_to, imgsz=imgsz, seed=bench.seed)
+    keep = select_channels(model, labels, request, scores=scored(ranking, bench, model, labels)).keep
     return cut(model, labels, keep, fold=scope != "source")
+
+
+def budgeted(ranking: str, round_to: int, bench: Bench, model: Detector, share: float) -> Detector:
+    """Channels cut to a share of the time of all layers, each bundle by what it matters for the time that it saves."""
+    labels = label_channels(model)
+    table = latency_table(model, bench.threads, STEP, Path("cache"))
+    request = PruneRequest("coupled", round_to=round_to, imgsz=model.spec.imgsz)
+    scores = scored(ranking, bench, model, labels)
+    return cut(model, labels, within_budget(model, labels, request, scores, table.layer_ms, share), fold=True)
+
+
+def scored(ranking: str, bench: Bench, model: Detector, labels: ChannelLabels) -> Scores:
+    """Scores of an importance, such as `taylor`, or of one that was made comparable, such as `taylor_lamp`."""
+    importance, _, how = ranking.partition("_")
+    scores = (
+        taylor(bench, model)
+        if importance == "taylor"
+        else channel_scores(model, labels, cast(Importance, importance), seed=bench.seed)
+    )
+    if how == "lamp":
+        return lamp(scores)
+    return isomorphic(model, labels, scores) if how == "isomorphic" else scores
 
 
 def taylor(bench: Bench, model: Detector) -> Scores:
@@ -164,8 +189,8 @@ def afresh(bench: Bench, model: Detector, share: float) -> Detector:
     return Detector(model.spec).eval()
 
 
-def _pruned(importance: Importance, round_to: int, penalty: str = "", scope: Scope = "coupled") -> Way:
-    return Way(partial(pruned, importance, round_to, scope), penalty)
+def _pruned(ranking: str, round_to: int, penalty: str = "", scope: Scope = "coupled") -> Way:
+    return Way(partial(pruned, ranking, round_to, scope), penalty)
 
 
 WAYS: dict[str, Way] = {
@@ -177,11 +202,14 @@ WAYS: dict[str, Way] = {
     "torch-pruning-bn": Way(partial(by_torch_pruning, "bn", 8)),
     "torch-pruning-group": Way(partial(by_torch_pruning, "group", 8)),
     **{
-        f"{penalty or 'none'}-{importance}-{round_to}": _pruned(importance, round_to, penalty)
+        f"{penalty or 'none'}-{ranking}-{round_to}": _pruned(ranking, round_to, penalty)
         for penalty in ("", "slimming")
-        for importance in ("gamma", "taylor", "l2", "random")
+        for ranking in ("gamma", "taylor", "taylor_lamp", "taylor_isomorphic", "gamma_isomorphic", "l2", "random")
         for round_to in (1, 8)
-        if not (penalty and importance in ("l2", "random"))
+        if ranking in ("gamma", "taylor") or (not penalty and round_to == 8)
     },
+    "none-taylor-8-budget": Way(partial(budgeted, "taylor", 8)),
+    "none-taylor-16-budget": Way(partial(budgeted, "taylor", 16)),
+    "slimming-taylor-16-budget": Way(partial(budgeted, "taylor", 16), "slimming"),
 }
 """Name -> way. Pruned ones are called penalty-ranking-multiple: of the channels that a layer keeps."""

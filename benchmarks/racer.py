@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.contestants import PENALTIES, WAYS, Bench, Way
+from benchmarks.contestants import PENALTIES, STEP, WAYS, Bench, Way
 from benchmarks.latency import in_turn, opened
 from yoloslim.config import BaselineParams, DataParams, FinetuneParams, PhaseParams, SparseParams, TrainParams
 from yoloslim.data.evalset import EvalSet, load_eval_set
 from yoloslim.data.prepare import prepare
 from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.data.voc import VocSplit, load_split
+from yoloslim.deploy.latency_table import latency_table
 from yoloslim.errors import YoloslimError
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
@@ -122,6 +123,11 @@ class Racer:
             )
         _ = self.images, self.val, self.test
 
+    def time_layers(self) -> None:
+        """Measure what layers take at which widths, while nothing else of the race runs."""
+        model = self.given(Path(self.setup.dense)) if self.setup.dense else self.fresh(0)
+        latency_table(model, self.setup.threads, STEP, Path("cache"))
+
     def split(self, name: str) -> VocSplit:
         """A prepared split."""
         return load_split(Path("data"), name)
@@ -214,7 +220,7 @@ class Racer:
         if path.is_file():
             return load_model(path)
         model = self.before(run)
-        bench = Bench(run.seed, self.images, self.train, self.device)
+        bench = Bench(run.seed, self.setup.threads, self.images, self.train, self.device)
         facts: dict[str, Any] = {}
         if way.fixed:
             small = way.shrink(bench, model, 1.0)

@@ -51,7 +51,7 @@ def round_widths(
     is rounded by itself, so that layers sharing channels agree. A class that cannot reach a multiple stays whole.
     """
     rounded = keep.copy()
-    for groups, copies in _classes(labels, candidates):
+    for groups, copies in classes_of(labels, candidates):
         step = multiple // gcd(multiple, copies)
         count = int(keep[groups].sum())
         target = max(step, (count + step // 2) // step * step)
@@ -62,7 +62,7 @@ def round_widths(
     return rounded
 
 
-def _classes(labels: ChannelLabels, candidates: BoolArray) -> list[tuple[NDArray[np.int64], int]]:
+def classes_of(labels: ChannelLabels, candidates: BoolArray) -> list[tuple[NDArray[np.int64], int]]:
     """Candidate groups by the layers that hold them, and how often each layer repeats one of them."""
     seen: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for path, layer in labels.layers.items():

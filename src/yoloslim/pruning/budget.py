@@ -1,0 +1,164 @@
+"""Channels under a budget of time: bundles go in the order of what they matter for each millisecond that they save.
+
+What a bundle saves depends on how wide its producers and its readers are by then: a layer's time is a function of both
+its sides. So bundles are taken away one by one, and after each the savings of all that share a layer with it are
+reckoned anew from a table of measured times (the idea of HALP, arXiv 2110.10811, with exact marginal costs).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from yoloslim.errors import PruneError
+from yoloslim.pruning.floors import classes_of
+from yoloslim.pruning.importance import Scores
+from yoloslim.pruning.labels import BoolArray, ChannelLabels
+from yoloslim.pruning.request import PruneRequest
+from yoloslim.pruning.selection import candidate_groups
+
+LayerCost = Callable[[str, int, int], float]
+"""Path of a convolution, channels in and out -> cost, such as milliseconds."""
+
+
+def within_budget(
+    model: nn.Module, labels: ChannelLabels, request: PruneRequest, scores: Scores, cost: LayerCost, share: float
+) -> BoolArray:
+    """Choose the groups that stay so that the layers cost no more than a share of what they do.
+
+    Args:
+        model: the labelled network; read only.
+        labels: its channel labels.
+        request: scope, floors, and `round_to`, which is the size of a bundle.
+        scores: what each channel matters; those of channels that are tied together are added up.
+        cost: of a convolution by its widths.
+        share: of the present cost, in (0, 1].
+
+    Raises:
+        PruneError: floors leave more, or nothing can be pruned.
+    """
+    value, scored = np.zeros(labels.groups), np.zeros(labels.groups, np.bool_)
+    for path, values in scores.items():
+        np.add.at(value, labels.layers[path].outputs, values)
+        scored[labels.layers[path].outputs] = True
+    candidates = candidate_groups(labels, request.scope) & scored
+    if not candidates.any():
+        raise PruneError(f"scope '{request.scope}' finds no prunable channel in this network")
+    paths = [path for path in labels.layers if isinstance(model.get_submodule(path), nn.Conv2d)]
+    floors = (request.round_to, request.min_channels, request.layer_keep)
+    budget = Budget(labels, candidates, value, cost, paths, *floors)
+    return budget.reduce_to(share * budget.total)
+
+
+class Budget:
+    """Removes bundles from a network until its cost fits."""
+
+    def __init__(
+        self,
+        labels: ChannelLabels,
+        candidates: BoolArray,
+        value: NDArray[np.float64],
+        cost: LayerCost,
+        paths: Collection[str],
+        step: int = 8,
+        min_channels: int = 1,
+        layer_keep: float = 0.0,
+    ) -> None:
+        """Lay out bundles.
+
+        Args:
+            labels: of the network.
+            candidates: (groups,) true where a group may go.
+            value: (groups,) what a group matters, additive: its Taylor score, say, summed over its members.
+            cost: of a layer by its widths.
+            paths: the layers that cost anything.
+            step: channels of a bundle.
+            min_channels, layer_keep: what every layer keeps at least; always one bundle.
+        """
+        self.labels, self.cost = labels, cost
+        self.paths = [path for path in labels.layers if path in paths]
+        self.keep = np.ones(labels.groups, np.bool_)
+        self.widths = {p: [len(labels.layers[p].inputs), len(labels.layers[p].outputs)] for p in self.paths}
+        self.layer_costs = {p: cost(p, *self.widths[p]) for p in self.paths}
+        self.bundles: list[list[NDArray[np.int64]]] = []
+        self.touches: list[dict[str, tuple[int, int]]] = []
+        self.values: list[list[float]] = []
+        for groups, copies in classes_of(labels, candidates):
+            width = max(1, step // gcd(step, copies))
+            order = groups[np.argsort(-value[groups], kind="stable")]
+            floor = max(width, -(-max(min_channels, int(len(groups) * layer_keep)) // width) * width)
+            rest = [order[i : i + width] for i in range(floor, len(order), width)]
+            self.bundles.append(rest[::-1])  # the weakest first; what is no whole bundle goes first of all
+            self.values.append([float(value[bundle].sum()) for bundle in rest[::-1]])
+            self.touches.append(self._per_group(groups[:1]))
+        self.readers: dict[str, list[int]] = defaultdict(list)
+        for number, touched in enumerate(self.touches):
+            for path in touched:
+                self.readers[path].append(number)
+
+    def _per_group(self, one: NDArray[np.int64]) -> dict[str, tuple[int, int]]:
+        """Layer -> how many of its inputs and outputs one group of a class is."""
+        found = {}
+        for path in self.paths:
+            layer = self.labels.layers[path]
+            counts = int((layer.inputs == one[0]).sum()), int((layer.outputs == one[0]).sum())
+            if any(counts):
+                found[path] = counts
+        return found
+
+    @property
+    def total(self) -> float:
+        """Cost of what is left."""
+        return sum(self.layer_costs.values())
+
+    def reduce_to(self, target: float) -> BoolArray:
+        """Remove bundles until the cost is no more than a target; gives (groups,) which stay.
+
+        Raises:
+            PruneError: floors leave more than that.
+        """
+        total = self.total
+        ratios = {number: self._ratio(number) for number in range(len(self.bundles)) if self.bundles[number]}
+        while total > target:
+            if not ratios:
+                raise PruneError(
+                    f"a cost of {target:.4g} is out of reach: floors leave {total:.4g}; ask for that, or lower "
+                    "min_channels or layer_keep"
+                )
+            number = min(ratios, key=ratios.__getitem__)
+            total -= self._remove(number)
+            changed = {other for path in self.touches[number] for other in self.readers[path]}
+            for other in changed:
+                if self.bundles[other]:
+                    ratios[other] = self._ratio(other)
+                else:
+                    ratios.pop(other, None)
+        return self.keep
+
+    def _ratio(self, number: int) -> float:
+        """What the weakest bundle of a class matters for what it saves."""
+        saved = self._saved(number)
+        return self.values[number][0] / saved if saved > 0 else float("inf")
+
+    def _after(self, number: int, path: str) -> tuple[int, int]:
+        size = len(self.bundles[number][0])
+        (less_in, less_out), (c_in, c_out) = self.touches[number][path], self.widths[path]
+        return c_in - size * less_in, c_out - size * less_out
+
+    def _saved(self, number: int) -> float:
+        return sum(
+            self.layer_costs[path] - self.cost(path, *self._after(number, path)) for path in self.touches[number]
+        )
+
+    def _remove(self, number: int) -> float:
+        """Take the weakest bundle of a class away; gives what that saved."""
+        before = sum(self.layer_costs[path] for path in self.touches[number])
+        for path in self.touches[number]:
+            self.widths[path] = list(self._after(number, path))
+            self.layer_costs[path] = self.cost(path, *self.widths[path])
+        self.keep[self.bundles[number].pop(0)] = False
+        self.values[number].pop(0)
+        return before - sum(self.layer_costs[path] for path in self.touches[number])

@@ -1,0 +1,57 @@
+"""What layers take at which widths: read off between points, kept by machine."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.tiny import tiny_detector
+from yoloslim.deploy import latency_table as module
+from yoloslim.deploy.latency_table import LatencyTable, latency_table, shapes_of
+
+GRID = (np.array([8.0, 16.0]), np.array([8.0, 24.0]), np.array([[1.0, 2.0], [3.0, 6.0]]))
+
+
+def test_times_between_points_are_by_proportion_and_beyond_them_those_of_the_edge() -> None:
+    table = LatencyTable({}, (), {"a": 0}, (GRID,))
+    assert table.layer_ms("a", 8, 8) == 1
+    assert table.layer_ms("a", 16, 24) == 6
+    assert table.layer_ms("a", 12, 8) == pytest.approx(2)
+    assert table.layer_ms("a", 12, 16) == pytest.approx(3)
+    assert table.layer_ms("a", 1, 100) == pytest.approx(2)
+
+
+def test_layers_of_one_shape_are_timed_once() -> None:
+    model = tiny_detector()
+    shapes, layers = shapes_of(model)
+    assert layers.keys() == {path for path, _ in model.named_modules() if path in layers}
+    assert len(shapes) == len({(s.kernel, s.stride, s.rows, s.depthwise, s.padding) for s in shapes}) < len(layers)
+    stem = shapes[layers["model.0.conv"]]
+    assert (stem.c_in, stem.rows, stem.stride) == (3, model.spec.imgsz, (2, 2))
+
+
+def test_a_table_is_measured_once_on_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    def measure(shapes: Any, step: int, threads: int) -> Any:
+        measured.append(threads)
+        return tuple(GRID for _ in shapes)
+
+    monkeypatch.setattr(module, "_measure", measure)
+    model = tiny_detector()
+    first, again = (latency_table(model, 1, 8, tmp_path) for _ in range(2))
+    assert measured == [1]
+    assert first.layer_ms("model.0.conv", 12, 8) == again.layer_ms("model.0.conv", 12, 8) == pytest.approx(2)
+    latency_table(model, 2, 8, tmp_path)  # of other threads nothing is known
+    monkeypatch.setattr(module, "this_machine", lambda threads: {"processor": "another"})
+    latency_table(model, 1, 8, tmp_path)
+    assert measured == [1, 2, 1]
+
+
+def test_more_channels_never_take_less() -> None:
+    table = latency_table(tiny_detector(), 1)
+    for _, _, times in table.grids:
+        assert (np.diff(times, axis=0) >= 0).all()
+        assert (np.diff(times, axis=1) >= 0).all()
+        assert (times > 0).all()
