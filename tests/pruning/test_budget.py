@@ -69,6 +69,6 @@ def test_the_weakest_channels_of_a_layer_go() -> None:
     assert kept.tolist() == sorted(kept.tolist())
 
 
-def test_a_budget_below_the_floors_says_what_they_leave() -> None:
-    with pytest.raises(PruneError, match=r"out of reach: floors leave 120;"):  # 3 * 8 + 8 * 8 + 8 * 4
+def test_a_budget_below_the_minimums_says_what_they_leave() -> None:
+    with pytest.raises(PruneError, match=r"out of reach: the minimums leave 120;"):  # 3 * 8 + 8 * 8 + 8 * 4
         within_budget(MODEL, LABELS, REQUEST, EVEN, product, 0.01)

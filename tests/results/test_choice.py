@@ -36,5 +36,7 @@ def test_what_only_trained_longer_is_no_gain() -> None:
     assert best is not None
     assert best.percent == 30  # 50 is above the baseline, and 0.08 below the same network trained for as long
     assert dense_of(rows) == control
-    assert recommendation(best, rows).startswith("30 % pruned and finetuned: mAP50 0.880 (baseline 0.800, trained for as long")
+    assert recommendation(best, rows).startswith(
+        "30 % pruned and finetuned: mAP50 0.880 (baseline 0.800, trained for as long"
+    )
     assert why(best, rows).endswith("mAP50 against the dense model trained for as many epochs.")

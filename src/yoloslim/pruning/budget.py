@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from yoloslim.errors import PruneError
-from yoloslim.pruning.floors import classes_of
 from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.labels import BoolArray, ChannelLabels
+from yoloslim.pruning.minimums import classes_of
 from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.selection import candidate_groups
 
@@ -32,13 +32,13 @@ def within_budget(
     Args:
         model: the labelled network; read only.
         labels: its channel labels.
-        request: scope, floors, and `round_to`, which is the size of a bundle.
+        request: scope, minimums, and `round_to`, which is the size of a bundle.
         scores: what each channel matters; those of channels that are tied together are added up.
         cost: of a convolution by its widths.
         share: of the present cost, in (0, 1].
 
     Raises:
-        PruneError: floors leave more, or nothing can be pruned.
+        PruneError: the minimums leave more, or nothing can be pruned.
     """
     value, scored = np.zeros(labels.groups), np.zeros(labels.groups, np.bool_)
     for path, values in scores.items():
@@ -48,8 +48,8 @@ def within_budget(
     if not candidates.any():
         raise PruneError(f"scope '{request.scope}' finds no prunable channel in this network")
     paths = [path for path in labels.layers if isinstance(model.get_submodule(path), nn.Conv2d)]
-    floors = (request.round_to, request.min_channels, request.layer_keep)
-    budget = Budget(labels, candidates, value, cost, paths, *floors)
+    minimums = (request.round_to, request.min_channels, request.layer_keep)
+    budget = Budget(labels, candidates, value, cost, paths, *minimums)
     return budget.reduce_to(share * budget.total)
 
 
@@ -89,8 +89,8 @@ class Budget:
         for groups, copies in classes_of(labels, candidates):
             width = max(1, step // gcd(step, copies))
             order = groups[np.argsort(-value[groups], kind="stable")]
-            floor = max(width, -(-max(min_channels, int(len(groups) * layer_keep)) // width) * width)
-            rest = [order[i : i + width] for i in range(floor, len(order), width)]
+            least = max(width, -(-max(min_channels, int(len(groups) * layer_keep)) // width) * width)
+            rest = [order[i : i + width] for i in range(least, len(order), width)]
             self.bundles.append(rest[::-1])  # the weakest first; what is no whole bundle goes first of all
             self.values.append([float(value[bundle].sum()) for bundle in rest[::-1]])
             self.touches.append(self._per_group(groups[:1]))
@@ -118,14 +118,14 @@ class Budget:
         """Remove bundles until the cost is no more than a target; gives (groups,) which stay.
 
         Raises:
-            PruneError: floors leave more than that.
+            PruneError: the minimums leave more than that.
         """
         total = self.total
         ratios = {number: self._ratio(number) for number in range(len(self.bundles)) if self.bundles[number]}
         while total > target:
             if not ratios:
                 raise PruneError(
-                    f"a cost of {target:.4g} is out of reach: floors leave {total:.4g}; ask for that, or lower "
+                    f"a cost of {target:.4g} is out of reach: the minimums leave {total:.4g}; ask for that, or lower "
                     "min_channels or layer_keep"
                 )
             number = min(ratios, key=ratios.__getitem__)
