@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from yoloslim.errors import PruneError
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.budget import within_budget
 from yoloslim.pruning.labels import label_channels
-from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.surgery import cut
 
 

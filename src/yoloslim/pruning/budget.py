@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from yoloslim.errors import PruneError
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.labels import BoolArray, ChannelLabels
 from yoloslim.pruning.minimums import classes_of
-from yoloslim.pruning.request import PruneRequest
 from yoloslim.pruning.selection import candidate_groups
 
 LayerCost = Callable[[str, int, int], float]
