@@ -2,8 +2,10 @@
 
 from typing import Literal
 
-Outputs = Literal["raw", "decoded", "nms"]
-"""What a graph gives: logits by level; boxes and scores; or detections."""
+Outputs = Literal["raw", "decoded", "nms", "end2end"]
+"""What a graph gives: logits by level; boxes and scores; or detections, by NMS or of a head that needs none."""
+Branch = Literal["one_to_many", "one_to_one"]
+"""Of a head with two: the one that finds an object several times and needs NMS, and the one that finds it once."""
 Precision = Literal["fp32", "bf16"]
 """What a runtime computes in, where the file leaves the choice."""
 AippInput = Literal["nv12", "rgb"]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from yoloslim import __version__
-from yoloslim.choices import Outputs
+from yoloslim.choices import Branch, Outputs
 from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
@@ -327,9 +327,10 @@ def export(
     opset: Annotated[int, typer.Option(help="ONNX operator set, 11 to 18")] = 11,
     batch: Annotated[int, typer.Option(help="images a call; 0 leaves it open")] = 1,
     outputs: Annotated[Outputs, typer.Option(help="logits, boxes and scores, or detections")] = "raw",
+    branch: Annotated[Branch | None, typer.Option(help="of YOLO26: which answers; one_to_many needs NMS")] = None,
     conf_thres: Annotated[float, typer.Option(help="nms: lowest score")] = 0.25,
     iou_thres: Annotated[float, typer.Option(help="nms: overlap above which the worse box goes")] = 0.45,
-    max_det: Annotated[int, typer.Option(help="nms: detections of one class in one image")] = 300,
+    max_det: Annotated[int, typer.Option(help="nms: detections of one class in one image; end2end: in all")] = 300,
     like: Annotated[Path | None, typer.Option(help="model with the classes and anchors of an .onnx")] = None,
 ) -> None:
     """Write a model for a runtime, compared with PyTorch, with its manifest."""
@@ -337,6 +338,7 @@ def export(
     from yoloslim.deploy.foreign import import_onnx
     from yoloslim.deploy.onnx import ExportOptions
     from yoloslim.evaluation.nms import NmsOptions
+    from yoloslim.models.foreign.adapt import with_branch
     from yoloslim.models.foreign.load import read_model
 
     target = out or model.parent / f"{model.stem}-{file_format}"
@@ -349,7 +351,8 @@ def export(
         manifest = import_onnx(model, like, target)
     else:
         nms = NmsOptions(conf_thres, iou_thres, max_det)
-        manifest = export_model(read_model(model), target, ExportOptions(opset, batch, outputs, nms), file_format)
+        network = with_branch(read_model(model), branch) if branch else read_model(model)
+        manifest = export_model(network, target, ExportOptions(opset, batch, outputs, nms), file_format)
     typer.echo(f"{target}: {', '.join(manifest.files)}")
 
 

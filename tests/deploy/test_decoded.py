@@ -7,16 +7,17 @@ import pytest
 
 from tests.deploy.models import tiny_detector
 from yoloslim.deploy import onnx as module
-from yoloslim.deploy.decoded import append_nms
+from yoloslim.deploy.decoded import append_best, append_nms
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import load_manifest
-from yoloslim.deploy.onnx import ExportOptions
+from yoloslim.deploy.onnx import ExportOptions, onnx_graph
 from yoloslim.deploy.runtimes import open_predictor
-from yoloslim.errors import DeployError
-from yoloslim.evaluation.nms import NmsOptions, decode, nms
+from yoloslim.errors import DeployError, WeightsError
+from yoloslim.evaluation.nms import NmsOptions, decode, detect, nms
 from yoloslim.evaluation.predictor import divide_by_255
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import build_detector
+from yoloslim.models.foreign.adapt import with_branch
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
 
@@ -91,3 +92,45 @@ def test_formats_refuse_what_they_cannot_hold(tmp_path: Path) -> None:
         export_model(tiny_detector(), tmp_path, ExportOptions(batch=0), "ncnn")
     with pytest.raises(DeployError, match="'nms' exist for onnx only"):
         export_model(tiny_detector(), tmp_path, ExportOptions(outputs="nms"), "openvino")
+
+
+@pytest.mark.parametrize(("opset", "batch"), [(11, 0), (18, 2)])
+def test_a_head_that_needs_no_nms_gives_its_best(opset: int, batch: int, tmp_path: Path) -> None:
+    model = build_detector("yolo26n", ("a", "b", "c"), 64).eval()
+    options = ExportOptions(opset, batch, "end2end", NmsOptions(max_det=20))
+    manifest = export_model(model, tmp_path, options)
+    assert (manifest.outputs, manifest.heads) == ("end2end", ())
+    found, predictor = run(tmp_path / "model.onnx", IMAGES)["detections"], TorchPredictor(model)
+    expected = np.stack(detect(predictor.predict(IMAGES), predictor.head, NmsOptions(0, max_det=20)))
+    assert found.shape == (2, 20, 6)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+    whole = onnx_graph(model, ExportOptions(outputs="end2end")).graph.output[0]
+    assert [side.dim_value for side in whole.type.tensor_type.shape.dim] == [1, 84, 6]  # no more than cells
+
+
+def test_outputs_that_do_not_suit_the_head_are_refused_with_those_that_do(tmp_path: Path) -> None:
+    pairs = [("yolov8n", "end2end", "no outputs 'end2end'; ask for 'nms'"), ("yolo26n", "nms", "outputs 'end2end'")]
+    for name, outputs, said in pairs:
+        model = build_detector(name, ("a", "b", "c"), 64).eval()
+        with pytest.raises(DeployError, match=said):
+            export_model(model, tmp_path / name, ExportOptions(outputs=outputs))
+    other = with_branch(model, "one_to_many")
+    assert export_model(other, tmp_path, ExportOptions(outputs="nms")).outputs == "nms"
+    with pytest.raises(WeightsError, match="yolov5n has no branch to choose"):
+        with_branch(tiny_detector(), "one_to_many")
+
+
+def test_a_graph_that_does_not_give_the_best_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def append_worst(graph: onnx.ModelProto, classes: int, count: int) -> None:
+        append_best(graph, classes, count)
+        (node,) = (node for node in graph.graph.node if node.op_type == "TopK")
+        node.attribute.append(onnx.helper.make_attribute("largest", 0))
+
+    monkeypatch.setattr(module, "append_best", append_worst)
+    with pytest.raises(DeployError, match="detections are not the best of its own scores"):
+        export_model(
+            build_detector("yolo26n", ("a", "b"), 64).eval(),
+            tmp_path / "m",
+            ExportOptions(outputs="end2end", nms=NmsOptions(max_det=20)),
+        )
+    assert not (tmp_path / "m").exists()

@@ -11,7 +11,7 @@ from tests.deploy.models import tiny_detector
 from yoloslim.deploy import onnx as module
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import load_manifest
-from yoloslim.deploy.onnx import ExportOptions
+from yoloslim.deploy.onnx import OPSETS, ExportOptions
 from yoloslim.errors import DeployError
 from yoloslim.models.blocks import Focus
 from yoloslim.models.detector import build_detector
@@ -109,3 +109,16 @@ def test_a_model_with_focus_is_exported_without_slices(tmp_path: Path) -> None:
     assert "Slice" not in {node.op_type for node in graph.node}
     first = next(node for node in graph.node if node.op_type == "Conv")
     assert {a.name: list(a.ints) for a in first.attribute}["kernel_shape"] == [6, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["yolov8n", "yolo26n"])
+def test_every_opset_and_an_open_batch_hold_the_heads_without_anchors(name: str, tmp_path: Path) -> None:
+    model = build_detector(name, ("a", "b"), 64).eval()
+    for opset in OPSETS:
+        batch = opset % 2
+        manifest = export_model(model, tmp_path / str(opset), ExportOptions(opset, batch))
+        assert (manifest.opset, manifest.input_shape[0]) == (opset, batch or -1)
+        assert manifest.max_abs_diff is not None
+        assert manifest.max_abs_diff < 1e-4
+        assert [head.name for head in manifest.heads] == ["head_p3", "head_p4", "head_p5"]

@@ -4,8 +4,9 @@ import pytest
 from tests.evaluation.oracles import random_boxes, slow_nms
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation import nms as module
-from yoloslim.evaluation.nms import NmsOptions, decode, detect, mindx_options
+from yoloslim.evaluation.nms import NmsOptions, decode, describe_suppression, detect, mindx_options
 from yoloslim.heads import AnchorHead
+from yoloslim.models.zoo import build_spec
 from yoloslim.runner import suppression
 
 
@@ -97,3 +98,14 @@ def test_nothing_to_find_gives_empty_arrays() -> None:
 def test_thresholds_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(bad))}={next(iter(bad.values()))}"):
         NmsOptions(**bad)  # type: ignore[arg-type]
+
+
+def test_suppression_is_told_in_words() -> None:
+    once = build_spec("yolo26n", ("a",)).head
+    assert describe_suppression(once, NmsOptions(max_det=7)) == "none, the 7 best of a head that finds each object once"
+    many = once.model_copy(update={"answers": "one_to_many"})
+    assert describe_suppression(many, NmsOptions(iou_thres=0.65)) == "NMS at an overlap of 0.65, the 300 best"
+    assert (
+        describe_suppression(build_spec("yolov5n", ("a",)).head, NmsOptions(max_det=None))
+        == "NMS at an overlap of 0.6, all"
+    )

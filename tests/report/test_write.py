@@ -21,7 +21,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_report_holds_tables_pictures_and_a_page(root: Path) -> None:
-    put(root / "metrics/unstructured.json", measured(0.7, 2.0, "pytorch-cpu", 100) | {"zero_percent": 30.0})
+    put(
+        root / "metrics/unstructured.json",
+        measured(0.7, 2.0, "pytorch-cpu", 100) | {"zero_percent": 30.0, "suppression": "none"},
+    )
     report = write_report(read_results(root, PARAMS), root / "report")
     names = {path.name for path in (root / "report").iterdir()}
     pictures = {"comparison.png", "predictions.png", "quality.png", "confusion.png", "channels.png", "gammas.png"}
@@ -37,6 +40,8 @@ def test_the_report_holds_tables_pictures_and_a_page(root: Path) -> None:
     markdown = (root / "report/report.md").read_text()
     assert report.recommendations["prune@50"] in markdown
     assert "30 % zeros" in markdown
+    assert "- Suppression of boxes that overlap: none." in markdown
+    assert summary["models"]["unstructured"]["suppression"] == "none"
     assert all(f"## {title}" in markdown for title in ("What was cut", "The proof"))
     assert "## 50 % pruned" in (root / "report/layers.md").read_text()
     assert all(f"]({name})" in markdown for name in pictures)

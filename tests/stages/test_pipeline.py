@@ -90,6 +90,10 @@ def test_metrics_speak_one_vocabulary(project: Project, name: str, expected: set
     found = project.json(f"metrics/{name}.json")
     assert found.keys() >= expected
     assert found["backend"] == backend
+    assert (
+        found.get("suppression", "NMS at an overlap of 0.6, the 300 best") == "NMS at an overlap of 0.6, the 300 best"
+    )
+    assert ("suppression" in found) == (backend == "pytorch-cpu")
     assert all(0 <= found[key] <= 1 for key in ACCURACY)
     assert all(found[key] > 0 for key in ("latency_ms", "fps", "params_m", "gflops", "size_mb"))
     assert found["latency_p90_ms"] >= found["latency_ms"]

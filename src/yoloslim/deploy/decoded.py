@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.models.detector import Detector
+from yoloslim.models.spec import ModelSpec
 
 BOXES_AND_SCORES = ["boxes", "scores"]
 DETECTIONS = "detections"
@@ -62,3 +63,44 @@ def append_nms(graph: ModelProto, options: NmsOptions) -> None:
     graph.graph.node.extend(nodes)
     del graph.graph.output[:]
     graph.graph.output.append(helper.make_tensor_value_info(DETECTIONS, TensorProto.FLOAT, ("detections", 7)))
+
+
+def best_count(spec: ModelSpec, limit: int | None) -> int:
+    """How many detections `append_best` gives: the limit, or one a cell where that is less."""
+    cells = sum(height * width for _, height, width in spec.head.outputs(spec.nc, spec.imgsz).values())
+    return min(limit or cells, cells)
+
+
+def append_best(graph: ModelProto, classes: int, count: int) -> None:
+    """Put the choice of the best pairs of a cell and a class behind boxes and scores, in place.
+
+    The only output is then `detections` (B, count, 6): `xyxy` in canvas pixels, score, class; best first. There is
+    no threshold: the score says how far to read. All operators exist at opset 11, and take the batch from the input.
+    """
+    constants = {
+        "best_flat": np.array([0, -1], np.int64),
+        "best_count": np.array([count], np.int64),
+        "best_classes": np.array([classes], np.int64),
+        "best_column": np.array([0, -1, 1], np.int64),
+        "best_four": np.array([1, 1, 4], np.int64),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Reshape", ["scores", "best_flat"], ["best_pairs"], "best_pairs"),
+        node("TopK", ["best_pairs", "best_count"], ["best_scores", "best_places"], "best"),
+        node("Div", ["best_places", "best_classes"], ["best_cells"], "best_cells"),
+        node("Mod", ["best_places", "best_classes"], ["best_labels"], "best_labels"),
+        node("Reshape", ["best_cells", "best_column"], ["best_cell_column"], "best_cell_column"),
+        node("Expand", ["best_cell_column", "best_four"], ["best_cell_columns"], "best_cell_columns"),
+        node("GatherElements", ["boxes", "best_cell_columns"], ["best_boxes"], "best_boxes", axis=1),
+        node("Reshape", ["best_scores", "best_column"], ["best_score_column"], "best_score_column"),
+        node("Cast", ["best_labels"], ["best_numbers"], "best_numbers", to=TensorProto.FLOAT),
+        node("Reshape", ["best_numbers", "best_column"], ["best_number_column"], "best_number_column"),
+        node("Concat", ["best_boxes", "best_score_column", "best_number_column"], [DETECTIONS], DETECTIONS, axis=2),
+    ]
+    batch = graph.graph.input[0].type.tensor_type.shape.dim[0]
+    graph.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    graph.graph.node.extend(nodes)
+    del graph.graph.output[:]
+    shape = (batch.dim_param or batch.dim_value, count, 6)
+    graph.graph.output.append(helper.make_tensor_value_info(DETECTIONS, TensorProto.FLOAT, shape))

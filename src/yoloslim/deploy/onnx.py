@@ -13,7 +13,7 @@ from torch import nn
 
 from yoloslim.boxes import FILL, Align
 from yoloslim.choices import Outputs
-from yoloslim.deploy.decoded import BOXES_AND_SCORES, DecodedDetector, append_nms
+from yoloslim.deploy.decoded import BOXES_AND_SCORES, DecodedDetector, append_best, append_nms, best_count
 from yoloslim.deploy.describe import embed_metadata
 from yoloslim.deploy.graph import name_outputs, open_batch
 from yoloslim.errors import DeployError
@@ -34,8 +34,10 @@ class ExportOptions:
         opset: ONNX operator set, 11 to 18.
         batch: images a call; 0 leaves it open.
         outputs: `raw` logits by level; `decoded` boxes (B, n, 4), `xyxy` in canvas pixels, and scores
-            (B, n, classes); or `nms`, detections (m, 7): image, `xyxy`, score, class.
-        nms: for `nms`: thresholds, and `max_det` as a limit a class; by default those for showing detections.
+            (B, n, classes); `nms`, detections (m, 7): image, `xyxy`, score, class; or, of a head that needs no
+            suppression, `end2end`: its k best (B, k, 6), `xyxy`, score, class, best first.
+        nms: for `nms`: thresholds, and `max_det` as a limit a class; by default those for showing detections. For
+            `end2end`: `max_det` is k, or the number of cells where that is less.
         align: where images were placed on the canvas in training and evaluation.
         fill: grey level of the padding, 0-255.
     """
@@ -61,6 +63,7 @@ def onnx_graph(model: Detector, options: ExportOptions) -> onnx.ModelProto:
         DeployError: the exporter failed or wrote another opset, or the heads cannot be found.
     """
     fused, spec = fuse(model), model.spec
+    _check_suppression(spec, options.outputs)
     if options.outputs == "raw":
         graph = _trace(fused, spec, options)
         name_outputs(graph, spec.head, spec.nc)
@@ -71,12 +74,27 @@ def onnx_graph(model: Detector, options: ExportOptions) -> onnx.ModelProto:
         open_batch(graph)
     if options.outputs == "nms":
         append_nms(graph, options.nms)
+    if options.outputs == "end2end":
+        append_best(graph, spec.nc, best_count(spec, options.nms.max_det))
     embed_metadata(graph, spec, spec.name, options.align, options.fill, options.outputs)
     try:
         onnx.checker.check_model(graph, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise DeployError(f"the exported graph is not valid ONNX: {error}") from error
     return graph
+
+
+def _check_suppression(spec: ModelSpec, outputs: Outputs) -> None:
+    if outputs == "end2end" and spec.head.needs_nms:
+        raise DeployError(
+            f"{spec.name} may find an object several times, so it has no outputs 'end2end'; ask for 'nms', or for "
+            "'decoded' and suppress outside"
+        )
+    if outputs == "nms" and not spec.head.needs_nms:
+        raise DeployError(
+            f"{spec.name} answers with its one-to-one branch, which finds each object once, and NMS would only lose "
+            "some; ask for outputs 'end2end', or for the other branch (--branch one_to_many)"
+        )
 
 
 def _trace(

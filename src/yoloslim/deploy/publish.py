@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from yoloslim.evaluation.nms import Floats, NmsOptions, decode, nms
 from yoloslim.evaluation.predictor import Images, divide_by_255
 from yoloslim.files import atomic_path
 from yoloslim.models.detector import Detector
+from yoloslim.runner.cells import Cells
+from yoloslim.runner.suppression import suppress
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +31,7 @@ level, or of 1 where all are smaller: float32 holds seven digits, however large 
 CHOICES = 1000
 """Candidates that NMS inside a graph is tried on."""
 MARGINAL = 0.01
-"""Share of boxes that may differ, whose overlap is the threshold to the last bit."""
+"""Share of boxes that may differ, whose overlap is the threshold to the last bit, or whose scores are equal."""
 
 
 def publish(model: Detector, folder: Path, manifest: Manifest, out_dir: Path) -> Manifest:
@@ -45,7 +48,7 @@ def publish(model: Detector, folder: Path, manifest: Manifest, out_dir: Path) ->
 
     Raises:
         DeployError: the two differ by more than `TOLERANCE`, or one of them is not finite; or NMS inside the graph
-            keeps other boxes than `nms`.
+            keeps other boxes than `nms`, or a graph that needs none others than the best.
     """
     difference, share = differences(model, folder, manifest)
     if not share <= TOLERANCE:  # also when it is NaN
@@ -55,7 +58,10 @@ def publish(model: Detector, folder: Path, manifest: Manifest, out_dir: Path) ->
         )
     if manifest.outputs == "nms":
         _check_suppression(folder / manifest.file, manifest)
-    logger.info("%s: largest difference from PyTorch %.1e", out_dir / manifest.file, difference)
+    if manifest.outputs == "end2end":
+        _check_best(folder / manifest.file, manifest)
+    said = "%s: largest difference from PyTorch %.1e, %.1e of the largest output"
+    logger.info(said, out_dir / manifest.file, difference, share)
     return keep(folder, manifest.model_copy(update={"max_abs_diff": difference}), out_dir)
 
 
@@ -142,3 +148,17 @@ def _check_suppression(path: Path, manifest: Manifest) -> None:
             f"NMS inside the graph keeps {len(actual)} boxes of {CHOICES} candidates, and they are not the "
             f"{len(expected)} to be kept; nothing was written. Try another onnxruntime than {onnxruntime.__version__}"
         )
+
+
+def _check_best(path: Path, manifest: Manifest) -> None:
+    """Let a graph choose its best detections of noise, and `suppress` among the same boxes and scores."""
+    boxes, scores, detections = _run(onnx.load(path), [*BOXES_AND_SCORES, DETECTIONS], _noise(manifest), manifest)
+    options = asdict(NmsOptions(0, max_det=detections.shape[1])) | {"conf_thres": -1}
+    for mine, corners, of_classes in zip(detections, boxes, scores, strict=True):
+        expected = suppress(Cells(of_classes, corners.__getitem__, False), options)
+        same = set(map(tuple, mine.tolist())) & set(map(tuple, expected.tolist()))
+        if not np.array_equal(mine[:, 4], expected[:, 4]) or len(same) < (1 - MARGINAL) * len(mine):
+            raise DeployError(
+                f"the graph's {len(mine)} detections are not the best of its own scores; nothing was written. Try "
+                f"another onnxruntime than {onnxruntime.__version__}"
+            )

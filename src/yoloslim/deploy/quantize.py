@@ -76,7 +76,9 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str) -> M
         quantized = manifest.model_copy(update=update)
         after = open_graph(folder / quantized.file, quantized, runtime).predict(images[:4])
         difference = max(float(np.abs(a - b).max()) for a, b in zip(after, before, strict=True))
-        logger.info("%s: largest difference of a logit from fp32 %.2g", out_dir / quantized.file, difference)
+        largest = max(float(np.abs(b).max()) for b in before)
+        said = "%s: largest difference of a logit from fp32 %.2g, where the largest logit is %.3g"
+        logger.info(said, out_dir / quantized.file, difference, largest)
         return keep(folder, quantized.model_copy(update={"max_abs_diff": difference}), out_dir)
 
 

@@ -67,6 +67,14 @@ def detect(outputs: Sequence[Floats], head: Head, options: NmsOptions | None = N
     return [suppress(found, values, _greedy) for found in cells(outputs, head.facts(), values)]
 
 
+def describe_suppression(head: Head, options: NmsOptions) -> str:
+    """How detections of a head are chosen, in words."""
+    kept = "all" if options.max_det is None else f"the {options.max_det} best"
+    if not head.needs_nms:
+        return f"none, {kept} of a head that finds each object once"
+    return f"NMS at an overlap of {options.iou_thres:g}, {kept}"
+
+
 def decode(outputs: Sequence[Floats], head: Head) -> tuple[Floats, Floats]:
     """Boxes (B, n, 4), `xyxy` in canvas pixels, and scores (B, n, classes) of every cell."""
     found = cells(outputs, head.facts(), {"conf_thres": -1, "objectness_thres": 0})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from yoloslim.choices import Branch
 from yoloslim.heads.base import Head, Loss, Shape, output_name
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from yoloslim.heads.base import Total
 
 Towers = Literal["full", "light"]
-Branch = Literal["one_to_many", "one_to_one"]
 
 
 class AnchorFreeHead(Head):
@@ -68,6 +68,11 @@ class AnchorFreeHead(Head):
         from yoloslim.heads.anchor_free_network import decode
 
         return decode(outputs, classes, imgsz, self.strides, self.bins)
+
+    @property
+    def needs_nms(self) -> bool:
+        """See `Head.needs_nms`."""
+        return self.answers != "one_to_one"
 
     def answering(self, outputs: Sequence[Tensor]) -> Sequence[Tensor]:
         """See `Head.answering`."""

@@ -8,8 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from yoloslim.choices import Branch
 from yoloslim.conv import Conv
-from yoloslim.heads.anchor_free import Branch, Towers
+from yoloslim.heads.anchor_free import Towers
 
 MOST_CLASSES = 100
 """Class towers grow with the number of classes up to this."""

@@ -162,6 +162,11 @@ class Head(Frozen, ABC):
         makers, shapes = {output: node for node in graph.graph.node for output in node.output}, shapes_of(graph)
         return [(makers[output.name], shapes[output.name]) for output in graph.graph.output]
 
+    @property
+    def needs_nms(self) -> bool:
+        """Whether it may find an object several times, so that worse boxes must be suppressed."""
+        return True
+
     def mindx(self) -> dict[str, str] | None:
         """Settings with which MindX's YOLO post-processor decodes this head; None where it cannot."""
         return None

@@ -105,10 +105,12 @@ class AttentionCore(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, heads (2 key + width), H, W) to what is attended to and to the values, (B, heads width, H, W)."""
         b, _, h, w = x.shape
-        q, k, v = torch.split_with_sizes(x.reshape(b, self.heads, -1, h * w), [self.key, self.key, self.width], 2)
+        sizes = [self.key, self.key, self.width]
+        q, k, v = torch.split_with_sizes(x.reshape(b, self.heads, sum(sizes), h * w), sizes, 2)
         weights = ((q * self.key**-0.5).transpose(-2, -1) @ k).softmax(-1)
         attended = v @ weights.transpose(-2, -1)
-        return attended.reshape(b, -1, h, w), v.reshape(b, -1, h, w)
+        channels = self.heads * self.width  # known sizes all: exported graphs may leave the batch open
+        return attended.reshape(b, channels, h, w), v.reshape(b, channels, h, w)
 
     def values(self, x: Tensor) -> Tensor:
         """The values in an input, (B, heads width, H, W)."""

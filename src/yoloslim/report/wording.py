@@ -71,6 +71,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if backends:
         shown = f"Deployed models ran on {', '.join(backends)}"
         found.append(shown + (f", preprocessing {', '.join(ways)}." if ways else "."))
+    if chosen := sorted({str(row.trained["suppression"]) for row in rows if row.trained.get("suppression")}):
+        found.append(f"Suppression of boxes that overlap: {'; '.join(chosen)}.")
     if any(row.best("speedup") for row in rows):
         found.append(
             "Speed-ups are timed in turn with the baseline. Latencies are each of its own moment: where the two "

@@ -40,7 +40,7 @@ class Report:
         return {
             "recommended": self.recommended,
             "recommendations": self.recommendations,
-            "models": {row.name: row.metrics() | {"backend": row.backend} for row in self.rows},
+            "models": {row.name: row.metrics() | _words(row) for row in self.rows},
         }
 
 
@@ -86,6 +86,12 @@ def write_report(
     names = ["index.html", "report.md", *([LAYERS] if tables else []), *(picture.file for picture in drawn)]
     files = [out_dir / name for name in names]
     return Report(rows, recommendations, best.name if best else "", tuple(files))
+
+
+def _words(row: Row) -> dict[str, str]:
+    """What of a model's metrics is text."""
+    suppression = row.trained.get("suppression")
+    return {"backend": row.backend} | ({"suppression": str(suppression)} if suppression else {})
 
 
 def _links(params: Mapping[str, Any], root: Path) -> RunLinks:

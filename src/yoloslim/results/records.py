@@ -19,7 +19,7 @@ from yoloslim.evaluation.load import disturbed
 from yoloslim.files import read_json, sha256_file
 
 Metrics = dict[str, Any]
-"""Metric name -> number, and `backend`, `preprocessing` -> text."""
+"""Metric name -> number, and `backend`, `preprocessing`, `suppression` -> text."""
 Epoch = dict[str, float]
 """Column of epochs.csv -> value; columns without a value in that epoch are left out."""
 Unpruned = Literal["baseline", "control", "sparse", "unstructured"]

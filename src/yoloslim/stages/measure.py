@@ -5,11 +5,12 @@ import logging
 from functools import partial
 
 from yoloslim.config import Params
+from yoloslim.evaluation.nms import describe_suppression
 from yoloslim.files import read_json, write_json
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import DETECTIONS, MODELS, stage
 from yoloslim.stages.inputs import eval_set, split_of
-from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
+from yoloslim.stages.measuring import evaluate_model, measure_cost, nms_options, write_metrics
 from yoloslim.stages.models import FACTS
 
 logger = logging.getLogger("yoloslim")
@@ -24,7 +25,13 @@ def run(params: Params, which: str) -> None:
     detections = [[[round(float(v), 4) for v in row] for row in rows] for rows in evaluation.detections]
     write_json(DETECTIONS / f"{which}.json", {"ids": split_of("test").ids, "detections": detections})
     facts = read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
-    found = {**evaluation.metrics, **measure_cost(params, model), "size_mb": path.stat().st_size / 1e6, **facts}
+    costs = {**measure_cost(params, model), "size_mb": path.stat().st_size / 1e6}
+    found = {
+        **evaluation.metrics,
+        "suppression": describe_suppression(model.spec.head, nms_options(params)),
+        **costs,
+        **facts,
+    }
     write_metrics(which, found)
     logger.info("%s: test mAP50 %.3f, %.2f M parameters", which, found["map50"], found["params_m"])
 

@@ -140,18 +140,20 @@ def evaluate(
     """Write VOC result files to txt_result/ and print mAP by VOC2007 and COCO rules."""
     from yoloslim.deploy.runtimes import open_predictor
     from yoloslim.evaluation.inference import PredictorInference
-    from yoloslim.evaluation.nms import NmsOptions
+    from yoloslim.evaluation.nms import NmsOptions, describe_suppression
     from yoloslim.tasks.evaluate import evaluate_dataset
 
     limit_megapixels(max_megapixels)
     options = NmsOptions(multi_label=not single_label)
-    inference = PredictorInference(open_predictor(model, runtime, threads, precision), options)
+    predictor = open_predictor(model, runtime, threads, precision)
+    inference = PredictorInference(predictor, options)
     result = evaluate_dataset(inference, dataset, image_set, out, layout)
     for name, of_class in result.per_class.items():
         shown = f"AP50 {of_class['ap50']:.4f}  AP50-95 {of_class['ap50_95']:.4f}  {of_class['objects']:.0f} objects"
         typer.echo(f"{name:16} {shown}")
     for name, value in result.metrics.items():
         typer.echo(f"{name:16} {value:.4f}")
+    typer.echo(f"suppression: {describe_suppression(predictor.head, options)}")
     typer.echo(f"{len(result.detections)} images on {inference.backend}; result files in {out}/")
 
 

@@ -37,7 +37,8 @@ def write_mindx(folder: Path, manifest: Manifest, source: AippInput) -> list[str
     """
     if manifest.head.mindx() is None:
         logger.warning(
-            "no MindX files are written for %s: the SDK decodes the heads of YOLOv5 only; use the runner",
+            "no MindX files are written for %s: the SDK's own post-processing covers the anchor heads of YOLOv5 only; "
+            "the bundle's runner decodes this one (run.sh)",
             manifest.model,
         )
         return []

@@ -4,13 +4,17 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from yoloslim.choices import Branch
 from yoloslim.errors import WeightsError
 from yoloslim.heads import Head
+from yoloslim.heads.anchor_free import AnchorFreeHead
+from yoloslim.heads.anchor_free_network import AnchorFreeNetwork
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.classes import match_classes
 from yoloslim.models.spec import ModelSpec, changed
@@ -88,6 +92,21 @@ def with_imgsz(model: Detector, imgsz: int, fit: Callable[[Head, int], Head]) ->
         model.spec = ModelSpec.model_validate(spec.model_dump() | update)
     except ValidationError as error:
         raise WeightsError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+    return model
+
+
+def with_branch(model: Detector, branch: Branch) -> Detector:
+    """The model, in place, answering with another of its two branches.
+
+    Raises:
+        WeightsError: its head has one branch only.
+    """
+    head = model.spec.head
+    if not isinstance(head, AnchorFreeHead) or head.answers is None:
+        raise WeightsError(f"{model.spec.name} has no branch to choose: only heads such as YOLO26's have two")
+    head = head.model_copy(update={"answers": branch})
+    model.spec = model.spec.model_copy(update={"head": head})
+    cast(AnchorFreeNetwork, model.model[-1]).answers = branch
     return model
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from yoloslim.choices import Branch
 from yoloslim.errors import WeightsError
-from yoloslim.heads.anchor_free import AnchorFreeHead, Branch, Towers
+from yoloslim.heads.anchor_free import AnchorFreeHead, Towers
 from yoloslim.models.foreign.records import Record
 from yoloslim.models.spec import ModelSpec
 
