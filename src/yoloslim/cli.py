@@ -19,6 +19,8 @@ from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed, train
 from yoloslim.tasks.compile import compile_export
+from yoloslim.tasks.show import features, models, preset
+from yoloslim.tasks.weights import Model, export_to_darknet, import_weights
 from yoloslim.terminal import sentence, write_anything
 
 app = typer.Typer(name="yoloslim", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -28,8 +30,12 @@ app.command()(speed)
 app.command("eval")(evaluate)
 app.command()(doctor)
 app.command("compile")(compile_export)
+app.command()(models)
+app.command()(preset)
+app.command()(features)
+app.command("import")(import_weights)
+app.command("export-darknet")(export_to_darknet)
 app.add_typer(data_commands, name="data")
-Model = Annotated[Path, typer.Argument(help="model file (.safetensors), or one to import (.pt, .pth, .weights, .cfg)")]
 
 NOTICEABLE = 0.05
 """Share of a network's scales; without so much of them it may find nothing any more."""
@@ -77,40 +83,6 @@ def init(folder: Annotated[Path, typer.Argument(help="new folder, or one without
 
     written = init_project(folder)
     typer.echo(f"{folder}: {len(written)} files, Git and DVC\nNext: cd {quote(str(folder))} && dvc repro")
-
-
-@app.command()
-def models(
-    classes: Annotated[int, typer.Option(min=1, help="classes that the heads tell apart")] = 80,
-) -> None:
-    """List what `model:` in params.yaml can be: size, cost, layers, what can be pruned, where it comes from."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from yoloslim.models.zoo import model_names
-    from yoloslim.pruning.catalogue import IMGSZ, model_facts
-
-    table = Table(
-        title=f"{classes} classes, GFLOPs at {IMGSZ} px",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1),
-    )
-    table.add_column("model", no_wrap=True)
-    for name in ("params", "GFLOPs", "layers", "heads", "prunable", "units"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("source", min_width=16)
-    for name in model_names():
-        e = model_facts(name, classes)
-        counts = (str(e.convolutions), str(len(e.strides)), f"{100 * e.prunable:.0f} %", str(e.units))
-        table.add_row(name, f"{e.params_m:.2f} M", f"{e.gflops:.1f}", *counts, e.source)
-    console = Console()
-    console.print(table)
-    console.print(
-        "layers: convolutions. prunable: share of the channels that no sum ties (scope free); scope coupled may remove "
-        "tied ones too. units: residual units that can go whole."
-    )
 
 
 @app.command()
@@ -213,105 +185,12 @@ def prune(
         )
 
 
-@app.command()
-def features(
-    model: Model,
-    image: Annotated[list[Path], typer.Argument(help="JPEG or PNG files")],
-    max_megapixels: MaxMegapixels = MEGAPIXELS,
-    out: Annotated[Path, typer.Option(help="the picture")] = Path("features.png"),
-) -> None:
-    """Draw where a model looks: the strength of its features over images, as heat maps."""
-    limit_megapixels(max_megapixels)
-    from yoloslim.data.images import read_image
-    from yoloslim.models.foreign.load import read_model
-    from yoloslim.report.features import features as draw
-
-    network = read_model(model)
-    draw([(network.spec.name, network)], [read_image(path) for path in image], out)
-    typer.echo(f"{out}: {len(image)} image{'s' * (len(image) > 1)}, a line each")
-
-
-@app.command()
-def preset(
-    name: Annotated[str, typer.Argument(help="which; none lists them")] = "",
-    params: Annotated[Path, typer.Option(help="the file to change")] = Path("params.yaml"),
-    dry_run: Annotated[bool, typer.Option(help="only show what would change")] = False,
-) -> None:
-    """Write a published training recipe into params.yaml; comments and all other values stay."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from yoloslim.config.presets import apply_preset, load_preset, load_presets
-
-    console = Console()
-    if not name:
-        table = Table("preset", "for", box=None, pad_edge=False)
-        for each in load_presets().values():
-            table.add_row(each.name, each.about)
-        console.print(table)
-        return
-    changes = apply_preset(params, load_preset(name), write=not dry_run)
-    table = Table("value", "before", "after", box=None, pad_edge=False)
-    for key, (before, after) in changes.items():
-        table.add_row(key, str(before), str(after))
-    console.print(table if changes else f"{params} holds the values of {name} already")
-    if changes:
-        typer.echo(f"{params}: {'would change' if dry_run else 'changed'} {len(changes)} values")
-
-
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def sweep(context: typer.Context) -> None:
     """Find the percent to ship; the section `sweep:` of params.yaml says what is wanted. --help shows options."""
     from yoloslim.orchestration.command import main as run
 
     run(context.args)
-
-
-@app.command("import")
-def import_weights(
-    source: Annotated[str, typer.Argument(help="weights file, or an http(s) address with #sha256=... behind it")],
-    model: Annotated[str | None, typer.Option(help="architecture; default: told by the tensors or the cfg")] = None,
-    classes: Annotated[str | None, typer.Option(help="names with commas between, or a file with one a line")] = None,
-    cfg: Annotated[Path | None, typer.Option(help="of Darknet weights; default: the one beside them")] = None,
-    partial: Annotated[bool, typer.Option(help="let Darknet weights end early")] = False,
-    out: Annotated[Path | None, typer.Option(help="where to; default: beside the weights")] = None,
-) -> None:
-    """Turn weights of YOLOv5, a state dict or Darknet into a model file; runs nothing of the file."""
-    import torch
-
-    from yoloslim.config import DataParams
-    from yoloslim.models.detector import count_params
-    from yoloslim.models.foreign.adapt import read_names, with_classes
-    from yoloslim.models.foreign.load import import_model
-    from yoloslim.models.foreign.source import find_weights
-    from yoloslim.models.store import save_model
-
-    path = find_weights(source, Path(DataParams().download_dir))
-    wanted = read_names(classes) if classes else None
-    torch.manual_seed(0)  # what starts afresh is the same every time
-    network = import_model(path, model, wanted, cfg, partial)
-    network = with_classes(network, wanted) if wanted else network
-    target = out or path.with_name(f"{path.stem}-imported.safetensors")
-    save_model(network, target)
-    spec = network.spec
-    typer.echo(
-        f"{target}: {spec.name}, {spec.nc} classes ({', '.join(spec.classes[:3])}{' ...' if spec.nc > 3 else ''}), "
-        f"{spec.imgsz} px, {count_params(network) / 1e6:.3f} M parameters"
-    )
-
-
-@app.command("export-darknet")
-def export_to_darknet(
-    model: Model,
-    out: Annotated[Path | None, typer.Option(help="name of the cfg; default: beside the model")] = None,
-) -> None:
-    """Write a YOLOv3 or YOLOv4, pruned or not, as .cfg, .weights and .names, to finetune it in Darknet."""
-    from yoloslim.models.foreign.darknet.writer import export_darknet
-    from yoloslim.models.foreign.load import read_model
-
-    cfg = (out or model).with_suffix(".cfg")
-    for path in export_darknet(read_model(model), cfg):
-        typer.echo(path)
 
 
 @app.command()

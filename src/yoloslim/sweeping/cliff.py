@@ -51,11 +51,6 @@ def find_fall(points: Mapping[Force, float], steps: Sequence[Force], drop: float
     return Fall(coarse[-1], None)
 
 
-def find_cliff(points: Mapping[float, float], drop: float = CLIFF) -> float:
-    """The last point before a step that loses more than `drop` of the mAP it had; without one, the last of all."""
-    return find_fall(points, tuple(points), drop).last
-
-
 def coarse_steps(low: int, high: int, coarse: int) -> tuple[int, ...]:
     """Percents of the first round; both ends are among them."""
     return (*range(low, high, coarse), high)

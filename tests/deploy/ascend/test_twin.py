@@ -10,7 +10,7 @@ from yoloslim.boxes import fit, letterbox
 from yoloslim.data.voc import VocSplit, annotation_from
 from yoloslim.deploy.ascend import twin
 from yoloslim.deploy.ascend.half import save_half
-from yoloslim.deploy.ascend.twin import TITLES, chip_fit, place, predict_board, twin_sentence
+from yoloslim.deploy.ascend.twin import TITLES, chip_fit, place, predict_board
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import Manifest, load_manifest
 from yoloslim.evaluation.nms import NmsOptions
@@ -157,9 +157,3 @@ def test_a_device_that_is_fed_rgb_is_resized_and_filled_by_opencv(
 def test_the_twin_repeats_itself(exported: Path, split: VocSplit) -> None:
     options = NmsOptions(conf_thres=1e-5)
     assert predict_board(exported, split, options, 3, 1) == predict_board(exported, split, options, 3, 1)
-
-
-def test_changes_are_told_in_points() -> None:
-    result = {name: {"map50": -0.001 * i, "map50_95": 0.0} for i, name in enumerate(TITLES)}
-    assert twin_sentence(result).endswith("AIPP colour +0.0, top-left padding -0.1, green fill -0.2, resize -0.3, "
-        "fp16 -0.4, single label -0.5, all together -0.6")  # fmt: skip

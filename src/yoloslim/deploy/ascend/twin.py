@@ -174,13 +174,3 @@ def chip_fit(box: Letterbox, width: int, height: int) -> Letterbox:
     centred = box.left > 0 or box.top > 0
     left, top = ((box.imgsz - inner_w) // 2, (box.imgsz - inner_h) // 2) if centred else (0, 0)
     return Letterbox(box.scale, left, top, inner_w, inner_h, box.imgsz)
-
-
-def twin_sentence(result: dict[str, dict[str, float]]) -> str:
-    """The changes of map50 in percentage points, on one line."""
-    shown = ", ".join(f"{TITLES[name]} {_points(result[name]['map50'])}" for name in TITLES)
-    return f"predicted change of mAP50 on the board, points: {shown}"
-
-
-def _points(change: float) -> str:
-    return f"{round(100 * change, 1) + 0.0:+.1f}"  # + 0.0: no "-0.0"

@@ -22,9 +22,6 @@ from yoloslim.models.zoo import build_spec, model_names
 
 logger = logging.getLogger(__name__)
 
-FOREIGN = (".pt", ".pth", ".weights", ".cfg")
-"""Suffixes of files that can be imported; `.cfg` stands for the `.weights` beside it."""
-
 GRAPHS = (".onnx", ".om", ".xml", ".param", ".engine", ".tflite", ".torchscript")
 """Suffixes of compiled or exported graphs, which hold no weights by layer."""
 
