@@ -17,7 +17,7 @@ from yoloslim.config.edit import set_list
 from yoloslim.errors import SweepError
 from yoloslim.files import read_json, write_json, write_text
 from yoloslim.orchestration.points import WORK
-from yoloslim.orchestration.variant_run import ADDED, DiskFullError, Event, FanOut, Listener, VariantRun
+from yoloslim.orchestration.variant_run import ADDED, DiskFullError, Event, FanOut, Listener, VariantRun, in_threads
 from yoloslim.orchestration.variants import close_variant, keep_variant, open_variant
 from yoloslim.stages.track import sync_or_say
 from yoloslim.sweeping.result import result_of
@@ -28,22 +28,39 @@ from yoloslim.sweeping.trials import Trial, Trials
 RESULT = Path("metrics") / "sweep.json"
 
 
-def run_sweep(checkout: Path, params: Params, fan_out: FanOut, workers: int, listen: Listener) -> SweepResult:
+def run_sweep(
+    checkout: Path,
+    params: Params,
+    fan_out: FanOut,
+    workers: int,
+    listen: Listener,
+    alone: FanOut | None = None,
+) -> SweepResult:
     """A whole sweep, alone in its checkout.
+
+    Args:
+        checkout: its folder.
+        params: what is wanted.
+        fan_out: how points are spread.
+        workers: points at a time.
+        listen: is told what happens.
+        alone: how what measures speed is run; by default in this process.
 
     Raises:
         SweepError: another sweep is running here; a stage that all points need failed; the disk is full.
     """
     check_axes(params)
     with only_one(checkout):
-        return Sweep(checkout, params, fan_out, workers, listen).run()
+        return Sweep(checkout, params, fan_out, workers, listen, alone or in_threads(1)).run()
 
 
 class Sweep:
     """One sweep in one checkout, and in worktrees of it where there are other axes than percent."""
 
-    def __init__(self, checkout: Path, params: Params, fan_out: FanOut, workers: int, listen: Listener) -> None:
-        self.checkout, self.params, self.fan_out = checkout, params, fan_out
+    def __init__(
+        self, checkout: Path, params: Params, fan_out: FanOut, workers: int, listen: Listener, alone: FanOut
+    ) -> None:
+        self.checkout, self.params, self.fan_out, self.alone = checkout, params, fan_out, alone
         self.workers, self.listen = workers, listen
         self.home = self._variant_run(checkout, HERE)
         self.runs = {HERE: self.home}
@@ -134,7 +151,9 @@ class Sweep:
         return self.runs[each]
 
     def _variant_run(self, checkout: Path, each: Variant) -> VariantRun:
-        return VariantRun(checkout, each, self.fan_out, self.listen, self.params.sweep.retries)
+        return VariantRun(
+            checkout, each, self.fan_out, self.listen, self.params.sweep.retries, self.alone, self.checkout
+        )
 
     def _own_percents(self) -> list[int]:
         """Those that people listed: all in params.yaml but what a sweep, finished or killed, has added."""

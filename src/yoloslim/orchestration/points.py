@@ -56,6 +56,8 @@ MAY_PASS = (
     "exited with 143",
 )
 """What output says when the cause may be gone the next time: locks, networks, processes that were killed."""
+KEPT = 100_000
+"""Characters of the log of a job that failed."""
 BUSY = "is busy, it is being blocked by"
 FULL = ("No space left on device", "Disk quota exceeded")
 
@@ -99,6 +101,8 @@ class Outcome:
         error: why it failed; empty if it did not.
         may_pass: the cause may be gone the next time.
         disk_full: it failed since the disk is full.
+        log: of a job that failed, the file that its output went to, on the machine where it ran.
+        output: the end of that file.
     """
 
     job: Job
@@ -106,6 +110,8 @@ class Outcome:
     error: str = ""
     may_pass: bool = False
     disk_full: bool = False
+    log: str = ""
+    output: str = ""
 
 
 def is_full(text: str) -> bool:
@@ -118,7 +124,14 @@ def log_of(job: Job) -> str:
     return f"{job.kind}-{job.percent}"
 
 
-def run_job(job: Job, checkout: Path, *, upstream: bool = False, fds: Sequence[int] = ()) -> Outcome:
+def run_job(
+    job: Job,
+    checkout: Path,
+    listen: Callable[[str], None] = lambda line: None,
+    *,
+    upstream: bool = False,
+    fds: Sequence[int] = (),
+) -> Outcome:
     """Run the stages of a job in a checkout; those that are done there, or in the cache, are not run again.
 
     Never raises for a stage that fails: the outcome says so. Output goes to `.cache/sweep/<kind>-<percent>.log`.
@@ -126,6 +139,7 @@ def run_job(job: Job, checkout: Path, *, upstream: bool = False, fds: Sequence[i
     Args:
         job: which.
         checkout: where.
+        listen: is told every line of the output.
         upstream: see to the stages that these depend on too, as a fresh checkout needs.
         fds: descriptors of locks that the stages hold.
     """
@@ -133,17 +147,20 @@ def run_job(job: Job, checkout: Path, *, upstream: bool = False, fds: Sequence[i
     try:
         list_percents(checkout, "probes" if job.kind == "probe" else "percents", [job.percent])
         everything = job.kind == "measure"
-        reproduce(job.targets, checkout, log_of(job), single=not upstream, everything=everything, fds=fds)
+        reproduce(job.targets, checkout, log_of(job), listen, single=not upstream, everything=everything, fds=fds)
     except (CommandError, YoloslimError) as error:
-        text = str(error)
-        return Outcome(
-            job,
-            time.monotonic() - start,
-            text,
-            any(sign in text for sign in MAY_PASS),
-            is_full(text),
-        )
+        text, log = str(error), checkout / WORK / f"{log_of(job)}.log"
+        may_pass = any(sign in text for sign in MAY_PASS)
+        return Outcome(job, time.monotonic() - start, text, may_pass, is_full(text), str(log), _end_of(log))
     return Outcome(job, time.monotonic() - start)
+
+
+def _end_of(log: Path) -> str:
+    """The last of a log, or nothing where there is none."""
+    try:
+        return log.read_text(encoding="utf-8", errors="replace")[-KEPT:]
+    except OSError:
+        return ""
 
 
 def reproduce(

@@ -66,8 +66,10 @@ class PointFailedError(Exception):
 
 
 def run_here(job: Job, checkout: Path) -> Outcome:
-    """Run a job in the driver's checkout, as a task."""
-    return _or_raise(run_job(job, checkout))
+    """Run a job in the driver's checkout, as a task, whose log has what the stages print."""
+    from prefect import get_run_logger
+
+    return _or_raise(run_job(job, checkout, get_run_logger().info))
 
 
 def _or_raise(outcome: Outcome) -> Outcome:
@@ -78,17 +80,40 @@ def _or_raise(outcome: Outcome) -> Outcome:
 
 def run_elsewhere(job: Job, snapshot: Snapshot) -> Outcome:
     """Run a job in a checkout of the worker's own; what it makes goes to the shared cache."""
+    from prefect import get_run_logger
+
     with own_checkout(snapshot) as place:
-        return _or_raise(run_job(job, place.checkout, upstream=True, fds=place.fds))
+        return _or_raise(run_job(job, place.checkout, get_run_logger().info, upstream=True, fds=place.fds))
+
+
+def task_options(name: str) -> dict[str, Any]:
+    """Of a task that runs jobs: DVC alone remembers what is done."""
+    from prefect.cache_policies import NO_CACHE
+
+    return {"name": name, "task_run_name": "{job.name}", "cache_policy": NO_CACHE, "tags": [name]}
+
+
+def alone() -> FanOut:
+    """Jobs one after the other in this process, each a task of the flow that is running."""
+    from prefect import task
+
+    def fan_out(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
+        measure = task(run_here, **task_options("speed"))
+        for job in jobs:
+            try:
+                yield measure(job, checkout)
+            except PointFailedError as failed:
+                yield failed.outcome
+
+    return fan_out
 
 
 def fan_out_by(runner: Runner) -> FanOut:
     """Jobs as Prefect tasks of the flow that is running; those of other checkouts are then restored in this one."""
     from prefect import task
-    from prefect.cache_policies import NO_CACHE
     from prefect.futures import as_completed
 
-    options: dict[str, Any] = {"name": "point", "task_run_name": "{job.name}", "cache_policy": NO_CACHE}
+    options = task_options("point")
 
     def here(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
         point = task(run_here, **options)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -36,10 +37,10 @@ def sweep(params: Params, listen: Listener, *, prefect: bool = True) -> SweepRes
     _check_installed(params.sweep.runner, prefect)
     checkout, workers = Path.cwd(), workers_of(params)
 
-    def run(fan_out: FanOut) -> SweepResult:
-        return run_sweep(checkout, params, fan_out, workers, listen)
+    def run(fan_out: FanOut, tell: Listener, alone: FanOut | None = None) -> SweepResult:
+        return run_sweep(checkout, params, fan_out, workers, tell, alone)
 
-    return as_flow(run, params, checkout, workers, listen) if prefect else run(in_threads(workers))
+    return as_flow(run, params, checkout, workers, listen) if prefect else run(in_threads(workers), listen)
 
 
 def _check_installed(runner: Runner, prefect: bool) -> None:
@@ -59,8 +60,8 @@ _search: ContextVar[Callable[[], None]] = ContextVar("_search")
 """What the flow that is about to start runs."""
 
 
-def sweep_flow() -> None:
-    """Run what `as_flow` has set.
+def sweep_flow(**wanted: Any) -> None:
+    """Run what `as_flow` has set; `wanted` is for people who look at Prefect.
 
     A function of a module that closes over nothing: Prefect sends a flow to the workers of Dask and Ray with each task,
     and a dashboard or a lock among its variables could not be sent.
@@ -69,7 +70,7 @@ def sweep_flow() -> None:
 
 
 def as_flow(
-    run: Callable[[FanOut], SweepResult], params: Params, checkout: Path, workers: int, listen: Listener
+    run: Callable[..., SweepResult], params: Params, checkout: Path, workers: int, listen: Listener
 ) -> SweepResult:
     """Run a sweep as a Prefect flow whose tasks are its jobs.
 
@@ -79,23 +80,34 @@ def as_flow(
         SweepError: the runner that was asked for cannot run points.
     """
     os.environ.setdefault("PREFECT_HOME", str(checkout / ".prefect"))
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # people see the dashboard
-    from prefect import flow  # seconds, and only needed here
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # people see the dashboard
+    from prefect import flow, tags  # seconds, and only needed here
 
-    from yoloslim.orchestration.runners import fan_out_by, task_runner
+    from yoloslim.orchestration.runners import alone, fan_out_by, task_runner
     from yoloslim.orchestration.server import prefect_server
+    from yoloslim.orchestration.shown import FlowRecord, shown_params
 
     found: list[SweepResult] = []
     wanted, local = params.sweep, in_threads(workers)
     give_up = _giving_up(params, listen)
 
     def search() -> None:
-        found.append(run(or_else(fan_out_by(wanted.runner), local, give_up)))
+        record = FlowRecord(checkout, listen)
+        points = or_else(fan_out_by(wanted.runner), local, give_up)
+        found.append(run(points, record.listen, or_else(alone(), in_threads(1), say_away)))
+        record.publish(found[0])
+
+    def say_away(error: Exception) -> None:
+        listen(Event("warning", f"{_away(error)}; going on without it, nothing is lost"))
 
     set_before = _search.set(search)
     try:
         with prefect_server():
-            flow(name="sweep", task_runner=task_runner(wanted.runner, wanted.address, workers))(sweep_flow)()
+            runner = task_runner(wanted.runner, wanted.address, workers)
+            name = f"{wanted.objective} {params.model} in {checkout.name}"
+            with tags(params.model, wanted.objective, wanted.runner):
+                as_named = flow(name="sweep", flow_run_name=name, task_runner=runner, validate_parameters=False)
+                as_named(sweep_flow)(**shown_params(params))
     except YoloslimError:
         raise
     except Exception as error:  # whatever Prefect raises when its server does not start, or is gone at the end
@@ -103,7 +115,7 @@ def as_flow(
             listen(Event("warning", f"{_away(error)}; its record of this sweep lacks the end, nothing is lost"))
         else:
             give_up(error)
-            found.append(run(local))
+            found.append(run(local, listen))
     finally:
         _search.reset(set_before)
     return found[0]

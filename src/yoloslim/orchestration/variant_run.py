@@ -9,7 +9,7 @@ from typing import Any
 
 from yoloslim.config import load_params
 from yoloslim.errors import SweepError, YoloslimError
-from yoloslim.files import read_json, write_json
+from yoloslim.files import read_json, write_json, write_text
 from yoloslim.orchestration.leases import visible_gpus
 from yoloslim.orchestration.points import (
     SHARED,
@@ -23,6 +23,7 @@ from yoloslim.orchestration.points import (
     run_job,
 )
 from yoloslim.orchestration.process import CommandError, stop_all
+from yoloslim.results.sweep import failed_log
 from yoloslim.sweeping.result import TriedPoint
 from yoloslim.sweeping.search import Ask, Kind, Measured
 from yoloslim.sweeping.space import Variant
@@ -92,6 +93,8 @@ class VariantRun:
         fan_out: how jobs are spread.
         listen: who is told.
         retries: how often a point is tried again.
+        alone: how jobs that measure speed are run, one at a time and in the sweep's own checkout.
+        home: the sweep's own checkout, where logs of points that failed are kept.
         table: percent -> what was measured.
         whys: percent -> why it was tried.
         probed: percents that were cut and measured by themselves.
@@ -103,6 +106,8 @@ class VariantRun:
     fan_out: FanOut
     listen: Listener
     retries: int
+    alone: FanOut
+    home: Path
     table: dict[int, Measured] = field(default_factory=dict)
     whys: dict[int, list[str]] = field(default_factory=dict)
     probed: set[int] = field(default_factory=set)
@@ -177,7 +182,7 @@ class VariantRun:
         list_percents(self.checkout, "percents", [job.percent for job in trainings])
         failed = self._with_retries([*probes, *trainings], self.fan_out)
         good = [Job("measure", job.percent, self.variant) for job in trainings if job not in failed]
-        failed |= self._with_retries(good, in_threads(1))
+        failed |= self._with_retries(good, self.alone)
         for ask in asks:
             known = self.table.get(ask.percent, Measured())
             error = next((text for job, text in failed.items() if job.percent == ask.percent), "")
@@ -214,13 +219,23 @@ class VariantRun:
                 if outcome.disk_full:
                     raise DiskFullError(outcome.error)
                 if not outcome.error:
+                    failed_log(self.home, outcome.job.point).unlink(missing_ok=True)
                     self.listen(Event("ended", f"{outcome.seconds:.0f} s", outcome.job))
                 elif outcome.may_pass and attempt < self.retries:
                     self.listen(Event("again", outcome.error, outcome.job))
                     again.append(outcome.job)
                 else:
-                    failed[outcome.job] = outcome.error
+                    failed[outcome.job] = self._keep_log(outcome)
             left = again
             if left:
                 time.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
         return failed
+
+    def _keep_log(self, outcome: Outcome) -> str:
+        """Keep the log of a job that failed, whose checkout may go; its error, which then names that copy."""
+        if not outcome.output:
+            return outcome.error
+        path = failed_log(self.home, outcome.job.point)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, outcome.output)
+        return outcome.error.replace(outcome.log, str(path.relative_to(self.home)))

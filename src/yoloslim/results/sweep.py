@@ -13,6 +13,13 @@ from yoloslim.files import read_json
 from yoloslim.results.records import is_number
 
 SWEEP = Path("metrics") / "sweep.json"
+FAILED_LOGS = Path(".cache") / "sweep" / "failed"
+"""Below the project: what the stages of points that failed printed, wherever they ran."""
+
+
+def failed_log(root: Path, point: str) -> Path:
+    """The log of a point that failed; there may be none."""
+    return root / FAILED_LOGS / f"{point.replace('/', '-')}.log"
 
 
 def load_sweep(root: Path) -> SweepResult | None:

@@ -20,6 +20,7 @@ from yoloslim.results.lineage import COMMIT, commit_of, lineage_tags
 from yoloslim.results.links import CURRENT, SLOT
 from yoloslim.results.records import Row
 from yoloslim.results.results import Results
+from yoloslim.results.sweep import failed_log
 from yoloslim.tracking.champion import IsBetter, promote
 from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, Connection
 from yoloslim.tracking.naming import data_set, flat, run_key, run_metrics, run_params
@@ -77,6 +78,9 @@ class SweepRuns:
             self.children[point.name] = self._line_up(known.get(point.name), point.name, **self._of_point(point))
             if point.name not in known:
                 created.append(point.name)
+            log = failed_log(self.results.root, point.name)
+            if point.error and log.is_file():
+                self.client.log_artifact(self.children[point.name], str(log))
         return created
 
     def finish(self) -> None:

@@ -1,0 +1,62 @@
+"""What Prefect's server knows of a sweep that a person typed, a point of which fails."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.orchestration.test_schedule import Scheduled
+
+pytestmark = pytest.mark.slow
+FAILS = """
+if stage == "finetune" and item == "70":
+    sys.exit("error: the penalty is too strong")
+"""
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Iterator[Scheduled]:
+    for name in ("project", "home"):
+        (tmp_path / name).mkdir()
+    toy = Scheduled(tmp_path / "project", tmp_path / "home")
+    stage = toy.root / "stage.py"
+    stage.write_text(stage.read_text().replace("percent = int", FAILS + "percent = int", 1))
+    toy.commit("a point fails")
+    try:
+        toy.wait(lambda: toy.ask("/health"), 180, "the server answers")
+        yield toy
+    finally:
+        for process in toy.processes:
+            toy.stop(process)
+
+
+def test_runs_are_named_and_logged_and_a_failed_point_is_failed_with_its_log_kept(toy: Scheduled) -> None:
+    command = [sys.executable, "-m", "yoloslim", "sweep", "objective=fastest", "step=10", "low=60", "high=80"]
+    done = subprocess.run(command, cwd=toy.root, env=toy.environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    (flow,) = toy.ask("/flow_runs/filter", {})
+    assert (flow["name"], flow["state_name"]) == ("fastest yolov5n in project", "Completed")
+    assert {"yolov5n", "fastest", "threads"} <= set(flow["tags"])
+    assert (flow["parameters"]["wanted"]["low"], flow["parameters"]["wanted"]["model"]) == (60, "yolov5n")
+    tasks = {run["name"]: run for run in toy.ask("/task_runs/filter", {})}
+    assert {"probe 60 %", "finetune 60 %", "measure 60 %", "finetune 70 %"} <= set(tasks)
+    assert tasks["finetune 70 %"]["state_type"] == "FAILED"
+    assert "the penalty is too strong" in tasks["finetune 70 %"]["state"]["message"]
+    assert {run["state_type"] for name, run in tasks.items() if name != "finetune 70 %"} == {"COMPLETED"}
+    assert "speed" in tasks["measure 60 %"]["tags"]
+
+    said = toy.ask("/logs/filter", {"limit": 200, "logs": {"level": {"ge_": 20}}})
+    by_task = {log["task_run_id"] for log in said}
+    assert tasks["finetune 70 %"]["id"] in by_task
+    assert any(log["task_run_id"] is None and "failed finetune 70 %" in log["message"] for log in said)
+
+    artifacts = {item["key"]: item for item in toy.ask("/artifacts/filter", {})}
+    assert set(artifacts) >= {"points", "progress", "result"}
+    assert float(artifacts["progress"]["data"]) == 100
+    points = {point["name"]: point for point in toy.json("metrics/sweep.json")["points"]}
+    assert points["70"]["status"] == "failed"
+    assert points["70"]["error"] == "error: the penalty is too strong (.cache/sweep/failed/70.log)"
+    assert "the penalty is too strong" in (toy.root / ".cache/sweep/failed/70.log").read_text()
