@@ -3,9 +3,9 @@
 from yoloslim.extras import or_advice
 
 with or_advice():
-    from yoloslim.orchestration.pipeline import pipeline
-    from yoloslim.orchestration.server import prefect_server
+    from yoloslim.orchestration.pipeline import main, pipeline
+
+__all__ = ["pipeline"]
 
 if __name__ == "__main__":
-    with prefect_server():
-        pipeline()
+    main()

@@ -203,3 +203,16 @@ def test_params_file_with_one_value_changes_only_that(tmp_path: Path) -> None:
     params = load_params(path)
     assert params.prune.round_to == 8
     assert params.model_copy(update={"prune": Params().prune}) == Params()
+
+
+@pytest.mark.parametrize("line", ["* 2 * * *", "@daily"])
+def test_a_cron_line_that_yaml_misreads_is_shown_in_quotes(tmp_path: Path, line: str) -> None:
+    (tmp_path / "params.yaml").write_text(f"schedule:\n  cron: {line}  # when\n")
+    with pytest.raises(ConfigError, match=re.escape(f'write it in quotes: cron: "{line}"')):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("line", ["0 2 * * *", "'0 2 * * *'", '"0 2 * * *"', "\"'0 2 * * *'\""])
+def test_cron_lines_may_be_quoted(tmp_path: Path, line: str) -> None:
+    (tmp_path / "params.yaml").write_text(f"schedule:\n  cron: {line}\n")
+    assert load_params(tmp_path / "params.yaml").schedule.cron == "0 2 * * *"

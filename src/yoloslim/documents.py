@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -115,7 +116,7 @@ def parse_yaml(text: str, origin: str, error_class: type[YoloslimError] = Config
         TypeError,
         AttributeError,
     ) as error:
-        raise error_class(f"{origin} is not valid YAML: {_short(str(error), 600)}") from error
+        raise error_class(f"{origin} is not valid YAML: {_short(str(error), 600)}{_unquoted(text, error)}") from error
 
 
 def read_json_file(path: Path, error_class: type[YoloslimError], finite: bool = True) -> Any:
@@ -204,3 +205,11 @@ def _no_constant(text: str) -> NoReturn:
 
 def _short(text: str, length: int = 60) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
+
+
+def _unquoted(text: str, error: Exception) -> str:
+    """What to write where a value begins with a character that means something in YAML, as cron lines do."""
+    mark = getattr(error, "problem_mark", None)
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    found = re.match(r"\s*([\w-]+):\s+([*@&%`].*?)\s*(#.*)?$", line)
+    return f'; write it in quotes: {found[1]}: "{found[2]}"' if found else ""

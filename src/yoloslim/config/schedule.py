@@ -17,6 +17,7 @@ class ScheduleParams(Section):
     @field_validator("cron")
     @classmethod
     def _cron_has_five_fields(cls, value: str) -> str:
+        value = value.strip().strip("'\"")  # quoted twice, by a person and by YAML
         if not re.fullmatch(r"\s*(\S+\s+){4}\S+\s*", value):
             raise ValueError(f"'{value}' is no cron line: minute hour day month weekday, such as 0 2 * * *")
         return value

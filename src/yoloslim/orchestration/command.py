@@ -1,7 +1,6 @@
 """The command behind `yoloslim sweep`: what it takes, what it shows, and how it ends when it is stopped."""
 
 import argparse
-import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from yoloslim.config import Params, parse_params
 from yoloslim.config.edit import assign
 from yoloslim.errors import ConfigError, Interrupted
 from yoloslim.orchestration.dashboard import Dashboard, summary
+from yoloslim.orchestration.process import quiet_clients
 from yoloslim.orchestration.sweep_flow import sweep
 from yoloslim.orchestration.variants import apply_variant
 from yoloslim.stages.common import stage
@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> None:
 def search(params: Params, *, prefect: bool) -> None:
     """Sweep with a dashboard, and tell how it ended."""
     console = Console()
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # every request to Prefect, else
+    quiet_clients()
     with Dashboard(console) as dashboard:
         result = sweep(params, dashboard.listen, prefect=prefect)
     console.print(summary(result, console.width), highlight=False)

@@ -1,5 +1,6 @@
 """Commands that flows run: their output line by line, and an end for all of them when the flow is stopped."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -57,6 +58,12 @@ def stream(
                 _running.discard(process)
     if process.returncode:
         raise CommandError(f"`{' '.join(command)}` ended with status {process.returncode}: {last}")
+
+
+def quiet_clients() -> None:
+    """Leave it to us to say what happens: HTTP clients log every request to Prefect."""
+    for name in ("httpx", "httpcore", "websockets"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def stop_all(patience_s: float = 60) -> None:

@@ -1,5 +1,6 @@
 """Where a sweep's jobs run: threads here, or the workers of Dask or Ray, each in a checkout of its own."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -54,6 +55,24 @@ def _ray(address: str, workers: int) -> Any:
     return RayTaskRunner(init_kwargs={"num_cpus": workers, "include_dashboard": False, "log_to_driver": False})
 
 
+def run_logger() -> Any:
+    """The log of the flow or task run that calls: for Prefect's server, not for the terminal, which has its own."""
+    from prefect import get_run_logger
+
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    return get_run_logger()
+
+
+def send_log() -> None:
+    """Wait until the server has what was logged, which is sent from a thread."""
+    from prefect.logging.handlers import APILogHandler
+
+    APILogHandler().flush()
+
+
 class PointFailedError(Exception):
     """A point broke off: raised in its task, so that Prefect shows it as failed; the outcome says why."""
 
@@ -67,9 +86,7 @@ class PointFailedError(Exception):
 
 def run_here(job: Job, checkout: Path) -> Outcome:
     """Run a job in the driver's checkout, as a task, whose log has what the stages print."""
-    from prefect import get_run_logger
-
-    return _or_raise(run_job(job, checkout, get_run_logger().info))
+    return _or_raise(run_job(job, checkout, run_logger().info))
 
 
 def _or_raise(outcome: Outcome) -> Outcome:
@@ -80,10 +97,8 @@ def _or_raise(outcome: Outcome) -> Outcome:
 
 def run_elsewhere(job: Job, snapshot: Snapshot) -> Outcome:
     """Run a job in a checkout of the worker's own; what it makes goes to the shared cache."""
-    from prefect import get_run_logger
-
     with own_checkout(snapshot) as place:
-        return _or_raise(run_job(job, place.checkout, get_run_logger().info, upstream=True, fds=place.fds))
+        return _or_raise(run_job(job, place.checkout, run_logger().info, upstream=True, fds=place.fds))
 
 
 def task_options(name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import yaml
 from yoloslim.config import Params
 from yoloslim.errors import ConfigError, SweepError
 from yoloslim.extras import advice, is_installed
+from yoloslim.orchestration.process import quiet_clients
 from yoloslim.stages.common import stage
 
 NAME = "nightly"
@@ -68,4 +69,5 @@ def main() -> None:
     parser.add_argument("what", choices=["serve", "deploy"])
     parser.add_argument("names", nargs="*", help="deploy: deployments of prefect.yaml; nightly if none is named")
     arguments = parser.parse_args()
+    quiet_clients()
     stage(serve if arguments.what == "serve" else lambda params: deploy(params, arguments.names or [NAME]))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yoloslim.config import Params, SweepResult
+from yoloslim.orchestration.runners import run_logger
 from yoloslim.orchestration.variant_run import Event, Listener
 from yoloslim.report.sweep import effort, sweep_grid
 from yoloslim.report.tables import Grid
@@ -30,10 +31,9 @@ class FlowRecord:
 
     def __init__(self, checkout: Path, listen: Listener) -> None:
         """Take the sweep's checkout and who else is told."""
-        from prefect import get_run_logger
         from prefect.artifacts import create_progress_artifact
 
-        self.checkout, self._listen, self._logger = checkout, listen, get_run_logger()
+        self.checkout, self._listen, self._logger = checkout, listen, run_logger()
         self._count = dict.fromkeys(COUNTED, 0)
         self._progress: Any = None
         with _only_shown():

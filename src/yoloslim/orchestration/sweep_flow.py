@@ -80,10 +80,10 @@ def as_flow(
         SweepError: the runner that was asked for cannot run points.
     """
     os.environ.setdefault("PREFECT_HOME", str(checkout / ".prefect"))
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # people see the dashboard
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # people see the dashboard
     from prefect import flow, tags  # seconds, and only needed here
 
-    from yoloslim.orchestration.runners import alone, fan_out_by, task_runner
+    from yoloslim.orchestration.runners import alone, fan_out_by, send_log, task_runner
     from yoloslim.orchestration.server import prefect_server
     from yoloslim.orchestration.shown import FlowRecord, shown_params
 
@@ -108,6 +108,7 @@ def as_flow(
             with tags(params.model, wanted.objective, wanted.runner):
                 as_named = flow(name="sweep", flow_run_name=name, task_runner=runner, validate_parameters=False)
                 as_named(sweep_flow)(**shown_params(params))
+                send_log()
     except YoloslimError:
         raise
     except Exception as error:  # whatever Prefect raises when its server does not start, or is gone at the end
