@@ -43,7 +43,8 @@ def _dask(address: str, workers: int) -> Any:
 
     if address:
         return DaskTaskRunner(address=address)
-    options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None, "preload": [NO_CTRL_C]}
+    options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "preload": [NO_CTRL_C]}
+    options |= {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}  # nor port 8787
     return DaskTaskRunner(cluster_kwargs=options)
 
 
