@@ -107,6 +107,15 @@ def test_damage_is_told_from_a_store_that_is_locked(database: Path) -> None:
     assert damage(database)
 
 
+def test_names_that_are_no_text_are_damage(database: Path) -> None:
+    content = database.read_bytes()
+    assert b"run_uuid VARCHAR" in content
+    database.write_bytes(content.replace(b"run_uuid VARCHAR", b"\xff\xff\xff_uuid VARCHAR"))
+    assert damage(database)
+    with pytest.raises(TrackingError, match="is damaged"):
+        ensure_store(database)
+
+
 def test_texts_that_are_none_are_said(database: Path) -> None:
     change(database, "UPDATE alembic_version SET version_num = CAST(x'ff' AS TEXT)")
     with pytest.raises(TrackingError, match=r"cannot be opened: .*UTF-8"):

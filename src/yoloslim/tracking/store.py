@@ -60,7 +60,7 @@ def damage(database: Path) -> str:
             return "" if found == "ok" else str(found).strip().replace("\n", " ")
     except sqlite3.OperationalError as error:  # locked, unreadable: that is no damage
         return "" if "locked" in str(error) or "unable to open" in str(error) else str(error)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # a name that is no text, where SQLite quotes it
         return str(error)
 
 
@@ -119,7 +119,7 @@ def _count_runs(database: Path) -> int:
     try:
         with _open(database) as connection:
             return int(connection.execute("SELECT count(*) FROM runs").fetchone()[0])
-    except sqlite3.Error:  # not even that table was made
+    except (sqlite3.Error, UnicodeDecodeError):  # not even that table was made
         return 0
 
 
