@@ -1,4 +1,4 @@
-"""Every runtime on dense and pruned YOLOv5s: `python -m benchmarks.deployment`, about four minutes.
+"""Every runtime on dense and pruned YOLOv5s (or `--model`): `python -m benchmarks.deployment`, about four minutes.
 
 Latency with the seeded weights of `benchmarks.pruning` at 512 px, batch 1, image bytes in and raw heads out, in
 turn. With `--project`, the folder of a finished pipeline run, also the accuracy of its baseline and of one
@@ -30,7 +30,7 @@ from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.nms import NmsOptions, detect
 from yoloslim.evaluation.predictor import OnnxPredictor, Predictor
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
-from yoloslim.models.detector import Detector, build_detector, fuse
+from yoloslim.models.detector import Detector, build_detector, count_macs, count_params, fuse
 from yoloslim.models.store import load_model
 
 PEER_MS = {
@@ -43,9 +43,13 @@ PEER_MS = {
 }
 """Medians of reference/peers.md, section 5, on another machine: yolov5s 512 px and yolov5prune at 0.5."""
 
+WAYS = {"pruned": "coupled 50 round 16", "pruned by cost": "coupled 50 round 16 by cost"}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="yolov5s", help="another one: of it only latencies are measured")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="what is timed beside dense")
     parser.add_argument("--rounds", type=int, default=50, help="timed calls of each")
     parser.add_argument("--threads", type=int, default=2, help="threads of every runtime")
     parser.add_argument("--project", type=Path, help="folder of a finished pipeline run")
@@ -53,7 +57,9 @@ def main() -> None:
     parser.add_argument("--bccd", type=Path, help="bccd.tar")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(latency_table(Path(folder), arguments.rounds, arguments.threads))
+        print(latency_table(Path(folder), arguments.model, arguments.ways, arguments.rounds, arguments.threads))
+        if arguments.model != "yolov5s":
+            return
         print(decoding_line())
         if arguments.project:
             print(accuracy_table(Path(folder), arguments.project, arguments.percent, arguments.threads))
@@ -61,18 +67,18 @@ def main() -> None:
             print(evaluation_line(Path(folder), arguments.bccd, arguments.threads))
 
 
-def latency_table(folder: Path, rounds: int, threads: int) -> str:
-    dense = build_detector("yolov5s", tuple(str(i) for i in range(20)), imgsz=IMGSZ).eval()
+def latency_table(folder: Path, model: str, ways: list[str], rounds: int, threads: int) -> str:
+    dense = build_detector(model, tuple(str(i) for i in range(20)), imgsz=IMGSZ).eval()
     seed_batchnorms(dense)
     noise = np.random.default_rng(0).integers(0, 256, (16, IMGSZ, IMGSZ, 3), dtype=np.uint8)
-    by_cost = pruned(dense, REQUESTS["coupled 50 round 16 by cost"])
-    networks = {"dense": dense, "pruned": pruned(dense, REQUESTS["coupled 50 round 16"]), "pruned by cost": by_cost}
+    networks = {"dense": dense} | {way: pruned(dense, REQUESTS[WAYS[way]]) for way in ways}
     predictors: dict[str, Predictor] = {
         f"{name} | {predictor.backend}": predictor
         for name, network in networks.items()
         for predictor in predictors_of(network, folder / name, noise, threads)
     }
-    predictors["dense | onnxruntime-cpu, plain torch export"] = plain_export(dense, folder, threads)
+    if model == "yolov5s":
+        predictors["dense | onnxruntime-cpu, plain torch export"] = plain_export(dense, folder, threads)
     times = in_turn({name: partial(p.predict, noise[:1]) for name, p in predictors.items()}, rounds)
     lines = [
         "| network | runtime | median ms (p10-p90) | times dense ONNX Runtime | peer, ms |",
@@ -80,7 +86,11 @@ def latency_table(folder: Path, rounds: int, threads: int) -> str:
     ]
     for name, ms in times.items():
         spread = f"{ms.median_ms:.1f} ({ms.p10_ms:.1f}-{ms.p90_ms:.1f})"
-        lines.append(f"| {name} | {spread} | {ms.speedup:.2f} | {PEER_MS.get(name, '')} |")
+        peer = PEER_MS.get(name, "") if model == "yolov5s" else ""
+        lines.append(f"| {name} | {spread} | {ms.speedup:.2f} | {peer} |")
+    sizes = {name: (count_params(network), count_macs(network, IMGSZ)) for name, network in networks.items()}
+    said = [f"{name} {params / 1e6:.2f} M, {macs / 5e8:.2f} GFLOPs" for name, (params, macs) in sizes.items()]
+    lines.append(f"\n{model}: {'; '.join(said)}")
     return "\n".join(lines)
 
 

@@ -21,6 +21,9 @@ PUBLISHED = {  # initial and last rate, momentum, warm-up epochs; gains of box, 
     "finetune": ((0.0032, 0.12, 0.843, 2), (0.0296, 0.301, 0.243)),
     "voc": ((0.00334, 0.15135, 0.74832, 3.3835), (0.02, 0.51728, 0.21638)),
     "yolov8-scratch": ((0.01, 0.01, 0.937, 3), (7.5, 4.0, 0.5)),  # it has no objectness: params.yaml's stays
+    "yolo26n-coco": ((0.0054, 0.0495, 0.947, 3), (5.63, 4.0, 0.56)),
+    "yolo26s-coco": ((0.00038, 0.882, 0.948, 3), (9.83, 4.0, 0.65)),
+    "yolo26m-coco": ((0.00038, 0.882, 0.948, 3), (9.83, 4.0, 0.65)),
 }
 
 
@@ -41,7 +44,7 @@ def test_preset_has_the_published_numbers(params: Path, name: str) -> None:
 
 
 def test_there_are_these() -> None:
-    assert list(load_presets()) == ["scratch-low", "scratch-med", "scratch-high", "finetune", "voc", "yolov8-scratch"]
+    assert list(load_presets()) == list(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", load_presets())

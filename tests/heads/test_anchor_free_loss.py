@@ -187,3 +187,10 @@ def test_distances_and_distribution_by_hand() -> None:
     assert expected_distances(torch.tensor([[-1.0, 2, 3, 40]]), 1).tolist() == [[-1, 2, 3, 40]]
     flat = torch.zeros(1, 64)
     assert distribution_loss(flat, torch.tensor([[0.5, -3, 99, 15]]), 16).item() == pytest.approx(math.log(16))
+
+
+def test_a_box_gain_of_anchor_heads_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    assert gains_of(TrainParams()) == (7.5, 0.5, 1.5)
+    assert caplog.text == ""
+    assert gains_of(TrainParams(box_gain=0.05))[0] == 0.05
+    assert "train.box_gain 0.05 suits heads with anchors; without them 7.5 is usual" in caplog.text

@@ -1,5 +1,6 @@
 """The loss of anchor-free heads: what is wrong with classes, boxes and distances of the cells that answer."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from yoloslim.heads.iou import complete_iou
 if TYPE_CHECKING:
     from yoloslim.config import TrainParams
 
+logger = logging.getLogger(__name__)
+
 Total = Callable[[Tensor], Tensor]
 
 ONE_TO_MANY, ONE_TO_ONE = Limits(10), Limits(7, 1)
@@ -21,6 +24,9 @@ SURE = 0.01
 
 USUAL_GAINS = {"box_gain": 7.5, "cls_gain": 0.5, "dfl_gain": 1.5}
 """Published weights of the parts, where params.yaml gives none."""
+
+LEAST_BOX_GAIN = 1.0
+"""A smaller weight of the box was meant for another kind of head: theirs are 0.02 to 0.05."""
 
 FIRST_SHARE, LAST_SHARE = 0.8, 0.1
 """Weight of the one-to-many branch in the first and in the last epoch."""
@@ -35,6 +41,12 @@ def gains_of(params: "TrainParams") -> tuple[float, float, float]:
     """Weights of the parts box, cls and dfl."""
     given = {name: getattr(params, name) for name in USUAL_GAINS}
     box, cls, dfl = (usual if given[name] is None else given[name] for name, usual in USUAL_GAINS.items())
+    if box < LEAST_BOX_GAIN:
+        logger.warning(
+            "train.box_gain %g suits heads with anchors; without them %g is usual, and boxes will hardly be learnt: set "
+            "train.box_gain=null for the head's own, or take a preset of this family (`yoloslim preset`)",
+            *(box, USUAL_GAINS["box_gain"]),
+        )
     return box, cls, dfl
 
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from yoloslim.errors import WeightsError
+from yoloslim.errors import ModelError, WeightsError
 from yoloslim.evaluation.nms import decode
 from yoloslim.heads.anchor_free import AnchorFreeHead
 from yoloslim.models.detector import Detector, build_detector, fuse
-from yoloslim.models.foreign.checkpoint import Checkpoint
+from yoloslim.models.foreign.checkpoint import Checkpoint, _check_task
 from yoloslim.models.foreign.load import import_model
 from yoloslim.models.foreign.match import detector_from
+from yoloslim.models.foreign.records import Global, Record
 from yoloslim.models.store import load_model, save_model
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.labels import label_channels
@@ -117,3 +118,62 @@ def test_segmentation_and_changed_bins_are_refused() -> None:
         detector_from(Checkpoint(state | {"model.22.proto.cv1.conv.weight": torch.zeros(1)}))
     with pytest.raises(WeightsError, match=r"dfl.conv.weight is not 0 to 15"):
         detector_from(Checkpoint(state | {"model.22.dfl.conv.weight": torch.ones(1, 16, 1, 1)}))
+
+
+def module(path: str, name: str, **state: object) -> tuple[str, Record]:
+    return path, Record(Global("ultralytics.nn.modules.block", name), state=dict(state))
+
+
+def test_pooling_that_computes_without_activation_is_read_from_its_module() -> None:
+    state = build_detector("yolov8n", CLASSES, imgsz=64).state_dict()
+    paths = [module("model.9", "SPPF"), module("model.9.cv1", "Conv"), module("model.9.cv1.act", "Identity")]
+    linear, usual = detector_from(Checkpoint(state, dict(paths))), detector_from(Checkpoint(state))
+    assert (linear.spec.layers[9].activation, usual.spec.layers[9].activation) == ("linear", None)
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert not torch.equal(linear(x)[2], usual(x)[2])
+        first, features = linear.model[9].cv1, torch.rand(1, 256, 2, 2)
+        torch.testing.assert_close(first(features), first.bn(first.conv(features)))
+
+
+def test_half_precision_that_overflowed_names_the_tensor() -> None:
+    state = build_detector("yolo26n", CLASSES, imgsz=64).half().state_dict()
+    state["model.4.cv2.bn.weight"][3] = torch.inf
+    with pytest.raises(WeightsError, match=r"tensor 'model.4.cv2.bn.weight' holds 1 values that are infinite"):
+        detector_from(Checkpoint(state))
+
+
+def test_names_of_another_number_are_said_and_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    state = build_detector("yolo11n", CLASSES, imgsz=64).state_dict()
+    assert detector_from(Checkpoint(state, classes=("one", "two"))).spec.classes == ("class0", "class1", "class2")
+    assert "it names 2 classes, but its head tells 3 apart: the names are not used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [
+        ("Segment", "segmentation"),
+        ("Pose", "pose estimation"),
+        ("OBB", "rotated boxes"),
+        ("Classify", "classification"),
+    ],
+)
+def test_other_tasks_of_these_families_are_named(kind: str, task: str) -> None:
+    last = Record(Global("ultralytics.nn.modules.head", kind), state={"_modules": {}})
+    layers = Record(Global("torch.nn.modules.container", "Sequential"), state={"_modules": {"0": last}})
+    network = Record(Global("ultralytics.nn.tasks", "DetectionModel"), state={"_modules": {"model": layers}})
+    with pytest.raises(WeightsError, match=rf"it is a checkpoint for {task} \({kind}\)"):
+        _check_task(network)
+
+
+def test_a_layer_of_an_unknown_class_is_named() -> None:
+    state = build_detector("yolov8n", CLASSES, imgsz=64).state_dict()
+    paths = dict([module("model.9", "SPPF"), module("model.9.cv1", "Conv"), module("model.9.cv1.act", "Hardswish")])
+    with pytest.raises(WeightsError, match=r"it computes something else: model.9.cv1.act is Hardswish, not SiLU"):
+        detector_from(Checkpoint(state, paths))
+
+
+@pytest.mark.parametrize(("name", "near"), [("yolov8k", "yolov8"), ("yolo11z", "yolo11"), ("yolo27n", "yolo26n")])
+def test_a_scale_or_family_that_does_not_exist_names_those_that_do(name: str, near: str) -> None:
+    with pytest.raises(ModelError, match=rf"model '{name}' is not known; did you mean .*{near}"):
+        build_detector(name, CLASSES)
