@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from yoloslim.config import TrainParams
 from yoloslim.heads.anchor_free_loss import (
     AnchorFreeLoss,
     distribution_loss,
     expected_distances,
+    gains_of,
     one_to_many_share,
 )
 

@@ -43,8 +43,8 @@ def gains_of(params: "TrainParams") -> tuple[float, float, float]:
     box, cls, dfl = (usual if given[name] is None else given[name] for name, usual in USUAL_GAINS.items())
     if box < LEAST_BOX_GAIN:
         logger.warning(
-            "train.box_gain %g suits heads with anchors; without them %g is usual, and boxes will hardly be learnt: set "
-            "train.box_gain=null for the head's own, or take a preset of this family (`yoloslim preset`)",
+            "train.box_gain %g suits heads with anchors; without them %g is usual, and boxes will hardly be learnt: "
+            "set train.box_gain=null for the head's own, or take a preset of this family (`yoloslim preset`)",
             *(box, USUAL_GAINS["box_gain"]),
         )
     return box, cls, dfl

@@ -129,11 +129,11 @@ def test_pooling_that_computes_without_activation_is_read_from_its_module() -> N
     paths = [module("model.9", "SPPF"), module("model.9.cv1", "Conv"), module("model.9.cv1.act", "Identity")]
     linear, usual = detector_from(Checkpoint(state, dict(paths))), detector_from(Checkpoint(state))
     assert (linear.spec.layers[9].activation, usual.spec.layers[9].activation) == ("linear", None)
-    x = torch.rand(1, 3, 64, 64)
+    features = torch.rand(1, 256, 2, 2)
     with torch.no_grad():
-        assert not torch.equal(linear(x)[2], usual(x)[2])
-        first, features = linear.model[9].cv1, torch.rand(1, 256, 2, 2)
-        torch.testing.assert_close(first(features), first.bn(first.conv(features)))
+        first = linear.model[9].cv1
+        assert torch.equal(first(features), first.bn(first.conv(features)))
+        assert not torch.equal(first(features), usual.model[9].cv1(features))
 
 
 def test_half_precision_that_overflowed_names_the_tensor() -> None:
@@ -149,15 +149,10 @@ def test_names_of_another_number_are_said_and_not_used(caplog: pytest.LogCapture
     assert "it names 2 classes, but its head tells 3 apart: the names are not used" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("kind", "task"),
-    [
-        ("Segment", "segmentation"),
-        ("Pose", "pose estimation"),
-        ("OBB", "rotated boxes"),
-        ("Classify", "classification"),
-    ],
-)
+TASKS = {"Segment": "segmentation", "Pose": "pose estimation", "OBB": "rotated boxes", "Classify": "classification"}
+
+
+@pytest.mark.parametrize(("kind", "task"), TASKS.items())
 def test_other_tasks_of_these_families_are_named(kind: str, task: str) -> None:
     last = Record(Global("ultralytics.nn.modules.head", kind), state={"_modules": {}})
     layers = Record(Global("torch.nn.modules.container", "Sequential"), state={"_modules": {"0": last}})
