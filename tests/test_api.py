@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -318,6 +319,25 @@ def test_a_forward_that_depends_on_values_is_named() -> None:
         yoloslim.prune(Choice(), torch.rand(1, 1, 32, 32))
 
 
+def test_a_module_that_cannot_be_followed_is_taught_as_one_operation() -> None:
+    class Router(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) if x.sum() > 0 else super().forward(-x)
+
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 1), Router(16, 8, 1), nn.Conv2d(8, 2, 1))
+    with pytest.raises(TraceError, match=r"in module '2'.* yoloslim.register_op\(Router, \"mix\"\)"):
+        yoloslim.prune(fill(network), torch.rand(1, 3, 8, 8))
+    yoloslim.register_op(Router, "mix")
+    result = yoloslim.prune(network, torch.rand(1, 3, 8, 8))
+    assert [layer.out_channels for layer in result.model] == [8, 16, 8, 2]
+    assert "module '2'" in result.report["kept_whole"][0]
+
+
+def test_the_page_about_pruning_is_true() -> None:
+    for text in re.findall(r"```python\n(.*?)```", (EXAMPLE.parents[1] / "pruning.md").read_text(), re.S):
+        exec(text, {})
+
+
 def test_options_of_the_front_door_are_those_of_the_request() -> None:
     from yoloslim.api import PruneOptions
 
@@ -343,6 +363,7 @@ def test_the_example_runs_and_is_short() -> None:
     assert len(lines) <= 12
     ran = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
-    assert EXAMPLE.read_text() in (EXAMPLE.parents[1] / "api.md").read_text()
+    for page in (EXAMPLE.parents[1] / "api.md", EXAMPLE.parents[2] / "README.md"):
+        assert EXAMPLE.read_text() in page.read_text()
     assert "cut equals masked to" in ran.stdout
     assert "M parameters left" in ran.stdout

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+import yoloslim
 from tests.tiny import tiny_detector, tiny_spec
 from tests.training.test_fit import task
 from yoloslim.config import parse_params
@@ -116,6 +117,20 @@ def test_a_layout_is_found_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         report = prepare(params, tmp_path / source)
         assert (report["classes"], sum(report["images"].values())) == (["cat"], 6)
     del SOURCES["text"]
+
+
+def test_an_importance_and_an_operation_are_taught() -> None:
+    exec(PYTHON["spread.py"], {})
+
+    class Logarithmic(torch.nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self[1](torch.special.log_ndtr(self[0](x)))
+
+    network = Logarithmic(torch.nn.Conv2d(3, 16, 3), torch.nn.Conv2d(16, 2, 1))
+    pruned = yoloslim.prune(network, torch.rand(1, 3, 8, 8), importance="spread")
+    assert pruned.model[0].out_channels == 8
+    kept = network[0].weight.flatten(1).std(1).topk(8).indices.sort().values
+    assert torch.equal(pruned.cut[0].weight, network[0].weight[kept])
 
 
 def test_a_stage_writes_its_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

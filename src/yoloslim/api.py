@@ -22,7 +22,7 @@ from yoloslim.evaluation.evaluate import Evaluation
 from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
-from yoloslim.models.detector import Detector, build_detector
+from yoloslim.models.detector import Detector, build_detector, count_params
 from yoloslim.models.foreign.load import read_model
 from yoloslim.names import check_name
 from yoloslim.prune_request import GroupScore, PruneRequest, Scope, Scorer, register_importance
@@ -280,6 +280,9 @@ def prune(
     request = PruneRequest(**chosen)
     example = (2, 3, 64, 64) if given is None else given
     result = prune_network(model, request, given, measure_ms=measure_ms, example=example)
+    if not isinstance(model, Detector):  # folding may have given layers a bias
+        parameters = count_params(result.model)
+        result.report["after"] |= {"params": parameters, "params_m": parameters / 1e6}
     result.report["importance"] = getattr(request.importance, "__name__", request.importance)
     return result
 

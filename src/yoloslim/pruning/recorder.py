@@ -237,8 +237,8 @@ class _Recorder(TorchFunctionMode):
         if name in READS and any(n in self.varying for n in self._nodes((args, kwargs))):
             raise TraceError(
                 f"{type(self.model).__name__} cannot be traced: in module '{self.path or '<root>'}' its forward asks "
-                f"for values ({name.strip('_')}), and what it does then depends on the data. Prune a part of it "
-                "that does not, or give the network a switch that takes one way whatever the data"
+                f"for values ({name.strip('_')}), and what it does then depends on the data. Give it a switch that "
+                f"takes one way whatever the data, prune a part that has none{self._advice()}"
             )
         if name == "__iter__":
             return iter(self.__torch_function__(Tensor.unbind, types, (args[0], 0)))
@@ -249,6 +249,12 @@ class _Recorder(TorchFunctionMode):
             elif output is None and name == "__setitem__":  # x[...] = value
                 self._write_function(func, name, args, kwargs, args[0])
         return output
+
+    def _advice(self) -> str:
+        if not self.stack:
+            return ""
+        name = self.stack[-1][1].__name__
+        return f', or let the module be, with all it reads: yoloslim.register_op({name}, "mix")'
 
     def _size(self, x: Tensor, value: Any, dim: int | None = None) -> Any:
         """Sizes of a tensor that remember where they were read."""
