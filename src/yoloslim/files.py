@@ -18,6 +18,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from yoloslim.documents import read_json_file
 from yoloslim.errors import YoloslimError
 
@@ -35,6 +40,8 @@ _FOREIGN_S = 86_400.0
 _SEAL, _SEAL_BLOCK = b"\nyoloslim-seal-1\n", 1 << 20
 _seen_whole: set[tuple[str, int, int, int, int]] = set()
 _SERIAL = count()
+_FICLONE = 0x40049409
+"""Linux' request to share blocks, of linux/fs.h."""
 _OURS = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-(?P<place>[0-9a-f]{8})-\d+\.(tmp(\..*)?|old)")
 
 
@@ -256,6 +263,23 @@ def sha256_file(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def share_blocks(source: Path, target: Path) -> bool:
+    """Make a new file of the blocks of another, which stays as it is whatever happens to the new one (a reflink).
+
+    Returns:
+        False, with no file written, where the file system cannot (Btrfs, XFS and bcachefs can), or it is another one.
+    """
+    if fcntl is None:
+        return False
+    try:
+        with source.open("rb") as old, target.open("xb") as new:
+            fcntl.ioctl(new, _FICLONE, old.fileno())
+    except OSError:
+        target.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def seal(path: Path) -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from xml.etree.ElementTree import ElementTree, fromstring, indent
 
 import numpy as np
 import pytest
@@ -75,3 +76,20 @@ def test_broken_xml_is_named_with_its_fault(tmp_path: Path, text: str, message: 
 def test_missing_split_names_the_stage_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"classes\.txt is missing; run the stage `data`"):
         load_split(tmp_path, "val")
+
+
+def test_annotations_are_written_byte_by_byte_as_elementtree_would(tmp_path: Path) -> None:
+    boxes = [(0.0, 1.5, 20.25, 30.0), (3.0, 4.0, 1234567.9, 12.0)]
+    note = annotation_from(40, 31, boxes, [1, 0], [True, False], [False, True])
+    write_annotation(tmp_path / "a.xml", "größe & <1>.jpg", note, ("cat & <dog>", "狗"))
+    written = (tmp_path / "a.xml").read_bytes()
+    tree = ElementTree(fromstring(written))
+    indent(tree)
+    tree.write(tmp_path / "b.xml", encoding="utf-8")
+    assert written == (tmp_path / "b.xml").read_bytes()
+    assert b"<xmin>1</xmin>" in written
+    assert b"<ymin>2.5</ymin>" in written
+    assert b"<difficult>1</difficult>" in written
+    assert read_annotation(tmp_path / "a.xml", ("cat & <dog>", "狗")).labels.tolist() == [1, 0]
+    write_annotation(tmp_path / "none.xml", "a.jpg", annotation_from(4, 4, [], [], [], []), ("cat",))
+    assert (tmp_path / "none.xml").read_text().endswith("<segmented>0</segmented>\n</annotation>")

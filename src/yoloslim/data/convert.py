@@ -29,6 +29,7 @@ from yoloslim.data.systematic import refuse_other_conventions, turns, whites
 from yoloslim.data.voc import SPLITS, RawAnnotation, write_annotation
 from yoloslim.data.workers import worker_count
 from yoloslim.errors import DataError
+from yoloslim.files import share_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +106,9 @@ def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
     splits, origins, split_notes = _deal(source, found, entries)
     check_not_empty(splits, origins)
     used = {entry.name: entry for split in splits.values() for entry in split}
-    findings.converted_to_jpeg = _write(list(used.values()), folder, classes, owned=source.owned)
+    findings.converted_to_jpeg = _write(
+        list(used.values()), folder, classes, owned=source.owned, workers=source.workers
+    )
     write_lists(folder, classes, {split: [entry.name for entry in items] for split, items in splits.items()})
     reported = {split: [entry.reported() for entry in items] for split, items in splits.items()}
     report = build_report(source.name, classes, reported, findings, [*split_notes, *found.notes, *notes])
@@ -206,17 +209,18 @@ def _deal(
     return {split: [entries[name] for name in splits[split]] for split in SPLITS}, origins, notes
 
 
-def _write(entries: Sequence[UsableImage], folder: Path, classes: Sequence[str], *, owned: bool) -> int:
+def _write(entries: Sequence[UsableImage], folder: Path, classes: Sequence[str], *, owned: bool, workers: int) -> int:
     """Write images and annotations; returns how many images had to be converted to JPEG."""
     for name in ("JPEGImages", "Annotations"):
         (folder / name).mkdir()
-    converted = 0
-    for entry in entries:
+
+    def write(entry: UsableImage) -> bool:
         target = folder / "JPEGImages" / f"{entry.name}.jpg"
-        converted += _place(entry, target, owned=owned)
         path = folder / "Annotations" / f"{entry.name}.xml"
         write_annotation(path, target.name, entry.cleaned.annotation, classes)
-    return converted
+        return _place(entry, target, owned=owned)
+
+    return sum(_in_threads(write, entries, workers, "writing"))
 
 
 def _place(entry: UsableImage, target: Path, *, owned: bool) -> bool:
@@ -230,7 +234,9 @@ def _place(entry: UsableImage, target: Path, *, owned: bool) -> bool:
         entry.image.replace(target)
     else:
         # Never a hard link: DVC makes what it caches read-only, and a user's own photograph must stay as it is.
-        target.write_bytes(without_orientation(data))
+        kept = without_orientation(data)
+        if kept is not data or not share_blocks(entry.image, target):
+            target.write_bytes(kept)
     return not is_jpeg(data)
 
 

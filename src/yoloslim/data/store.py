@@ -12,10 +12,11 @@ from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
 from yoloslim.boxes import Letterbox, fit, letterbox
+from yoloslim.data.digests import Digests
 from yoloslim.data.images import read_image
 from yoloslim.data.voc import VocSplit
 from yoloslim.errors import DataError
-from yoloslim.files import atomic_path, is_whole, reserve, seal, sha256_file, write_all
+from yoloslim.files import atomic_path, reserve, seal, write_all
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +37,10 @@ def image_store(split: VocSplit, imgsz: int, cache_dir: Path) -> NDArray[np.uint
         DataError: an image that is missing, cannot be decoded, or is not of the size its annotation states.
         YoloslimError: the disk has less room than the store needs; says how much.
     """
-    path = cache_dir / f"{_content_key(split, imgsz)}.npy"
+    digests = Digests(cache_dir)
+    path = cache_dir / f"{_content_key(split, imgsz, digests)}.npy"
     there = path.is_file()
-    if there and not is_whole(path):
+    if there and not digests.whole(path):
         logger.warning("%s is damaged, or was not written to its end: the images are decoded again", path)
         there = False
     if not there:
@@ -55,14 +57,11 @@ def geometries(split: VocSplit, imgsz: int) -> tuple[Letterbox, ...]:
     return tuple(fit(a.width, a.height, imgsz, "topleft") for a in split.annotations)
 
 
-def _content_key(split: VocSplit, imgsz: int) -> str:
-    with ThreadPoolExecutor(8) as pool:
-        try:
-            digests = list(pool.map(lambda i: sha256_file(split.image_path(i)), range(len(split.ids))))
-        except OSError as error:
-            raise DataError(
-                f"image {error.filename} cannot be read: {error.strerror}; run the data stage again"
-            ) from error
+def _content_key(split: VocSplit, imgsz: int, known: Digests) -> str:
+    try:
+        digests = known.of([split.image_path(i) for i in range(len(split.ids))])
+    except OSError as error:
+        raise DataError(f"image {error.filename} cannot be read: {error.strerror}; run the data stage again") from error
     sizes = [(a.width, a.height) for a in split.annotations]  # so that a wrong one is noticed, stored or not
     return hashlib.sha256(json.dumps(["top-left-1", imgsz, digests, sizes]).encode()).hexdigest()[:24]
 

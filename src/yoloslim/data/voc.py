@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from xml.etree.ElementTree import Element, ElementTree, ParseError, SubElement, indent
+from xml.etree.ElementTree import Element, ParseError
+from xml.sax.saxutils import escape
 
 import numpy as np
 from defusedxml import DefusedXmlException
@@ -199,26 +200,29 @@ def class_index(name: str, classes: Sequence[str], path: Path) -> int:
 
 def write_annotation(path: Path, filename: str, annotation: Annotation, classes: Sequence[str]) -> None:
     """Write VOC XML for the image `filename`; whole numbers are written without a fraction, as VOC does."""
-    root = Element("annotation")
-    SubElement(root, "folder").text = "JPEGImages"
-    SubElement(root, "filename").text = filename
-    size = SubElement(root, "size")
-    for tag, value in (("width", annotation.width), ("height", annotation.height), ("depth", 3)):
-        SubElement(size, tag).text = str(value)
-    SubElement(root, "segmented").text = "0"
+    size = "".join(
+        _line(2, *pair) for pair in (("width", annotation.width), ("height", annotation.height), ("depth", 3))
+    )
     rows = zip(annotation.boxes, annotation.labels, annotation.difficult, annotation.truncated, strict=True)
-    for box, label, difficult, truncated in rows:
-        item = SubElement(root, "object")
-        SubElement(item, "name").text = classes[label]
-        SubElement(item, "pose").text = "Unspecified"
-        SubElement(item, "truncated").text = str(int(truncated))
-        SubElement(item, "difficult").text = str(int(difficult))
-        corners = SubElement(item, "bndbox")
-        voc = (box[0] + 1, box[1] + 1, box[2], box[3])
-        for tag, corner in zip(("xmin", "ymin", "xmax", "ymax"), voc, strict=True):
-            SubElement(corners, tag).text = f"{corner:.8g}"
-    indent(root)
-    ElementTree(root).write(path, encoding="utf-8")
+    objects = "".join(_object(box, classes[label], *flags) for box, label, *flags in rows)
+    text = (
+        f"<annotation>\n{_line(1, 'folder', 'JPEGImages')}{_line(1, 'filename', escape(filename))}"
+        f"  <size>\n{size}  </size>\n{_line(1, 'segmented', 0)}{objects}</annotation>"
+    )
+    path.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
+
+
+def _object(box: Sequence[float], name: str, difficult: bool, truncated: bool) -> str:
+    """An object as ElementTree would write it; that takes six times as long, and sets have a million of them."""
+    voc = zip(("xmin", "ymin", "xmax", "ymax"), (box[0] + 1, box[1] + 1, box[2], box[3]), strict=True)
+    corners = "".join(_line(3, tag, f"{corner:.8g}") for tag, corner in voc)
+    flags = f"{_line(2, 'truncated', int(truncated))}{_line(2, 'difficult', int(difficult))}"
+    head = f"{_line(2, 'name', escape(name))}{_line(2, 'pose', 'Unspecified')}{flags}"
+    return f"  <object>\n{head}    <bndbox>\n{corners}    </bndbox>\n  </object>\n"
+
+
+def _line(depth: int, tag: str, value: object) -> str:
+    return f"{'  ' * depth}<{tag}>{value}</{tag}>\n"
 
 
 def load_split(root: Path, split: str) -> VocSplit:

@@ -12,8 +12,9 @@ import torch
 
 from yoloslim.config import Params, PhaseParams
 from yoloslim.config.machine import MACHINE
+from yoloslim.data.digests import Digests
 from yoloslim.data.evalset import EvalSet
-from yoloslim.files import atomic_path, sha256_file, write_json
+from yoloslim.files import atomic_path, write_json
 from yoloslim.models.detector import Detector
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.stages.code import Library
@@ -128,7 +129,7 @@ def checkpoint_key(params: Params, training: Training) -> str:
     parts = [training.name, str(params.seed), params.model, str(params.imgsz), settings]
     parts += [training.phase.model_dump_json(), *training.choices, torch.__version__]
     files = [*sorted(p for p in DATA.rglob("*") if p.is_file()), *training.inputs]
-    parts += [sha256_file(path) for path in files] + code_of(training.name)
+    parts += Digests(Path(params.train.cache_dir)).of(files) + code_of(training.name)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
