@@ -13,7 +13,7 @@ from yoloslim.errors import DataError
 
 
 def stores(cache: Path) -> list[Path]:
-    return sorted(cache.glob("*"))
+    return sorted(cache.glob("*.npy"))
 
 
 def test_images_lie_at_the_top_left_and_the_rest_is_grey(tmp_path: Path) -> None:
