@@ -81,7 +81,7 @@ def test_missing_split_names_the_stage_that_makes_it(tmp_path: Path) -> None:
 def test_annotations_are_written_byte_by_byte_as_elementtree_would(tmp_path: Path) -> None:
     boxes = [(0.0, 1.5, 20.25, 30.0), (3.0, 4.0, 1234567.9, 12.0)]
     note = annotation_from(40, 31, boxes, [1, 0], [True, False], [False, True])
-    write_annotation(tmp_path / "a.xml", "größe & <1>.jpg", note, ("cat & <dog>", "狗"))
+    write_annotation(tmp_path / "a.xml", "größe & <1>.jpg", note, ("cat & dog", "狗"))
     written = (tmp_path / "a.xml").read_bytes()
     tree = ElementTree(fromstring(written))
     indent(tree)
@@ -90,6 +90,6 @@ def test_annotations_are_written_byte_by_byte_as_elementtree_would(tmp_path: Pat
     assert b"<xmin>1</xmin>" in written
     assert b"<ymin>2.5</ymin>" in written
     assert b"<difficult>1</difficult>" in written
-    assert read_annotation(tmp_path / "a.xml", ("cat & <dog>", "狗")).labels.tolist() == [1, 0]
+    assert read_annotation(tmp_path / "a.xml", ("cat & dog", "狗")).labels.tolist() == [1, 0]
     write_annotation(tmp_path / "none.xml", "a.jpg", annotation_from(4, 4, [], [], [], []), ("cat",))
     assert (tmp_path / "none.xml").read_text().endswith("<segmented>0</segmented>\n</annotation>")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from yoloslim.data.folders import is_image, walk
+from yoloslim.data.folders import is_image, is_side_file, walk
 from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset
 from yoloslim.data.names import settle_class
 from yoloslim.data.reading import names_of, set_splits, split_of
@@ -60,9 +60,13 @@ def read(root: Path, wanted: Wanted) -> Found:
     found.classes = settled
     by_number = dict(zip(names, settled, strict=True))
     files = [_label_file(image) for image, _ in images]
+    orphans = _orphans(images, files)
+    files += [file for file, _ in orphans]
+    images += orphans
     rows = [_read_rows(file) for file in files]
     found.classes, by_number = _check_numbers(root, rows, by_number, found)
     ids = names_of([image for image, _ in images], folder)
+    missing = {file for file, _ in orphans}
     difficult = _difficult(folder)
     background = 0
     for (image, _), name, file, parsed in zip(images, ids, files, rows, strict=True):
@@ -76,10 +80,30 @@ def read(root: Path, wanted: Wanted) -> Found:
             raw = RawAnnotation(
                 0, 0, tuple(RawObject(by_number[n], box, mark, False) for (n, box), mark in objects), "shares"
             )
-        found.items.append(Item(name, image, file or image, raw))
+        found.items.append(Item(name, None if image in missing else image, file or image, raw))
     if background:
         found.notes.append(f"{background} images have no label file: background, as the format says")
     set_splits(found, [split for _, split in images])
+    return found
+
+
+def _orphans(images: list[tuple[Path, str]], files: list[Path | None]) -> list[tuple[Path, str]]:
+    """Label files in the folders of others that no image is there for, with the split of those others."""
+    splits: dict[Path, str] = {}
+    places: dict[Path, set[Path]] = {}
+    for (image, split), file in zip(images, files, strict=True):
+        if file is not None:
+            splits.setdefault(file.parent, split)
+            places.setdefault(file.parent, set()).add(image.parent)
+    used = {file for file in files if file is not None}
+    found = []
+    for folder, split in splits.items():
+        stems = {each.stem for place in places[folder] for each in place.iterdir() if is_image(each)}
+        for file in sorted(folder.glob("*.txt")):
+            alone = file not in used and file.stem not in stems and not is_side_file(file.name)
+            rows = _read_rows(file) if alone and file.name not in (*_NAME_FILES, DIFFICULT) else None
+            if rows and not isinstance(rows, DataError):
+                found.append((file, split))
     return found
 
 
