@@ -216,3 +216,9 @@ def test_a_cron_line_that_yaml_misreads_is_shown_in_quotes(tmp_path: Path, line:
 def test_cron_lines_may_be_quoted(tmp_path: Path, line: str) -> None:
     (tmp_path / "params.yaml").write_text(f"schedule:\n  cron: {line}\n")
     assert load_params(tmp_path / "params.yaml").schedule.cron == "0 2 * * *"
+
+
+def test_a_model_to_quantize_that_is_not_made_is_named_when_params_are_read() -> None:
+    said = explain(percents=[30, 50], quantize={"models": ["baseline", 60]})
+    assert "quantize.models names 60, which is not among the percents [30, 50]" in said
+    assert parse_params({"percents": [30, 60], "quantize": {"models": ["baseline", 60]}}).quantize.models[1] == 60

@@ -189,6 +189,8 @@ def test_speed_prints_every_stage_and_writes_no_picture(
     assert tuple(stages) == STAGES
     assert all(0 < stages[name]["p50"] <= stages[name]["p90"] <= stages[name]["p99"] for name in STAGES)
     assert stages["end_to_end"]["p99"] >= stages["inference"]["p50"]
+    assert "postprocess at confidence 0.25; at 0.001, as evaluation counts: " in output
+    assert (figures["conf"], set(figures["postprocess_as_evaluation_ms"])) == (0.25, {"p50", "p90", "p99"})
     assert figures["peak_memory_mb"] > 50
 
 

@@ -86,6 +86,16 @@ class Params(Section):
     def _settle_recipes(cls, raw: Any) -> Any:
         return settle_recipes(raw) if isinstance(raw, dict) else raw
 
+    @model_validator(mode="after")
+    def _quantized_models_are_exported(self) -> "Params":
+        lacking = [each for each in self.quantize.models if each != "baseline" and each not in self.percents]
+        if lacking:
+            raise ValueError(
+                f"quantize.models names {lacking[0]}, which is not among the percents {list(self.percents)}: add "
+                "it there, or take it out"
+            )
+        return self
+
     @field_validator("percents", "probes")
     @classmethod
     def _percents_differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:

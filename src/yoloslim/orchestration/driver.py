@@ -161,7 +161,8 @@ class Sweep:
         former = self.checkout / RESULT
         if former.is_file():
             added |= set(read_json(former).get("added", ()))
-        own = [percent for percent in self.params.percents if percent not in added]
+        kept = set(self.params.quantize.models)  # whose stage needs theirs
+        own = [percent for percent in self.params.percents if percent not in added or percent in kept]
         self._list(own, [])
         return own
 

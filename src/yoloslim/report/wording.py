@@ -25,6 +25,10 @@ TWIN_TEXT = (
 )
 
 
+NOTHING = 0.1
+"""mAP50 below which a model is of no use."""
+
+
 def headline(best: Row | None, rows: Sequence[Row], sweep: SweepResult | None = None) -> str:
     """The model to ship in one sentence."""
     point = chosen_point(sweep) if sweep else None
@@ -44,11 +48,31 @@ def why(best: Row | None, rows: Sequence[Row], sweep: SweepResult | None = None)
     dense = dense_of(rows)
     if best is None or dense is None:
         return ""
+    warning = careful(best, rows)
+    if warning:
+        return warning
     name = "the baseline" if dense.kind == "baseline" else "the dense model trained for as many epochs"
     mine, floor = best.best("map50") or 0.0, (dense.best("map50") or 0.0) - MAX_DROP
     if mine >= floor:
         return f"Recommended as the smallest model that loses no more than {MAX_DROP:g} mAP50 against {name}."
     return f"Every pruned model loses more than {MAX_DROP:g} mAP50 against {name}; this one loses least."
+
+
+def careful(best: Row | None, rows: Sequence[Row]) -> str:
+    """What must be said of a model that finds next to nothing; empty of others."""
+    found = best.best("map50") if best else None
+    dense = next((row.best("map50") for row in rows if row.kind == "baseline"), None)
+    if dense is not None and dense < NOTHING:
+        return (
+            f"Careful: already the baseline finds next to nothing (mAP50 {share(dense)}). That is no matter of "
+            "pruning: look at the labels (report/labels.png), train longer, or start from weights that know more."
+        )
+    if found is not None and found < NOTHING:
+        return (
+            f"Careful: this model finds next to nothing (mAP50 {share(found)}); no pruned one is better. Finetune for "
+            "more epochs, or prune less."
+        )
+    return ""
 
 
 def proof(rows: Sequence[Row]) -> str:

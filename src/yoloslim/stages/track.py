@@ -53,6 +53,7 @@ def run(params: Params) -> None:
     from rich.console import Console
 
     from yoloslim.report.tables import comparison_table, recommendation
+    from yoloslim.report.wording import careful
 
     results = read_results(Path(), params.model_dump(mode="json"))
     sync_or_say(params, results)
@@ -60,6 +61,9 @@ def run(params: Params) -> None:
     console.print(comparison_table(results.rows, results.best))
     if results.best:
         console.print(f"Recommended: {recommendation(results.best, results.rows)}\n")
+        warning = careful(results.best, results.rows)
+        if warning:
+            console.print(f"{warning}\n", style="yellow", highlight=False)
     console.print(next_lines(), highlight=False, soft_wrap=True)
 
 
