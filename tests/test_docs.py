@@ -1,5 +1,6 @@
 """The documentation as a site; `make docs` builds it strictly."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,3 +18,13 @@ def _pages(entry: Any) -> list[str]:
         return [entry]
     parts = entry.values() if isinstance(entry, dict) else entry
     return [page for part in parts for page in _pages(part)]
+
+
+def test_errors_that_the_page_explains_are_errors_that_the_library_has() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.py")))
+    joined = re.sub(r'"\s*f?"', "", source)  # texts that go on in the next line
+    lines = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8").splitlines()
+    said = [found[1] for line in lines if (found := re.match(r"\| `([^`]+)` \|", line))]
+    assert len(said) > 10
+    parts = {text: [part for part in text.split("params.yaml") if part.strip()] for text in said}
+    assert [text for text in said if not all(part in joined for part in parts[text])] == []
