@@ -27,7 +27,7 @@ class Call:
     Attributes:
         node: where it stands in the graph.
         args: positional arguments, abstract tensors in place of tensors; a size that the network read off a tensor is
-            a `recorder.Dim`, one that is written in its code a plain number.
+            a `sizes.Dim`, one that is written in its code a plain number.
         kwargs: keyword arguments, likewise.
         run: the operation itself.
         module: the module called, None for functions and methods.
