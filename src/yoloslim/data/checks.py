@@ -88,7 +88,7 @@ def clean_boxes(
         label = class_index(item.name, classes, path)
         written = (*_ordered(item.box[0], item.box[2]), *_ordered(item.box[1], item.box[3]))
         corners = written[0], written[2], written[1], written[3]
-        x1, y1, x2, y2 = _in_pixels(corners, raw.units, size)
+        x1, y1, x2, y2 = in_pixels(corners, raw.units, size)
         box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
         reason = _why_dropped(corners, box, min_box_px)
         if reason:
@@ -112,8 +112,8 @@ def _ordered(a: float, b: float) -> tuple[float, float]:
     return (a, b) if a <= b else (b, a)
 
 
-def _in_pixels(box: Box, units: Units, size: tuple[int, int]) -> Box:
-    """Corners as this project holds them."""
+def in_pixels(box: Box, units: Units, size: tuple[int, int]) -> Box:
+    """Corners as this project holds them; `size` is width and height of the image, px."""
     if units == "voc":
         return half_open(box)
     if units == "pixels":

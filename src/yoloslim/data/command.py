@@ -2,11 +2,14 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from yoloslim.errors import DataError
+
+if TYPE_CHECKING:
+    from yoloslim.config import DataParams
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 Source = Annotated[str, typer.Option("--layout", help="auto, or voc, yolo, coco, cvat, labelme")]
@@ -22,12 +25,19 @@ def check(
     ),
 ) -> None:
     """Say what a data set holds, what is wrong with it, and draw some of its boxes."""
-    from yoloslim.data.gallery import write_gallery
+    from yoloslim.data.gallery import write_gallery, write_refusal
+    from yoloslim.data.prepare import look
     from yoloslim.data.summary import show
 
     with tempfile.TemporaryDirectory(prefix="yoloslim-check-") as folder:
         prepared = Path(folder) / "prepared"
-        report = _prepared(path, layout, prepared)
+        try:
+            report = _prepared(path, layout, prepared)
+        except DataError as error:
+            reason = str(error)
+            look(_params(path, layout), prepared, lambda found: write_refusal(found, page, str(path), reason))
+            typer.echo(f"refused; what was read is drawn in {page}")
+            raise
         typer.echo(f"{path}: layout {report.get('layout', layout)}, {len(report['classes'])} classes")
         show(report)
         write_gallery(prepared, page, str(path))
@@ -62,13 +72,18 @@ def convert(
 
 
 def _prepared(path: Path, layout: str, out: Path) -> dict[str, Any]:
+    from yoloslim.data.prepare import prepare
+
+    return prepare(_params(path, layout), out)
+
+
+def _params(path: Path, layout: str) -> "DataParams":
     from yoloslim.config import DataParams
     from yoloslim.data.layouts import readers
-    from yoloslim.data.prepare import prepare
 
     if layout not in ("auto", *readers()):
         raise DataError(f"--layout {layout} is unknown; take auto or one of {', '.join(readers())}")
-    return prepare(DataParams.model_validate({"source": layout, "path": str(path)}), out)
+    return DataParams.model_validate({"source": layout, "path": str(path)})
 
 
 def _existing(path: Path) -> Path:

@@ -36,6 +36,21 @@ def turned(pixels: NDArray[np.uint8], value: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.flip(pixels, flips))
 
 
+def turned_box(
+    box: tuple[float, float, float, float], size: tuple[float, float], value: int
+) -> tuple[float, float, float, float]:
+    """A box (`xyxy`, px) of stored pixels as it lies on the turned ones; `size` is width and height as stored."""
+    x0, y0, x1, y1 = box
+    width, height = size
+    if swaps_sides(value):
+        x0, y0, x1, y1, width, height = y0, x0, y1, x1, height, width
+    if value in (2, 3, 6, 7):
+        x0, x1 = width - x1, width - x0
+    if value in (3, 4, 7, 8):
+        y0, y1 = height - y1, height - y0
+    return x0, y0, x1, y1
+
+
 def _find(data: bytes) -> tuple[int, int, str] | None:
     """Position, value and byte order of the tag."""
     try:

@@ -9,8 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloslim.data.checks import in_pixels
 from yoloslim.data.images import read_image
+from yoloslim.data.layouts import Found, Item
 from yoloslim.data.voc import SPLITS, Annotation, VocSplit, load_split
+from yoloslim.errors import DataError
 from yoloslim.files import write_text
 from yoloslim.runner.pictures import draw_boxes
 
@@ -46,6 +49,41 @@ def write_gallery(prepared: Path, page: Path, title: str, count: int = 12) -> No
     write_text(page, "".join([*parts, "</section>" if found else "</section><p>None.</p>"]))
 
 
+def write_refusal(found: Found | None, page: Path, title: str, reason: str, count: int = 12) -> None:
+    """Draw images of a set that was refused, with their boxes as they were read, so that people see what is wrong.
+
+    Args:
+        found: what the reader found; None if nothing could be read.
+        page: to write.
+        title: of the page.
+        reason: why it was refused.
+        count: images to draw.
+    """
+    parts = [_HEAD, f"<h1>{escape(title)}</h1><p><b>Refused:</b> {escape(reason)}</p>"]
+    items = [item for item in found.items if item.image] if found else []
+    parts.append("<h2>Random images, boxes as they were read</h2><section>")
+    for number in np.random.default_rng(0).permutation(len(items))[:count]:
+        parts.append(_refused(items[int(number)]))
+    write_text(page, "".join([*parts, "</section>" if items else "</section><p>None could be read.</p>"]))
+
+
+def _refused(item: Item) -> str:
+    assert item.image is not None
+    name = escape(str(item.image.name))
+    if isinstance(item.raw, DataError):
+        return f"<figure><figcaption>{name}<br>{escape(str(item.raw))}</figcaption></figure>"
+    try:
+        image = read_image(item.image)
+    except DataError as error:
+        return f"<figure><figcaption>{name}<br>{escape(str(error))}</figcaption></figure>"
+    size = image.shape[1], image.shape[0]
+    classes = sorted({each.name for each in item.raw.objects})
+    boxes = [(*in_pixels(each.box, item.raw.units, size), 1.0, classes.index(each.name)) for each in item.raw.objects]
+    rows = np.clip(np.nan_to_num(np.array(boxes, np.float64).reshape(-1, 6)), -1e4, 1e4)
+    written = "; ".join(f"{each.name} {', '.join(f'{v:g}' for v in each.box)}" for each in item.raw.objects[:3])
+    return _drawn(image, rows, classes, name, f"{item.raw.units}: {escape(written)}")
+
+
 def suspicion(note: Annotation) -> tuple[float, str]:
     """How suspicious the boxes of an image are, 0 for not at all, and why."""
     if not len(note):
@@ -74,14 +112,19 @@ def _doubles(note: Annotation) -> int:
 def _figure(split: VocSplit, index: int, why: str) -> str:
     image, note = read_image(split.image_path(index)), split.annotations[index]
     rows = np.concatenate([note.boxes, np.ones((len(note), 1)), note.labels[:, None]], axis=1)
+    name = escape(f"{split.split}: {split.ids[index]}, {len(note)} boxes")
+    return _drawn(image, rows, split.classes, name, escape(why))
+
+
+def _drawn(image: NDArray[np.uint8], rows: NDArray[np.float64], classes: Sequence[str], name: str, below: str) -> str:
+    """A figure of an image with boxes (n, 6) and text below, which is HTML."""
     scale = min(1.0, SIDE / max(image.shape[:2]))
     if scale < 1:
         size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
         rows[:, :4] *= scale
-    data = base64.b64encode(_jpeg(draw_boxes(image, rows, _ascii(split.classes)))).decode()
-    name = escape(f"{split.split}: {split.ids[index]}, {len(note)} boxes")
-    reason = f"<br>{escape(why)}" if why else ""
+    data = base64.b64encode(_jpeg(draw_boxes(image, rows, _ascii(classes)))).decode()
+    reason = f"<br>{below}" if below else ""
     picture = f'<img alt="{name}" src="data:image/jpeg;base64,{data}">'
     return f"<figure>{picture}<figcaption>{name}{reason}</figcaption></figure>"
 

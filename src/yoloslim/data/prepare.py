@@ -1,8 +1,8 @@
 """The stage `data`: any source in, one prepared folder and its validation report out."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,22 @@ def read_layout(path: Path, name: str, sets: dict[str, str]) -> Found:
         others = ", ".join(other.name for other, _ in fits[1:])
         found.notes.append(f"read as {reader.name}; it could be {others} too: data.source chooses")
     return found
+
+
+def look(params: DataParams, scratch: Path, use: Callable[[Found | None], None]) -> None:
+    """Give `use` what the reader of a layout finds in a set, or None where it can read nothing.
+
+    Args:
+        params: which set.
+        scratch: archives are unpacked beside it while `use` runs.
+        use: what looks at it.
+    """
+    with ExitStack() as stack:
+        found = None
+        with suppress(DataError):
+            root, _, _ = stack.enter_context(_opened(params, scratch))
+            found = read_layout(root, params.source, _sets(params))
+        use(found)
 
 
 def _only_folder(path: Path) -> Path:

@@ -13,10 +13,14 @@ from yoloslim.errors import ModelError
 from yoloslim.heads import AnyHead, Frozen, Head
 from yoloslim.heads.anchor import with_head
 from yoloslim.models.spec import (
+    MAX_LAYERS,
     LayerSpec,
     ModelSpec,
     round_up,
 )
+
+MAX_FACTOR, MAX_MODELS = 64, 1000
+"""Of the factors on depth and width, and of the models of a family: far more than any file has."""
 
 CHANNEL_MULTIPLE = 8
 """Scaled channel counts are rounded up to a multiple of this."""
@@ -32,8 +36,8 @@ class Multiples(Frozen):
         nested: whether `half` units become `nested` ones.
     """
 
-    depth: float = Field(1.0, gt=0)
-    width: float = Field(1.0, gt=0)
+    depth: float = Field(1.0, gt=0, le=MAX_FACTOR)
+    width: float = Field(1.0, gt=0, le=MAX_FACTOR)
     cap: int | None = Field(None, ge=1)
     nested: bool = False
 
@@ -51,9 +55,9 @@ class Family(Frozen):
     """
 
     source: str
-    models: dict[str, Multiples] = Field(min_length=1)
+    models: dict[str, Multiples] = Field(min_length=1, max_length=MAX_MODELS)
     head: AnyHead
-    layers: tuple[dict[str, Any], ...]
+    layers: tuple[dict[str, Any], ...] = Field(max_length=MAX_LAYERS)
     activation: Activation | None = None
     bn_eps: float = 1e-3
 

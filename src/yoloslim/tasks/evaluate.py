@@ -7,8 +7,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from yoloslim.config.data import DataParams
+from yoloslim.data.exif import orientation, swaps_sides, turned_box
+from yoloslim.data.images import image_from, read_image_bytes
 from yoloslim.data.prepare import prepare
-from yoloslim.data.voc import parse_annotation, read_annotation
+from yoloslim.data.voc import Annotation, annotation_from, parse_annotation, read_annotation
 from yoloslim.errors import DataError
 from yoloslim.evaluation.evaluate import Evaluation, score
 from yoloslim.models.foreign.classes import match_classes
@@ -63,13 +65,41 @@ def evaluate_dataset(
             paths = read_image_set(image_set_of(root, image_set), root / "JPEGImages")
             files = [root / "Annotations" / f"{path.stem}.xml" for path in paths]
             classes = _as_in(files, inference.classes)
-            truth = [read_annotation(file, classes) for file in files]
+            truth = _upright([read_annotation(file, classes) for file in files], paths)
             found = [rows for _, _, rows in detections(inference, paths)]
             if out_dir is not None:
                 write_results(out_dir, image_set, classes, [path.stem for path in paths], found)
         except RunnerError as error:
             raise DataError(str(error)) from error
     return score(truth, found, classes)
+
+
+def _upright(truth: list[Annotation], paths: Sequence[Path]) -> list[Annotation]:
+    """Boxes as they lie on upright pixels, where images have an EXIF orientation and annotations are of stored pixels.
+
+    Sizes tell which: a stage `data` decides alike. Where they cannot, boxes are taken to be of upright pixels.
+    """
+    result, stored, unclear = [], 0, 0
+    for note, path in zip(truth, paths, strict=True):
+        data = read_image_bytes(path)
+        value = orientation(data)
+        if value == 1:
+            result.append(note)
+            continue
+        height, width = image_from(data, path).shape[:2]  # upright
+        if not swaps_sides(value) or width == height:
+            unclear += 1
+        elif (note.width, note.height) == (height, width):
+            boxes = [turned_box(tuple(box), (note.width, note.height), value) for box in note.boxes.tolist()]
+            marks = note.labels.tolist(), note.difficult.tolist(), note.truncated.tolist()
+            note = annotation_from(width, height, boxes, *marks)
+            stored += 1
+        result.append(note)
+    if stored:
+        logger.info("%d images are turned by their EXIF orientation, and so are their boxes", stored)
+    if unclear:
+        logger.warning("%d images are turned by their EXIF orientation; boxes are taken to be of them upright", unclear)
+    return result
 
 
 def _as_in(files: Sequence[Path], classes: Sequence[str]) -> tuple[str, ...]:

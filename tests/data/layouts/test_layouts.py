@@ -78,6 +78,22 @@ def test_check_tells_layout_problems_and_draws(tmp_path: Path, yolo: Path) -> No
     assert "<script" not in page.read_text()
 
 
+def test_check_draws_a_set_that_is_refused(tmp_path: Path, yolo: Path) -> None:
+    for file in (yolo / "labels").rglob("*.txt"):
+        file.write_text("0 0.5 0.5 0 0\n")
+    page = tmp_path / "boxes.html"
+    result = CliRunner().invoke(app, ["data", "check", str(yolo), "--page", str(page)])
+    assert result.exit_code == 1
+    assert f"refused; what was read is drawn in {page}" in result.output
+    text = page.read_text()
+    assert "<b>Refused:</b>" in text
+    assert text.count("<img ") == 12
+    assert "dog 0.5, 0.5, 0.5, 0.5" in text
+    result = CliRunner().invoke(app, ["data", "check", str(tmp_path / "none"), "--page", str(page)])
+    assert result.exit_code == 1
+    assert "None could be read" in page.read_text()
+
+
 def test_existing_target_is_left_alone(tmp_path: Path, yolo: Path) -> None:
     result = CliRunner().invoke(app, ["data", "convert", str(yolo), str(tmp_path), "--to", "coco"])
     assert isinstance(result.exception, DataError)
