@@ -15,8 +15,9 @@ from tests.orchestration import tiny
 from yoloslim.config import parse_params
 from yoloslim.config.sweep import Runner
 from yoloslim.errors import ConfigError, SweepError
+from yoloslim.orchestration.command import Stop
 from yoloslim.orchestration.points import Job, Outcome
-from yoloslim.orchestration.runners import fan_out_by, task_runner
+from yoloslim.orchestration.runners import _outcome_of, fan_out_by, task_runner
 from yoloslim.orchestration.server import prefect_server
 from yoloslim.orchestration.sweep_flow import sweep
 from yoloslim.orchestration.worktrees import FOLDER, cache_of, git, own_checkout, take_snapshot
@@ -158,6 +159,15 @@ def test_a_worker_takes_the_drivers_state_even_from_another_clone(
 def test_a_folder_without_repository_is_refused_with_what_git_said(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="not a git repository"):
         take_snapshot(tmp_path)
+
+
+def test_ctrl_c_is_not_taken_for_a_lost_worker() -> None:
+    class Waited:
+        def result(self) -> Outcome:
+            raise Stop(signal.SIGINT)
+
+    with pytest.raises(Stop):
+        _outcome_of(Waited(), JOBS[0])
 
 
 def test_threads_have_no_address() -> None:
