@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from yoloslim.errors import ConfigError
-from yoloslim.evaluation.speed import measure_latency, measure_speedup
+from yoloslim.evaluation.speed import measure_in_turn, measure_latency, measure_speedup
 from yoloslim.heads import AnchorHead
 
 
@@ -66,6 +66,16 @@ def test_speedup_is_the_median_of_paired_ratios() -> None:
     quick = Sleeper(7, 50, 7, 5, 7, 10, 7, 20)  # every second call is timed
     slow = Sleeper(90, 1, 90, 20, 90, 40, 90, 40)
     assert measure_speedup(quick, slow, warmup=1, repeats=3) == pytest.approx(4)
+
+
+def test_models_of_one_session_agree_with_each_other() -> None:
+    dense = Sleeper(*[99, 8] * 4, 99, 80)  # every second call is timed; the last turn is an outlier for both
+    small = Sleeper(*[99, 2] * 4, 99, 20)
+    found = measure_in_turn({"baseline": dense, "50": small}, "baseline", warmup=1, repeats=4)
+    assert {name: values["latency_ms"] for name, values in found.items()} == pytest.approx({"baseline": 8, "50": 2})
+    assert {name: values["speedup"] for name, values in found.items()} == pytest.approx({"baseline": 1, "50": 4})
+    assert found["50"]["fps"] == pytest.approx(500)
+    assert found["50"]["latency_session"] == 2
 
 
 def test_counts_below_one_are_refused() -> None:

@@ -106,3 +106,15 @@ def test_the_control_stands_behind_the_baseline_while_params_ask_for_it(root: Pa
     assert [row.name for row in rows] == ["baseline", "control", "sparse", "prune@30"]
     assert (rows[1].title, rows[1].number("map50"), rows[1].training) == ("dense, trained on", 0.83, "key")
     assert [row.name for row in read_rows(root, [30], [])] == ["baseline", "sparse", "prune@30"]
+
+
+def test_times_of_the_one_session_take_the_place_of_each_models_own(root: Path) -> None:
+    own = {row.name: dict(row.deployed) for row in read_rows(root)}
+    times = {"baseline": {"latency_ms": 9.0, "speedup": 1.0}, "30": {"latency_ms": 6.0, "speedup": 1.5}}
+    put(root / "metrics/timing.json", {"backend": "onnxruntime-cpu", "models": times})
+    found = {row.name: row.deployed for row in read_rows(root)}
+    assert found["baseline"] == own["baseline"] | times["baseline"]
+    assert found["prune@30"] == own["prune@30"] | times["30"]
+    assert found["prune@50"] == own["prune@50"]  # was not there when all were timed
+    put(root / "metrics/timing.json", {"backend": "ascend", "models": times})
+    assert {row.name: row.deployed for row in read_rows(root)} == own  # another runtime's times say nothing here

@@ -22,6 +22,7 @@ BASELINE_STAGES = {
         "atc_baseline",
         "ascend_eval_baseline",
         "unstructured",
+        "timing",
         "report",
     ),
     *("measure_baseline", "measure_sparse", "measure_unstructured"),
@@ -173,7 +174,7 @@ def test_edited_code_reruns_the_stages_that_run_it(project: Project) -> None:
         assert project.repro() == set()
         path.write_text(before + "\nOTHER = 1\n")
         # the same model, but a history with other times beside it: what reads the folder is due
-        after = {"export@40", "measure_finetune@40", "ascend_eval@40", "report"}
+        after = {"export@40", "measure_finetune@40", "ascend_eval@40", "timing", "report"}
         assert project.repro() == {"finetune@40"} | after
     finally:
         path.write_text(before)
@@ -217,7 +218,7 @@ def test_wrong_image_size_names_the_nearest(project: Project) -> None:
 
 def test_another_percent_runs_only_its_own_stages(project: Project) -> None:
     project.write_params({"percents": [40, 60]})
-    assert project.repro() == stages_of(60) | {"report"}
+    assert project.repro() == stages_of(60) | {"timing", "report"}
     assert project.json("metrics/finetune/60.json")["params_m"] < project.json("metrics/finetune/40.json")["params_m"]
     changes = json.loads(project.run("dvc", "metrics", "diff", "--json"))
     assert "map50" in changes["metrics/finetune/60.json"]

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -83,6 +84,55 @@ def measure_speedup(predictor: Predictor, reference: Predictor, warmup: int = 5,
 
     times = np.array([[timed_again(0), timed_again(1)] for _ in range(warmup + repeats)])
     return float(np.median(times[warmup:, 1] / times[warmup:, 0]))
+
+
+def measure_in_turn(
+    predictors: Mapping[str, Predictor], reference: str, warmup: int = 5, repeats: int = 30
+) -> dict[str, dict[str, float]]:
+    """Time several predictors in one session, so that their latencies and speed-ups agree with each other.
+
+    Each turn calls all of them once, in an order of its own; each timed call follows one of its own predictor.
+
+    Args:
+        predictors: by name.
+        reference: name of the one that speed-ups are against.
+        warmup: turns before the first that counts.
+        repeats: turns that count.
+
+    Returns:
+        For each: latency_ms (the median), latency_p50_ms (the same), latency_p90_ms, fps = 1000 / latency_ms, speedup
+        (median of the paired ratios), latency_other_cores of the whole session, and latency_session, the number of
+        predictors in it.
+    """
+    names, order = list(predictors), np.random.default_rng(0)
+    images = {
+        name: np.random.default_rng(0).integers(0, 256, (1, p.imgsz, p.imgsz, 3), dtype=np.uint8)
+        for name, p in predictors.items()
+    }
+    times = np.zeros((warmup + repeats, len(names)))
+    with OtherWork() as others:
+        for turn in times:
+            for number in order.permutation(len(names)):
+                name = names[number]
+                predictors[name].predict(images[name])
+                turn[number] = _timed(predictors[name], images[name])
+    times = times[warmup:]
+    speedups = np.median(times[:, [names.index(reference)]] / times, axis=0)
+    if disturbed(others.cores):
+        logger.warning("latencies of %s, while %s", ", ".join(names), while_others(others.cores))
+    found = {}
+    for number, name in enumerate(names):
+        p50, p90 = (float(value) for value in np.percentile(times[:, number], [50, 90]))
+        found[name] = {
+            "latency_ms": p50,
+            "latency_p50_ms": p50,
+            "latency_p90_ms": p90,
+            "fps": 1000 / p50,
+            "speedup": 1.0 if name == reference else float(speedups[number]),
+            "latency_other_cores": round(others.cores, 2),
+            "latency_session": len(names),
+        }
+    return found
 
 
 def _timed(predictor: Predictor, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:

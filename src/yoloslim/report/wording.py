@@ -97,7 +97,10 @@ def notes(rows: Sequence[Row]) -> list[str]:
         found.append(shown + (f", preprocessing {', '.join(ways)}." if ways else "."))
     if chosen := sorted({str(row.trained["suppression"]) for row in rows if row.trained.get("suppression")}):
         found.append(f"Suppression of boxes that overlap: {'; '.join(chosen)}.")
-    if any(row.best("speedup") for row in rows):
+    timed = [row for row in rows if row.deployed.get("speedup")]
+    if timed and all(row.deployed.get("latency_session") for row in timed):
+        found.append("Latencies and speed-ups of deployed models are of one session, all models in turn.")
+    elif timed:
         found.append(
             "Speed-ups are timed in turn with the baseline. Latencies are each of its own moment: where the two "
             "disagree, believe the speed-up."

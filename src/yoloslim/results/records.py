@@ -175,6 +175,8 @@ def read_rows(root: Path, percents: Sequence[int] | None = None, controls: Seque
     kinds: list[Unpruned] = [kind for kind in ("baseline", "control", "sparse") if kind not in left_out]
     rows = [*(_stage_row(root, kind) for kind in kinds), *(_percent_row(root, p) for p in found)]
     rows.append(_stage_row(root, "unstructured"))
+    timing = _metrics(root / "metrics" / "timing.json")
+    rows = [_timed(row, timing) for row in rows]
     return [row for row in rows if row.trained or row.pruned or row.exported or row.deployed]
 
 
@@ -198,6 +200,15 @@ def _stage_row(root: Path, kind: Unpruned) -> Row:
         batches=_first(models / name / "batches.npz"),
         training=_training_key(models / name),
     )
+
+
+def _timed(row: Row, timing: Metrics) -> Row:
+    """The row with the times of the one session that timed all models, where that ran on the row's own backend."""
+    name = {"baseline": "baseline", "control": "control/dense", "pruned": str(row.percent)}.get(row.kind, "")
+    found = timing.get("models", {}).get(name)
+    if not found or not row.deployed or row.deployed.get("backend") != timing.get("backend"):
+        return row
+    return replace(row, deployed=row.deployed | found)
 
 
 def _percent_row(root: Path, percent: int) -> Row:
