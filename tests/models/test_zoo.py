@@ -191,7 +191,7 @@ layers:
         ("from: [1]", "from: [0, 1]", "the last layer must be a Detect that reads 1 layers"),
         ("strides", "steps", "head.strides: Field required"),
         ("models: {toy: {}}", "models: {}", "models: Dictionary should have at least 1 item"),
-        ("strides: [8]", "strides: [8", "is not YAML"),
+        ("strides: [8]", "strides: [8", "is not valid YAML"),
     ],
 )
 def test_architecture_file_with_a_mistake_is_refused_by_place(old: str, new: str, complaint: str) -> None:

@@ -5,10 +5,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from yoloslim.choices import Activation
+from yoloslim.documents import parse_yaml
 from yoloslim.errors import ModelError
 from yoloslim.heads import AnyHead, Frozen, Head
 from yoloslim.heads.anchor import with_head
@@ -108,12 +108,10 @@ def read_family(text: str, where: str) -> Family:
             another; names the place.
     """
     try:
-        family = Family.model_validate(yaml.safe_load(text))
+        family = Family.model_validate(parse_yaml(text, where, ModelError))
         for name in family.models:
             family.spec(name, ("object",), round_up(640, max(family.head.strides)))
         return family
-    except yaml.YAMLError as error:
-        raise ModelError(f"architecture {where} is not YAML: {error}") from error
     except ValidationError as error:
         raise ModelError(f"architecture {where}: {_first(error)}") from error
     except ModelError as error:
