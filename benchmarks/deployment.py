@@ -52,22 +52,26 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="what is timed beside dense")
     parser.add_argument("--rounds", type=int, default=50, help="timed calls of each")
     parser.add_argument("--threads", type=int, default=2, help="threads of every runtime")
+    parser.add_argument("--busy", action="store_true", help="count processor time, which needs --threads 1")
     parser.add_argument("--project", type=Path, help="folder of a finished pipeline run")
     parser.add_argument("--percent", type=int, default=50, help="the pruned model of --project")
     parser.add_argument("--bccd", type=Path, help="bccd.tar")
-    arguments = parser.parse_args()
+    a = parser.parse_args()
+    if a.busy and a.threads != 1:
+        parser.error("--busy counts the time of all threads together: give --threads 1")
     with tempfile.TemporaryDirectory() as folder:
-        print(latency_table(Path(folder), arguments.model, arguments.ways, arguments.rounds, arguments.threads))
-        if arguments.model != "yolov5s":
+        print(latency_table(Path(folder), a.model, a.ways, a.rounds, a.threads, a.busy))
+        if a.model != "yolov5s":
             return
         print(decoding_line())
-        if arguments.project:
-            print(accuracy_table(Path(folder), arguments.project, arguments.percent, arguments.threads))
-        if arguments.bccd:
-            print(evaluation_line(Path(folder), arguments.bccd, arguments.threads))
+        if a.project:
+            print(accuracy_table(Path(folder), a.project, a.percent, a.threads))
+        if a.bccd:
+            print(evaluation_line(Path(folder), a.bccd, a.threads))
 
 
-def latency_table(folder: Path, model: str, ways: list[str], rounds: int, threads: int) -> str:
+def latency_table(folder: Path, model: str, ways: list[str], rounds: int, threads: int, busy: bool) -> str:
+    clock = time.process_time if busy else time.perf_counter
     dense = build_detector(model, tuple(str(i) for i in range(20)), imgsz=IMGSZ).eval()
     seed_batchnorms(dense)
     noise = np.random.default_rng(0).integers(0, 256, (16, IMGSZ, IMGSZ, 3), dtype=np.uint8)
@@ -79,7 +83,7 @@ def latency_table(folder: Path, model: str, ways: list[str], rounds: int, thread
     }
     if model == "yolov5s":
         predictors["dense | onnxruntime-cpu, plain torch export"] = plain_export(dense, folder, threads)
-    times = in_turn({name: partial(p.predict, noise[:1]) for name, p in predictors.items()}, rounds)
+    times = in_turn({name: partial(p.predict, noise[:1]) for name, p in predictors.items()}, rounds, clock=clock)
     lines = [
         "| network | runtime | median ms (p10-p90) | times dense ONNX Runtime | peer, ms |",
         "|:--|:--|--:|--:|--:|",
