@@ -22,7 +22,7 @@ TRAINED: Mapping[str, tuple[Optimizer, Mapping[Optimizer, float]]] = {
     "sparse": ("SGD", {"AdamW": 0.001, "Adam": 0.001, "SGD": 0.01}),
     "finetune": ("SGD", {"AdamW": 0.001, "Adam": 0.001, "SGD": 0.01}),
 }
-"""Likewise, where it starts from `baseline.weights`; docs/training-recipes.md has what was measured."""
+"""Likewise, where it starts from `baseline.weights`; docs/training-recipes.md says what they rest on."""
 
 MOMENTUM: Mapping[Optimizer, float] = {"AdamW": 0.9, "Adam": 0.9, "SGD": 0.937}
 """Of SGD the momentum, of the others beta1."""
