@@ -10,6 +10,7 @@ import torch
 from tests.tiny import tiny_train_set
 from yoloslim.config import Params, parse_params
 from yoloslim.errors import WeightsError
+from yoloslim.heads.anchor_fit import possible_recall
 from yoloslim.models.detector import build_detector
 from yoloslim.stages import baseline
 
@@ -29,6 +30,13 @@ def params(**more: Any) -> Params:
 def test_without_weights_it_starts_from_scratch() -> None:
     model = baseline.start_model(params(), None)
     assert (model.spec.name, model.spec.classes, model.spec.imgsz) == ("yolov4-tiny", ("cat", "dog"), 64)
+
+
+def test_anchors_of_a_fresh_model_are_fitted_to_the_boxes() -> None:
+    fresh = baseline.start_model(params(train={"auto_anchor": True}), None).spec
+    assert fresh.head.anchors[0][0] != (23, 27)  # made for 640 px: not one of the boxes at 64 px is as large as most
+    recall = possible_recall(tiny_train_set().box_sizes(), torch.tensor(fresh.head.anchors).view(-1, 2), 4.0)
+    assert recall > 0.98
 
 
 def test_weights_of_other_classes_and_size_keep_all_but_the_head(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import torch
 
 from yoloslim.config import Params
 from yoloslim.heads import Head
-from yoloslim.heads.base import USUAL_IMGSZ
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.foreign.adapt import with_classes, with_imgsz
 from yoloslim.models.foreign.load import import_model
@@ -23,14 +22,14 @@ def start_model(params: Params, weights: Path | None = None, root: Path = DATA) 
     images = train_set(params, root)
     sizes = images.box_sizes() * (params.imgsz / images.imgsz)
 
-    def fit(head: Head, made_for: int) -> Head:
+    def fit(head: Head, made_for: int | None = None) -> Head:
         return head.fitted(sizes, params.imgsz, params.train, params.seed, made_for)
 
     if weights:
         torch.manual_seed(params.seed)
         model = with_classes(import_model(weights, params.model or None, classes), classes)
         return with_imgsz(model, params.imgsz, fit)
-    head = fit(build_spec(params.model, classes, params.imgsz).head, USUAL_IMGSZ)
+    head = fit(build_spec(params.model, classes, params.imgsz).head)  # nothing is trained yet that anchors belong to
     torch.manual_seed(params.seed)
     return build_detector(params.model, classes, params.imgsz, head)
 
