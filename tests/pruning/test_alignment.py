@@ -70,3 +70,24 @@ def test_what_may_go_goes_exactly(name: str) -> None:
         keep, _ = raise_to_minimum(labels, keep, rng.random(labels.groups).astype(np.float32), 1, 0)
         certificate = certify(model, labels, keep, tolerance=1e-9)
         assert max(certificate.folded) < 1e-9 or certificate.inexact
+
+
+class Dealt(nn.Module):
+    """Two halves, shuffled with sizes that are read off the tensor, as ShuffleNet writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.last = (nn.Conv2d(*sizes, 1) for sizes in ((3, 4), (3, 4), (8, 2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.cat((self.left(x), self.right(x)), 1)
+        b, c, h, w = y.shape
+        return self.last(y.view(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w))  # type: ignore[no-any-return]
+
+
+def test_a_shuffle_ties_pairs_and_no_more() -> None:
+    layers = label_channels(Dealt()).layers
+    left, right = layers["left"].outputs.tolist(), layers["right"].outputs.tolist()
+    assert left == right
+    assert len(set(left)) == 4
+    assert layers["last"].inputs.tolist() == [group for pair in zip(left, right, strict=True) for group in pair]

@@ -79,7 +79,8 @@ def aligned_split(labels: Propagation, call: Call) -> Any:
 
 
 def _same(labels: Propagation, a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.equal(labels.canonical(a), labels.canonical(b))
+    """Whether as many channels are left of one as of the other, whatever goes: they are the same, in any order."""
+    return a.shape == b.shape and torch.equal(labels.canonical(a).sort().values, labels.canonical(b).sort().values)
 
 
 def _agree(labels: Propagation, channels: Tensor, count: Tensor | None) -> None:
@@ -153,7 +154,8 @@ def _align_run(
         if count is None:
             continue
         if count.shape == out.shape[t : t + 1]:
-            labels.tie(line(out, t), count)
+            if not _same(labels, count, line(out, t)):  # a shuffle gives all that were counted, in another order
+                labels.tie(line(out, t), count)
         elif len(sources) > 1 or not _same(labels, count, line(x, sources[0])):
             _agree(labels, line(x, sources[0]), count)  # ties what it is a part of, or protects both
             if count.shape != x.shape[sources[0] : sources[0] + 1]:
