@@ -9,6 +9,7 @@ NOTE = "mlflow.note.content"
 """The tag that MLflow shows as a description."""
 MADE_BY = {
     "baseline": "pipeline/baseline.py",
+    "control": "pipeline/control.py",
     "sparse": "pipeline/sparse.py",
     "pruned": "pipeline/finetune.py",
     "unstructured": "pipeline/unstructured.py",
@@ -16,7 +17,8 @@ MADE_BY = {
 }
 """Kind of a run -> script."""
 DESCRIBED = {
-    "baseline": "The dense model, which all others are compared with.",
+    "baseline": "The dense model, as it was before sparse training, pruning and finetuning.",
+    "control": "The dense model, trained for as many epochs as a pruned one: what those are fairly compared with.",
     "sparse": "The baseline after sparse training; the pruned models are cut out of this one.",
     "unstructured": "The baseline with single weights set to zero, for comparison: no smaller, no faster.",
 }
