@@ -67,7 +67,11 @@ class Digests:
         new = {_name(path): what for path, what in found}
         if any(self._known.get(name) != what for name, what in new.items()):
             self._known |= new
-            write_text(self._path, json.dumps({"version": VERSION, "files": self._known}, separators=(",", ":")))
+            text = json.dumps({"version": VERSION, "files": self._known}, separators=(",", ":"))
+            try:
+                write_text(self._path, text)
+            except (OSError, YoloslimError) as error:  # the next run reads the files again: no reason to stop this one
+                logger.warning("what was read is not remembered: %s", error)
 
 
 def _name(path: Path) -> str:
