@@ -58,7 +58,7 @@ def layer_latencies_ms(model: Detector, runtime: Runtime, threads: int, repeats:
         Module path -> milliseconds, for `prune(layer_costs=...)`.
     """
     convolutions = {path: module for path, module in model.named_modules() if isinstance(module, nn.Conv2d)}
-    inputs = _inputs_of(model, convolutions)
+    inputs = inputs_of(model, convolutions)
     open_layer = _open_torch if runtime == "pytorch" else _open_onnx
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -75,7 +75,7 @@ def layer_latencies_ms(model: Detector, runtime: Runtime, threads: int, repeats:
     return best
 
 
-def _inputs_of(model: Detector, layers: dict[str, nn.Conv2d]) -> dict[str, Tensor]:
+def inputs_of(model: Detector, layers: dict[str, nn.Conv2d]) -> dict[str, Tensor]:
     """What each layer reads in a forward pass of one random image."""
     seen: dict[str, Tensor] = {}
     hooks = [

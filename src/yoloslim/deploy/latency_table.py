@@ -18,8 +18,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from yoloslim.deploy.latency import inputs_of
 from yoloslim.evaluation.predictor.onnxruntime import open_session
 from yoloslim.files import read_json, write_json
 from yoloslim.models.detector import Detector
@@ -124,21 +125,8 @@ def this_machine(threads: int) -> dict[str, Any]:
 
 def shapes_of(model: Detector) -> tuple[tuple[Shape, ...], dict[str, int]]:
     """The distinct shapes of a network's convolutions at its image size, and which layer has which."""
-    seen: dict[str, tuple[int, int]] = {}
     convolutions = {path: m for path, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-
-    def note(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _, args: seen.__setitem__(path, (args[0].shape[2], args[0].shape[3]))
-
-    hooks = [m.register_forward_pre_hook(note(path)) for path, m in convolutions.items()]
-    training = model.training
-    try:
-        with torch.inference_mode():
-            model.eval()(torch.zeros(1, 3, model.spec.imgsz, model.spec.imgsz))
-    finally:
-        model.train(training)
-        for hook in hooks:
-            hook.remove()
+    seen = {path: (x.shape[2], x.shape[3]) for path, x in inputs_of(model, convolutions).items()}
     kinds: dict[tuple[tuple[int, int], tuple[int, int], tuple[int, int], bool, int, int], list[str]] = {}
     for path, (rows, columns) in seen.items():
         m = convolutions[path]
