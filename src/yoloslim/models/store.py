@@ -22,6 +22,9 @@ MAX_PARAMS = 500_000_000
 MAX_HEADER = 16 << 20
 """Bytes of a file's description; those of our largest networks have some hundred thousand."""
 
+LONGEST_SPEC = 2**19
+"""Characters of a description: that of YOLOv4 with 1,000 classes has 38,000. Checking 3.6 million takes seconds."""
+
 
 def save_model(model: Detector, path: Path, extra: dict[str, Any] | None = None) -> None:
     """Write weights and spec to one `*.safetensors` file, atomically; the same model gives the same bytes.
@@ -51,6 +54,11 @@ def load_model(path: Path) -> Detector:
             not finite, or the spec asks for more than any detector has.
     """
     metadata, state = _read(path)
+    if len(metadata["spec"]) > LONGEST_SPEC:
+        raise ModelError(
+            f"{path}: its description is {len(metadata['spec']):,} characters long, more than {LONGEST_SPEC:,}: it is no "
+            "detector's; take the file from where it was made"
+        )
     try:
         spec = ModelSpec.model_validate_json(metadata["spec"])
         _try_out(spec, state)
