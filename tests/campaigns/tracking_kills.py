@@ -5,7 +5,8 @@
 Two victims: the command that people type (`python -m pipeline.track`), and a training whose live curves make the
 database in a thread, which ends by itself or is interrupted. Each kill comes at a random moment after the first file of
 the database appears. Then the command is typed again, and nothing else: it has to log the results and to say nothing
-about a database that cannot be used. Ends with exit code 1 if a store was poisoned.
+about a database that cannot be used. Ends with exit code 1 if a store was poisoned. Victims are processes of their own;
+the command after them runs in a fork that has PyTorch and MLflow imported already, since that is half of its time.
 """
 
 import argparse
@@ -22,10 +23,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tests.campaigns import harness
 from tests.results.made import epochs, measured, put
+from yoloslim.tracking.connection import SETTINGS
 
 HERE = Path(__file__).parents[2]
-TRACK = [sys.executable, "-m", "pipeline.track"]
+TRACK = ["python", "-m", "pipeline.track"]
 LIVE = """
 import sys, time
 from pathlib import Path
@@ -57,13 +60,22 @@ def project(folder: Path) -> Path:
     return folder
 
 
-def kill(root: Path, way: str, rng: random.Random) -> str:
-    """Start a victim, wait for the first file of its database, kill it; returns what was there at that moment."""
+def kill(root: Path, way: str, rng: random.Random) -> tuple[str, int]:
+    """Start a victim, wait for the first file of its database, kill it.
+
+    Returns:
+        What was there at that moment, and the victim's exit code, negative for a signal.
+    """
     delay = rng.uniform(0, MAKING_S)
     stays = delay if way == "live: it ends" else 60
-    command = [sys.executable, "-c", LIVE, f"{stays:.2f}"] if way.startswith("live") else TRACK
+    command = [sys.executable, "-c", LIVE, f"{stays:.2f}"] if way.startswith("live") else [sys.executable, *TRACK[1:]]
     victim = subprocess.Popen(
-        command, cwd=root, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        command,
+        cwd=root,
+        env=harness.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
     while not (began := bool(list(root.glob("*mlflow.db*")))) and victim.poll() is None and time.monotonic() < deadline:
@@ -84,20 +96,25 @@ def kill(root: Path, way: str, rng: random.Random) -> str:
     said, _ = victim.communicate(timeout=120)
     if not began:
         raise SystemExit(f"the victim of '{way}' made no database, so nothing was tried:\n{said.decode()}")
-    return state
+    return state, victim.returncode
 
 
-def environment() -> dict[str, str]:
-    """The project on the path, and no tracking address but that of params.yaml."""
-    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    return kept | {"PYTHONPATH": os.pathsep.join([str(HERE / "src"), str(HERE)]), "OMP_NUM_THREADS": "1"}
+def prepare() -> None:
+    """What forks find: imports, no tracking address but that of params.yaml, and an ear for Ctrl-C in victims."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    os.environ.update(SETTINGS)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
+    harness.warm()
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+    import yoloslim.report.pictures
+    import yoloslim.stages.track  # noqa: F401
 
 
 def poisoned(root: Path) -> str:
     """Type the command again; what is wrong afterwards, or nothing."""
-    done = subprocess.run(TRACK, cwd=root, env=environment(), capture_output=True, text=True, timeout=600, check=False)
-    said = done.stdout + done.stderr
-    if done.returncode or any(word in said for word in BAD):
+    code, said, *_ = harness.run_forked(TRACK, root, wall_s=600)
+    if code or any(word in said for word in BAD):
         return said.strip()[-600:]
     with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as connection:
         query = "SELECT count(*) FROM runs WHERE status = 'FINISHED' AND lifecycle_stage = 'active' AND name = ?"
@@ -113,16 +130,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     arguments = parser.parse_args()
+    prepare()
     rng, states, bad = random.Random(arguments.seed), Counter[str](), 0
     with tempfile.TemporaryDirectory(prefix="tracking-kills-") as folder:
         for number in range(arguments.kills):
             root, way = project(Path(folder) / str(number)), arguments.ways[number % len(arguments.ways)]
-            state = kill(root, way, rng)
+            state, code = kill(root, way, rng)
             states[state] += 1
             problem = poisoned(root)
             bad += bool(problem)
             said = f"poisoned it: {problem}" if problem else "did no harm"
-            print(f"kill {number} ({way}, database {state}) {said}", flush=True)
+            print(f"kill {number} ({way}, database {state}, exit code {code}) {said}", flush=True)
             shutil.rmtree(root)
     print(f"{bad} of {arguments.kills} kills poisoned the store; when they came, it was {dict(states)}")
     sys.exit(bad > 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from yoloslim.results.uris import absolute_uri, database_of, without_password
+from yoloslim.results.uris import absolute_uri, chosen_uri, database_of, without_password
 
 
 def test_a_relative_database_lies_below_the_root(tmp_path: Path) -> None:
@@ -71,3 +71,10 @@ def test_a_relative_path_is_below_the_project_where_dvc_runs_a_copy_of_it(tmp_pa
     uri, folder = (tmp_path / "said").read_text().split()
     assert folder.startswith(f"{main}/.dvc/tmp/")
     assert uri == f"sqlite:///{main}/mlflow.db"
+
+
+def test_the_environment_goes_before_params(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert chosen_uri("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    assert chosen_uri("sqlite:///mlflow.db") == "http://tracking:5000"

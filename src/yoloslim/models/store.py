@@ -56,8 +56,8 @@ def load_model(path: Path) -> Detector:
     metadata, state = _read(path)
     if len(metadata["spec"]) > LONGEST_SPEC:
         raise ModelError(
-            f"{path}: its description is {len(metadata['spec']):,} characters long, more than {LONGEST_SPEC:,}: it is no "
-            "detector's; take the file from where it was made"
+            f"{path}: its description is {len(metadata['spec']):,} characters long, more than {LONGEST_SPEC:,}: it is "
+            "no detector's; take the file from where it was made"
         )
     try:
         spec = ModelSpec.model_validate_json(metadata["spec"])

@@ -1,7 +1,13 @@
 """Tracking URIs: where they point, and how they may be shown."""
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+
+
+def chosen_uri(setting: str) -> str:
+    """Where MLflow is: what the environment says, else params.yaml's setting."""
+    return os.environ.get("MLFLOW_TRACKING_URI", setting)
 
 
 def absolute_uri(uri: str, root: Path) -> str:

@@ -1,9 +1,9 @@
 """A training's curves in MLflow while it runs."""
 
-import os
 from pathlib import Path
 
 from yoloslim.config import Params
+from yoloslim.results.uris import chosen_uri
 from yoloslim.tracking.live import LiveCurves, Target
 from yoloslim.tracking.naming import training_params
 
@@ -18,9 +18,4 @@ def follow(params: Params, name: str, key: str) -> LiveCurves:
     tags = {"stage": "pruned" if pruned else phase, "percent": percent if pruned else "0"}
     shown = {"percent": tags["percent"]} | training_params(phase, params.model_dump(mode="json"))
     slot = f"prune@{percent}" if pruned else phase
-    return LiveCurves(Target(Path(), tracking_uri(params), t.experiment, slot, key, shown, tags))
-
-
-def tracking_uri(params: Params) -> str:
-    """Where MLflow is: what the environment says, else params.yaml."""
-    return os.environ.get("MLFLOW_TRACKING_URI", params.tracking.uri)
+    return LiveCurves(Target(Path(), chosen_uri(t.uri), t.experiment, slot, key, shown, tags))

@@ -10,8 +10,8 @@ from yoloslim.commands import to_type
 from yoloslim.config import Params
 from yoloslim.errors import TrackingError
 from yoloslim.results.results import Results, read_results
+from yoloslim.results.uris import chosen_uri
 from yoloslim.stages.common import stage
-from yoloslim.stages.follow import tracking_uri
 from yoloslim.sweeping.champion import is_better
 
 logger = logging.getLogger("yoloslim")
@@ -38,7 +38,7 @@ def sync_or_say(params: Params, results: Results | None = None) -> None:
 
     try:
         results = results or read_results(Path(), params.model_dump(mode="json"))
-        result = sync(results, tracking_uri(params), t.experiment, better=is_better)
+        result = sync(results, chosen_uri(t.uri), t.experiment, better=is_better)
     except TrackingError as error:
         logger.warning("%s", error)
         return
