@@ -56,22 +56,19 @@ def test_pillow_reads_what_opencv_reads(name: str, odd: Path, monkeypatch: pytes
     np.testing.assert_allclose(found.astype(int), wanted.astype(int), atol=2)
 
 
-def test_pillow_letterboxes_draws_and_writes_nearly_as_opencv(
+def test_pillow_letterboxes_and_writes_nearly_as_opencv(
     odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = pictures.read_picture(odd / "lossless.png")
-    rows = np.array([[20, 30, 60, 50, 0.9, 0]], np.float32)
 
     def results(folder: Path) -> list[np.ndarray]:
-        drawn = pictures.draw_boxes(image, rows, ("a",))
-        pictures.write_picture(folder / "drawn.png", drawn)
-        np.testing.assert_array_equal(pictures.read_picture(folder / "drawn.png"), drawn)
-        return [drawn[35:50, 25:60], *(pictures.letterbox(image, size, "center")[0] for size in (40, 160))]
+        pictures.write_picture(folder / "written.png", image)
+        np.testing.assert_array_equal(pictures.read_picture(folder / "written.png"), image)
+        return [pictures.letterbox(image, size, "center")[0] for size in (40, 160)]
 
     wanted = results(tmp_path / "opencv")
     monkeypatch.setattr(pictures, "cv2", None)
-    box, shrunk, grown = (a.astype(int) - b for a, b in zip(results(tmp_path / "pillow"), wanted, strict=True))
-    assert not box.any()
+    shrunk, grown = (a.astype(int) - b for a, b in zip(results(tmp_path / "pillow"), wanted, strict=True))
     assert np.abs(shrunk).max() <= 1
     assert np.abs(grown).max() <= 3
 

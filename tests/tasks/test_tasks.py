@@ -18,7 +18,6 @@ from yoloslim.data.voc import annotation_from, write_annotation
 from yoloslim.deploy.export import export_model
 from yoloslim.errors import DataError
 from yoloslim.models.store import load_model, save_model
-from yoloslim.runner.pictures import draw_boxes
 from yoloslim.runner.tasks import STAGES, free_name
 from yoloslim.tasks.sources import Stream, image_paths
 
@@ -259,9 +258,33 @@ def test_eval_names_what_is_wrong_with_a_data_set(model: Path, dataset: Path, tm
     assert "'zebra'" in run("eval", model, dataset, fails=True)
 
 
-def test_boxes_are_drawn_where_they_are(picture: np.ndarray) -> None:
-    drawn = draw_boxes(picture, np.array([[20, 30, 60, 50, 0.9, 0]], np.float32), ("a",))
-    assert drawn[49, 40].tolist() == drawn[40, 20].tolist() == drawn[40, 59].tolist() == [0, 114, 178]
-    np.testing.assert_array_equal(drawn[35:45, 25:55], picture[35:45, 25:55])
-    at_edge = draw_boxes(picture, np.array([[0, 0, 80, 60, 0.9, 0]], np.float32), ("name",))
-    assert at_edge.shape == picture.shape
+def test_boxes_can_be_kept_by_class_written_as_text_and_cut_out(model: Path, odd: Path, tmp_path: Path) -> None:
+    source, out = odd / "lossless.png", tmp_path / "out"
+    run("detect", model, source, "--conf", "0.0001", "--classes", "b", "--save-txt", "--crops", "--out", out)
+    found = json.loads((out / "detections.json").read_text())["images"]["lossless.png"]
+    assert found
+    assert {each["class"] for each in found} == {"b"}
+    lines = (out / "labels/lossless.txt").read_text().splitlines()
+    crops = sorted((out / "crops/b").iterdir())
+    assert len(lines) == len(found) == len(crops)
+    for line, each in zip(lines, found, strict=True):
+        label, x, y, width, height = map(float, line.split())
+        left, top, right, bottom = each["xyxy"]
+        assert label == 1
+        np.testing.assert_allclose([x * 80, y * 60], [(left + right) / 2, (top + bottom) / 2], atol=0.06)
+        np.testing.assert_allclose([width * 80, height * 60], [right - left, bottom - top], atol=0.11)
+    left, top, right, bottom = found[0]["xyxy"]
+    height, width = cv2.imread(str(out / "crops/b/lossless-1.jpg")).shape[:2]
+    assert abs(width - (right - left)) <= 2.1
+    assert abs(height - (bottom - top)) <= 2.1
+
+
+def test_a_class_that_the_model_does_not_know_is_named_with_those_it_has(model: Path, odd: Path) -> None:
+    message = run("detect", model, odd, "--classes", "a,zebra", fails=True)
+    assert message == "the model has no class 'zebra'; it has a, b"
+
+
+def test_frames_of_a_video_have_their_boxes_as_text(model: Path, video: Path, tmp_path: Path) -> None:
+    run("detect", model, video, "--conf", "0.0001", "--frames", "2", "--save-txt", "--out", tmp_path / "out")
+    texts = sorted(path.name for path in (tmp_path / "out/labels").iterdir())
+    assert texts == ["film-000001.txt", "film-000002.txt"]

@@ -15,7 +15,7 @@ from yoloslim.data.layouts import Found, Item
 from yoloslim.data.voc import SPLITS, Annotation, VocSplit, load_split
 from yoloslim.errors import DataError
 from yoloslim.files import write_text
-from yoloslim.runner.pictures import draw_boxes
+from yoloslim.runner.labels import Painter
 
 SIDE = 420
 """Longest side of a picture on the page, px."""
@@ -123,7 +123,7 @@ def _drawn(image: NDArray[np.uint8], rows: NDArray[np.float64], classes: Sequenc
         size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
         rows[:, :4] *= scale
-    data = base64.b64encode(_jpeg(draw_boxes(image, rows, _ascii(classes)))).decode()
+    data = base64.b64encode(_jpeg(Painter(classes).draw(image, rows))).decode()
     reason = f"<br>{below}" if below else ""
     picture = f'<img alt="{name}" src="data:image/jpeg;base64,{data}">'
     return f"<figure>{picture}<figcaption>{name}{reason}</figcaption></figure>"
@@ -132,8 +132,3 @@ def _drawn(image: NDArray[np.uint8], rows: NDArray[np.float64], classes: Sequenc
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-
-
-def _ascii(classes: Sequence[str]) -> list[str]:
-    """OpenCV draws ASCII only."""
-    return [name if name.isascii() else f"class {i}" for i, name in enumerate(classes)]

@@ -17,6 +17,7 @@ from . import headers
 from .errors import RunnerError
 from .job import run_job, say
 from .model import LABELS, BoardInference
+from .output import Output
 from .scores import mean_average_precision
 from .tasks import detections, draw_detections, measure, speed_lines
 from .voc import find_dataset, image_set_of, read_image_set, read_truth, write_results
@@ -43,9 +44,10 @@ def main(argv: list[str] | None = None) -> int:
 def detect(options: Any) -> None:
     """Write the images with boxes to image_result/."""
     inference = _inference(options, {"conf_thres": options.conf, "iou_thres": options.iou, "multi_label": False})
-    paths, folder = read_image_set(options.image_set, options.image_dir), Path("image_result")
+    paths = read_image_set(options.image_set, options.image_dir)
+    output = Output(Path("image_result"), inference.classes, options.classes or (), options.save_txt, options.crops)
     found, complaint = draw_detections(
-        inference, paths, folder, lambda text: print(f"warning: {text}", file=sys.stderr)
+        inference, paths, output, lambda text: print(f"warning: {text}", file=sys.stderr)
     )
     if complaint:
         raise RunnerError("image", complaint)
@@ -123,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "detect":
             command.add_argument("--conf", type=float, default=0.25, help="lowest score that is drawn")
             command.add_argument("--iou", type=float, default=0.45, help="overlap above which the worse box goes")
+            command.add_argument("--classes", action="append", help="names or numbers of those drawn, with commas")
+            command.add_argument("--save-txt", action="store_true", help="boxes as labels/NAME.txt, as YOLO has them")
+            command.add_argument("--crops", action="store_true", help="every box cut out, crops/CLASS/NAME-NUMBER.jpg")
     command = commands.add_parser("eval", help=evaluate.__doc__)
     command.add_argument("dataset", type=Path, help="data set in VOC layout, such as VOCdevkit/")
     command.add_argument("--image-set", default="test", help="name of a file in ImageSets/Main")

@@ -1,11 +1,10 @@
-"""Reading, letterboxing, drawing and writing pictures with OpenCV or, without it, Pillow.
+"""Reading, letterboxing and writing pictures with OpenCV or, without it, Pillow.
 
 Grey, palette, CMYK, alpha and 16-bit pictures are read as 8-bit RGB, turned upright as their EXIF orientation says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,6 @@ except ImportError:  # the board's Python may have Pillow only, or neither
 
 FILL = 114
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
-
-_COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))
-"""RGB, told apart by colour-blind people too (Okabe and Ito)."""
 
 
 class Placement:
@@ -97,44 +93,6 @@ def write_picture(path: Path, image: np.ndarray) -> None:
             _pillow().fromarray(image).save(str(path))
     except OSError as error:
         raise RunnerError("disk", f"cannot write {path}: {error.strerror or error}") from error
-
-
-def draw_boxes(image: np.ndarray, rows: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """A copy of an RGB image with detections (n, 6) and their names drawn in."""
-    image = np.ascontiguousarray(image).copy()
-    line = max(1, round(max(image.shape[:2]) / 400))
-    for row in rows[::-1]:  # the best on top
-        x0, y0, x1, y1 = (round(float(v)) for v in row[:4])
-        label = int(row[5])
-        colour = _COLOURS[label % len(_COLOURS)]
-        for area in (
-            (slice(y0, y0 + line), slice(x0, x1)),
-            (slice(max(y1 - line, 0), y1), slice(x0, x1)),
-            (slice(y0, y1), slice(x0, x0 + line)),
-            (slice(y0, y1), slice(max(x1 - line, 0), x1)),
-        ):
-            image[area] = colour
-        image = _write_text(image, f"{classes[label]} {row[4]:.2f}", x0, y0, colour)
-    return image
-
-
-def _write_text(image: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int, int]) -> np.ndarray:
-    """White text on a coloured plate above (x, y), moved into the image where it would stick out."""
-    height, width = image.shape[:2]
-    if cv2 is not None:
-        size = max(0.35, max(height, width) / 1400)
-        (wide, tall), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
-    else:
-        draw = _pillow("ImageDraw")
-        wide, tall, below = 6 * len(text), 9, 3
-    x, y = max(0, min(x, width - wide)), max(tall + below, y)
-    image[y - tall - below : y, x : x + wide] = colour
-    if cv2 is not None:
-        cv2.putText(image, text, (x, y - below), cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 1, cv2.LINE_AA)
-        return image
-    picture = _pillow().fromarray(image)
-    draw.Draw(picture).text((x, y - tall - below), text.encode("latin-1", "replace").decode("latin-1"), (255,) * 3)
-    return np.array(picture)
 
 
 def _resize(image: np.ndarray, size: tuple[int, int], shrinks: bool) -> np.ndarray:

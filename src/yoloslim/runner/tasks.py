@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import RunnerError
-from .pictures import draw_boxes, write_picture
+from .output import Output
 
 STAGES = ("decode", "resize", "inference", "postprocess", "end_to_end")
 QUANTILES = (50, 90, 99)
@@ -93,9 +93,11 @@ def detections(
 
 
 def draw_detections(
-    inference: Inference, paths: Sequence[Path], folder: Path, warn: Callable[[str], None]
+    inference: Inference, paths: Sequence[Path], output: Output, warn: Callable[[str], None]
 ) -> tuple[dict[str, np.ndarray], str]:
-    """Write every image with its boxes to `folder`; those that cannot be read are told to `warn` and left out.
+    """Write every image with its boxes; those that cannot be read are told to `warn` and left out.
+
+    What pictures do not show as it is, a name without a font or without room, `warn` is told too.
 
     Returns:
         File name -> detections (n, 6), and a sentence that names what could not be read, empty if all could.
@@ -112,13 +114,16 @@ def draw_detections(
 
     for path, image, rows in detections(inference, paths, skip):
         name = free_name(path, found)
-        write_picture(folder / name, draw_boxes(image, rows, inference.classes))
-        found[name] = rows
+        found[name] = output.keep(rows)
+        output.picture(name, image, found[name])
+    for remark in output.painter.remarks():
+        warn(remark)
     if not unreadable:
         return found, ""
     names = ", ".join(unreadable[:5]) + (" ..." if len(unreadable) > 5 else "")
     return found, (
-        f"{len(unreadable)} of {len(paths)} images could not be read: {names}; the other {len(found)} are in {folder}"
+        f"{len(unreadable)} of {len(paths)} images could not be read: {names}; the other {len(found)} are in "
+        f"{output.folder}"
     )
 
 

@@ -32,22 +32,29 @@ def detect(
     conf: Annotated[float, typer.Option(help="lowest score that is drawn, 0 to below 1")] = 0.25,
     iou: Annotated[float, typer.Option(help="overlap above which the worse box goes, 0 to 1")] = 0.45,
     frames: Annotated[int | None, typer.Option(help="video or camera: stop after so many", min=1)] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option(help="names or numbers of the classes to keep, with commas; default: all")
+    ] = None,
+    save_txt: Annotated[bool, typer.Option("--save-txt", help="boxes as labels/NAME.txt, as YOLO has them")] = False,
+    crops: Annotated[bool, typer.Option("--crops", help="every box cut out, as crops/CLASS/NAME-NUMBER.jpg")] = False,
     out: Annotated[Path, typer.Option(help="where to")] = Path("image_result"),
 ) -> None:
     """Draw boxes: every image to image_result/, a video or camera to image_result/<name>.mp4."""
     from yoloslim.deploy.runtimes import open_predictor
     from yoloslim.evaluation.inference import PredictorInference
     from yoloslim.evaluation.nms import NmsOptions
+    from yoloslim.runner.output import Output
     from yoloslim.tasks.detect import detect_images, detect_stream
     from yoloslim.tasks.sources import Stream, image_paths, is_stream, stem_of
 
     limit_megapixels(max_megapixels)
     options = NmsOptions(conf, iou, multi_label=False)
     inference = PredictorInference(open_predictor(model, runtime, threads, precision), options)
+    output = Output(out, inference.classes, classes or (), save_txt, crops)
     if is_stream(source):
-        done = detect_stream(inference, Stream(source), out / f"{stem_of(source)}.mp4", frames)
+        done = detect_stream(inference, Stream(source), output, stem_of(source), frames)
     else:
-        done = detect_images(inference, image_paths(source, image_dir), out)
+        done = detect_images(inference, image_paths(source, image_dir), output)
     typer.echo(f"{done['images']} images, {done['boxes']} boxes, on {inference.backend}: {out}/")
 
 

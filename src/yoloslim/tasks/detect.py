@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from yoloslim.errors import DataError
 from yoloslim.files import atomic_path, write_json
 from yoloslim.runner.errors import RunnerError
-from yoloslim.runner.pictures import draw_boxes
+from yoloslim.runner.output import Output
 from yoloslim.runner.tasks import Inference, draw_detections
 from yoloslim.tasks.sources import Stream
 
@@ -56,8 +56,8 @@ def find_objects(inference: Inference, images: Sequence[Path | NDArray[np.uint8]
         ]
 
 
-def detect_images(inference: Inference, paths: Sequence[Path], out_dir: Path) -> dict[str, int]:
-    """Write every image with its boxes to `out_dir`, under its own name, and `detections.json`.
+def detect_images(inference: Inference, paths: Sequence[Path], output: Output) -> dict[str, int]:
+    """Write every image with its boxes, under its own name, and `detections.json`.
 
     An image that cannot be read is left out and the others go on.
 
@@ -67,37 +67,42 @@ def detect_images(inference: Inference, paths: Sequence[Path], out_dir: Path) ->
     Raises:
         DataError: at the end, when images could not be read; names them.
     """
-    found, complaint = draw_detections(inference, paths, out_dir, logger.warning)
+    found, complaint = draw_detections(inference, paths, output, logger.warning)
     records = {name: as_records(rows, inference.classes) for name, rows in found.items()}
-    write_json(out_dir / RESULTS, {"backend": inference.backend, "images": records})
+    write_json(output.folder / RESULTS, {"backend": inference.backend, "images": records})
     if complaint:
         raise DataError(complaint)
     return {"images": len(found), "boxes": sum(map(len, found.values()))}
 
 
-def detect_stream(inference: Inference, stream: Stream, path: Path, limit: int | None = None) -> dict[str, int]:
-    """Write a video with boxes; Ctrl-C ends it, and what was written is kept.
+def detect_stream(
+    inference: Inference, stream: Stream, output: Output, stem: str, limit: int | None = None
+) -> dict[str, int]:
+    """Write a video with boxes, `stem`.mp4; Ctrl-C ends it, and what was written is kept.
 
     Returns:
         Frames written, boxes found.
     """
     frames = boxes = 0
     writer: cv2.VideoWriter | None = None
-    with atomic_path(path) as temporary:
+    with atomic_path(output.folder / f"{stem}.mp4") as temporary:
         try:
             for image in stream.frames(limit):
                 canvas, place = inference.prepare(image)
-                rows = inference.find(inference.infer(canvas), place)
+                rows = output.keep(inference.find(inference.infer(canvas), place))
                 if writer is None:
                     size = (image.shape[1], image.shape[0])
                     writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), stream.fps, size)
-                writer.write(cv2.cvtColor(draw_boxes(image, rows, inference.classes), cv2.COLOR_RGB2BGR))
+                writer.write(cv2.cvtColor(output.painter.draw(image, rows), cv2.COLOR_RGB2BGR))
+                output.parts(f"{stem}-{frames + 1:06}", image, rows)
                 frames, boxes = frames + 1, boxes + len(rows)
         except KeyboardInterrupt:
             logger.info("stopped after %d frames", frames)
         finally:
             if writer is not None:
                 writer.release()
+    for remark in output.painter.remarks():
+        logger.warning(remark)
     return {"images": frames, "boxes": boxes}
 
 
