@@ -18,7 +18,8 @@ from yoloslim.config import BaselineParams, TrainParams
 from yoloslim.errors import Interrupted, TrainError
 from yoloslim.models.detector import Detector
 from yoloslim.training.callback import Callback, State
-from yoloslim.training.fit import MAX_NORM, Fit, Task, Validate, fit
+from yoloslim.training.fit import Fit, Task, Validate, fit
+from yoloslim.training.learner import MAX_NORM
 from yoloslim.training.sparsity import SparsityPenalty
 
 ROOT = Path(__file__).parents[2]
@@ -343,7 +344,7 @@ def test_loss_that_is_not_finite_stops_with_its_parts(tmp_path: Path) -> None:
 def test_gradient_that_is_not_finite_in_the_last_step_of_an_epoch_reaches_no_checkpoint(
     tmp_path: Path, infinite: bool, at_hand: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yoloslim.training.fit.AT_HAND", at_hand)
+    monkeypatch.setattr("yoloslim.training.learner.AT_HAND", at_hand)
     path, seen = tmp_path / "x.pt", list[dict[str, Tensor]]()
     message = r"the gradient is not finite in epoch 2 \(box \d.*\) at learning rate .*; lower lr0 \(now 0.01\)"
     with pytest.raises(TrainError, match=message):

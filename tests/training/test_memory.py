@@ -148,7 +148,7 @@ def test_automatic_batch_is_tried_at_the_largest_side_next_to_the_images(monkeyp
 
     monkeypatch.setattr("yoloslim.training.fit.choose_batch", choose)
     monkeypatch.setattr("yoloslim.training.fit.on_device", place)
-    monkeypatch.setattr("yoloslim.training.fit.try_batch", lambda model, autocast, *batch: seen.append(batch))
+    monkeypatch.setattr("yoloslim.training.learner.try_batch", lambda model, autocast, *batch: seen.append(batch))
     fit(task(1, train_set=tiny_train_set(6), train={"batch": 0, "multi_scale": 0.5, "resolutions": (32, 64)}))
     assert seen == ["images", (2, 96, [])]
 
@@ -156,7 +156,7 @@ def test_automatic_batch_is_tried_at_the_largest_side_next_to_the_images(monkeyp
 def test_teacher_counts_in_what_a_batch_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
     monkeypatch.setattr("yoloslim.training.fit.choose_batch", lambda attempt, *_: attempt(2) or 3)
-    monkeypatch.setattr("yoloslim.training.fit.try_batch", lambda model, autocast, *batch: seen.append(batch))
+    monkeypatch.setattr("yoloslim.training.learner.try_batch", lambda model, autocast, *batch: seen.append(batch))
     teacher = tiny_detector(seed=1)
     fit(task(1, train={"batch": 0}, callbacks=(Distillation(teacher, train_params()),)))
     assert seen == [(2, 64, [teacher])]

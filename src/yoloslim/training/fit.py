@@ -1,33 +1,29 @@
 """The fit loop: reads top to bottom, resumes after a kill at any moment to the same weights."""
 
-import copy
 import logging
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, cast
 
 import cv2
 import torch
 from torch import Tensor
 
-from yoloslim.cores import thread_count, usable_cores
+from yoloslim.cores import usable_cores
 from yoloslim.data.trainset import on_device
 from yoloslim.errors import Interrupted, TrainError, memory_ran_out
 from yoloslim.evaluation.load import OtherWork, taken_away
-from yoloslim.models.detector import Detector
 from yoloslim.training.batches import Batches, Step, largest_side
 from yoloslim.training.callback import Callback, Row, State
 from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
 from yoloslim.training.devices import launch
 from yoloslim.training.interrupt import Stop, stop_on_signals
-from yoloslim.training.memory import choose_batch, try_batch, what_fits
-from yoloslim.training.network import prepare, set_training
-from yoloslim.training.optim import Ema, build_optimizer, set_learning_rates
-from yoloslim.training.profile import Profile
+from yoloslim.training.learner import SYNC_EVERY, Learner
+from yoloslim.training.memory import choose_batch, what_fits
+from yoloslim.training.network import set_training
 from yoloslim.training.progress import Progress
-from yoloslim.training.shares import Shares, one_thread_an_operation
 from yoloslim.training.task import Fit, Task, Validate
 
 __all__ = ["Callback", "Fit", "Row", "State", "Task", "Validate", "fit"]
@@ -36,10 +32,6 @@ logger = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 300
 """Within an epoch a checkpoint is written this often, so that a kill never costs more."""
-LOOK_EVERY = 16
-"""Steps between looks at what a GPU, or another process, has come to: each look waits for it. A CPU has it at hand."""
-AT_HAND = ("cpu",)
-MAX_NORM = 10.0
 
 
 def fit(task: Task) -> Fit:
@@ -85,39 +77,21 @@ class _Run:
         self.fabric = launch(t)
         self.device, self.world = self.fabric.device, self.fabric.world_size
         torch.manual_seed(task.seed)
-        net = copy.deepcopy(task.model).to(self.device)
-        if self.device.type == "cuda":  # the moving average in the layout of what it follows: one kernel moves all
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = Ema(net, t.ema_decay, t.ema_tau)
-        prepare(net, t)
-        self.scaler: torch.amp.GradScaler | None = getattr(self.fabric.strategy.precision, "scaler", None)
-        rates = (phase.lr0, phase.momentum, t.weight_decay)
-        optimizer = build_optimizer(net, phase.optimizer, *rates, fused=self.scaler is None)
-        self.net, self.optimizer = self.fabric.setup(net, optimizer)
-        self.loss = net.spec.loss(t, self.device, self._total if self.world > 1 else None)
-        self.state = State(net, cast(Detector, self.ema.model), phase.epochs, autocast=self.fabric.autocast)
+        self.learner = Learner(task, self.fabric)
+        self.state, self.ema = self.learner.state, self.learner.ema
         self.progress = Progress(phase.epochs)
         self.kept: dict[str, Any] = {"epoch": 0, "map50_95": -1.0, "weights": {}}
         self.saved = load_checkpoint(task.checkpoint) if task.checkpoint else None
         self.batches = self._batches(self.saved["batch"] if self.saved else t.batch)
         self.state.steps = len(self.batches)
-        terms = [name for callback in task.callbacks for name in callback.terms]
-        self.columns = [f"{name}_loss" for name in (*self.loss.parts, *terms)]
-        self.sums = torch.zeros(len(self.columns) + 1, device=self.device)  # and the images
         self.first, self.saved_at = 0, time.monotonic()
-        self.profile = Profile(task.profile, self.device) if task.profile else None
-        self.shares: Shares | None = None
-        if t.share and self.device.type == "cpu" and self.world == 1:
-            self.shares = Shares(net, t.share, thread_count(t.threads, "train.threads"))
-            one_thread_an_operation()  # here too: what is summed up must not depend on how many there are
-        self.norms = torch.zeros((), device=self.device)  # sum of gradient norms: once not finite, never again
 
     def _batches(self, batch: int) -> Batches:
         task, t = self.task, self.task.train
         images = on_device(task.train_set, self.device, t.memory_gb)  # first, since batches have what these leave
         if not batch:
             size = largest_side(t, task.model.spec)
-            chosen = choose_batch(lambda n: self._attempt(n, size), self.device, len(images), self.world)
+            chosen = choose_batch(lambda n: self.learner.attempt(n, size), self.device, len(images), self.world)
             batch = self.fabric.broadcast(chosen)
         params = t.model_copy(update={"batch": batch})
         where = (self.device, self.fabric.global_rank, self.world)
@@ -130,12 +104,12 @@ class _Run:
         self.state.model.load_state_dict(saved["model"])
         self.ema.model.load_state_dict(saved["ema"])
         self.ema.updates = saved["ema_updates"]
-        self.optimizer.load_state_dict(saved["optimizer"])
+        self.learner.optimizer.load_state_dict(saved["optimizer"])
         self.fabric.strategy.precision.load_state_dict(saved["scaler"])
         self.kept = saved["kept"]
         self.state.history = saved["history"]
         self.state.epoch, self.first = saved["epoch"], saved["step"]
-        self.sums = saved["sums"].to(self.device)
+        self.learner.sums = saved["sums"].to(self.device)
         for callback, memory in zip(self.task.callbacks, saved["callbacks"], strict=True):
             callback.restore(memory)
         within = f" and step {self.first} of {len(self.batches)}" if self.first else ""
@@ -166,9 +140,10 @@ class _Run:
                 raise
             traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
             raise self._no_memory() from error
-        self._stop_if_not_finite(self.sums)
+        self.learner.stop_if_not_finite(self.learner.sums)
         seconds = time.perf_counter() - start
-        row: Row = {"epoch": state.epoch + 1, **self._mean_losses(), "lr": state.lr, "images_per_s": images / seconds}
+        losses, self.first = self.learner.take_means(), 0
+        row: Row = {"epoch": state.epoch + 1, **losses, "lr": state.lr, "images_per_s": images / seconds}
         last = state.epoch + 1 == state.epochs
         if last or (state.epoch + 1) % self.task.train.val_every == 0:
             # one process measures, while the others wait
@@ -187,12 +162,12 @@ class _Run:
         """The steps of an epoch that are left; how many images they had."""
         images, epoch = 0, self.state.epoch
         set_training(self.state.model, self.task.train.freeze)
-        self.loss.start_epoch(epoch, self.state.epochs)
+        self.learner.loss.start_epoch(epoch, self.state.epochs)
         steps = self.batches.epoch(epoch, self.first)
         if self.fabric.is_global_zero:  # one process speaks for all
             steps = self.progress.steps(steps, epoch + 1, len(self.batches) - self.first)
-        for step in self.profile.steps(steps) if self.profile else steps:
-            self._step(step)
+        for step in self.learner.profile.steps(steps) if self.learner.profile else steps:
+            self.learner.step(step)
             images += step.images
             self._save_within_epoch(step)
         return images
@@ -201,12 +176,12 @@ class _Run:
         """Cores that the epoch would have used, had other programs not had them; a GPU is not asked."""
         if self.device.type != "cpu" or self.world > 1:
             return 0.0
-        threads = self.shares.threads if self.shares else torch.get_num_threads()
+        threads = self.learner.shares.threads if self.learner.shares else torch.get_num_threads()
         return taken_away(others, threads, usable_cores())
 
     def _validate(self) -> Row:
         try:
-            with self._part("validation"):
+            with self.learner.part("validation"):
                 return self.task.validate(self.state.ema)
         except (RuntimeError, MemoryError) as error:
             if not memory_ran_out(error):
@@ -219,111 +194,24 @@ class _Run:
             weights = {k: v.clone() for k, v in self.ema.model.state_dict().items()}
             self.kept = {"epoch": self.state.epoch, "map50_95": row.get("map50_95", -1.0), "weights": weights}
 
-    def _step(self, step: Step) -> None:
-        task, state = self.task, self.state
-        state.step = state.epoch * len(self.batches) + step.index
-        state.lr = set_learning_rates(
-            self.optimizer, task.phase, state.step, len(self.batches), task.train.schedule, task.phase.momentum
-        )
-        state.images, state.targets = step.batch.images, step.batch.targets
-        sums = self.shares.learn(state, self._learn) if self.shares else self._learn(state, step.images)
-        self.sums[:-1] += sums
-        self.sums[-1] += step.images  # no tensor of it: a GPU would be waited for
-        if step.updates:
-            norm = self.fabric.clip_gradients(self.net, self.optimizer, max_norm=MAX_NORM, error_if_nonfinite=False)
-            if self.scaler is None:  # a scaler skips steps whose gradients overflow
-                self.norms += cast(Tensor, norm)
-        if self.device.type in AT_HAND or step.index % LOOK_EVERY == 0:
-            self._stop_if_not_finite(sums / step.images)
-        if step.updates:
-            with self._part("update"):
-                self._update()
-
-    def _learn(self, state: State, images: int | None = None) -> Tensor:
-        """Forward, loss and backward of a state's images.
-
-        Args:
-            state: `heads` is filled in, gradients are left in `model`.
-            images: of the whole batch, where other processes have the rest of it.
-
-        Returns:
-            Parts of the loss, and terms of callbacks, summed over the images (as `columns` names them).
-        """
-        with self._part("forward"):
-            if state.model is self.state.model:
-                state.heads = self.net(state.images)  # through what lets processes share gradients
-            else:
-                with state.autocast():
-                    state.heads = state.model(state.images)
-        with self._part("loss"):
-            loss, parts = self.loss(state.heads, state.targets)
-            sums = [parts * (images or len(state.images))]
-            for callback in self.task.callbacks:
-                extra = callback.extra_loss(state)
-                if extra is not None:
-                    loss = loss + extra.sum()
-                    sums.append(extra.detach().reshape(-1)[: len(callback.terms)])
-        with self._part("backward"):
-            self.fabric.backward(loss * self.world)  # DDP takes the mean over processes; the loss is a sum
-        return torch.cat(sums)
-
-    def _part(self, name: str) -> AbstractContextManager[None]:
-        return self.profile.part(name) if self.profile else nullcontext()
-
-    def _update(self) -> None:
-        """Gradients to weights: let callbacks add theirs, step, average."""
-        for callback in self.task.callbacks:
-            callback.before_step(self.state)
-        before = self.scaler.get_scale() if self.scaler else 0.0
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.scaler and self.scaler.get_scale() < before:
-            return  # fp16 overflowed: the scaler has skipped the step, and so must all that follows one
-        for callback in self.task.callbacks:
-            callback.after_step(self.state)
-        self.ema.update(self.state.model)
-
-    def _mean_losses(self) -> Row:
-        *sums, images = self._total(self.sums).tolist() if self.world > 1 else self.sums.tolist()
-        means = [value / images * self.world for value in sums]  # every process has counted all images
-        self.first, self.sums = 0, torch.zeros_like(self.sums)
-        return dict(zip(self.columns, means, strict=True)) | {"loss": sum(means[: len(self.loss.parts)])}
-
-    def _total(self, value: Tensor) -> Tensor:
-        return cast(Tensor, self.fabric.all_reduce(value, reduce_op="sum"))
-
-    def _stop_if_not_finite(self, parts: Tensor) -> None:
-        if not torch.isfinite(parts).all() & torch.isfinite(self.norms):
-            what = "gradient" if torch.isfinite(parts).all() else "loss"
-            terms = zip(self.loss.parts, parts.tolist(), strict=False)  # sums of an epoch end with the images
-            said = ", ".join(f"{name} {value:.4g}" for name, value in terms)
-            raise TrainError(
-                f"the {what} is not finite in epoch {self.state.epoch + 1} ({said}) at learning rate "
-                f"{self.state.lr:.3g}; lower lr0 (now {self.task.phase.lr0}) or lengthen the warm-up"
-            )
-
-    def _attempt(self, images: int, size: int) -> None:
-        beside = [network for callback in self.task.callbacks for network in callback.beside()]
-        try_batch(self.state.model, self.fabric.autocast, images, size, beside)
-
     def _no_memory(self) -> TrainError:
         batch, size = min(self.batches.params.batch, self.batches.count), self.batches.largest_size(self.state.epoch)
-        self.optimizer.zero_grad()
+        self.learner.optimizer.zero_grad()
         self.state.images, self.state.heads = torch.empty(0), []
-        advice = what_fits(lambda n: self._attempt(n, size), self.device, batch, self.world)
+        advice = what_fits(lambda n: self.learner.attempt(n, size), self.device, batch, self.world)
         return TrainError(f"no memory left on {self.device.type} for a batch of {batch} images of {size} px; {advice}")
 
     def _save_within_epoch(self, step: Step) -> None:
         """Write a checkpoint now and then, and when asked to stop, where no gradients wait for their update."""
         done = step.index + 1
-        seldom = self.world > 1 and done // self.batches.per_update % LOOK_EVERY
+        seldom = self.world > 1 and done // self.batches.per_update % SYNC_EVERY
         if not step.updates or done == len(self.batches) or seldom:
             return  # the epoch writes its own; and processes stop together, but asking each other costs time
         asked, overdue = self._agreed(self._asked(), time.monotonic() - self.saved_at > SAVE_EVERY_S)
         if asked or overdue:
-            self._stop_if_not_finite(self.sums)
+            self.learner.stop_if_not_finite(self.learner.sums)
             if self.world > 1:  # the checkpoint is of one process, and all resume from it
-                self.sums = self._total(self.sums) / self.world
+                self.learner.sums = self.learner.total(self.learner.sums) / self.world
             self._save(done)
         if asked:
             raise self._interrupted(asked, done)
@@ -351,13 +239,13 @@ class _Run:
             "model": self.state.model.state_dict(),
             "ema": self.ema.model.state_dict(),
             "ema_updates": self.ema.updates,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.learner.optimizer.state_dict(),
             "scaler": self.fabric.strategy.precision.state_dict(),
             "kept": self.kept,
             "history": self.state.history,
             "epoch": self.state.epoch,
             "step": step,
-            "sums": self.sums,
+            "sums": self.learner.sums,
             "batch": self.batches.params.batch,
             "callbacks": [callback.saved() for callback in self.task.callbacks],
         }
