@@ -7,21 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.disks import small_disk
 from yoloslim.errors import YoloslimError
 from yoloslim.files import (
     _temporary,
     atomic_folder,
     atomic_path,
-    disk_sentence,
-    is_whole,
     read_json,
-    reserve,
     scratch_folder,
-    seal,
     sha256_file,
     sweep,
     write_json,
@@ -254,61 +248,3 @@ def test_two_writers_of_one_process_do_not_meet(old_file: Path) -> None:
         one.write_text("one")
         other.write_text("other")
     assert old_file.read_text() == "one"
-
-
-@pytest.mark.parametrize("how", ["fallocate", "unknown to the file system", "unknown to the system"])
-def test_room_is_reserved_or_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EOPNOTSUPP, "not supported")
-
-    if how == "unknown to the file system":
-        monkeypatch.setattr(os, "posix_fallocate", refuse)
-    if how == "unknown to the system":
-        monkeypatch.delattr(os, "posix_fallocate")
-    with small_disk(tmp_path / "disk", "1m") as disk:
-        reserve(disk / "a", 500_000, "buy a disk")
-        assert (disk / "a").stat().st_blocks * 512 >= 500_000
-        with pytest.raises(
-            YoloslimError, match=r"0\.8 MB are needed in \S+/disk and 0\.5 MB are free there: buy a disk"
-        ):
-            reserve(disk / "b", 800_000, "buy a disk")
-        assert [path.name for path in disk.iterdir()] == ["a"]
-        with pytest.raises(YoloslimError, match=r"cannot write .*c: No space left on device \(0\.\d MB are free there"):
-            write_text(disk / "c", "x" * 900_000)
-
-
-@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5_000_000])
-def test_a_sealed_file_is_whole_until_a_bit_or_an_end_is_missing(tmp_path: Path, size: int) -> None:
-    path, rng = tmp_path / "a", np.random.default_rng(size)
-    data = rng.bytes(size)
-    path.write_bytes(data)
-    assert not is_whole(path)
-    seal(path)
-    sealed = path.read_bytes()
-    assert sealed[:size] == data
-    assert is_whole(path)
-    for _ in range(20):
-        at, bit = int(rng.integers(len(sealed))), 1 << int(rng.integers(8))
-        path.write_bytes(sealed[:at] + bytes([sealed[at] ^ bit]) + sealed[at + 1 :])
-        assert not is_whole(path), at
-    for end in (0, 1, len(sealed) // 2, len(sealed) - 1):
-        path.write_bytes(sealed[:end])
-        assert not is_whole(path)
-    path.write_bytes(sealed + b"\0")
-    assert not is_whole(path)
-
-
-def test_a_change_after_the_first_look_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"abc")
-    seal(path)
-    assert is_whole(path)
-    with path.open("rb+") as stream:
-        stream.write(b"x")
-    os.utime(path, ns=(0, 1))
-    assert not is_whole(path)
-
-
-def test_forbidden_place_is_named() -> None:
-    sentence = disk_sentence(PermissionError(errno.EACCES, "Permission denied", "/a/b"))
-    assert sentence == "/a/b: Permission denied; give this user the right to it, or name another place"

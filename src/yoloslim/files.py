@@ -1,17 +1,13 @@
 """Files that are either whole or absent: write to a temporary name beside the target, then rename."""
 
-import errno
 import hashlib
 import json
 import os
 import platform
 import re
 import shutil
-import struct
 import time
-import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
@@ -23,22 +19,11 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+from yoloslim.disk import disk_reason
 from yoloslim.documents import read_json_file
 from yoloslim.errors import YoloslimError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What a system says when there is no room."""
-FORBIDDEN = (errno.EACCES, errno.EPERM)
-DISK = (*FULL, *FORBIDDEN, errno.EROFS, errno.EIO, errno.EFBIG)
-"""What a system says when a disk, and no program, is the cause."""
-NO_PLACE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
-"""What it says of a name that somebody gave and that no file there can have."""
-SAID = (*DISK, *NO_PLACE)
-"""Errors that a command ends with in a sentence, wherever they come from."""
-_BLOCK = 1 << 22
 _FOREIGN_S = 86_400.0
-_SEAL, _SEAL_BLOCK = b"\nyoloslim-seal-1\n", 1 << 20
-_seen_whole: set[tuple[str, int, int, int, int]] = set()
 _SERIAL = count()
 _FICLONE = 0x40049409
 """Linux' request to share blocks, of linux/fs.h."""
@@ -135,64 +120,11 @@ def sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def reserve(path: Path, size: int, way_out: str) -> None:
-    """Make a file of so many bytes that the disk really has, so that filling it cannot fail for want of room.
-
-    Args:
-        path: the file, made or emptied.
-        size: bytes.
-        way_out: what a person can do where there are too few, for the message.
-
-    Raises:
-        YoloslimError: the disk has less room; says what is needed and what is free.
-    """
-    try:
-        with path.open("wb") as stream:
-            try:
-                os.posix_fallocate(stream.fileno(), 0, size)
-            except (AttributeError, OSError) as error:  # some systems and file systems have none of it
-                if isinstance(error, OSError) and error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                    raise
-                for start in range(0, size, _BLOCK):
-                    stream.write(bytes(min(_BLOCK, size - start)))
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        if error.errno in FULL:
-            free = shutil.disk_usage(path.parent).free
-            raise YoloslimError(
-                f"{size / 1e6:.1f} MB are needed in {path.parent} and {free / 1e6:.1f} MB are free there: {way_out}"
-            ) from error
-        raise
-
-
 def write_all(fd: int, data: bytes, offset: int) -> None:
     """Write bytes at a place of an open file, all of them."""
     while data:
         written = os.pwrite(fd, data, offset)
         data, offset = data[written:], offset + written
-
-
-def disk_reason(error: OSError, folder: Path | None = None) -> str:
-    """What a disk said, with the room that is left where it said that there is none."""
-    reason = error.strerror or str(error)
-    if error.errno not in FULL or folder is None:
-        return reason
-    with suppress(OSError):
-        return f"{reason} ({shutil.disk_usage(folder).free / 1e6:.1f} MB are free there: make room)"
-    return reason
-
-
-def disk_sentence(error: OSError) -> str:
-    """An error of a disk for people."""
-    if error.filename is None:
-        return f"a disk refused a file: {error.strerror or error}; make room (`df -h` shows where there is none)"
-    path = Path(os.fsdecode(error.filename))
-    if error.errno in NO_PLACE:
-        name = str(path) if len(str(path)) < 100 else f"{str(path)[:100]}..."
-        return f"{name}: {error.strerror}; check the name"
-    if error.errno in FORBIDDEN:
-        return f"{path}: {error.strerror}; give this user the right to it, or name another place"
-    return f"cannot write {path}: {disk_reason(error, path.parent)}"
 
 
 def _temporary(path: Path, suffix: str = "") -> Path:
@@ -280,38 +212,3 @@ def share_blocks(source: Path, target: Path) -> bool:
         target.unlink(missing_ok=True)
         return False
     return True
-
-
-def seal(path: Path) -> None:
-    """Append a checksum of all that a file holds, for `is_whole`; NumPy and PyTorch read the file as before."""
-    with path.open("rb+") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.write(_SEAL + _content_sum(stream.fileno(), size))
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a file is, byte for byte, what was sealed; looked at once in a process as long as it does not change.
-
-    This finds damage (a flipped bit, a missing end), not malice: whoever may write the file may seal it.
-    """
-    with path.open("rb") as stream:
-        state = os.fstat(stream.fileno())
-        key = (str(path.absolute()), state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
-        if key in _seen_whole:
-            return True
-        size = state.st_size - len(_SEAL) - 32
-        if size < 0 or os.pread(stream.fileno(), len(_SEAL) + 32, size) != _SEAL + _content_sum(stream.fileno(), size):
-            return False
-    _seen_whole.add(key)
-    return True
-
-
-def _content_sum(fd: int, size: int) -> bytes:
-    """SHA-256 over the CRC-32 of every block: for a data set, SHA-256 over all would take several times as long."""
-
-    def crc(start: int) -> int:
-        return zlib.crc32(os.pread(fd, min(_SEAL_BLOCK, size - start), start))
-
-    with ThreadPoolExecutor(4) as pool:
-        sums = list(pool.map(crc, range(0, size, _SEAL_BLOCK)))
-    return hashlib.sha256(struct.pack(f">Q{len(sums)}I", size, *sums)).digest()

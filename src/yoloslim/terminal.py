@@ -3,8 +3,8 @@
 import io
 import sys
 
+from yoloslim.disk import SAID, disk_sentence
 from yoloslim.errors import memory_ran_out
-from yoloslim.files import SAID, disk_sentence
 
 
 def write_anything() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from yoloslim.data import digests as module
 from yoloslim.data.digests import Digests
-from yoloslim.files import seal, sha256_file
+from yoloslim.files import sha256_file
+from yoloslim.seals import seal
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from yoloslim.errors import YoloslimError
-from yoloslim.files import is_whole, read_json, sha256_file, write_text
+from yoloslim.files import read_json, sha256_file, write_text
+from yoloslim.seals import is_whole
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,10 @@ from yoloslim.boxes import Letterbox, fit, letterbox
 from yoloslim.data.digests import Digests
 from yoloslim.data.images import read_image
 from yoloslim.data.voc import VocSplit
+from yoloslim.disk import reserve
 from yoloslim.errors import DataError
-from yoloslim.files import atomic_path, reserve, seal, write_all
+from yoloslim.files import atomic_path, write_all
+from yoloslim.seals import seal
 
 logger = logging.getLogger(__name__)
 

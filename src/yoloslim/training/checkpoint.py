@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
+from yoloslim.disk import reserve
 from yoloslim.errors import YoloslimError
-from yoloslim.files import atomic_path, is_whole, reserve, seal
+from yoloslim.files import atomic_path
+from yoloslim.seals import is_whole, seal
 
 logger = logging.getLogger(__name__)
 

@@ -1,52 +1,15 @@
 """From the sections of a cfg to a ModelSpec: any network of the layers that YOLOv3 and YOLOv4 are made of."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
-
 from pydantic import ValidationError
 
-from yoloslim.choices import Activation
 from yoloslim.errors import WeightsError
-from yoloslim.heads.anchor import AnchorHead, BoxDecoding
 from yoloslim.models.foreign.darknet.cfg import Section
+from yoloslim.models.foreign.darknet.head import head_of
 from yoloslim.models.foreign.darknet.known import BN_EPS, known_model
+from yoloslim.models.foreign.darknet.layers import Builder
 from yoloslim.models.spec import LayerSpec, ModelSpec
 
-ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
-    {
-        "leaky": "leaky",
-        "mish": "mish",
-        "linear": "linear",
-        "relu": "relu",
-        "relu6": "relu6",
-        "swish": "silu",
-        "logistic": "sigmoid",
-    }
-)
-"""Our names by Darknet's."""
-
-SECOND = ("shortcut", "sam", "scale_channels")
-"""Sections that read the one before and another."""
-
-WHOLE = 0
-"""Stands for the stride where one value is left of the whole image."""
-
-MAX_CHANNELS, MAX_SECTIONS, MAX_KERNEL, MAX_SIDE = 65_536, 2_000, 64, 4096
-
-
-@dataclass(frozen=True)
-class _Level:
-    """A [yolo] section: the layer its convolution reads, and how its outputs become boxes."""
-
-    source: int
-    stride: int
-    anchors: tuple[tuple[float, float], ...]
-    classes: int
-    scale: float
-    new_coords: bool
+MAX_SECTIONS, MAX_SIDE = 2_000, 4096
 
 
 def spec_from_cfg(sections: list[Section], classes: tuple[str, ...] | None, name: str) -> ModelSpec:
@@ -64,32 +27,19 @@ def spec_from_cfg(sections: list[Section], classes: tuple[str, ...] | None, name
     if len(body) > MAX_SECTIONS:
         raise WeightsError(f"{len(body)} sections are more than any detector has")
     side = _side(net)
-    builder = _Builder(body)
+    builder = Builder(body)
     for index in range(len(body)):
         builder.add(index)
     levels = sorted(builder.levels, key=lambda level: level.stride)
-    if not levels:
-        raise WeightsError("it has no [yolo] section, so it is no detector of YOLOv3 or YOLOv4")
-    counts = {level.classes for level in levels}
-    coords = {level.new_coords for level in levels}
-    if len(counts) > 1 or len(coords) > 1:
-        raise WeightsError(f"its [yolo] sections disagree: classes {sorted(counts)}, new_coords {sorted(coords)}")
-    nc = counts.pop()
-    if classes is not None and len(classes) != nc:
-        raise WeightsError(f"it has {nc} classes, but {len(classes)} names are given")
     detect = LayerSpec(block="Detect", inputs=tuple(level.source for level in levels))
     try:
-        decoding = BoxDecoding(
-            kind="yolov5" if coords.pop() else "darknet", scale_x_y=tuple(level.scale for level in levels)
-        )
+        head, nc = head_of(levels), levels[0].classes
+        if classes is not None and len(classes) != nc:
+            raise WeightsError(f"it has {nc} classes, but {len(classes)} names are given")
         spec = ModelSpec(
             name=name,
             classes=classes or tuple(f"class{i}" for i in range(nc)),
-            head=AnchorHead(
-                strides=tuple(level.stride for level in levels),
-                anchors=tuple(level.anchors for level in levels),
-                decoding=decoding,
-            ),
+            head=head,
             imgsz=side,
             layers=(*builder.layers, detect),
             bn_eps=BN_EPS,
@@ -108,249 +58,3 @@ def _side(net: Section) -> int:
         if not 1 <= side <= MAX_SIDE:
             raise net.error(f"{key}={side} is out of range, 1 to {MAX_SIDE}", key)
     return max(sides.values())
-
-
-class _Builder:
-    """Layers of the spec, made section by section."""
-
-    def __init__(self, body: list[Section]) -> None:
-        self.body = body
-        self.layers: list[LayerSpec] = []
-        self.channels: list[int] = []
-        self.strides: list[int] = []
-        self.levels: list[_Level] = []
-        self.outputs: list[int | None] = []  # by section: the layer that computes it; None for a head
-        self.inside: set[int] = set()  # sections that belong to a residual unit begun before
-        self.read = Counter(source for index in range(len(body)) for source in self._sources(index))
-
-    def add(self, index: int) -> None:
-        """Take in the next section."""
-        section = self.body[index]
-        if index in self.inside:
-            self.outputs.append(len(self.layers) - 1)
-        elif section.kind == "convolutional":
-            self._convolution(index)
-        elif section.kind == "yolo":
-            self._yolo(index)
-        elif section.kind == "route":
-            self._route(index)
-        elif section.kind == "dropout":
-            self.outputs.append(self._layer(index, index - 1))  # outside training it does nothing
-        elif section.kind in SECOND:
-            self._two(index)
-        elif section.kind in ("reorg", "reorg3d"):
-            self._reorg(index)
-        elif section.kind == "avgpool":
-            before = self._layer(index, index - 1)
-            self._append("GlobalPool", self.channels[before], WHOLE, (before,))
-        elif section.kind == "maxpool":
-            self._maxpool(index)
-        elif section.kind == "upsample":
-            before = self._layer(index, index - 1)
-            if section.integer("stride", 2) != 2 or self.strides[before] % 2 or self.strides[before] == WHOLE:
-                raise section.error("only enlarges by 2 here, and not beyond the image", "stride")
-            self._append("Upsample", self.channels[before], self.strides[before] // 2, (before,))
-        else:
-            raise section.error("stands in the middle")
-
-    def _sources(self, index: int) -> tuple[int, ...]:
-        """Sections that a route or shortcut names, as absolute numbers."""
-        section = self.body[index]
-        if section.kind not in ("route", *SECOND):
-            return ()
-        key = "layers" if section.kind == "route" else "from"
-        values = section.integers(key)
-        if not values or (key == "from" and len(values) > 1):
-            raise section.error(f"needs {'one number' if key == 'from' else 'numbers'} in {key}", key)
-        absolute = tuple(index + value if value < 0 else value for value in values)
-        for value, source in zip(values, absolute, strict=True):
-            if not 0 <= source < index:
-                raise section.error(f"{key}={value} is not a layer before it", key)
-        return absolute
-
-    def _layer(self, index: int, source: int) -> int:
-        """The layer that computes section `source`; -1 is the image."""
-        if source < 0:
-            if self.body[index].kind == "convolutional":
-                return -1
-            raise self.body[index].error("cannot be the first layer")
-        layer = self.outputs[source]
-        if layer is None:
-            raise self.body[index].error(f"reads the output of [{self.body[source].kind}], which is none of a feature")
-        return layer
-
-    def _append(self, block: str, c_out: int, step: int, sources: tuple[int, ...], **numbers: Any) -> None:
-        inputs = tuple(-1 if source == len(self.layers) - 1 else source for source in sources)
-        self.layers.append(LayerSpec(block=block, inputs=inputs, **numbers))
-        self.channels.append(c_out)
-        self.strides.append(step)
-        self.outputs.append(len(self.layers) - 1)
-
-    def _two(self, index: int) -> None:
-        """A section that brings the one before together with another."""
-        section = self.body[index]
-        before, other = self._layer(index, index - 1), self._layer(index, self._sources(index)[0])
-        activation = _activation(section, "linear")
-        if self.channels[before] != self.channels[other]:
-            word = "adds" if section.kind == "shortcut" else "multiplies"
-            raise section.error(f"{word} {self.channels[before]} and {self.channels[other]} channels")
-        if self.strides[before] not in (self.strides[other], WHOLE if section.kind == "scale_channels" else -1):
-            raise section.error("brings layers of different sizes together", "from")
-        for key in ("weights_type", "scale_wh"):
-            if section.text(key, "none") not in ("none", "0"):
-                raise section.error(f"{key}={section.text(key)[:20]} is not supported", key)
-        if section.kind == "shortcut":
-            numbers = {} if activation == "linear" else {"activation": activation}
-            self._append("Add", self.channels[before], self.strides[before], (before, other), **numbers)
-        elif activation == "linear":
-            self._append("Mul", self.channels[other], self.strides[other], (before, other))
-        else:
-            raise section.error(f"activation {section.text('activation')[:20]} is not supported", "activation")
-
-    def _reorg(self, index: int) -> None:
-        section, before = self.body[index], self._layer(index, index - 1)
-        if section.integer("stride", 1) != 2:
-            raise section.error("only regroups by 2 here", "stride")
-        block = "FlatReorg" if section.kind == "reorg" else "Reorg"
-        if block == "FlatReorg" and self.channels[before] % 4:
-            raise section.error(f"needs a multiple of 4 channels, not {self.channels[before]}")
-        self._append(block, 4 * self.channels[before], 2 * self.strides[before], (before,))
-
-    def _convolution(self, index: int) -> None:
-        section = self.body[index]
-        before = self._layer(index, index - 1)
-        if index + 1 < len(self.body) and self.body[index + 1].kind == "yolo":
-            self.outputs.append(None)  # the [yolo] behind it describes both
-            return
-        numbers = _convolution_numbers(section)
-        if before >= 0 and self._is_residual(index, numbers):
-            self._residual(index, before, numbers)
-            return
-        stride = (self.strides[before] if before >= 0 else 1) * numbers["stride"]
-        c_in, groups = self.channels[before] if before >= 0 else 3, numbers.get("groups", 1)
-        if groups < 1 or c_in % groups or numbers["channels"] % groups:
-            raise section.error(f"{groups} groups do not divide {c_in} channels into {numbers['channels']}", "groups")
-        block = "Conv" if section.integer("batch_normalize", 0) == 1 else "BiasConv"
-        self._append(block, numbers["channels"], stride, (before,), **numbers)
-
-    def _is_residual(self, index: int, first: dict[str, Any]) -> bool:
-        """1x1, 3x3, and a sum with what the first reads; nothing else reads what lies between."""
-        unit = self.body[index : index + 3]
-        if [section.kind for section in unit] != ["convolutional", "convolutional", "shortcut"]:
-            return False
-        second = _convolution_numbers(unit[1])
-        plain = all(each["stride"] == 1 and each["padding"] is None for each in (first, second))
-        return (
-            plain
-            and (first["kernel"], second["kernel"]) == (1, 3)
-            and first["activation"] == second["activation"]
-            and all(each.integer("batch_normalize", 0) == 1 for each in unit[:2])
-            and "groups" not in first.keys() | second.keys()
-            and unit[2].text("activation", "linear") == "linear"
-            and unit[2].text("weights_type", "none") == "none"
-            and self._sources(index + 2) == (index - 1,)
-            and second["channels"] == self.channels[self._layer(index, index - 1)]
-            and not self.read[index]
-            and not self.read[index + 1]
-        )
-
-    def _residual(self, index: int, before: int, first: dict[str, Any]) -> None:
-        self.inside |= {index + 1, index + 2}
-        last = self.layers[before]
-        continues = (
-            before == len(self.layers) - 1
-            and last.block == "Residual"
-            and (index - 1) in self.inside
-            and self.read[index - 1] == 1
-            and (last.hidden, last.activation) == (first["channels"], first["activation"])
-        )
-        if continues:
-            self.layers[before] = last.model_copy(update={"repeats": (last.repeats or 1) + 1})
-            self.outputs.append(before)
-            return
-        channels = self.channels[before]
-        numbers = {"channels": channels, "hidden": first["channels"], "activation": first["activation"], "repeats": 1}
-        self._append("Residual", channels, self.strides[before], (before,), **numbers)
-
-    def _route(self, index: int) -> None:
-        section, sources = self.body[index], self._sources(index)
-        layers = tuple(self._layer(index, source) for source in sources)
-        groups, group = section.integer("groups", 1), section.integer("group_id", 0)
-        if len({self.strides[layer] for layer in layers}) > 1:
-            raise section.error("joins layers of different sizes", "layers")
-        if groups == 1 and len(layers) == 1:
-            self.outputs.append(layers[0])
-        elif groups == 1:
-            channels = sum(self.channels[layer] for layer in layers)
-            self._append("Concat", channels, self.strides[layers[0]], layers)
-        elif len(layers) == 1 and group == groups - 1 and self.channels[layers[0]] % groups == 0:
-            channels = self.channels[layers[0]] // groups
-            self._append("Slice", channels, self.strides[layers[0]], layers, groups=groups)
-        else:
-            raise section.error("only the last of equal groups of one layer is supported", "groups")
-
-    def _maxpool(self, index: int) -> None:
-        section, before = self.body[index], self._layer(index, index - 1)
-        stride = section.integer("stride", 1)
-        kernel = section.integer("size", stride)
-        if not (1 <= stride <= kernel <= MAX_KERNEL) or section.integer("padding", kernel - 1) != kernel - 1:
-            raise section.error(f"size {kernel} with stride {stride} is not supported")
-        numbers = {"kernel": kernel, "stride": stride}
-        self._append("MaxPool", self.channels[before], self.strides[before] * stride, (before,), **numbers)
-
-    def _yolo(self, index: int) -> None:
-        section = self.body[index]
-        if not index or self.body[index - 1].kind != "convolutional":
-            raise section.error("needs a convolution before it")
-        conv = self.body[index - 1]
-        source = self._layer(index - 1, index - 2)
-        flat = section.numbers("anchors")
-        pairs = tuple(zip(flat[::2], flat[1::2], strict=False))
-        mask, classes = section.integers("mask", tuple(range(len(pairs)))), section.integer("classes", 20)
-        if not mask or not all(0 <= i < len(pairs) for i in mask):
-            raise section.error(f"mask {mask} names anchors that are not there; there are {len(pairs)}", "mask")
-        new_coords = bool(section.integer("new_coords", 0))
-        filters, wanted = conv.integer("filters", 1), len(mask) * (5 + classes)
-        if not 1 <= classes <= MAX_CHANNELS:
-            raise section.error(f"classes={classes} is out of range", "classes")
-        if filters != wanted:
-            raise conv.error(f"filters={filters} should be {wanted}: {len(mask)} anchors x (5 + {classes})", "filters")
-        plain = (conv.integer("size", 1), conv.integer("stride", 1), conv.integer("batch_normalize", 0)) == (1, 1, 0)
-        if not plain or source < 0 or conv.text("activation", "linear") != ("logistic" if new_coords else "linear"):
-            raise conv.error("in front of [yolo] stands a 1x1 convolution without batch_normalize and activation")
-        (scale,) = section.numbers("scale_x_y", (1.0,))[:1]
-        anchors = tuple(pairs[i] for i in mask)
-        self.levels.append(_Level(source, self.strides[source], anchors, classes, scale, new_coords))
-        self.outputs.append(None)
-
-
-def _convolution_numbers(section: Section) -> dict[str, Any]:
-    """What our Conv needs, from a [convolutional].
-
-    Raises:
-        WeightsError: something it cannot do; names the line.
-    """
-    kernel, stride = section.integer("size", 1), section.integer("stride", 1)
-    channels, groups = section.integer("filters", 1), section.integer("groups", 1)
-    if section.integer("dilation", 1) != 1:
-        raise section.error(f"dilation={section.text('dilation')[:20]} is not supported", "dilation")
-    if not (1 <= channels <= MAX_CHANNELS and 1 <= kernel <= MAX_KERNEL and 1 <= stride <= MAX_KERNEL):
-        raise section.error(f"filters {channels}, size {kernel}, stride {stride} are out of range", "filters")
-    padding = kernel // 2 if section.integer("pad", 0) else section.integer("padding", 0)
-    if not 0 <= padding <= MAX_KERNEL:
-        raise section.error(f"padding {padding} is out of range", "padding")
-    return {
-        "channels": channels,
-        "kernel": kernel,
-        "stride": stride,
-        "padding": None if padding == kernel // 2 else padding,
-        "activation": _activation(section, "logistic"),
-        **({"groups": groups} if groups != 1 else {}),
-    }
-
-
-def _activation(section: Section, default: str) -> Activation:
-    name = section.text("activation", default)
-    if name not in ACTIVATIONS:
-        raise section.error(f"activation {name[:20]} is not supported; known: {', '.join(ACTIVATIONS)}", "activation")
-    return ACTIVATIONS[name]

@@ -14,8 +14,8 @@ from yoloslim.heads import AnchorHead
 from yoloslim.heads.anchor_network import Detect
 from yoloslim.models.blocks import Add, Bottleneck, FlatReorg, GlobalPool, MaxPool, Reorg, Slice
 from yoloslim.models.detector import Detector
+from yoloslim.models.foreign.darknet.convolution import ACTIVATIONS
 from yoloslim.models.foreign.darknet.known import BN_EPS
-from yoloslim.models.foreign.darknet.spec import ACTIVATIONS
 from yoloslim.models.foreign.darknet.weights import filters, head_levels, save_weights
 
 NAMES: Mapping[str, str] = MappingProxyType({ours: theirs for theirs, ours in ACTIVATIONS.items()})
