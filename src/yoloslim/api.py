@@ -20,7 +20,8 @@ from yoloslim.deploy.runtimes import open_predictor, register_runtime
 from yoloslim.errors import DeployError, PruneError
 from yoloslim.evaluation.evaluate import Evaluation
 from yoloslim.evaluation.inference import PredictorInference
-from yoloslim.evaluation.nms import NmsOptions
+from yoloslim.evaluation.nms import NmsOptions, showing
+from yoloslim.evaluation.predictor import Predictor
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector, count_params
 from yoloslim.models.foreign.load import read_model
@@ -173,15 +174,16 @@ def evaluate(
         DataError: the data cannot be used, or hold a class that the model does not know.
         DeployError, ModelError: the model cannot be opened.
     """
-    return evaluate_dataset(_inference(model, runtime, options or NmsOptions()), Path(data), image_set, None, layout)
+    inference = PredictorInference(_predictor(model, runtime), options or NmsOptions())
+    return evaluate_dataset(inference, Path(data), image_set, None, layout)
 
 
 def detect(
     model: Detector | str | PathLike[str],
     images: Picture | Sequence[Picture],
     *,
-    conf: float = 0.25,
-    iou: float = 0.45,
+    conf: float | None = None,
+    iou: float | None = None,
     runtime: str | None = None,
 ) -> list[list[Detection]]:
     """Find objects in images.
@@ -189,22 +191,22 @@ def detect(
     Args:
         model: as in `evaluate`.
         images: one image or several: files, or arrays uint8 (H, W, 3), RGB, of any size.
-        conf: lowest score, 0 to below 1.
-        iou: overlap above which the worse box of a class goes, 0 to 1.
+        conf: lowest score, 0 to below 1; None is 0.25, or that of a graph with NMS inside, where that is higher.
+        iou: overlap above which the worse box of a class goes, 0 to 1; None is 0.45, or the graph's own.
         runtime: as in `evaluate`.
 
     Returns:
         For every image the objects found, best first.
 
     Raises:
-        ConfigError: a threshold is out of range.
+        ConfigError: a threshold is out of range, or decided inside the graph.
         DataError: an image that cannot be read, or an array that is none.
         DeployError, ModelError: the model cannot be opened.
     """
     several = [images] if isinstance(images, str | PathLike | np.ndarray) else images
     pictures = [image if isinstance(image, np.ndarray) else Path(image) for image in several]
-    inference = _inference(model, runtime, NmsOptions(conf, iou, multi_label=False))
-    return list(find_objects(inference, pictures))
+    predictor = _predictor(model, runtime)
+    return list(find_objects(PredictorInference(predictor, showing(predictor.head, conf, iou)), pictures))
 
 
 def quantize(
@@ -287,12 +289,12 @@ def prune(
     return result
 
 
-def _inference(model: Detector | str | PathLike[str], runtime: str | None, options: NmsOptions) -> PredictorInference:
+def _predictor(model: Detector | str | PathLike[str], runtime: str | None) -> Predictor:
     if isinstance(model, Detector):
         if runtime not in (None, "pytorch"):
             raise DeployError(f"a Detector runs on pytorch; export it for {runtime}, and give the folder")
-        return PredictorInference(TorchPredictor(model), options)
-    return PredictorInference(open_predictor(Path(model), runtime), options)
+        return TorchPredictor(model)
+    return open_predictor(Path(model), runtime)
 
 
 def _importance(model: nn.Module) -> str:

@@ -6,14 +6,15 @@ import onnxruntime
 import pytest
 
 from tests.deploy.models import tiny_detector
+from yoloslim.choices import Outputs
 from yoloslim.deploy import onnx as module
 from yoloslim.deploy.decoded import append_best, append_nms
 from yoloslim.deploy.export import export_model
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions, onnx_graph
 from yoloslim.deploy.runtimes import open_predictor
-from yoloslim.errors import DeployError, WeightsError
-from yoloslim.evaluation.nms import NmsOptions, decode, detect, nms
+from yoloslim.errors import ConfigError, DeployError, WeightsError
+from yoloslim.evaluation.nms import NmsOptions, decode, describe_suppression, detect, nms, showing
 from yoloslim.evaluation.predictor import divide_by_255
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import build_detector
@@ -72,13 +73,52 @@ def test_a_graph_that_suppresses_by_another_rule_is_not_written(
     assert not (tmp_path / "wrong").exists()
 
 
-def test_a_graph_of_boxes_is_described_and_refused_as_predictor(tmp_path: Path) -> None:
+def test_a_graph_of_boxes_says_so_in_its_manifest(tmp_path: Path) -> None:
     manifest = export_model(tiny_detector(), tmp_path, ExportOptions(outputs="nms"))
     assert manifest == load_manifest(tmp_path)
     assert (manifest.outputs, manifest.heads) == ("nms", ())
     assert [o.name for o in onnx.load(tmp_path / "model.onnx").graph.output] == ["detections"]
-    with pytest.raises(DeployError, match="gives boxes, not raw heads"):
-        open_predictor(tmp_path)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 4])
+@pytest.mark.parametrize("outputs", ["decoded", "nms", "end2end"])
+def test_graphs_that_decode_inside_find_what_raw_heads_find(outputs: Outputs, batch: int, tmp_path: Path) -> None:
+    model = build_detector("yolo26n", ("a", "b"), 64).eval() if outputs == "end2end" else tiny_detector()
+    limits = NmsOptions(0, 0.5, max_det=20) if outputs == "end2end" else NmsOptions(0.004, 0.5)
+    export_model(model, tmp_path, ExportOptions(batch=batch, outputs=outputs, nms=limits))
+    images = np.concatenate([IMAGES, IMAGES[:, ::-1], IMAGES[:1, :, ::-1]])
+    raw = TorchPredictor(model)
+    expected = detect(raw.predict(images), raw.head, limits)
+    (tmp_path / "manifest.json").rename(tmp_path / "kept.json")
+    for known in ("", "kept.json"):  # the file alone says as much
+        if known:
+            (tmp_path / known).rename(tmp_path / "manifest.json")
+        predictor = open_predictor(tmp_path if known else tmp_path / "model.onnx")
+        found = detect(predictor.predict(images), predictor.head, limits)
+        assert len(found) == len(images) == 5
+        for mine, theirs in zip(found, expected, strict=True):
+            assert len(theirs) > 10
+            assert len(mine) == len(theirs)
+            np.testing.assert_allclose(mine[:, 4], theirs[:, 4], rtol=1e-4)
+            near = np.abs(mine[:, None] - theirs[None]).max(2) < 0.01
+            assert near.any(1).mean() > 0.98
+
+
+def test_what_a_graph_decided_cannot_be_asked_for_again(tmp_path: Path) -> None:
+    export_model(tiny_detector(), tmp_path, ExportOptions(outputs="nms", nms=NmsOptions(0.3, 0.5, max_det=7)))
+    head = open_predictor(tmp_path).head
+    assert showing(head).conf_thres == 0.3
+    assert showing(head, 0.6).conf_thres == 0.6
+    rule = "NMS at an overlap of 0.5 among scores above 0.3, at most 7 of a class"
+    assert describe_suppression(head, NmsOptions()) == f"inside the graph: {rule}; the 300 best"
+    with pytest.raises(
+        ConfigError, match=r"scores down to 0\.1 cannot be had: the graph decided it .*among scores above"
+    ):
+        showing(head, 0.1)
+    with pytest.raises(ConfigError, match=r"an overlap of 0\.7 cannot be had"):
+        showing(head, iou=0.7)
+    raw = TorchPredictor(tiny_detector()).head
+    assert (showing(raw).conf_thres, showing(raw).iou_thres, showing(raw, 0.1, 0.7).iou_thres) == (0.25, 0.45, 0.7)
 
 
 @pytest.mark.parametrize("options", [{"opset": 10}, {"opset": 19}, {"batch": -1}])

@@ -284,6 +284,33 @@ def test_a_class_that_the_model_does_not_know_is_named_with_those_it_has(model: 
     assert message == "the model has no class 'zebra'; it has a, b"
 
 
+@pytest.mark.parametrize("outputs", ["decoded", "nms"])
+def test_exports_that_decode_inside_are_run_by_all_three(
+    outputs: str, model: Path, odd: Path, dataset: Path, tmp_path: Path
+) -> None:
+    limits = ("--conf-thres", "0.0001") if outputs == "nms" else ()
+    run("export", model, "--outputs", outputs, *limits, "--out", tmp_path / "onnx")
+    run("export", model, "--out", tmp_path / "raw")
+    found = {}
+    for name in ("raw", "onnx"):
+        run("detect", tmp_path / name, odd / "lossless.png", "--conf", "0.0001", "--out", tmp_path / name / "out")
+        images = json.loads((tmp_path / name / "out/detections.json").read_text())["images"]
+        found[name] = [each["score"] for each in images["lossless.png"]]
+    assert found["raw"]
+    if outputs == "decoded":  # inside, NMS takes every class of a cell
+        np.testing.assert_allclose(found["onnx"], found["raw"], atol=2e-4)
+    evaluated = [run("eval", tmp_path / name, dataset, "--out", tmp_path / "txt") for name in ("raw", "onnx")]
+    values = [[float(line.split()[1]) for line in text.splitlines() if line.startswith("map50 ")] for text in evaluated]
+    if outputs == "decoded":
+        assert abs(values[0][0] - values[1][0]) < 0.02
+    timed = run("speed", tmp_path / "onnx", odd, "--warmup", "1")
+    said = "suppression: inside the graph: NMS at an overlap of 0.45 among scores above 0.0001"
+    assert (said in timed) == (said in evaluated[1]) == (outputs == "nms")
+    if outputs == "nms":
+        message = run("detect", tmp_path / "onnx", odd, "--iou", "0.7", fails=True)
+        assert message.startswith("an overlap of 0.7 cannot be had: the graph decided it when it was exported")
+
+
 def test_frames_of_a_video_have_their_boxes_as_text(model: Path, video: Path, tmp_path: Path) -> None:
     run("detect", model, video, "--conf", "0.0001", "--frames", "2", "--save-txt", "--out", tmp_path / "out")
     texts = sorted(path.name for path in (tmp_path / "out/labels").iterdir())

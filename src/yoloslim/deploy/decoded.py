@@ -4,14 +4,10 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from yoloslim.deploy.names import DETECTIONS, NMS_IOU, NMS_LIMIT, NMS_SCORE
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.models.detector import Detector
 from yoloslim.models.spec import ModelSpec
-
-BOXES_AND_SCORES = ["boxes", "scores"]
-DETECTIONS = "detections"
-NMS_SCORE, NMS_IOU, NMS_LIMIT = "nms_score", "nms_iou", "nms_limit"
-"""Constants of the graph: the thresholds, and how many detections of a class."""
 
 
 class DecodedDetector(nn.Module):

@@ -32,6 +32,7 @@ class Description:
     letterbox_align: Align
     letterbox_fill: int
     precision: str = "fp32"
+    outputs: Outputs = "raw"
 
 
 def embed_metadata(
@@ -112,6 +113,7 @@ def _description(graph: onnx.ModelProto, values: dict[str, Any]) -> Description:
         values["letterbox"]["align"],
         values["letterbox"]["fill"],
         precision,
+        TypeAdapter(Outputs).validate_python(values["outputs"]),
     )
 
 

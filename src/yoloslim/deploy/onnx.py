@@ -13,9 +13,10 @@ from torch import nn
 
 from yoloslim.boxes import FILL, Align
 from yoloslim.choices import Outputs
-from yoloslim.deploy.decoded import BOXES_AND_SCORES, DecodedDetector, append_best, append_nms, best_count
+from yoloslim.deploy.decoded import DecodedDetector, append_best, append_nms, best_count
 from yoloslim.deploy.describe import embed_metadata
 from yoloslim.deploy.graph import name_outputs, open_batch
+from yoloslim.deploy.names import BOXES_AND_SCORES
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.models.detector import Detector, fuse

@@ -11,8 +11,8 @@ import onnx
 import onnxruntime
 import torch
 
-from yoloslim.deploy.decoded import BOXES_AND_SCORES, DETECTIONS, NMS_IOU, NMS_LIMIT, NMS_SCORE
 from yoloslim.deploy.manifest import Manifest, save_manifest
+from yoloslim.deploy.names import BOXES_AND_SCORES, DETECTIONS, NMS_IOU, NMS_LIMIT, NMS_SCORE
 from yoloslim.deploy.runtimes import open_graph
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import Floats, NmsOptions, decode, nms

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from yoloslim.errors import ConfigError
 from yoloslim.heads import Head
+from yoloslim.heads.boxes import BoxesHead
 from yoloslim.runner.cells import Cells
 from yoloslim.runner.heads import cells
 from yoloslim.runner.suppression import suppress
@@ -67,9 +68,32 @@ def detect(outputs: Sequence[Floats], head: Head, options: NmsOptions | None = N
     return [suppress(found, values, _greedy) for found in cells(outputs, head.facts(), values)]
 
 
+def showing(head: Head, conf: float | None = None, iou: float | None = None) -> NmsOptions:
+    """How detections are chosen that people look at: one class a cell, by default scores above 0.25, overlap 0.45.
+
+    Args:
+        head: of the model.
+        conf: lowest score; None for the usual one, or that of a graph which suppresses inside, where that is higher.
+        iou: overlap above which the worse box goes; None for the usual one.
+
+    Raises:
+        ConfigError: a threshold is out of range, or one that is asked for was decided when the graph was exported.
+    """
+    if isinstance(head, BoxesHead) and head.form == "final":
+        way = f"the graph decided it when it was exported ({head.rule}); export raw heads to choose again"
+        if iou is not None:
+            raise ConfigError(f"an overlap of {iou:g} cannot be had: {way}")
+        if conf is not None and conf < head.least:
+            raise ConfigError(f"scores down to {conf:g} cannot be had: {way}")
+        conf = max(0.25, head.least) if conf is None else conf
+    return NmsOptions(0.25 if conf is None else conf, 0.45 if iou is None else iou, multi_label=False)
+
+
 def describe_suppression(head: Head, options: NmsOptions) -> str:
     """How detections of a head are chosen, in words."""
     kept = "all" if options.max_det is None else f"the {options.max_det} best"
+    if isinstance(head, BoxesHead) and head.form == "final":
+        return f"inside the graph: {head.rule}; {kept}"
     if not head.needs_nms:
         return f"none, {kept} of a head that finds each object once"
     return f"NMS at an overlap of {options.iou_thres:g}, {kept}"

@@ -1,4 +1,4 @@
-"""The head of a graph that another program exported with its decoding inside: it can be run, and nothing else."""
+"""The head of a graph that decodes inside, another program's or an export of ours: it can be run, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,23 +17,32 @@ if TYPE_CHECKING:
     from yoloslim.config import TrainParams
     from yoloslim.heads.base import Total
 
-Form = Literal["objectness", "transposed", "final"]
+Form = Literal["objectness", "transposed", "pair", "final"]
 
 
 class BoxesHead(Head):
     """Boxes and probabilities, as `runner.heads.boxes` reads them.
 
-    It is not among the kinds that files may name: nothing of ours is made of it.
+    It is not among the kinds that files may name: no model is made of it.
 
     Attributes:
-        form: how they lie in the output.
+        form: how they lie in the outputs.
         classes: how many there are.
+        rule: of a `final` form, how detections were chosen inside, in words.
+        least: score that they have at least.
     """
 
     kind: Literal["boxes"] = "boxes"
     strides: tuple[Stride, ...] = (32,)
     form: Form
     classes: int = Field(ge=1)
+    rule: str = "by the graph's own rule"
+    least: float = 0.0
+
+    @property
+    def needs_nms(self) -> bool:
+        """See `Head.needs_nms`."""
+        return self.form != "final"
 
     def build(self, channels: Sequence[int], classes: int) -> nn.Module:
         """See `Head.build`; there is nothing to build."""
@@ -63,5 +72,5 @@ class BoxesHead(Head):
 
     def _refuse(self) -> NoReturn:
         raise DeployError(
-            "a graph of another program, which decodes inside, can only be run; import its weights instead"
+            "a graph that decodes inside can only be run; take the model that it was made of, or export raw heads"
         )

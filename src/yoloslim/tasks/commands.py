@@ -29,8 +29,10 @@ def detect(
     threads: Threads = None,
     precision: Precise = "fp32",
     max_megapixels: MaxMegapixels = MEGAPIXELS,
-    conf: Annotated[float, typer.Option(help="lowest score that is drawn, 0 to below 1")] = 0.25,
-    iou: Annotated[float, typer.Option(help="overlap above which the worse box goes, 0 to 1")] = 0.45,
+    conf: Annotated[float | None, typer.Option(help="lowest score that is drawn, 0 to below 1; default: 0.25")] = None,
+    iou: Annotated[
+        float | None, typer.Option(help="overlap above which the worse box goes, 0 to 1; default: 0.45")
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="video or camera: stop after so many", min=1)] = None,
     classes: Annotated[
         list[str] | None, typer.Option(help="names or numbers of the classes to keep, with commas; default: all")
@@ -42,14 +44,14 @@ def detect(
     """Draw boxes: every image to image_result/, a video or camera to image_result/<name>.mp4."""
     from yoloslim.deploy.runtimes import open_predictor
     from yoloslim.evaluation.inference import PredictorInference
-    from yoloslim.evaluation.nms import NmsOptions
+    from yoloslim.evaluation.nms import showing
     from yoloslim.runner.output import Output
     from yoloslim.tasks.detect import detect_images, detect_stream
     from yoloslim.tasks.sources import Stream, image_paths, is_stream, stem_of
 
     limit_megapixels(max_megapixels)
-    options = NmsOptions(conf, iou, multi_label=False)
-    inference = PredictorInference(open_predictor(model, runtime, threads, precision), options)
+    predictor = open_predictor(model, runtime, threads, precision)
+    inference = PredictorInference(predictor, showing(predictor.head, conf, iou))
     output = Output(out, inference.classes, classes or (), save_txt, crops)
     if is_stream(source):
         done = detect_stream(inference, Stream(source), output, stem_of(source), frames)
@@ -107,7 +109,9 @@ def speed(
     precision: Precise = "fp32",
     max_megapixels: MaxMegapixels = MEGAPIXELS,
     warmup: Annotated[int, typer.Option(help="passes before the clock starts", min=0)] = 5,
-    conf: Annotated[float, typer.Option(help="lowest score that is kept, as detect has it", min=0, max=0.99)] = 0.25,
+    conf: Annotated[
+        float | None, typer.Option(help="lowest score that is kept, as detect has it; default: 0.25", min=0, max=0.99)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures")] = None,
 ) -> None:
     """Time decoding, resizing, inference and post-processing, image by image; no picture is written."""
@@ -116,22 +120,25 @@ def speed(
     from yoloslim.deploy.ascend.predictors import AisBenchPredictor
     from yoloslim.deploy.runtimes import open_predictor
     from yoloslim.evaluation.inference import PredictorInference
-    from yoloslim.evaluation.nms import NmsOptions
+    from yoloslim.evaluation.nms import NmsOptions, describe_suppression, showing
     from yoloslim.files import write_json
     from yoloslim.runner.tasks import measure, speed_lines
     from yoloslim.tasks.sources import image_paths
 
     limit_megapixels(max_megapixels)
     predictor = open_predictor(model, runtime, threads, precision)
-    paths, counted = image_paths(source, image_dir), NmsOptions()
-    result = measure(PredictorInference(predictor, NmsOptions(conf, multi_label=False)), paths, warmup)
+    paths, shown, counted = image_paths(source, image_dir), showing(predictor.head, conf), NmsOptions()
+    result = measure(PredictorInference(predictor, shown), paths, warmup) | {"conf": shown.conf_thres}
     lines = speed_lines(result)
-    as_counted = measure(PredictorInference(predictor, counted), paths, warmup)["stages"]["postprocess"]
-    result |= {"conf": conf, "postprocess_as_evaluation_ms": as_counted}
-    lines.append(
-        f"postprocess at confidence {conf:g}; at {counted.conf_thres:g}, as evaluation counts: "
-        f"{as_counted['p50']:.2f} ms (p50)"
-    )
+    if predictor.head.needs_nms:
+        as_counted = measure(PredictorInference(predictor, counted), paths, warmup)["stages"]["postprocess"]
+        result["postprocess_as_evaluation_ms"] = as_counted
+        lines.append(
+            f"postprocess at confidence {shown.conf_thres:g}; at {counted.conf_thres:g}, as evaluation counts: "
+            f"{as_counted['p50']:.2f} ms (p50)"
+        )
+    else:
+        lines.append(f"suppression: {describe_suppression(predictor.head, shown)}")
     if isinstance(predictor, AisBenchPredictor):
         result["chip_ms"] = float(np.median(predictor.compute_ms()[-result["images"] :]))
         lines.append(f"the chip alone, without copies: {result['chip_ms']:.2f} ms (p50)")

@@ -75,7 +75,7 @@ def open_predictor(
     if precision not in chosen.precisions:
         able = " and ".join(name for name, each in RUNTIMES.items() if precision in each.precisions)
         raise DeployError(f"{chosen.name} computes in the precision of the file; {precision} is for {able}")
-    return chosen.open(file, lambda: _raw(file, manifest or _describe(file)), threads, precision)
+    return chosen.open(file, lambda: _runnable(file, manifest or _describe(file)), threads, precision)
 
 
 def open_graph(
@@ -86,16 +86,16 @@ def open_graph(
     precision: Precision = "fp32",
 ) -> Predictor:
     """Open an exported file whose description is known already; see `open_predictor`."""
-    return _choose(file, runtime).open(file, lambda: _raw(file, description), threads, precision)
+    return _choose(file, runtime).open(file, lambda: _runnable(file, description), threads, precision)
 
 
-def _raw(file: Path, description: GraphDescription) -> GraphDescription:
-    if not description.head_names:
-        raise DeployError(
-            f"{file} gives boxes, not raw heads: it is for users of plain ONNX Runtime; "
-            "export the model with raw outputs to evaluate or compile it"
-        )
-    return description
+def _runnable(file: Path, description: GraphDescription) -> GraphDescription:
+    """A description with heads; of a graph that decodes inside they are what it gives."""
+    if description.head_names:
+        return description
+    from yoloslim.deploy.inside import describe_inside  # needs `onnx`
+
+    return describe_inside(file, description, getattr(description, "outputs", "raw"))
 
 
 def _describe(file: Path) -> GraphDescription:

@@ -153,7 +153,7 @@ class GraphPredictor(ABC):
         check_images(images, self.imgsz, self.backend)
         most = self.batch or len(images)
         portions = [self._portion(images[start : start + most]) for start in range(0, len(images), most)]
-        return portions[0] if len(portions) == 1 else [np.concatenate(level) for level in zip(*portions, strict=True)]
+        return portions[0] if len(portions) == 1 else [_joined(level) for level in zip(*portions, strict=True)]
 
     def set_threads(self, threads: int) -> None:
         """See `Predictor.set_threads`; runtimes fix it when they load a graph, so this loads it again."""
@@ -209,3 +209,11 @@ class GraphPredictor(ABC):
                 f"{self.imgsz} px, or use the manifest that was written with it"
             )
         self.batch = batch
+
+
+def _joined(level: Sequence[Floats]) -> Floats:
+    """Outputs (B, ...) of portions, one behind the other; shorter lists of detections are filled up with zeros."""
+    longest = max(each.shape[1] for each in level)
+    return np.concatenate(
+        [np.pad(each, [(0, 0), (0, longest - each.shape[1]), *[(0, 0)] * (each.ndim - 2)]) for each in level]
+    )

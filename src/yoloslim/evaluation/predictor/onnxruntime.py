@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -40,7 +41,19 @@ class OnnxPredictor(GraphPredictor):
             for node in self._session.get_inputs()
         }
         self.check_graph(shapes, {node.name for node in self._session.get_outputs()})
+        listed = [node for node in self._session.get_outputs() if len(node.shape) == 2]
+        self._lists = len(self.graph.head_names) == len(listed) == 1  # (m, 7), the number of the image first
 
     def run(self, batch: NDArray[Any]) -> list[Floats]:
         """See `GraphPredictor.run`."""
-        return [to_numpy(head) for head in self._session.run(self.graph.head_names, {self.graph.input_name: batch})]
+        found = [to_numpy(head) for head in self._session.run(self.graph.head_names, {self.graph.input_name: batch})]
+        return [_by_image(found[0], len(batch))] if self._lists else found
+
+
+def _by_image(listed: Floats, count: int) -> Floats:
+    """Detections (m, 7) in a list, the number of the image first, as (count, k, 6); the empty rest has a score of 0."""
+    rows = [listed[listed[:, 0] == number, 1:] for number in range(count)]
+    table = np.zeros((count, max(1, *map(len, rows)), 6), np.float32)
+    for place, mine in zip(table, rows, strict=True):
+        place[: len(mine)] = mine
+    return table

@@ -1,7 +1,8 @@
-"""Graphs of other programs that decode inside: boxes and probabilities in one output, in one of the published forms.
+"""Graphs that decode inside: boxes and probabilities in one of the published forms, or in that of our own exports.
 
 `objectness` (B, n, 5 + classes): centre, size, objectness, classes; YOLOv5, YOLOv7 and their kin.
 `transposed` (B, 4 + classes, n): centre, size, classes; YOLOv8 and YOLO11.
+`pair` (B, n, 4) corners, and (B, n, classes); our exports of decoded outputs.
 `final` (B, n, 6): corners, score, class, best first and suppressed already; YOLOv10, YOLO26 and exports with NMS.
 Boxes are in pixels of the square input, probabilities in [0, 1].
 """
@@ -18,6 +19,8 @@ from ..cells import Cells
 
 def cells(outputs: Sequence[np.ndarray], head: dict[str, Any], options: dict[str, Any]) -> list[Cells]:
     """See `heads.cells`."""
+    if head["form"] == "pair":
+        return [_pair(boxes, scores, options) for boxes, scores in zip(*outputs)]
     read = {"objectness": _objectness, "transposed": _transposed, "final": _final}[head["form"]]
     return [read(image, head, options) for image in outputs[0]]
 
@@ -31,6 +34,11 @@ def _objectness(image: np.ndarray, head: dict[str, Any], options: dict[str, Any]
 def _transposed(image: np.ndarray, head: dict[str, Any], options: dict[str, Any]) -> Cells:
     chosen = image[:, image[4:].max(axis=0) > options["conf_thres"]].T
     return Cells(np.ascontiguousarray(chosen[:, 4:]), _corners(chosen[:, :4]).__getitem__)
+
+
+def _pair(boxes: np.ndarray, scores: np.ndarray, options: dict[str, Any]) -> Cells:
+    chosen = scores.max(axis=1) > options["conf_thres"]
+    return Cells(scores[chosen], boxes[chosen].__getitem__)
 
 
 def _final(image: np.ndarray, head: dict[str, Any], options: dict[str, Any]) -> Cells:
