@@ -14,6 +14,7 @@ import pytest
 from tests.results.made import PARAMS, epochs, measured, put
 from tests.results.sweeps import leave, point, sweep
 from yoloslim.config.results import SweepResult
+from yoloslim.tracking.naming import run_metrics
 from yoloslim.tracking.sweep_runs import point_row
 
 from .postgres import Server, cluster
@@ -141,7 +142,7 @@ def count(server: Server, writers: list[Writer]) -> None:
             parent = parents[result.name]
             assert parent.data.metrics["speed_fps"] == 100 + writer.number
             for one in result.points:
-                assert children[parent.info.run_id, one.name].data.metrics == point_row(one).metrics()
+                assert children[parent.info.run_id, one.name].data.metrics == run_metrics(point_row(one))
     baselines = [run for run in runs if run.info.run_name == "baseline"]
     assert sorted(run.data.metrics["map50"] for run in baselines) == [0.5 + n / 100 for n in range(WRITERS)]
     for run in baselines:
