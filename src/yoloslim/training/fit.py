@@ -18,8 +18,8 @@ from yoloslim.evaluation.load import OtherWork, taken_away
 from yoloslim.training.batches import Batches, Step, largest_side
 from yoloslim.training.callback import Callback, Row, State
 from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
-from yoloslim.training.devices import launch
 from yoloslim.training.interrupt import Stop, stop_on_signals
+from yoloslim.training.launch import launch
 from yoloslim.training.learner import SYNC_EVERY, Learner
 from yoloslim.training.memory import choose_batch, what_fits
 from yoloslim.training.network import set_training
