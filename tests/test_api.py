@@ -5,12 +5,16 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 import yoloslim
 from tests.pruning.any_network import OURS, fill
@@ -18,7 +22,7 @@ from tests.pruning.foreign_networks import NETWORKS, build
 from tests.pruning.networks import Cbl, Residual, scramble
 from yoloslim import cli
 from yoloslim.config import PruneParams
-from yoloslim.errors import PruneError, TraceError
+from yoloslim.errors import DataError, DeployError, PruneError, TraceError
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import save_model
 from yoloslim.prune_request import PruneRequest, Scope, Scorer, option
@@ -224,7 +228,8 @@ def test_an_importance_is_a_function_or_the_name_of_one() -> None:
         (lambda path, layer: torch.full((16,), float("nan")), "layer 'a': importance <lambda> gives nan for output 0"),
         (lambda path, layer: -torch.ones(16), "layer 'a': importance <lambda> gives -1 for output 0"),
         (lambda path, layer: layer.gamma, "layer 'a': importance <lambda> fails: AttributeError: 'Conv2d'"),
-        (lambda path, layer: None, "layer 'a': importance <lambda> fails"),
+        (lambda path, layer: None, "layer 'a': importance <lambda> returns nothing; it must give 16 scores"),
+        (lambda path, layer: 1 / 0, "layer 'a': importance <lambda> fails: ZeroDivisionError"),
     ],
 )
 def test_importances_that_score_nothing(scorer: Scorer, message: str) -> None:
@@ -264,6 +269,16 @@ def test_ignored_layers_keep_all_channels_and_others_lose_what_was_asked_for() -
         ({"layer_percents": {"stem": 130}}, "layer_percents of 'stem'=130 is out of range"),
         ({"round_to": 0}, "round_to=0 is out of range; allowed: at least 1 and at most 256"),
         ({"percent": "half"}, "percent='half' is no number"),
+        ({"percent": None}, "percent=None is no number"),
+        ({"percent": 0.5}, "percent=0.5 is less than one channel in a hundred; for 50% write 50"),
+        ({"layer_percents": {"stem": 0.3}}, "'stem'=0.3 is less than one channel in a hundred; for 30% write 30"),
+        ({"layer_percents": [("stem", 30)]}, "is no mapping of paths of layers to percents"),
+        ({"ignored_layers": [nn.ReLU()]}, r"ignored_layers=\[ReLU\(\)\] holds what is no path"),
+        ({"round_to": 1.5}, "round_to=1.5 is no whole number"),
+        ({"fold": "yes"}, "fold='yes' is neither True nor False"),
+        ({"importance": 3}, "importance=3 is neither a name nor a function"),
+        ({"percent": 50, "target_params_m": 0.01}, "percent and target_params_m are given at once"),
+        ({"measure_ms": lambda model: 1.0}, "measure_ms measures for target_latency_ms, which is not given"),
     ],
 )
 def test_layers_that_cannot_be_meant(options: dict[str, object], message: str) -> None:
@@ -277,6 +292,81 @@ def test_a_target_of_latency_by_a_callable() -> None:
         make(), example, target_latency_ms=1.0, measure_ms=lambda m: count_params(m) / 2000, importance="l2", round_to=1
     )
     assert 1500 < count_params(result.model) <= 2000
+
+
+@pytest.mark.parametrize(
+    ("measure", "message"),
+    [
+        (lambda model: float("nan"), "measure_ms gives nan; it must give milliseconds, above 0"),
+        (lambda model: -3, "measure_ms gives -3; it must give"),
+        (lambda model: None, "measure_ms fails: TypeError"),
+        (lambda model: 1 / 0, "measure_ms fails: ZeroDivisionError"),
+    ],
+)
+def test_measurements_that_no_network_could_be_searched_by(measure: Callable[[nn.Module], float], message: str) -> None:
+    make, example = OURS["one channel"]
+    with pytest.raises(PruneError, match=message):
+        yoloslim.prune(make(), example, target_latency_ms=1.0, measure_ms=measure, importance="l2")
+
+
+def test_a_network_fresh_from_its_class_is_cut_by_its_weights(caplog: pytest.LogCaptureFixture) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 2, 1))
+    images = torch.rand(2, 3, 16, 16)
+    fresh = yoloslim.prune(network, images, percent=np.float32(50))
+    assert (fresh.report["importance"], fresh.model.get_submodule("0").out_channels) == ("l2", 8)
+    nn.init.uniform_(network.get_submodule("1").weight)
+    assert yoloslim.prune(network, images, percent=50).report["importance"] == "gamma"
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"importance": "gamma"}, "0.0 % of prunable channels removed: that is less than 50 %: channels of equal scor"),
+        ({"min_channels": 12, "round_to": 1}, "25.0 % of prunable channels removed: that is less than 50 %"),
+        ({"target_params_m": 5}, "target_params_m=5 is met by the network as it is, and nothing was cut"),
+        ({"residual_units": 1}, "that is 0 of 1 residual units"),
+    ],
+)
+def test_what_was_asked_for_and_did_not_go_is_said(
+    options: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 2, 1))
+    yoloslim.prune(network, torch.rand(2, 3, 16, 16), **options)
+    assert said in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        ("yolov5n", PruneError, "model is 'yolov5n'; give a network: yoloslim.load"),
+        (Grey, PruneError, r"model is the class Grey; give a network of it: Grey\(...\)"),
+        (3, PruneError, "model is a int; give a torch.nn.Module"),
+        (nn.ReLU(), PruneError, "no layer of this network has channels that could be scored"),
+        (nn.Conv2d(1, 8, 3), PruneError, "no layer of this network has channels that could be scored"),
+        (torch.jit.trace(nn.Conv2d(1, 8, 3), torch.rand(1, 1, 32, 32)), TraceError, "torch.jit has compiled it"),
+        (torch.compile(nn.Conv2d(1, 8, 3)), TraceError, "torch.compile has compiled it; prune its _orig_mod"),
+        (nn.Sequential(spectral_norm(nn.Conv2d(1, 8, 3)), nn.Conv2d(8, 2, 1)), PruneError, "in module '0'"),
+    ],
+)
+def test_models_that_are_no_network_to_prune(model: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        yoloslim.prune(model, torch.rand(1, 1, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("register", "error", "message"),
+    [
+        (lambda: yoloslim.register_importance("", lambda path, layer: layer), PruneError, "importance '' has no name"),
+        (lambda: yoloslim.register_op(3, "unary"), PruneError, "operation 3 is neither a function, nor its name"),
+        (lambda: yoloslim.register_op(nn.GRU(1, 1), "mix"), PruneError, "operation is a GRU; give its class: GRU"),
+        (lambda: yoloslim.register_runtime("x"), DeployError, "takes a yoloslim.deploy.runtimes.Runtime, not a str"),
+        (lambda: yoloslim.register_dataset("x"), DataError, "takes a yoloslim.data.layouts.Reader, not a str"),
+    ],
+)
+def test_what_cannot_be_registered(register: Callable[[], None], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        register()
 
 
 def test_an_operation_that_is_not_known_shows_how_to_teach_it() -> None:

@@ -76,7 +76,7 @@ def test_prune_says_why_less_went_than_was_asked_for(tmp_path: Path) -> None:
     result = runner.invoke(app, ["prune", str(tmp_path / "fresh.safetensors")])
     assert result.exit_code == 0, result.output
     assert "0.0 % of prunable channels removed" in result.output
-    assert "that is less than 50 %: channels of equal scale are not told apart" in result.output
+    assert "that is less than 50 %: channels of equal scores are not told apart" in result.output
 
 
 def test_prune_says_what_it_did_to_a_network_that_was_never_sparsified(stored: Path, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_shells_are_offered_completion() -> None:
 
 def test_prune_by_half_a_percent_says_what_is_meant(stored: Path) -> None:
     result = runner.invoke(app, ["prune", str(stored), "--percent", "0.5"])
-    assert "for 50% write --percent 50" in str(result.exception)
+    assert "percent=0.5 is less than one channel in a hundred; for 50% write 50" in str(result.exception)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["prune", "--help"], ["prune", "--percnt", "5"], ["data", "--help"]])

@@ -1,5 +1,6 @@
 """The library's front door: what `import yoloslim` offers. Each name is a thin way to the function that stages use."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -26,11 +27,12 @@ from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector, count_params
 from yoloslim.models.foreign.load import read_model
 from yoloslim.names import check_name
-from yoloslim.prune_request import GroupScore, PruneRequest, Scope, Scorer, register_importance
+from yoloslim.prune_request import GroupScore, PruneRequest, Scope, Scorer, refuse_two_aims, register_importance
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, TRANSPOSED, register_op
 from yoloslim.pruning.prune import PruneResult
 from yoloslim.pruning.prune import prune as prune_network
+from yoloslim.pruning.report import shortfall
 from yoloslim.tasks.detect import Detection, find_objects
 from yoloslim.tasks.evaluate import evaluate_dataset
 from yoloslim.tasks.train import Request as TrainRequest
@@ -52,6 +54,8 @@ __all__ = [
     "register_runtime",
     "train",
 ]
+
+logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=nn.Module)
 Picture = str | PathLike[str] | NDArray[np.uint8]
@@ -261,8 +265,8 @@ def prune(
             in a tuple, or by name in a dict. Detectors need none.
         measure_ms: milliseconds of a cut network on the target, for `target_latency_ms`.
         options: fields of `PruneRequest`. What differs from its defaults where nothing is said: scope `coupled`;
-            importance `l2` for a network in which not every convolution has a BatchNorm scale to go by; FLOPs
-            counted at the size of the example, or at a detector's own.
+            importance `l2` for a network in which not every convolution has a BatchNorm scale to go by, or whose
+            scales are all alike, as before training; FLOPs counted at the size of the example, or at a detector's own.
 
     Returns:
         `model` the new network, `certificate` (cut against masked, largest differences), `report` (plain values).
@@ -271,10 +275,13 @@ def prune(
         TraceError: the forward depends on values, or an operation is not understood; the node is named.
         PruneError: an option is unknown or out of range, nothing can be pruned, or the certificate fails.
     """
+    _check_module(model)
     for name in options:
         check_name("option of prune", name, PruneOptions.__annotations__, PruneError)
-    detector = isinstance(model, Detector)
-    if example_inputs is None and not detector:
+    refuse_two_aims(options)
+    if measure_ms and options.get("target_latency_ms") is None:
+        raise PruneError("measure_ms measures for target_latency_ms, which is not given")
+    if example_inputs is None and not isinstance(model, Detector):
         raise PruneError(f"a {type(model).__name__} needs example_inputs: what its forward takes, a tensor or several")
     given = None if example_inputs is None else Inputs.of(example_inputs)
     side = model.spec.imgsz if isinstance(model, Detector) else None
@@ -286,7 +293,18 @@ def prune(
         parameters = count_params(result.model)
         result.report["after"] |= {"params": parameters, "params_m": parameters / 1e6}
     result.report["importance"] = getattr(request.importance, "__name__", request.importance)
+    if less := shortfall(request, result.report):
+        logger.warning("%.1f %% of prunable channels removed: %s", result.report["effective_percent"], less)
     return result
+
+
+def _check_module(model: object) -> None:
+    if isinstance(model, str | PathLike):
+        raise PruneError(f"model is {str(model)!r}; give a network: yoloslim.load(file) or build(name, classes)")
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise PruneError(f"model is the class {model.__name__}; give a network of it: {model.__name__}(...)")
+    if not isinstance(model, nn.Module):
+        raise PruneError(f"model is a {type(model).__name__}; give a torch.nn.Module")
 
 
 def _predictor(model: Detector | str | PathLike[str], runtime: str | None) -> Predictor:
@@ -298,7 +316,9 @@ def _predictor(model: Detector | str | PathLike[str], runtime: str | None) -> Pr
 
 
 def _importance(model: nn.Module) -> str:
-    """`gamma` for detectors and wherever there are as many scales as layers with prunable outputs."""
-    norms = sum(isinstance(m, BATCHNORMS) and m.affine for m in model.modules())
+    """`gamma` where there are as many scales as layers with prunable outputs, and training has told them apart."""
+    norms = [m for m in model.modules() if isinstance(m, BATCHNORMS) and m.affine]
     layers = sum(isinstance(m, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)) for m in model.modules())
-    return "gamma" if isinstance(model, Detector) or norms >= max(1, layers - 1) else "l2"
+    enough = isinstance(model, Detector) or len(norms) >= max(1, layers - 1)
+    told = any(bool((norm.weight != norm.weight.flatten()[0]).any()) for norm in norms)
+    return "gamma" if enough and told else "l2"

@@ -14,7 +14,7 @@ from yoloslim.choices import Branch, Outputs
 from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
-from yoloslim.prune_request import IMPORTANCE, GroupScore, Importance, PruneRequest, Scope, option
+from yoloslim.prune_request import IMPORTANCE, GroupScore, Importance, PruneRequest, Scope, option, refuse_two_aims
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed, train
@@ -36,9 +36,6 @@ app.command()(features)
 app.command("import")(import_weights)
 app.command("export-darknet")(export_to_darknet)
 app.add_typer(data_commands, name="data")
-
-NOTICEABLE = 0.05
-"""Share of a network's scales; without so much of them it may find nothing any more."""
 
 
 def main() -> None:
@@ -126,6 +123,7 @@ def asked(name: str, *spellings: str) -> Any:
 
 @app.command()
 def prune(
+    context: typer.Context,
     model: Model,
     percent: Annotated[float, asked("percent")] = DEFAULTS.percent,
     scope: Annotated[Scope, asked("scope")] = DEFAULTS.scope,
@@ -143,46 +141,16 @@ def prune(
     out: Annotated[Path | None, typer.Option(help="where to; default: beside the model")] = None,
 ) -> None:
     """Cut channels out of a stored model, prove the cut exact, and write model and report."""
-    choices: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("model", "out")}
+    choices: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("context", "model", "out")}
     choices["ignored_layers"] = tuple(ignored_layers or ())
-    from yoloslim.deploy.quoting import quote
-    from yoloslim.files import write_json
-    from yoloslim.models.detector import count_macs, count_params
-    from yoloslim.models.foreign.load import read_model
-    from yoloslim.models.store import save_model
-    from yoloslim.pruning.inspection import removed_scale
-    from yoloslim.pruning.prune import prune as prune_model
+    source = context.get_parameter_source("percent")
+    typed = source is not None and source.name == "COMMANDLINE"
+    refuse_two_aims({name: value for name, value in choices.items() if name != "percent" or typed})
+    request = PruneRequest(**choices)
+    from yoloslim.tasks.prune import prune_file
 
-    if importance == "taylor":
-        raise YoloslimError("importance taylor needs training images: use the pipeline (prune.importance: taylor)")
-    if 0 < percent < 1:
-        meant = f"for {percent:.0%} write --percent {100 * percent:g}"
-        raise YoloslimError(f"--percent {percent:g} is less than one channel in a hundred; {meant}")
-    network = read_model(model)
-    result = prune_model(network, PruneRequest(**choices, imgsz=network.spec.imgsz))
-    target = out or model.with_name(f"{model.stem}-pruned.safetensors")
-    save_model(result.model, target)
-    write_json(target.with_suffix(".json"), result.report)
-    before, after = count_params(network) / 1e6, count_params(result.model) / 1e6
-    macs = count_macs(result.model, network.spec.imgsz) / count_macs(network, network.spec.imgsz)
-    typer.echo(
-        f"{target}: {before:.3f} M -> {after:.3f} M parameters ({100 * after / before:.1f} %), {100 * macs:.1f} % of "
-        f"the FLOPs; {result.report['effective_percent']:.1f} % of prunable channels removed; "
-        f"cut equals mask to {max(result.certificate.cut):.1e}"
-    )
-    if target_params_m is None and target_gflops is None and result.report["effective_percent"] < percent - 1:
-        typer.echo(
-            f"that is less than {percent:g} %: channels of equal scale are not told apart, and every layer keeps what "
-            "min-channels, layer-keep and round-to demand. `yoloslim inspect` shows the scales"
-        )
-    missed = removed_scale(network, result.cut)
-    if missed > NOTICEABLE:
-        typer.echo(
-            f"what was cut had {100 * missed:.0f} % of the sum of all scales: these channels were in use, and until it "
-            "is finetuned the model finds little or nothing. What helps: train sparsely first, which drives scales of "
-            "dispensable channels to zero (baseline.weights in params.yaml takes this model, then `dvc repro`); cut "
-            f"less (`yoloslim inspect` says how far); finetune (`yoloslim train DATA --model {quote(str(target))}`)"
-        )
+    for line in prune_file(model, request, out):
+        typer.echo(line)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)

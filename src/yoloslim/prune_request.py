@@ -5,8 +5,10 @@ explanations from here. This file imports no torch, so that the command line sta
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
+from numbers import Integral, Real
+from types import UnionType
 from typing import Any, Literal, get_args
 
 from yoloslim.errors import PruneError
@@ -21,6 +23,9 @@ Scorer = Callable[[str, Any], Any]
 IMPORTANCE: Importance = "gamma"
 """What makes a channel worth keeping, where nothing is said."""
 
+TARGETS = ("target_params_m", "target_gflops", "target_latency_ms")
+"""Options that say what a network should come down to, instead of a percent."""
+
 _registered: dict[str, Scorer] = {}
 
 
@@ -32,8 +37,10 @@ def register_importance(name: str, scorer: Scorer) -> None:
         scorer: takes the path of a layer and the layer; gives a score for each of its outputs.
 
     Raises:
-        PruneError: the name is taken, or the scorer cannot be called.
+        PruneError: the name is taken or none, or the scorer cannot be called.
     """
+    if not name or not isinstance(name, str):
+        raise PruneError(f"importance {name!r} has no name; give one, such as 'spread'")
     if name in get_args(Importance):
         raise PruneError(f"importance '{name}' is one of yoloslim's own; choose another name")
     if not callable(scorer):
@@ -119,26 +126,61 @@ class PruneRequest:
         """Refuse what cannot be meant.
 
         Raises:
-            PruneError: a name that is not known (with the nearest one), a value out of its range, or two targets.
+            PruneError: a name that is not known (with the nearest one), a value of another kind or out of its range, or
+                two targets.
         """
         check_name("scope", self.scope, get_args(Scope), PruneError)
         check_name("group_score", self.group_score, get_args(GroupScore), PruneError)
         if not callable(self.importance):
+            if not isinstance(self.importance, str):
+                raise PruneError(f"importance={self.importance!r} is neither a name nor a function")
             check_name("importance", self.importance, (*get_args(Importance), *_registered), PruneError)
         for stated in dataclasses.fields(self):
-            value, limits = getattr(self, stated.name), stated.metadata["limits"]
-            if value is not None and limits:
-                _check(stated.name, value, limits)
-        for path, percent in self.layer_percents.items():
-            _check(f"layer_percents of '{path}'", percent, {"ge": 0, "lt": 100})
-        if isinstance(self.ignored_layers, str):
-            raise PruneError(
-                f"ignored_layers is the text '{self.ignored_layers}'; give a list: ['{self.ignored_layers}']"
-            )
-        object.__setattr__(self, "ignored_layers", tuple(self.ignored_layers))
-        given = [name for name in ("target_params_m", "target_gflops", "target_latency_ms") if getattr(self, name)]
+            self._check_value(stated)
+        self._check_layers()
+        given = [name for name in TARGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise PruneError(f"{' and '.join(given)} are set at once; keep one of them")
+
+    def _check_value(self, stated: "dataclasses.Field[Any]") -> None:
+        """A number, or yes or no, where the field is one; numbers of other libraries become Python's."""
+        name, value = stated.name, getattr(self, stated.name)
+        kinds = get_args(stated.type) if isinstance(stated.type, UnionType) else (stated.type,)
+        if bool in kinds and not isinstance(value, bool):
+            raise PruneError(f"{name}={value!r} is neither True nor False")
+        if (int in kinds or float in kinds) and not (value is None and type(None) in kinds):
+            object.__setattr__(self, name, _number(name, value, stated.metadata["limits"], whole=int in kinds))
+        if name == "percent":
+            _refuse_share(name, self.percent)
+
+    def _check_layers(self) -> None:
+        if not isinstance(self.layer_percents, Mapping):
+            raise PruneError(f"layer_percents={self.layer_percents!r} is no mapping of paths of layers to percents")
+        checked = {}
+        for path, percent in self.layer_percents.items():
+            name = f"layer_percents of '{path}'"
+            checked[path] = _number(name, percent, {"ge": 0, "lt": 100})
+            _refuse_share(name, checked[path])
+        object.__setattr__(self, "layer_percents", checked)
+        ignored = self.ignored_layers
+        if isinstance(ignored, str):
+            raise PruneError(f"ignored_layers is the text '{ignored}'; give a list: ['{ignored}']")
+        if not isinstance(ignored, Iterable) or not all(isinstance(path, str) for path in ignored):
+            raise PruneError(
+                f"ignored_layers={ignored!r} holds what is no path; give paths of layers, as named_modules() has them"
+            )
+        object.__setattr__(self, "ignored_layers", tuple(ignored))
+
+
+def refuse_two_aims(said: Mapping[str, Any]) -> None:
+    """Refuse a percent beside a target, of options that somebody gave; `PruneRequest` cannot tell its default from it.
+
+    Raises:
+        PruneError: both are there.
+    """
+    target = next((name for name in TARGETS if said.get(name) is not None), None)
+    if target and said.get("percent") is not None:
+        raise PruneError(f"percent and {target} are given at once; keep one of them")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,9 +204,23 @@ def option(name: str) -> Option:
     return Option(stated.default, stated.metadata["help"], stated.metadata["limits"])
 
 
-def _check(name: str, value: float, limits: Mapping[str, float]) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise PruneError(f"{name}={value!r} is no number")
+def _refuse_share(name: str, percent: float) -> None:
+    if 0 < percent < 1:
+        meant = f"for {percent:.0%} write {100 * percent:g}"
+        raise PruneError(f"{name}={percent:g} is less than one channel in a hundred; {meant}")
+
+
+def _number(name: str, given: Any, limits: Mapping[str, float], whole: bool = False) -> float:
+    """A number within limits.
+
+    Raises:
+        PruneError: it is none, or out of range.
+    """
+    if isinstance(given, bool) or not isinstance(given, Integral if whole else Real):
+        raise PruneError(f"{name}={given!r} is no {'whole number' if whole else 'number'}")
+    value: float = (
+        given if isinstance(given, int | float) else int(given) if isinstance(given, Integral) else float(given)
+    )
     fits = {
         "ge": lambda bound: value >= bound,
         "gt": lambda bound: value > bound,
@@ -175,3 +231,4 @@ def _check(name: str, value: float, limits: Mapping[str, float]) -> None:
     if not all(fits[kind](bound) for kind, bound in limits.items()) or abs(value) == float("inf"):  # NaN fits nowhere
         allowed = " and ".join(f"{words[kind]} {bound:g}" for kind, bound in limits.items())
         raise PruneError(f"{name}={value} is out of range; allowed: {allowed}")
+    return value

@@ -58,6 +58,8 @@ def channel_scores(
             if taylor is None:
                 raise PruneError("importance 'taylor' needs gradients; collect them with taylor_scores first")
             scores = {path: torch.from_numpy(values) for path, values in taylor.items()}
+    if not scores and not _filters(labels):
+        raise PruneError("no layer of this network has channels that could be scored: there is nothing to prune")
     if not scores:
         raise PruneError(f"importance '{importance}' goes by BatchNorm scales, and this network has none; use 'l2'")
     found = {path: values.detach().float().cpu().numpy() for path, values in scores.items()}
@@ -75,7 +77,12 @@ def _scored(scorer: Scorer, path: str, model: nn.Module, labels: ChannelLabels) 
     """What a function of the user's gives for a layer, if that can be meant."""
     name, wanted = getattr(scorer, "__name__", type(scorer).__name__), len(labels.layers[path].outputs)
     try:
-        values = torch.as_tensor(scorer(path, model.get_submodule(path))).detach().float().cpu().numpy()
+        given = scorer(path, model.get_submodule(path))
+        if given is None:
+            raise PruneError(f"layer '{path}': importance {name} returns nothing; it must give {wanted} scores")
+        values = torch.as_tensor(given).detach().float().cpu().numpy()
+    except PruneError:
+        raise
     except Exception as error:
         raise PruneError(f"layer '{path}': importance {name} fails: {type(error).__name__}: {error}") from error
     if values.shape != (wanted,):

@@ -41,7 +41,10 @@ class Inputs:
         else:
             inputs = cls((example,) if isinstance(example, Tensor) else tuple(example), {})
         if not inputs.tensors:
-            raise PruneError("example_inputs holds no tensor; give what the network's forward takes")
+            raise PruneError(
+                "example_inputs holds no tensor; give what the network's forward takes (`torch.from_numpy` makes a "
+                "tensor of an array)"
+            )
         for number, x in enumerate(inputs.tensors):
             if x.numel() == 0 or x.dim() == 0:
                 raise PruneError(f"example_inputs: tensor {number} has shape {tuple(x.shape)}, which holds no batch")

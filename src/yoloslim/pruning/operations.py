@@ -134,8 +134,12 @@ def register_op(operation: str | Callable[..., Any], kind: OpKind) -> None:
             too; `mix` needs every channel, so that nothing before it may go: always right, and the least.
 
     Raises:
-        PruneError: no such kind.
+        PruneError: no such kind, or nothing that could be an operation.
     """
+    if not callable(operation) and not (isinstance(operation, str) and operation):
+        raise PruneError(f"operation {operation!r} is neither a function, nor its name, nor a module class")
+    if isinstance(operation, nn.Module):
+        raise PruneError(f"operation is a {type(operation).__name__}; give its class: {type(operation).__name__}")
     check_name("kind", kind, get_args(OpKind), PruneError)
     _registered[operation.strip("_") if isinstance(operation, str) else operation] = kind
 

@@ -197,7 +197,7 @@ class LabelInterpreter(LayerLabelling):
 def everywhere(label: Tensor, node: fx.Node) -> Any:
     """One label for all that a node gives: a tensor, or its parts by their keys."""
     if "shape" in node.meta:
-        return label.expand(node.meta["shape"])
+        return label.reshape(()).expand(node.meta["shape"])
     return {part.args[1]: everywhere(label, part) for part in node.users if part.target is pick}
 
 

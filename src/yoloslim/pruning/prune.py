@@ -7,6 +7,7 @@ from typing import Any, Generic
 import torch
 from torch import nn
 
+from yoloslim.errors import PruneError, YoloslimError
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.certificate import Certificate, certify
 from yoloslim.pruning.importance import Scores
@@ -62,13 +63,13 @@ def prune(
 
     Raises:
         TraceError: an operation of the network is not understood.
-        PruneError: the request cannot be met, or the certificate fails.
+        PruneError: the request cannot be met, `measure_ms` gives no time, or the certificate fails.
     """
     labels = label_channels(model, example)
 
     def measure(keep: BoolArray) -> float:
         assert measure_ms is not None
-        return measure_ms(cut(model, labels, keep))
+        return _milliseconds(measure_ms, cut(model, labels, keep))
 
     with torch.no_grad():
         timer = measure if measure_ms else None
@@ -85,3 +86,16 @@ def prune(
         report["after"] = count_totals(final, request.imgsz, example)
     report |= {"removed_units": removed, "certificate": certificate.as_dict()}
     return PruneResult(final, plain, selection, certificate, report)
+
+
+def _milliseconds(measure_ms: Callable[[nn.Module], float], model: nn.Module) -> float:
+    """What a function of the user's measures, if it can be meant."""
+    try:
+        value = float(found := measure_ms(model))
+    except YoloslimError:
+        raise
+    except Exception as error:
+        raise PruneError(f"measure_ms fails: {type(error).__name__}: {error}") from error
+    if not 0 < value < float("inf"):
+        raise PruneError(f"measure_ms gives {found}; it must give milliseconds, above 0")
+    return value

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch._dynamo.eval_frame import OptimizedModule
 from torch.overrides import TorchFunctionMode
 
 from yoloslim.errors import TraceError
@@ -71,8 +72,9 @@ def record(model: nn.Module, inputs: Inputs, leaves: tuple[type[nn.Module], ...]
         A graph whose nodes have `meta["nn_module_stack"]`, and `meta["shape"]` where they give one tensor.
 
     Raises:
-        TraceError: the network fails on the inputs, or what it does depends on values.
+        TraceError: the network fails on the inputs, what it does depends on values, or it has been compiled.
     """
+    _refuse_compiled(model)
     recorder = _Recorder(model)
     modes = {module: module.training for module in model.modules()}
     with ExitStack() as stack:
@@ -102,6 +104,16 @@ def record(model: nn.Module, inputs: Inputs, leaves: tuple[type[nn.Module], ...]
             ) from error
     recorder.finish(result)
     return recorder.graph
+
+
+def _refuse_compiled(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        where = f"module '{path or '<root>'}' cannot be traced:"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TraceError(f"{where} torch.jit has compiled it; prune the module that it was made from")
+        if isinstance(module, OptimizedModule):
+            inside = f"{path}._orig_mod".lstrip(".")
+            raise TraceError(f"{where} torch.compile has compiled it; prune its {inside}, and compile the result")
 
 
 class _Recorder(TorchFunctionMode):
@@ -234,7 +246,7 @@ class _Recorder(TorchFunctionMode):
         if len(paths) != 1 or not any(owner.rpartition(".")[2] == "weight" for owner in owners):
             return None
         path = paths.pop()
-        return path if isinstance(self.model.get_submodule(path), LAYERS[name]) else None
+        return path if path and isinstance(self.model.get_submodule(path), LAYERS[name]) else None
 
     def _nodes(self, value: Any) -> list[fx.Node]:
         return [self.nodes[id(x)] for x in tensors_in(value) if id(x) in self.nodes]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from yoloslim.prune_request import TARGETS, PruneRequest
 from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.labels import BoolArray, ChannelLabels, label_channels
@@ -41,6 +42,28 @@ def prune_report(model: nn.Module, labels: ChannelLabels, selection: Selection, 
         "after": _totals(counter, labels, selection.keep),
         "layers": [vars(row) for row in rows],
     }
+
+
+def shortfall(request: PruneRequest, report: dict[str, Any]) -> str:
+    """Why less went than was asked for; empty where what was asked for went.
+
+    Args:
+        request: what was asked for.
+        report: see `prune_report`, with `removed_units`.
+    """
+    removed, units = report["effective_percent"], len(report["removed_units"])
+    target = next((name for name in TARGETS if getattr(request, name) is not None), None)
+    if units < request.residual_units:
+        return f"that is {units} of {request.residual_units} residual units: no more can go"
+    if target:
+        met = f"{target}={getattr(request, target):g} is met by the network as it is, and nothing was cut"
+        return "" if removed else met
+    if request.layer_percents or removed >= request.percent - 1:
+        return ""
+    return (
+        f"that is less than {request.percent:g} %: channels of equal scores are not told apart, and every layer keeps "
+        "what min_channels, layer_keep and round_to demand"
+    )
 
 
 def count_totals(model: nn.Module, imgsz: int | None, example: Example | Inputs = (2, 3, 64, 64)) -> dict[str, float]:

@@ -105,7 +105,7 @@ def select_channels(
         return _search(ranking, lambda keep: counter.macs(keep) * 2e-9, request.target_gflops, "target_gflops")
     if request.target_latency_ms is not None:
         if measure is None:
-            raise PruneError("target_latency_ms needs a measuring function; pass `measure`")
+            raise PruneError("target_latency_ms needs a measuring function, measure_ms")
         return _search(ranking, measure, request.target_latency_ms, "target_latency_ms", steps=7)
     return ranking.select(request.percent)
 

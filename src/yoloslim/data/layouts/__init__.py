@@ -74,7 +74,13 @@ ORDER = ("voc", "yolo", "coco", "cvat", "labelme")
 
 
 def register_dataset(reader: Reader) -> Reader:
-    """Make a layout known under its name, which `data.source` then takes."""
+    """Make a layout known under its name, which `data.source` then takes; a name that is taken gets the new one.
+
+    Raises:
+        DataError: no Reader.
+    """
+    if not isinstance(reader, Reader):
+        raise DataError(f"register_dataset takes a yoloslim.data.layouts.Reader, not a {type(reader).__name__}")
     _READERS[reader.name] = reader
     SOURCES.setdefault(reader.name, reader.about)
     return reader

@@ -53,7 +53,13 @@ RUNTIMES: dict[str, Runtime] = {}
 
 
 def register_runtime(runtime: Runtime) -> None:
-    """Make a runtime known to everything that takes one by name."""
+    """Make a runtime known to everything that takes one by name; a name that is taken gets the new one.
+
+    Raises:
+        DeployError: no Runtime.
+    """
+    if not isinstance(runtime, Runtime):
+        raise DeployError(f"register_runtime takes a yoloslim.deploy.runtimes.Runtime, not a {type(runtime).__name__}")
     RUNTIMES[runtime.name] = runtime
 
 
