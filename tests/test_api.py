@@ -271,7 +271,6 @@ def test_ignored_layers_keep_all_channels_and_others_lose_what_was_asked_for() -
         ({"percent": "half"}, "percent='half' is no number"),
         ({"percent": None}, "percent=None is no number"),
         ({"percent": 0.5}, "percent=0.5 is less than one channel in a hundred; for 50% write 50"),
-        ({"layer_percents": {"stem": 0.3}}, "'stem'=0.3 is less than one channel in a hundred; for 30% write 30"),
         ({"layer_percents": [("stem", 30)]}, "is no mapping of paths of layers to percents"),
         ({"ignored_layers": [nn.ReLU()]}, r"ignored_layers=\[ReLU\(\)\] holds what is no path"),
         ({"round_to": 1.5}, "round_to=1.5 is no whole number"),

@@ -27,7 +27,7 @@ from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector, count_params
 from yoloslim.models.foreign.load import read_model
 from yoloslim.names import check_name
-from yoloslim.prune_request import GroupScore, PruneRequest, Scope, Scorer, refuse_two_aims, register_importance
+from yoloslim.prune_request import GroupScore, PruneRequest, Scope, Scorer, check_typed, register_importance
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, TRANSPOSED, register_op
 from yoloslim.pruning.prune import PruneResult
@@ -278,7 +278,7 @@ def prune(
     _check_module(model)
     for name in options:
         check_name("option of prune", name, PruneOptions.__annotations__, PruneError)
-    refuse_two_aims(options)
+    check_typed(options)
     if measure_ms and options.get("target_latency_ms") is None:
         raise PruneError("measure_ms measures for target_latency_ms, which is not given")
     if example_inputs is None and not isinstance(model, Detector):

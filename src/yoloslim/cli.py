@@ -14,7 +14,7 @@ from yoloslim.choices import Branch, Outputs
 from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
-from yoloslim.prune_request import IMPORTANCE, GroupScore, Importance, PruneRequest, Scope, option, refuse_two_aims
+from yoloslim.prune_request import IMPORTANCE, GroupScore, Importance, PruneRequest, Scope, check_typed, option
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed, train
@@ -145,7 +145,7 @@ def prune(
     choices["ignored_layers"] = tuple(ignored_layers or ())
     source = context.get_parameter_source("percent")
     typed = source is not None and source.name == "COMMANDLINE"
-    refuse_two_aims({name: value for name, value in choices.items() if name != "percent" or typed})
+    check_typed({name: value for name, value in choices.items() if name != "percent" or typed})
     request = PruneRequest(**choices)
     from yoloslim.tasks.prune import prune_file
 

@@ -150,17 +150,13 @@ class PruneRequest:
             raise PruneError(f"{name}={value!r} is neither True nor False")
         if (int in kinds or float in kinds) and not (value is None and type(None) in kinds):
             object.__setattr__(self, name, _number(name, value, stated.metadata["limits"], whole=int in kinds))
-        if name == "percent":
-            _refuse_share(name, self.percent)
 
     def _check_layers(self) -> None:
         if not isinstance(self.layer_percents, Mapping):
             raise PruneError(f"layer_percents={self.layer_percents!r} is no mapping of paths of layers to percents")
         checked = {}
         for path, percent in self.layer_percents.items():
-            name = f"layer_percents of '{path}'"
-            checked[path] = _number(name, percent, {"ge": 0, "lt": 100})
-            _refuse_share(name, checked[path])
+            checked[path] = _number(f"layer_percents of '{path}'", percent, {"ge": 0, "lt": 100})
         object.__setattr__(self, "layer_percents", checked)
         ignored = self.ignored_layers
         if isinstance(ignored, str):
@@ -172,12 +168,16 @@ class PruneRequest:
         object.__setattr__(self, "ignored_layers", tuple(ignored))
 
 
-def refuse_two_aims(said: Mapping[str, Any]) -> None:
-    """Refuse a percent beside a target, of options that somebody gave; `PruneRequest` cannot tell its default from it.
+def check_typed(said: Mapping[str, Any]) -> None:
+    """Refuse options that a person gave and cannot have meant; `PruneRequest` cannot tell its defaults from them.
 
     Raises:
-        PruneError: both are there.
+        PruneError: a percent beside a target, or a share where a percent belongs.
     """
+    percent = said.get("percent")
+    if isinstance(percent, Real) and 0 < float(percent) < 1:
+        meant = f"for {float(percent):.0%} write {100 * float(percent):g}"
+        raise PruneError(f"percent={percent} is less than one channel in a hundred; {meant}")
     target = next((name for name in TARGETS if said.get(name) is not None), None)
     if target and said.get("percent") is not None:
         raise PruneError(f"percent and {target} are given at once; keep one of them")
@@ -202,12 +202,6 @@ def option(name: str) -> Option:
     """What `PruneRequest` says of one of its fields."""
     stated = PruneRequest.__dataclass_fields__[name]
     return Option(stated.default, stated.metadata["help"], stated.metadata["limits"])
-
-
-def _refuse_share(name: str, percent: float) -> None:
-    if 0 < percent < 1:
-        meant = f"for {percent:.0%} write {100 * percent:g}"
-        raise PruneError(f"{name}={percent:g} is less than one channel in a hundred; {meant}")
 
 
 def _number(name: str, given: Any, limits: Mapping[str, float], whole: bool = False) -> float:
