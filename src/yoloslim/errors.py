@@ -1,14 +1,41 @@
 """Errors that a person can act on: each names the thing, the value and the way out."""
 
-MEMORY_MESSAGES = ("can't allocate memory", "could not create a primitive", "Failed to allocate", "std::bad_alloc")
-"""What PyTorch's allocator, oneDNN, OpenCV, ONNX Runtime and C++ say when there is no RAM left."""
+import errno
+import mmap
+
+MEMORY_MESSAGES = (
+    "can't allocate memory",
+    "annot allocate memory",
+    "failed to map segment",
+    "could not create a primitive",
+    "Failed to allocate",
+    "std::bad_alloc",
+)
+"""What PyTorch's allocator, the C library, its loader of libraries, oneDNN, OpenCV, ONNX Runtime and C++ say when there
+is no RAM left."""
+SCARCE_MB = 64
+"""With less to be had, whatever fails may fail for that."""
 
 
 def memory_ran_out(error: BaseException) -> bool:
     """Whether an error says that there was no memory left, on a GPU or in RAM."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # PyTorch's; it takes seconds
         return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
     return any(text in str(error) for text in MEMORY_MESSAGES)
+
+
+def memory_is_scarce(megabytes: int = SCARCE_MB) -> bool:
+    """Whether this process cannot have so much more RAM; it is asked for, but not used, which takes microseconds.
+
+    Libraries fail in many ways where they find none, imports that miss a name and threads that do not start among them.
+    """
+    try:
+        mmap.mmap(-1, megabytes << 20, access=mmap.ACCESS_COPY).close()
+    except (OSError, MemoryError):
+        return True
+    return False
 
 
 class YoloslimError(Exception):

@@ -4,7 +4,7 @@ import io
 import sys
 
 from yoloslim.disk import SAID, disk_sentence
-from yoloslim.errors import memory_ran_out
+from yoloslim.errors import memory_is_scarce, memory_ran_out
 
 
 def write_anything() -> None:
@@ -20,9 +20,9 @@ def sentence(error: Exception) -> str:
     """What a command ends with where a disk, a name or too little memory is at fault; empty for all else."""
     if isinstance(error, OSError) and error.errno in SAID:
         return disk_sentence(error)
-    if memory_ran_out(error):
-        text = str(error).strip().partition("\n")[0][:120]
-        return (
-            f"no memory is left ({text or type(error).__name__}); end other programs, or take smaller images or batches"
-        )
+    text = str(error).strip().partition("\n")[0][:120] or type(error).__name__
+    if memory_ran_out(error) or memory_is_scarce():
+        return f"no memory is left ({text}); end other programs, or take smaller images or batches"
+    if "can't start new thread" in text:
+        return f"{text}: no more are allowed; end other programs, raise `ulimit -u`, or set fewer threads and workers"
     return ""

@@ -14,7 +14,10 @@ from torch import Tensor
 
 from yoloslim.data.store import geometries, image_store
 from yoloslim.data.voc import VocSplit
+from yoloslim.errors import memory_is_scarce
 
+SMALLEST_MB = 128
+"""No training runs with less memory than this left, whatever its size: threads, kernels, a step of yolov5n."""
 CGROUP = Path("/sys/fs/cgroup")
 """Where Linux tells a container's limits (cgroup v2)."""
 
@@ -59,7 +62,12 @@ def load_train_set(split: VocSplit, imgsz: int, cache_dir: Path, memory_gb: floa
         memory_gb: RAM that images may fill; 0 is half of what is free. Images stay in a memory-mapped file either
             way; those that fit are read ahead, so that the first epoch does not wait for the disk, and those that do
             not are read piece by piece, so that a set larger than the memory trains.
+
+    Raises:
+        MemoryError: there is too little for any training; a thread that starts in so little may never answer.
     """
+    if memory_is_scarce(SMALLEST_MB):
+        raise MemoryError(f"less than the {SMALLEST_MB} MB that the smallest training needs")
     stored = image_store(split, imgsz, cache_dir)
     if len(stored):
         _advise(stored, stored.nbytes <= (memory_gb * 1e9 or free_memory() / 2))

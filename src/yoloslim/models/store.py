@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from yoloslim.errors import ModelError
+from yoloslim.errors import ModelError, memory_is_scarce, memory_ran_out
 from yoloslim.files import atomic_path
 from yoloslim.models.detector import Detector
 from yoloslim.models.spec import ModelSpec
@@ -69,6 +69,8 @@ def load_model(path: Path) -> Detector:
         where = ".".join(map(str, first["loc"]))
         raise ModelError(f"{path}: its description is not valid: {where}: {first['msg']}") from error
     except (ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, ModelError) as error:
+        if memory_ran_out(error) or memory_is_scarce():
+            raise  # the file may be sound
         raise ModelError(f"{path}: weights and description disagree: {error}") from error
     for name, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from yoloslim.disk import reserve
-from yoloslim.errors import YoloslimError
+from yoloslim.errors import YoloslimError, memory_is_scarce, memory_ran_out
 from yoloslim.files import atomic_path
 from yoloslim.seals import is_whole, seal
 
@@ -33,6 +33,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         except YoloslimError as error:
             raise YoloslimError(f"cannot write checkpoint {path}: {error}. {_kept(path)}") from error
         except (OSError, RuntimeError) as error:  # PyTorch's writer hides the disk's own words
+            if memory_ran_out(error) or memory_is_scarce():
+                raise YoloslimError(f"cannot write checkpoint {path}: no memory is left. {_kept(path)}") from error
             free = shutil.disk_usage(path.parent).free
             raise YoloslimError(
                 f"cannot write checkpoint {path}: {size / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB are free in "
