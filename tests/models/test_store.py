@@ -17,7 +17,7 @@ from tests.tiny import shake_norms, tiny_detector
 from yoloslim.errors import ModelError
 from yoloslim.heads import AnchorHead
 from yoloslim.models.detector import Detector
-from yoloslim.models.store import load_model, read_extra, save_model
+from yoloslim.models.store import LONGEST_SPEC, load_model, read_extra, save_model
 
 
 @pytest.fixture
@@ -145,7 +145,14 @@ def test_missing_weights_are_named(stored: Path) -> None:
         load_model(stored)
 
 
-@pytest.mark.parametrize("spec", ["", "{}", "[1]", '{"name": "x", "code": "import os"}'])
+@pytest.mark.parametrize("metadata", [{}, {"spec": ""}, {"spec": " " * (LONGEST_SPEC + 1)}])
+def test_no_description_and_an_endless_one_are_refused(stored: Path, metadata: dict[str, str]) -> None:
+    save_file(load_file(stored), stored, {"format": "yoloslim-1"} | metadata)
+    with pytest.raises(ModelError, match=r"its description is [\d,]+ characters long, not 1 to 524,288"):
+        load_model(stored)
+
+
+@pytest.mark.parametrize("spec", ["{}", "[1]", '{"name": "x", "code": "import os"}'])
 def test_broken_description_is_refused(stored: Path, spec: str) -> None:
     rewrite(stored, spec=spec)
     with pytest.raises(ModelError, match=r"weights and description disagree|description is not valid"):

@@ -54,13 +54,14 @@ def load_model(path: Path) -> Detector:
             not finite, or the spec asks for more than any detector has.
     """
     metadata, state = _read(path)
-    if len(metadata["spec"]) > LONGEST_SPEC:
+    described = metadata.get("spec", "")
+    if not 0 < len(described) <= LONGEST_SPEC:
         raise ModelError(
-            f"{path}: its description is {len(metadata['spec']):,} characters long, more than {LONGEST_SPEC:,}: it is "
-            "no detector's; take the file from where it was made"
+            f"{path}: its description is {len(described):,} characters long, not 1 to {LONGEST_SPEC:,}: it is no "
+            "detector's; take the file from where it was made"
         )
     try:
-        spec = ModelSpec.model_validate_json(metadata["spec"])
+        spec = ModelSpec.model_validate_json(described)
         _try_out(spec, state)
         model = Detector(spec)
         model.load_state_dict(state)
