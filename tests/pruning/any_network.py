@@ -151,6 +151,21 @@ def volume() -> nn.Module:
     )  # fmt: skip
 
 
+class SharedKeys(nn.Module):
+    """Attention whose heads share keys and values in pairs, a scale that is one number, whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.o = nn.Linear(6, 32), nn.Linear(6, 16), nn.Linear(6, 16), nn.Linear(32, 6)
+        self.up, self.head, self.scale = nn.Linear(6, 96), nn.Linear(96, 3), nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (layer(x).view(*x.shape[:2], -1, 8).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        attended = F.scaled_dot_product_attention(q, k, v, enable_gqa=True).transpose(1, 2).flatten(2)
+        hidden = F.relu(self.up(x + self.o(attended) * self.scale.exp()))
+        return self.head(hidden + (hidden > 1).int())
+
+
 OURS: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
     "one channel": (Grey, (torch.rand(1, 1, 16, 24),)),
     "two inputs": (TwoInputs, (torch.rand(2, 2, 16, 16), torch.rand(2, 5))),
@@ -159,6 +174,7 @@ OURS: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
     "groupnorm": (Grouped, (torch.rand(1, 3, 16, 16),)),
     "whole heads": (lambda: Block(True), (torch.rand(1, 10, 6),)),
     "narrower heads": (lambda: Block(False), (torch.rand(1, 10, 6),)),
+    "shared keys": (SharedKeys, (torch.rand(1, 10, 6),)),
     "linear and BatchNorm1d": (tabular, (torch.rand(4, 7),)),
     "1-D": (sound, (torch.rand(1, 2, 64),)),
     "3-D": (volume, (torch.rand(1, 1, 8, 8, 8),)),

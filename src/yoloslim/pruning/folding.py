@@ -132,7 +132,8 @@ class _ConstantInterpreter(AbstractInterpreter):
     def unary(self, call: Call) -> Tensor:
         x = call.tensor()
         args = tuple(x.clone() if a is x else a for a in call.args)  # some activations work in place
-        return cast(Tensor, call.run(*args, **call.kwargs)).double()
+        result = cast(Tensor, call.run(*args, **call.kwargs)).double()
+        return result.where(~x.isnan(), NAN)  # what varies does so as a whole number, too
 
     def binary(self, call: Call) -> Tensor:
         if call.name in COMPARING:  # NaN is neither above nor below
@@ -163,6 +164,8 @@ class _ConstantInterpreter(AbstractInterpreter):
     def dot_product(self, call: Call) -> Tensor:
         """Weights add up to one, so that a constant value is what comes out."""
         values = cast(Tensor, call.argument(2, "value"))
+        if values.shape[:-2] != call.shape[:-2]:  # heads that share keys and values, or a batch that does
+            return _unknown(call.shape)
         constant = (values == values[..., :1, :]).all(-2, keepdim=True)
         return values[..., :1, :].where(constant, NAN).expand(call.shape)
 

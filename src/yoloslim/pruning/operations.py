@@ -86,10 +86,11 @@ MODULE_KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
 NAME_KINDS: dict[str, str] = {
     name: kind
     for kind, names in {
-        "unary": "abs alpha_dropout bfloat16 celu clamp clamp_max clamp_min clip clone contiguous cos detach double "
-        "dropout dropout1d dropout2d dropout3d elu erf exp expm1 feature_alpha_dropout float gelu half hardsigmoid "
-        "hardswish hardtanh leaky_relu log log1p logsigmoid mish neg negative pow reciprocal relu relu6 rpow rsqrt "
-        "selu sigmoid silu sin softplus softsign sqrt square tan tanh to type type_as",
+        "unary": "abs alpha_dropout bfloat16 bool celu clamp clamp_max clamp_min clip clone contiguous cos detach "
+        "double dropout dropout1d dropout2d dropout3d elu erf exp expm1 feature_alpha_dropout float gelu "
+        "half hardsigmoid hardswish hardtanh int leaky_relu log log1p logsigmoid long mish neg negative "
+        "pow reciprocal relu relu6 rpow rsqrt selu sigmoid silu sin softplus softsign sqrt square tan "
+        "tanh to type type_as",
         "binary": "add addcdiv addcmul atan2 div divide eq fmod ge gt iadd imul isub itruediv le lerp lt masked_fill "
         "maximum minimum mul multiply ne rdiv rsub rtruediv sub subtract true_divide truediv where",
         "spatial": "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "

@@ -181,7 +181,7 @@ class LabelInterpreter(LayerLabelling):
         """Parameters that the network uses directly have labels of their own; constants have none."""
         meta = self.node.meta
         if meta["parameter"] is None or meta["value"].numel() == 1:
-            return self.solid().expand(meta["shape"])
+            return everywhere(self.solid(), self.node)
         if target not in self.parameters:
             count = meta["value"].numel()
             self.parameters[target] = torch.from_numpy(self.sets.fresh(count)).view(meta["shape"])
