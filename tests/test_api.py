@@ -22,7 +22,7 @@ from tests.pruning.foreign_networks import NETWORKS, build
 from tests.pruning.networks import Cbl, Residual, scramble
 from yoloslim import cli
 from yoloslim.config import PruneParams
-from yoloslim.errors import DataError, DeployError, PruneError, TraceError
+from yoloslim.errors import DataError, DeployError, ModelError, PruneError, TraceError
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import save_model
 from yoloslim.prune_request import PruneRequest, Scope, Scorer, option
@@ -351,6 +351,20 @@ def test_what_was_asked_for_and_did_not_go_is_said(
 def test_models_that_are_no_network_to_prune(model: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         yoloslim.prune(model, torch.rand(1, 1, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: yoloslim.build("yolov5n", "cat"), ModelError, r"classes is the text 'cat'; give a list: \['cat'\]"),
+        (lambda: yoloslim.build("yolov5n", ["a", "b", "b"]), ModelError, "classes names 'b' twice"),
+        (lambda: yoloslim.export("m.pt", "out"), DeployError, "model is a str; give a detector, such as yoloslim.load"),
+        (lambda: yoloslim.load("m.pt"), ModelError, "model file m.pt is missing; check the name"),
+    ],
+)
+def test_models_that_cannot_be_meant(call: Callable[[], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.quantize import calibration_images
 from yoloslim.deploy.quantize import quantize as quantize_export
 from yoloslim.deploy.runtimes import open_predictor, register_runtime
-from yoloslim.errors import DeployError, PruneError
+from yoloslim.errors import DeployError, ModelError, PruneError
 from yoloslim.evaluation.evaluate import Evaluation
 from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.evaluation.nms import NmsOptions, showing
@@ -93,12 +93,17 @@ def load(path: str | PathLike[str]) -> Detector:
     return read_model(Path(path))
 
 
-def build(name: str, classes: tuple[str, ...], imgsz: int = 640) -> Detector:
+def build(name: str, classes: Sequence[str], imgsz: int = 640) -> Detector:
     """A freshly initialised detector such as `yolov5n`; `yoloslim models` lists the names.
 
     Raises:
-        ModelError: no such model.
+        ModelError: no such model, or classes that are no list of different names.
     """
+    if isinstance(classes, str):
+        raise ModelError(f"classes is the text '{classes}'; give a list: ['{classes}']")
+    twice = [each for each in dict.fromkeys(classes) if list(classes).count(each) > 1]
+    if twice:
+        raise ModelError(f"classes names '{twice[0]}' twice")
     return build_detector(name, tuple(classes), imgsz)
 
 
@@ -108,8 +113,10 @@ def export(
     """Write a detector for a runtime into a folder, compared with PyTorch, with its manifest.
 
     Raises:
-        DeployError: the graph cannot be written, or computes something else.
+        DeployError: no detector, or the graph cannot be written or computes something else.
     """
+    if not isinstance(model, Detector):
+        raise DeployError(f"model is a {type(model).__name__}; give a detector, such as yoloslim.load(file)")
     return export_model(model, Path(out), options or ExportOptions(), file_format)
 
 

@@ -84,7 +84,7 @@ def test_extra_values_can_be_read_without_building_the_model(stored: Path) -> No
 
 
 def test_missing_file_names_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"model file .*m\.safetensors is missing; run the stage that makes it"):
+    with pytest.raises(ModelError, match=r"model file .*m\.safetensors is missing; check the name, or run"):
         load_model(tmp_path / "m.safetensors")
 
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from yoloslim.results.links import RunLinks
 from yoloslim.results.records import Row
 
@@ -18,3 +20,14 @@ def test_a_local_store_that_is_not_there_or_broken_is_linked_by_its_list(tmp_pat
         if content:
             (tmp_path / "mlflow.db").write_bytes(content)
         assert RunLinks("sqlite:///mlflow.db", "trial", tmp_path).of(BEST) == "http://127.0.0.1:5000/#/experiments"
+
+
+def test_a_local_page_is_started_by_the_command_of_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert RunLinks("https://host/", "trial", tmp_path).start == ""
+    assert RunLinks("sqlite:///mlflow.db", "trial", tmp_path).start.startswith("mlflow ui --backend-store-uri sqlite:")
+    elsewhere = tmp_path / "checkout"
+    elsewhere.mkdir()
+    (elsewhere / "Makefile").write_text("ui: ready\n\tmlflow ui\n")
+    monkeypatch.chdir(elsewhere)
+    assert RunLinks("sqlite:///mlflow.db", "trial", elsewhere).start == "make ui"

@@ -120,7 +120,7 @@ def _digest(header: dict[str, Any], tensors: BinaryIO) -> str:
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     if not path.is_file():
-        raise ModelError(f"model file {path} is missing; run the stage that makes it (`dvc repro`)")
+        raise ModelError(f"model file {path} is missing; check the name, or run the stage that makes it (`dvc repro`)")
     try:
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")

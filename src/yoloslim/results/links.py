@@ -5,17 +5,22 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
+from yoloslim.commands import to_type
 from yoloslim.results.records import Row
 from yoloslim.results.uris import absolute_uri, database_of, without_password
 
 SLOT, CURRENT = "yoloslim.slot", "yoloslim.current"
 """Tags of a run: the row it is for, and, of a complete run, whether the files still hold what it shows."""
 LOCAL_UI = "http://127.0.0.1:5000"
-"""Where `make ui` shows a SQLite store."""
+"""Where `start` shows a SQLite store."""
 
 
 class RunLinks:
     """Links to MLflow's page. Runs are found by their tags, so that a link needs no run's id.
+
+    Attributes:
+        server: where the page is.
+        start: the command that starts it; empty where it runs elsewhere.
 
     Args:
         uri: tracking URI; a relative SQLite path is below `root`.
@@ -25,7 +30,9 @@ class RunLinks:
 
     def __init__(self, uri: str, experiment: str, root: Path) -> None:
         uri = absolute_uri(uri, root)
-        self.server = without_password(uri).rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_UI
+        remote = uri.startswith(("http://", "https://"))
+        self.server = without_password(uri).rstrip("/") if remote else LOCAL_UI
+        self.start = "" if remote else to_type("ui")
         self.experiment = experiment
         self.number = _experiment_number(uri, experiment)
 

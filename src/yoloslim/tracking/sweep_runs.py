@@ -182,7 +182,7 @@ def promote_winner(connection: Connection, name: str, runs: SweepRuns, rows: Seq
     holder = next(run for run in connection.runs(KEY, run_key(row)) if run.info.status == "FINISHED")
     models = [output.model_id for output in holder.outputs.model_outputs] if holder.outputs else []
     if not models:
-        return f"the winner, {row.title}, has no exported graph to register; `make repro` exports it"
+        return f"the winner, {row.title}, has no exported graph to register; `{to_type('repro')}` exports it"
     measured = {**point_row(point).metrics(), **{k: v for k, v in point.deployed.items() if not isinstance(v, dict)}}
     tags = {name: _text(value) for name, value in measured.items()}
     tags |= {"percent": str(point.percent), "backend": row.backend, "sweep": runs.parent}
