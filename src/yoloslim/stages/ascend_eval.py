@@ -18,6 +18,7 @@ def run(params: Params, which: str) -> None:
     """Write metrics/ascend_eval/<which>.json."""
     e, a = params.evaluation, params.ascend_eval
     export, options = MODELS / "export" / which, nms_options(params)
+    device = open_device(params.ascend.target, params.ascend.set_env, params.ascend.python)
     measured, _ = evaluate_exported(
         export,
         MODELS / "atc" / which,
@@ -29,7 +30,7 @@ def run(params: Params, which: str) -> None:
         options=options,
         batch=e.batch,
         reference_dir=MODELS / "export" / BASELINE,
-        device=open_device(params.ascend.target, params.ascend.set_env, params.ascend.python),
+        device=device,
     )
     metrics: dict[str, Any] = dict(measured)
     found = read_json(METRICS / f"{trained(which)}.json")
@@ -39,6 +40,7 @@ def run(params: Params, which: str) -> None:
         )
     metrics |= {name: found[name] for name in ("params_m", "gflops")}
     write_json(METRICS / "ascend_eval" / f"{which}.json", rounded(metrics))
+    device.tidy()
 
 
 def rounded(value: Any) -> Any:

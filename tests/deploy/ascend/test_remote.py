@@ -90,14 +90,26 @@ def expected(sshd: Server, bundle: Path, tmp_path_factory: pytest.TempPathFactor
         return Board(sshd.target(), sshd.set_env()).run(job, bundle)
 
 
-def test_a_job_comes_back_whole_and_leaves_nothing_behind(server: Server, bundle: Path, expected: BoardRun) -> None:
+def test_results_stay_on_the_board_until_they_are_stored_here(
+    server: Server, bundle: Path, tmp_path: Path, expected: BoardRun
+) -> None:
+    job = make_job(bundle, tmp_path / "job")
+    assert Board(server.target(), server.set_env()).run(job, bundle).computed == COUNT  # killed before it was stored
+    again = Board(server.target(), server.set_env())
+    run = again.run(job, bundle)
+    assert (run.computed, progress_of(server)) == (0, COUNT)
+    assert same(run, expected)
+    again.tidy()
+    assert server.folders() == []
+
+
+def test_a_job_comes_back_whole(expected: BoardRun) -> None:
     assert expected.backend == "ascend-acl"
     assert expected.computed == COUNT
     assert len(expected.detections) == COUNT
     assert sum(map(len, expected.detections)) > COUNT
     assert (expected.inference_ms > 0).all()
     assert expected.facts["acl"] == "ok"
-    assert server.folders() == []
 
 
 def test_acl_and_onnx_runtime_find_the_same(server: Server, bundle: Path, tmp_path: Path, expected: BoardRun) -> None:
@@ -222,7 +234,7 @@ def test_a_board_that_never_comes_back_is_no_missing_board(
     assert not isinstance(caught.value, DeviceUnavailableError)  # which a CPU would stand in for
 
 
-@pytest.mark.parametrize("fault", ["lost", "refused"])
+@pytest.mark.parametrize("fault", ["lost", "refused", "away"])
 def test_results_survive_a_failing_clean_up(
     server: Server,
     bundle: Path,
@@ -242,11 +254,13 @@ def test_results_survive_a_failing_clean_up(
         return await original(self, connection, "echo no >&2; false" if broken else command, what)
 
     monkeypatch.setattr(Board, "_shell", shell)
-    run = Board(server.target(cutter.port), server.set_env(), pause_s=0.01).run(
-        make_job(bundle, tmp_path / "job"), bundle
-    )
+    board = Board(server.target(cutter.port), server.set_env(), pause_s=0.01)
+    run = board.run(make_job(bundle, tmp_path / "job"), bundle)
+    if fault == "away":
+        cutter.close()
+    board.tidy()
     cutter.close()
-    assert cutter.connections == 1
+    assert cutter.connections == 2 - (fault == "away")
     assert same(run, expected)
     assert f"stays on ssh://{server.target(cutter.port).user}@127.0.0.1" in caplog.text
 

@@ -30,6 +30,10 @@ class Device(Protocol):
         """Run a job and check what comes back."""
         ...
 
+    def tidy(self) -> None:
+        """Remove what finished jobs left, once what they found is stored."""
+        ...
+
 
 @dataclass
 class Local:
@@ -74,6 +78,9 @@ class Local:
             if listener.finished is None:
                 raise DeployError(f"the runner died (exit status {done.returncode}): {done.stderr.strip()[-300:]}")
             return read_run((folder / RESULTS).read_bytes(), listener.finished, job, facts)
+
+    def tidy(self) -> None:
+        """Nothing: a job here leaves nothing behind."""
 
     def _probe(self, folder: Path) -> dict[str, Any]:
         listener = Listener()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -52,6 +52,7 @@ class Board:
     set_env: str = ""
     python: str = "python3"
     pause_s: float = 1.0
+    _finished: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def probe(self) -> dict[str, Any]:
         """What the board has: versions, acl, devices, chip, room. Nothing but an empty folder stays there.
@@ -64,14 +65,30 @@ class Board:
     def run(self, job: Job, bundle: Path, backend: Backend = "acl", progress: Progress | None = None) -> BoardRun:
         """Run a job there and bring back what it found.
 
-        The job's folder on the board is removed after success, and kept after failure, so that the same job goes on
-        where it stopped.
+        The job's folder on the board stays, so that the same job goes on where it stopped, even if what it found got
+        lost here; see `tidy`.
 
         Raises:
             DeployError: unknown host key, no key accepted, unreachable, no CANN, too little room, changed files,
                 an error of the device, a runner that died, or more than `RETRIES` lost connections.
         """
         return asyncio.run(self._run(job, bundle, backend, progress))
+
+    def tidy(self) -> None:
+        """Remove the folders of the jobs that came to their end, once what they found is stored here.
+
+        What cannot be removed is only said: what was asked for is here already.
+        """
+        if self._finished:
+            asyncio.run(self._tidy())
+
+    async def _tidy(self) -> None:
+        try:
+            async with connect(self.target, True) as connection:
+                while self._finished:
+                    await self._remove(connection, self._finished.pop())
+        except (LostError, DeployError) as error:
+            logger.warning("%s stays on %s (%s)", ", ".join(self._finished), self.target, error)
 
     async def _run(self, job: Job, bundle: Path, backend: Backend, progress: Progress | None) -> BoardRun:
         failures, state, pause = 0, (0, 0), self.pause_s
@@ -121,7 +138,7 @@ class Board:
             data = await stream.read()
         assert isinstance(data, bytes)
         run = read_run(data, listener.finished, job, facts)
-        await self._remove(connection, folder)
+        self._finished.append(folder)
         return run
 
     async def _remove(self, connection: asyncssh.SSHClientConnection, folder: str) -> None:
