@@ -14,7 +14,6 @@ import argparse
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterable
@@ -31,6 +30,7 @@ from benchmarks.bccd import prepared
 from benchmarks.experiment import cut_alone, measured, once
 from benchmarks.instruments import BATCH, IMGSZ, MOSAIC, BareStep, Turns
 from benchmarks.models import finish
+from benchmarks.processes import ending_by, quiet
 from benchmarks.training import bccd, memory, new_model, no_validation
 from yoloslim.config import BaselineParams, Params, parse_params
 from yoloslim.errors import Interrupted, YoloslimError
@@ -116,33 +116,19 @@ def train_all(arguments: argparse.Namespace, runs: list[Run]) -> bool:
         return all(list(pool.map(job, runs)))
 
 
-def quiet() -> None:
-    """One thread a process; the first process asks for an end."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-
-
 def work(arguments: argparse.Namespace, deadline: float, run: Run) -> bool:
     """Do one run, in a process of its own or not; false where time was up, or it failed."""
-    left = deadline - time.monotonic()
-    if left < 1:
-        return False
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
-    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
-    signal.setitimer(signal.ITIMER_REAL, left if left < float("inf") else 0)
     try:
-        if run.model == "coco":
-            coco(arguments, run)
-        else:
-            finish(run.model, run.folder, arguments.bccd, arguments.epochs, run.seed, arguments.device)
+        with ending_by(deadline):
+            if run.model == "coco":
+                coco(arguments, run)
+            else:
+                finish(run.model, run.folder, arguments.bccd, arguments.epochs, run.seed, arguments.device)
     except (KeyboardInterrupt, Interrupted):
         return False
     except YoloslimError as error:
         print(f"{run.folder}: {error}", flush=True)
         return False
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
     return True
 
 

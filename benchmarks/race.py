@@ -16,7 +16,6 @@ import json
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 import time
 import warnings
@@ -27,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.contestants import WAYS
 from benchmarks.latency import in_turn, opened
+from benchmarks.processes import ending_by, quiet
 from benchmarks.racer import RESULT, Racer, Run, Setup
 from yoloslim.errors import ConfigError, Interrupted, YoloslimError
 from yoloslim.files import read_json, write_json
@@ -173,12 +172,6 @@ def train_all(setup: Setup, runs: list[Run], jobs: int) -> bool:
     return complete
 
 
-def quiet() -> None:
-    """One thread a process, and no line an epoch."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process asks
-
-
 def line_of(run: Run) -> str:
     if not run.is_done:
         return f"{run.folder}: stopped"
@@ -188,22 +181,15 @@ def line_of(run: Run) -> str:
 
 def work(setup: Setup, run: Run) -> bool:
     """Do one training, in a process of its own or not; false where time was up."""
-    left = setup.deadline - time.monotonic()
-    if left < 1:
-        return False
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
-    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
-    signal.setitimer(signal.ITIMER_REAL, left if left < float("inf") else 0)
     try:
-        print(f"== {run.folder}", flush=True)
-        racer_of(setup).race(run)
+        with ending_by(setup.deadline):
+            print(f"== {run.folder}", flush=True)
+            racer_of(setup).race(run)
     except (KeyboardInterrupt, Interrupted):
         return False
     except YoloslimError as error:
         write_json(run.folder / RESULT, {"error": str(error)})
         print(f"{run.folder}: {error}", flush=True)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
     return True
 
 
