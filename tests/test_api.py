@@ -318,6 +318,17 @@ def test_a_network_fresh_from_its_class_is_cut_by_its_weights(caplog: pytest.Log
     assert caplog.text == ""
 
 
+def test_narrow_networks_are_rounded_to_less(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    network = Grey()  # its weakest eight channels are all that a layer has
+    rounded = yoloslim.prune(network, torch.rand(2, 1, 32, 32), percent=50, round_to=8)
+    assert (rounded.report["round_to"], rounded.report["effective_percent"]) == (8, 0)
+    assert "0.0 % of prunable channels removed" in caplog.text
+    free = yoloslim.prune(network, torch.rand(2, 1, 32, 32), percent=50)
+    assert free.report["round_to"] < 8
+    assert free.report["effective_percent"] > 30
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -1,5 +1,6 @@
 """The library's front door: what `import yoloslim` offers. Each name is a thin way to the function that stages use."""
 
+import dataclasses
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector, count_params
 from yoloslim.models.foreign.load import read_model
 from yoloslim.names import check_name
-from yoloslim.prune_request import GroupScore, PruneRequest, Scope, Scorer, check_typed, register_importance
+from yoloslim.prune_request import TARGETS, GroupScore, PruneRequest, Scope, Scorer, check_typed, register_importance
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, TRANSPOSED, register_op
 from yoloslim.pruning.prune import PruneResult
@@ -273,7 +274,8 @@ def prune(
         measure_ms: milliseconds of a cut network on the target, for `target_latency_ms`.
         options: fields of `PruneRequest`. What differs from its defaults where nothing is said: scope `coupled`;
             importance `l2` for a network in which not every convolution has a BatchNorm scale to go by, or whose
-            scales are all alike, as before training; FLOPs counted at the size of the example, or at a detector's own.
+            scales are all alike, as before training; `round_to` 4, 2 or 1 for a network that is too narrow for
+            multiples of 8; FLOPs counted at the size of the example, or at a detector's own.
 
     Returns:
         `model` the new network, `certificate` (cut against masked, largest differences), `report` (plain values).
@@ -296,6 +298,10 @@ def prune(
     request = PruneRequest(**chosen)
     example = (2, 3, 64, 64) if given is None else given
     result = prune_network(model, request, given, measure_ms=measure_ms, example=example)
+    while _is_too_narrow(model, request, result.report) and "round_to" not in options:
+        request = dataclasses.replace(request, round_to=request.round_to // 2)
+        result = prune_network(model, request, given, measure_ms=measure_ms, example=example)
+    result.report["round_to"] = request.round_to
     if not isinstance(model, Detector):  # folding may have given layers a bias
         parameters = count_params(result.model)
         result.report["after"] |= {"params": parameters, "params_m": parameters / 1e6}
@@ -303,6 +309,13 @@ def prune(
     if less := shortfall(request, result.report):
         logger.warning("%.1f %% of prunable channels removed: %s", result.report["effective_percent"], less)
     return result
+
+
+def _is_too_narrow(model: nn.Module, request: PruneRequest, report: dict[str, Any]) -> bool:
+    """Whether rounding may be what keeps channels; the multiples of boards stay those of detectors."""
+    said = request.layer_percents or any(getattr(request, name) is not None for name in TARGETS)
+    less = report["effective_percent"] < request.percent - 1
+    return less and not said and request.round_to > 1 and not isinstance(model, Detector)
 
 
 def _check_module(model: object) -> None:
