@@ -2,7 +2,8 @@
 
 The stage `ascend_eval` over SSH, against a real OpenSSH server on this machine, with a fake chip that takes 0.2 s an
 image. Besides the desk's process the kills meet the runner on the board and the server's session. Printed as by
-`tests.campaigns.kills`: `lost` counts images that were computed again, `unequal` compares detections' accuracy.
+`tests.campaigns.kills`: `lost` counts images that were computed again before the stage had stored what it found,
+`unequal` compares detections' accuracy.
 """
 
 import json
@@ -22,6 +23,7 @@ from tests.project import ROOT
 
 ATC = ROOT / "tests/deploy/ascend/fake_atc.py"
 BOARD, SESSION = "yoloslim_runner", "sshd: .*@"
+STORED = Path("metrics/ascend_eval/baseline.json")
 WAYS = (
     Way("group", (signal.SIGKILL,)),
     Way(BOARD, (signal.SIGKILL,)),
@@ -115,9 +117,15 @@ class Boards(Campaign):
         found.pop("SSH_AUTH_SOCK", None)
         return found
 
+    def prepare(self, project: Path) -> None:
+        """Begin a new count where the stage had stored its results before its process ended: it measures anew."""
+        if (project / STORED).is_file():
+            (project / STORED).unlink()
+            (project / "computed").unlink()
+
     def results(self, project: Path) -> dict[str, str]:
         """Every measured number that is no time."""
-        path = project / "metrics/ascend_eval/baseline.json"
+        path = project / STORED
         found = json.loads(path.read_text()) if path.is_file() else {}
         names = ("map50", "map50_95", "map50_voc07", "precision", "recall", "backend", "size_mb")
         return {name: json.dumps(found.get(name)) for name in names}
