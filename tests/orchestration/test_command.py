@@ -34,10 +34,10 @@ def test_wrong_changes_are_told(change: str, complaint: str) -> None:
 
 STOPPED = """
 import signal
-from yoloslim.orchestration.command import stoppable
+from yoloslim.orchestration.stopping import stoppable
 from yoloslim.errors import Interrupted
 try:
-    with stoppable():
+    with stoppable("in mid-sweep"):
         try:
             signal.raise_signal({number})
         except Exception:

@@ -1,6 +1,7 @@
 """The loop of a sweep, around a fake of DVC."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from yoloslim.errors import ConfigError, Interrupted, SweepError
 from yoloslim.orchestration.driver import only_one, run_sweep
 from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.process import CommandError
+from yoloslim.orchestration.stopping import stoppable
 from yoloslim.orchestration.sweep_flow import _giving_up, or_else
 from yoloslim.orchestration.variant_run import Event, in_threads
 
@@ -223,6 +225,25 @@ def test_where_prefect_fails_the_rest_runs_without_it(dvc: FakeDvc, monkeypatch:
         "Prefect is away (http://127.0.0.1:4200/api: ConnectionError: server is gone); going on without it, nothing is "
         "lost"
     ]
+
+
+def test_ctrl_c_in_whose_place_prefect_fails_still_stops_the_sweep(tmp_path: Path) -> None:
+    """A dead server: Prefect cannot report that it was interrupted, and raises that instead."""
+    told: list[Exception] = []
+    jobs = [Job("probe", 10)]
+
+    def dying(jobs: Sequence[Job], checkout: Path) -> Iterator[Outcome]:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ConnectionError("server is gone") from None
+        yield from ()
+
+    fan_out = or_else(dying, in_threads(1), told.append)
+    with pytest.raises(Interrupted, match="stopped in mid-sweep; give the same command again") as caught:
+        with stoppable("in mid-sweep"):
+            list(fan_out(jobs, tmp_path))
+    assert (caught.value.exit_code, told) == (130, [])
 
 
 def test_a_runner_that_was_asked_for_and_cannot_run_is_an_error_unless_threads_are_allowed() -> None:

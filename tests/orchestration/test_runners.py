@@ -15,10 +15,10 @@ from tests.orchestration import tiny
 from yoloslim.config import parse_params
 from yoloslim.config.sweep import Runner
 from yoloslim.errors import ConfigError, SweepError
-from yoloslim.orchestration.command import Stop
 from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.runners import _outcome_of, fan_out_by, task_runner
 from yoloslim.orchestration.server import prefect_server
+from yoloslim.orchestration.stopping import Stop
 from yoloslim.orchestration.sweep_flow import sweep
 from yoloslim.orchestration.worktrees import FOLDER, cache_of, git, own_checkout, take_snapshot
 

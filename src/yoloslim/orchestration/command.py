@@ -1,9 +1,7 @@
 """The command behind `yoloslim sweep`: what it takes, what it shows, and how it ends when it is stopped."""
 
 import argparse
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -11,9 +9,10 @@ from rich.console import Console
 
 from yoloslim.config import Params, parse_params
 from yoloslim.config.edit import assign
-from yoloslim.errors import ConfigError, Interrupted
+from yoloslim.errors import ConfigError
 from yoloslim.orchestration.dashboard import Dashboard, summary
 from yoloslim.orchestration.process import quiet_clients
+from yoloslim.orchestration.stopping import stoppable
 from yoloslim.orchestration.sweep_flow import sweep
 from yoloslim.orchestration.variants import apply_variant
 from yoloslim.stages.common import stage
@@ -34,7 +33,7 @@ def main(words: Sequence[str]) -> None:
             about = apply_variant(Path.cwd(), arguments.apply)
             print(f"params.yaml and dvc.lock are those of {about['name']}; `dvc repro` restores its files")
             return
-        with stoppable():
+        with stoppable("in mid-sweep"):
             search(with_changes(params, arguments.changes), prefect=not arguments.no_prefect)
 
     stage(run)
@@ -65,35 +64,3 @@ def with_changes(params: Params, changes: Sequence[str]) -> Params:
         except yaml.YAMLError as error:
             raise ConfigError(f"'{change}': the value is not valid YAML") from error
     return parse_params(raw, "command line")
-
-
-class Stop(KeyboardInterrupt):
-    """A signal on its way up: other packages hold back each `Exception`, and asyncio all but KeyboardInterrupt."""
-
-    def __init__(self, number: int) -> None:
-        """Keep which signal it was."""
-        super().__init__()
-        self.number = number
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end a sweep in good order: what runs writes its checkpoint first.
-
-    Raises:
-        Interrupted: one of them came.
-    """
-
-    def stop(number: int, frame: object) -> None:
-        raise Stop(number)
-
-    former: dict[int, Callable[..., object] | int | None] = {
-        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    except Stop as signalled:
-        raise Interrupted(signalled.number, "in mid-sweep") from None
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

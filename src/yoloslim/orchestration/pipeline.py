@@ -6,6 +6,7 @@ twice. Without Prefect, `dvc repro && python -m pipeline.track` does the same.
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from yoloslim.errors import SweepError
 from yoloslim.orchestration.mending import mend
 from yoloslim.orchestration.process import CommandError, quiet_clients, stream
 from yoloslim.orchestration.server import prefect_server
+from yoloslim.orchestration.stopping import stop_if_asked, stoppable
 from yoloslim.stages.common import stage
 
 logger = logging.getLogger("yoloslim")
@@ -69,6 +71,7 @@ def run(params: Params) -> None:
         except CommandError:
             raise
         except Exception as error:  # whatever Prefect raises when its server does not start, or is gone
+            stop_if_asked()
             where, why = os.environ.get("PREFECT_API_URL", "a server of its own"), str(error).partition("\n")[0][:200]
             logger.warning("Prefect is away (%s: %s: %s); going on without it", where, type(error).__name__, why)
             run_stages((), logger.info)
@@ -79,4 +82,9 @@ def run(params: Params) -> None:
 
 def main() -> None:
     """Run the command."""
-    stage(run)
+
+    def stoppable_run(params: Params) -> None:
+        with stoppable("in mid-pipeline", (signal.SIGINT,)):
+            run(params)
+
+    stage(stoppable_run)

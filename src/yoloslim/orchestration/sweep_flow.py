@@ -20,6 +20,7 @@ from yoloslim.extras import advice, is_installed
 from yoloslim.orchestration.driver import run_sweep
 from yoloslim.orchestration.leases import cpu_slots
 from yoloslim.orchestration.points import Job, Outcome
+from yoloslim.orchestration.stopping import stop_if_asked
 from yoloslim.orchestration.variant_run import Event, FanOut, Listener, in_threads
 
 
@@ -112,6 +113,7 @@ def as_flow(
     except YoloslimError:
         raise
     except Exception as error:  # whatever Prefect raises when its server does not start, or is gone at the end
+        stop_if_asked()
         if found:
             listen(Event("warning", f"{_away(error)}; its record of this sweep lacks the end, nothing is lost"))
         else:
@@ -142,6 +144,7 @@ def or_else(first: FanOut, second: FanOut, give_up: Callable[[Exception], None])
         except YoloslimError:
             raise
         except Exception as error:  # a job that fails is an outcome: this is the way itself
+            stop_if_asked()
             give_up(error)
             away = True
         if left:
