@@ -240,9 +240,9 @@ def test_ctrl_c_in_whose_place_prefect_fails_still_stops_the_sweep(tmp_path: Pat
         yield from ()
 
     fan_out = or_else(dying, in_threads(1), told.append)
-    with pytest.raises(Interrupted, match="stopped in mid-sweep; give the same command again") as caught:
-        with stoppable("in mid-sweep"):
-            list(fan_out(jobs, tmp_path))
+    said = "stopped in mid-sweep; give the same command again"
+    with pytest.raises(Interrupted, match=said) as caught, stoppable("in mid-sweep"):
+        list(fan_out(jobs, tmp_path))
     assert (caught.value.exit_code, told) == (130, [])
 
 
