@@ -453,7 +453,7 @@ def test_the_page_about_pruning_is_true() -> None:
 
 
 def test_options_of_the_front_door_are_those_of_the_request() -> None:
-    from yoloslim.api import PruneOptions
+    from yoloslim.pruning.any_network import PruneOptions
 
     assert set(PruneOptions.__annotations__) == set(PruneRequest.__dataclass_fields__)
 

@@ -1,16 +1,13 @@
 """The library's front door: what `import yoloslim` offers. Each name is a thin way to the function that stages use."""
 
-import dataclasses
-import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from yoloslim.data.layouts import register_dataset
 from yoloslim.deploy.export import export_model
@@ -19,21 +16,17 @@ from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.quantize import calibration_images
 from yoloslim.deploy.quantize import quantize as quantize_export
 from yoloslim.deploy.runtimes import open_predictor, register_runtime
-from yoloslim.errors import DeployError, ModelError, PruneError
+from yoloslim.errors import DeployError, ModelError
 from yoloslim.evaluation.evaluate import Evaluation
 from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.evaluation.nms import NmsOptions, showing
 from yoloslim.evaluation.predictor import Predictor
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
-from yoloslim.models.detector import Detector, build_detector, count_params
+from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.foreign.load import read_model
-from yoloslim.names import check_name
-from yoloslim.prune_request import TARGETS, GroupScore, PruneRequest, Scope, Scorer, check_typed, register_importance
-from yoloslim.pruning.inputs import Example, Inputs
-from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, TRANSPOSED, register_op
-from yoloslim.pruning.prune import PruneResult
-from yoloslim.pruning.prune import prune as prune_network
-from yoloslim.pruning.report import shortfall
+from yoloslim.prune_request import register_importance
+from yoloslim.pruning.any_network import prune
+from yoloslim.pruning.operations import register_op
 from yoloslim.tasks.detect import Detection, find_objects
 from yoloslim.tasks.evaluate import evaluate_dataset
 from yoloslim.tasks.train import Request as TrainRequest
@@ -56,32 +49,7 @@ __all__ = [
     "train",
 ]
 
-logger = logging.getLogger(__name__)
-
-M = TypeVar("M", bound=nn.Module)
 Picture = str | PathLike[str] | NDArray[np.uint8]
-
-
-class PruneOptions(TypedDict, total=False):
-    """Fields of `PruneRequest`, which states what each means, its range and its default."""
-
-    percent: float
-    target_params_m: float
-    target_gflops: float
-    target_latency_ms: float
-    scope: Scope
-    importance: str | Scorer
-    group_score: GroupScore
-    min_channels: int
-    layer_keep: float
-    round_to: int
-    cost_power: float
-    residual_units: int
-    fold: bool
-    ignored_layers: Sequence[str]
-    layer_percents: Mapping[str, float]
-    imgsz: int | None
-    seed: int
 
 
 def load(path: str | PathLike[str]) -> Detector:
@@ -257,88 +225,9 @@ def quantize(
         return quantize_export(source, array, Path(out), runtime)
 
 
-def prune(
-    model: M,
-    example_inputs: Example | None = None,
-    *,
-    measure_ms: Callable[[nn.Module], float] | None = None,
-    **options: Unpack[PruneOptions],
-) -> PruneResult[M]:
-    """Cut channels out of a network; the input is unchanged.
-
-    Args:
-        model: a detector, or any network whose operations are known (`register_op` adds to them). It is run on the
-            example to see what it does, which must not depend on the values.
-        example_inputs: what its forward takes: a tensor (N, ...) of any number of axes and channels, several of them
-            in a tuple, or by name in a dict. Detectors need none.
-        measure_ms: milliseconds of a cut network on the target, for `target_latency_ms`.
-        options: fields of `PruneRequest`. What differs from its defaults where nothing is said: scope `coupled`;
-            importance `l2` for a network in which not every convolution has a BatchNorm scale to go by, or whose
-            scales are all alike, as before training; `round_to` 4, 2 or 1 for a network that is too narrow for
-            multiples of 8; FLOPs counted at the size of the example, or at a detector's own.
-
-    Returns:
-        `model` the new network, `certificate` (cut against masked, largest differences), `report` (plain values).
-
-    Raises:
-        TraceError: the forward depends on values, or an operation is not understood; the node is named.
-        PruneError: an option is unknown or out of range, nothing can be pruned, or the certificate fails.
-    """
-    _check_module(model)
-    for name in options:
-        check_name("option of prune", name, PruneOptions.__annotations__, PruneError)
-    check_typed(options)
-    if measure_ms and options.get("target_latency_ms") is None:
-        raise PruneError("measure_ms measures for target_latency_ms, which is not given")
-    if example_inputs is None and not isinstance(model, Detector):
-        raise PruneError(f"a {type(model).__name__} needs example_inputs: what its forward takes, a tensor or several")
-    given = None if example_inputs is None else Inputs.of(example_inputs)
-    side = model.spec.imgsz if isinstance(model, Detector) else None
-    chosen: dict[str, Any] = {"importance": _importance(model), "imgsz": side, **options}
-    request = PruneRequest(**chosen)
-    example = (2, 3, 64, 64) if given is None else given
-    result = prune_network(model, request, given, measure_ms=measure_ms, example=example)
-    while _is_too_narrow(model, request, result.report) and "round_to" not in options:
-        request = dataclasses.replace(request, round_to=request.round_to // 2)
-        result = prune_network(model, request, given, measure_ms=measure_ms, example=example)
-    result.report["round_to"] = request.round_to
-    if not isinstance(model, Detector):  # folding may have given layers a bias
-        parameters = count_params(result.model)
-        result.report["after"] |= {"params": parameters, "params_m": parameters / 1e6}
-    result.report["importance"] = getattr(request.importance, "__name__", request.importance)
-    if less := shortfall(request, result.report):
-        logger.warning("%.1f %% of prunable channels removed: %s", result.report["effective_percent"], less)
-    return result
-
-
-def _is_too_narrow(model: nn.Module, request: PruneRequest, report: dict[str, Any]) -> bool:
-    """Whether rounding may be what keeps channels; the multiples of boards stay those of detectors."""
-    said = request.layer_percents or any(getattr(request, name) is not None for name in TARGETS)
-    less = report["effective_percent"] < request.percent - 1
-    return less and not said and request.round_to > 1 and not isinstance(model, Detector)
-
-
-def _check_module(model: object) -> None:
-    if isinstance(model, str | PathLike):
-        raise PruneError(f"model is {str(model)!r}; give a network: yoloslim.load(file) or build(name, classes)")
-    if isinstance(model, type) and issubclass(model, nn.Module):
-        raise PruneError(f"model is the class {model.__name__}; give a network of it: {model.__name__}(...)")
-    if not isinstance(model, nn.Module):
-        raise PruneError(f"model is a {type(model).__name__}; give a torch.nn.Module")
-
-
 def _predictor(model: Detector | str | PathLike[str], runtime: str | None) -> Predictor:
     if isinstance(model, Detector):
         if runtime not in (None, "pytorch"):
             raise DeployError(f"a Detector runs on pytorch; export it for {runtime}, and give the folder")
         return TorchPredictor(model)
     return open_predictor(Path(model), runtime)
-
-
-def _importance(model: nn.Module) -> str:
-    """`gamma` where there are as many scales as layers with prunable outputs, and training has told them apart."""
-    norms = [m for m in model.modules() if isinstance(m, BATCHNORMS) and m.affine]
-    layers = sum(isinstance(m, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)) for m in model.modules())
-    enough = isinstance(model, Detector) or len(norms) >= max(1, layers - 1)
-    told = any(bool((norm.weight != norm.weight.flatten()[0]).any()) for norm in norms)
-    return "gamma" if enough and told else "l2"

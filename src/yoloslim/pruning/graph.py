@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch._dynamo.eval_frame import OptimizedModule
 
 from yoloslim.errors import TraceError
 from yoloslim.models.split_blocks import AttentionCore
@@ -63,8 +64,23 @@ class Call:
 
 
 def trace(model: nn.Module, inputs: Inputs) -> fx.Graph:
-    """Record the operations of a network on example inputs; see `recorder.record`."""
+    """Record the operations of a network on example inputs; see `recorder.record`.
+
+    Raises:
+        TraceError: as `record`, or the network has been compiled.
+    """
+    _refuse_compiled(model)
     return record(model, inputs, leaf_modules())
+
+
+def _refuse_compiled(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        where = f"module '{path or '<root>'}' cannot be traced:"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TraceError(f"{where} torch.jit has compiled it; prune the module that it was made from")
+        if isinstance(module, OptimizedModule):
+            inside = f"{path}._orig_mod".lstrip(".")
+            raise TraceError(f"{where} torch.compile has compiled it; prune its {inside}, and compile the result")
 
 
 class AbstractInterpreter(fx.Interpreter):

@@ -63,14 +63,18 @@ def channel_scores(
     if not scores:
         raise PruneError(f"importance '{importance}' goes by BatchNorm scales, and this network has none; use 'l2'")
     found = {path: values.detach().float().cpu().numpy() for path, values in scores.items()}
-    for path, values in found.items():
+    _refuse_not_finite(found, str(importance))
+    return found
+
+
+def _refuse_not_finite(scores: Scores, importance: str) -> None:
+    for path, values in scores.items():
         if not np.isfinite(values).all():
             bad = int((~np.isfinite(values)).sum())
             raise PruneError(
                 f"layer '{path}': {bad} of {len(values)} {importance} scores are NaN or infinite; training has "
                 "diverged: lower lr0 or the sparsity rate and train again"
             )
-    return found
 
 
 def _scored(scorer: Scorer, path: str, model: nn.Module, labels: ChannelLabels) -> NDArray[np.float32]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._dynamo.eval_frame import OptimizedModule
 from torch.overrides import TorchFunctionMode
 
 from yoloslim.errors import TraceError
@@ -72,9 +71,8 @@ def record(model: nn.Module, inputs: Inputs, leaves: tuple[type[nn.Module], ...]
         A graph whose nodes have `meta["nn_module_stack"]`, and `meta["shape"]` where they give one tensor.
 
     Raises:
-        TraceError: the network fails on the inputs, what it does depends on values, or it has been compiled.
+        TraceError: the network fails on the inputs, or what it does depends on values.
     """
-    _refuse_compiled(model)
     recorder = _Recorder(model)
     modes = {module: module.training for module in model.modules()}
     with ExitStack() as stack:
@@ -104,16 +102,6 @@ def record(model: nn.Module, inputs: Inputs, leaves: tuple[type[nn.Module], ...]
             ) from error
     recorder.finish(result)
     return recorder.graph
-
-
-def _refuse_compiled(model: nn.Module) -> None:
-    for path, module in model.named_modules():
-        where = f"module '{path or '<root>'}' cannot be traced:"
-        if isinstance(module, torch.jit.ScriptModule):
-            raise TraceError(f"{where} torch.jit has compiled it; prune the module that it was made from")
-        if isinstance(module, OptimizedModule):
-            inside = f"{path}._orig_mod".lstrip(".")
-            raise TraceError(f"{where} torch.compile has compiled it; prune its {inside}, and compile the result")
 
 
 class _Recorder(TorchFunctionMode):
