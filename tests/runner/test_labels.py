@@ -93,3 +93,17 @@ def test_a_font_that_is_named_must_be_one(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv(labels.FONT_VARIABLE, str(tmp_path / "no.ttf"))
     with pytest.raises(RunnerError, match=r"YOLOSLIM_FONT=.*no\.ttf is no font"):
         Painter(("a",))
+
+
+def test_thousands_of_boxes_that_say_the_same_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    painter, written, original = Painter(["a", "b"]), list[str](), Painter._plate
+
+    def plate(self: Painter, label: int, score: str, size: int) -> np.ndarray:
+        written.append(f"{label} {score}")
+        return original(self, label, score, size)
+
+    monkeypatch.setattr(Painter, "_plate", plate)
+    rows = np.array([[5, 6, 40, 30, 1, i % 2] for i in range(4000)], np.float64)
+    painter.draw(np.zeros((60, 80, 3), np.uint8), rows)
+    assert written == ["0 1.00", "1 1.00"]
+    assert painter.unnamed > 3900

@@ -100,8 +100,12 @@ class Painter:
             ):
                 image[area] = colour_of(int(row[5]))
         size, taken = max(12, round(max(height, width) / 45)), np.zeros((height, width), np.bool_)
+        plates: dict[tuple[int, str], np.ndarray] = {}  # thousands of boxes say the same
         for row in rows:
-            plate = self._plate(int(row[5]), f"{row[4]:.2f}", size)[:height, :width]
+            said = int(row[5]), f"{row[4]:.2f}"
+            if said not in plates:
+                plates[said] = self._plate(*said, size)[:height, :width]
+            plate = plates[said]
             tall, wide = plate.shape[:2]
             for x, y in _places(tuple(round(float(v)) for v in row[:4]), (wide, tall), (width, height)):
                 area = slice(y, y + tall), slice(x, x + wide)
