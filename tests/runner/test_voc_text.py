@@ -2,7 +2,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
+from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.voc import read_image_set, read_truth
 
 
@@ -12,6 +14,13 @@ def test_board_reads_lists_with_marks_flags_and_blanks(tmp_path: Path) -> None:
     (tmp_path / "._plain.jpg").write_bytes(b"x")
     (tmp_path / "set.txt").write_bytes("photo 0  1\nplain -1\n".encode("utf-16"))
     assert [path.name for path in read_image_set(tmp_path / "set.txt")] == ["photo 0.jpg", "plain.jpg"]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0../a", "a/\0/b", "x" * 300 + "/a", "\ud83d/a"], ids=repr)
+def test_board_refuses_names_that_no_file_has(tmp_path: Path, name: str) -> None:
+    (tmp_path / "set.txt").write_bytes(name.encode("utf-8", "surrogatepass"))
+    with pytest.raises(RunnerError, match=r"set\.txt"):
+        read_image_set(tmp_path / "set.txt")
 
 
 def test_board_reads_multi_byte_annotations_and_swaps_corners(tmp_path: Path) -> None:

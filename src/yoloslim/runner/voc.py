@@ -151,7 +151,7 @@ def _index(folder: Path) -> dict[str, Path]:
     """Names without suffix -> images of a folder; of several the one whose kind comes first in `SUFFIXES`."""
     try:
         images = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[:2] != "._"]
-    except OSError:
+    except (OSError, ValueError):  # the latter of a name with a null byte
         return {}
     images.sort(key=lambda path: (SUFFIXES.index(path.suffix.lower()), path.name), reverse=True)
     return {path.stem: path for path in images}
