@@ -28,3 +28,34 @@ def test_errors_that_the_page_explains_are_errors_that_the_library_has() -> None
     assert len(said) > 10
     parts = {text: [part for part in text.split("params.yaml") if part.strip()] for text in said}
     assert [text for text in said if not all(part in joined for part in parts[text])] == []
+
+
+def _commands(page: Path) -> list[str]:
+    """What its blocks of shell say to type, comments left out."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", "").splitlines()
+    return [" ".join(line.split("  #")[0].split(" # ")[0].split()) for line in lines if line.strip()]
+
+
+def test_the_chinese_pages_type_the_same_commands_and_have_the_same_figures() -> None:
+    english, chinese = ROOT / "README.md", ROOT / "README.zh-CN.md"
+    known = {*_commands(english), *_commands(ROOT / "docs/first-model.md")}
+    assert [command for command in _commands(chinese) if command not in known] == []
+    assert [command for command in _commands(english) if command not in _commands(chinese)] == []
+    text = chinese.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:baseline|\d+ %).*", english.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) == 4
+    for row in rows:
+        assert row.split("|", 2)[2] in text, row
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_commands_of_the_story_are_commands_that_exist() -> None:
+    from typer.main import get_command
+
+    from yoloslim.cli import app
+
+    known = set(get_command(app).commands)  # type: ignore[attr-defined]
+    typed = [part for line in _commands(ROOT / "docs/first-model.md") for part in line.split(" && ")]
+    assert [line for line in typed if line.startswith("yoloslim") and line.split()[1] not in known] == []

@@ -10,10 +10,11 @@ from yoloslim.stages.common import MODELS, stage
 
 
 def run(params: Params, which: str) -> None:
-    """Write models/atc/<which>."""
+    """Write models/atc/<which>; that there is no compiler is explained once, with the baseline."""
     options = AtcOptions(**params.atc.model_dump(), aipp_input=params.ascend.aipp_input)
     compiled = Path(params.ascend.compiled) / which if params.ascend.compiled else None
-    compile_model(MODELS / "export" / which, MODELS / "atc" / which, options, params.ascend.require, compiled)
+    export, out, explain = MODELS / "export" / which, MODELS / "atc" / which, which == "baseline"
+    compile_model(export, out, options, params.ascend.require, compiled, explain)
 
 
 def main() -> None:

@@ -122,6 +122,7 @@ def compile_model(
     options: AtcOptions | None = None,
     require: bool = False,
     compiled: Path | None = None,
+    explain: bool = True,
 ) -> AtcResult:
     """Make a folder from which the model can be compiled anywhere, and compile it here if `atc` is here.
 
@@ -135,6 +136,7 @@ def compile_model(
         require: a missing compiler is an error.
         compiled: such a folder that was compiled elsewhere and copied back; it is taken instead of compiling, if it
             belongs to this graph and these options.
+        explain: where there is no compiler, say how to get one; else that is said in a few words.
 
     Raises:
         AtcError: the compiler ran and failed; `atc.log` in `out_dir` holds its output.
@@ -164,6 +166,8 @@ def compile_model(
         with atomic_path(out_dir / COMPILED) as temporary:
             shutil.copyfile(ready, temporary)
             temporary.chmod(OM_MODE)
+    elif not explain:
+        logger.info("%s: nothing compiled, atc is not on the PATH", out_dir)
     else:
         logger.warning(
             "atc is not on the PATH, so nothing was compiled for %s. %s Or copy %s to a machine with CANN, run "

