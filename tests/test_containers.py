@@ -1,15 +1,22 @@
-"""Dockerfile and compose.yaml, as far as they can be proved without Docker: keys, references, what is built."""
+"""Dockerfile and compose.yaml, as far as they can be proved without Docker: keys, references, and every command run."""
 
 import fnmatch
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.tracking.postgres import cluster, free_port
 
 ROOT = Path(__file__).parents[1]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
@@ -68,3 +75,67 @@ def test_services_refer_to_what_there_is() -> None:
             assert port.startswith("127.0.0.1:"), "pages without a password are for this machine alone"
     template = json.loads((ROOT / "flows/kubernetes.json").read_text())
     assert template["variables"]["properties"]["image"]["default"] == SERVICES["worker"]["image"] == "yoloslim"
+
+
+def command_of(service: str, changes: dict[str, str]) -> list[str]:
+    """Its command with this environment's programs, and parts that name other machines or folders replaced."""
+    first, *rest = SERVICES[service]["command"]
+    text = "\n".join(rest)
+    for old, new in changes.items():
+        assert old in text, f"{service}: {old}"
+        text = text.replace(old, new)
+    return [str(Path(sys.executable).parent / first), *text.split("\n")]
+
+
+def answers(url: str, host: str = "") -> bool:
+    request = urllib.request.Request(url, headers={"Host": host} if host else {})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+def wait(ready: Callable[[], bool], log: Path, seconds: float = 400) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.3)
+
+
+@pytest.mark.slow
+def test_every_service_starts_by_its_own_command(tmp_path: Path) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    tracking, flows = free_port(), free_port()
+    api = f"http://127.0.0.1:{flows}/api"
+    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+
+    def start(service: str, changes: dict[str, str], **more: str) -> None:
+        with (tmp_path / f"{service}.log").open("wb") as log:
+            command = command_of(service, changes)
+            started.append(subprocess.Popen(command, cwd=tmp_path, env=environment | more, stdout=log, stderr=log))
+
+    with cluster() as database:
+        try:
+            start("prefect", {"--port=4200": f"--port={flows}", "0.0.0.0": "127.0.0.1"})
+            start(
+                "mlflow",
+                {
+                    "--port=5000": f"--port={tracking}",
+                    "0.0.0.0": "127.0.0.1",
+                    "postgresql+psycopg://mlflow:${POSTGRES_PASSWORD:?choose one}@postgres/mlflow": database,
+                    "=/artifacts": f"={tmp_path / 'artifacts'}",
+                },
+            )
+            wait(lambda: answers(f"{api}/health"), tmp_path / "prefect.log")
+            start("worker", {}, PREFECT_API_URL=api)
+            wait(lambda: answers(f"{api}/work_pools/machines"), tmp_path / "worker.log")
+            experiments = f"http://127.0.0.1:{tracking}/api/2.0/mlflow/experiments/search?max_results=1"
+            wait(lambda: answers(experiments, "mlflow:5000"), tmp_path / "mlflow.log")
+            assert not answers(experiments, "elsewhere:5000")  # another page's scripts are kept out
+            assert [process.poll() for process in started] == [None] * 3
+        finally:
+            for process in reversed(started):
+                process.terminate()
+            for process in started:
+                process.wait(60)
