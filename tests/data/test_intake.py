@@ -136,6 +136,15 @@ def test_classes_without_training_boxes_and_near_equal_ones_are_noted(
     assert "1 of 2 classes have no training box and cannot be found: 'Car'" in notes
 
 
+def test_classes_that_are_written_otherwise_are_noted(tmp_path: Path, make_voc: Any, make_params: Any) -> None:
+    sets = {"train": [f"a{i}" for i in range(8)], "val": ["a8", "a9"], "test": ["a10", "a11"]}
+    objects = {f"a{i}": [(name, (2, 3, 20, 18))] for i, name in enumerate(("a/b", "#x", " car "))}
+    root = make_voc(tmp_path / "in", objects=objects, sets=sets)
+    report = prepare(make_params(path=str(root), **NAMED), tmp_path / "out")
+    assert report["classes"] == ["_x", "a_b", "car"]
+    assert "2 class names are written otherwise here: '_x' for '#x', 'a_b' for 'a/b'" in report["notes"]
+
+
 def test_set_wide_range_scales_pictures_of_many_bits(tmp_path: Path, make_voc: Any, make_params: Any) -> None:
     root = make_voc(tmp_path / "in")
     for i in range(12):

@@ -1,6 +1,6 @@
 import pytest
 
-from yoloslim.data.names import near_equal, settle_class, settle_image, unique_names
+from yoloslim.data.names import near_equal, note_on_renamed, settle_class, settle_image, unique_names
 from yoloslim.errors import DataError
 
 
@@ -39,3 +39,9 @@ def test_folders_stand_in_front_of_names_that_two_share() -> None:
 
 def test_nearly_equal_classes_are_grouped() -> None:
     assert near_equal(["Traffic Light", "traffic_light", "car"]) == [["Traffic Light", "traffic_light"]]
+
+
+def test_renamed_classes_are_told_and_blanks_around_a_name_are_not() -> None:
+    assert note_on_renamed([" car\n", "bus"]) == []
+    told = "2 class names are written otherwise here: 'a_b' for 'a/b', 'a b' for 'a\\u2028b'"
+    assert note_on_renamed(["a/b", "a\u2028b", "bus"]) == [told]

@@ -15,6 +15,7 @@ from yoloslim.data.checks import Cleaned, ImageFacts, clean_boxes, inspect_image
 from yoloslim.data.exif import swaps_sides, turned, without_orientation
 from yoloslim.data.images import decode_image, is_jpeg, read_image_bytes, to_8_bits
 from yoloslim.data.layouts import Found, Item
+from yoloslim.data.names import note_on_renamed
 from yoloslim.data.report import (
     Findings,
     ReportedImage,
@@ -114,7 +115,8 @@ def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
     report = build_report(source.name, classes, reported, findings, [*split_notes, *found.notes, *notes])
     if source.name not in ("voc", "voc2007"):
         report["layout"] = found.layout
-    report["notes"] += notes_on_classes(classes, report["boxes"])
+    renamed = {item.written for raw in raws.values() for item in raw.objects if item.written}
+    report["notes"] += note_on_renamed(renamed) + notes_on_classes(classes, report["boxes"])
     return report
 
 

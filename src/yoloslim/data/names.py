@@ -25,6 +25,16 @@ def settle_class(name: str) -> str:
     return text
 
 
+def note_on_renamed(written: Iterable[str]) -> list[str]:
+    """A note on class names that are other ones once they are settled; blanks around them are not worth one."""
+    found = {name: settle_class(name) for name in sorted(set(written))}
+    told = {name: settled for name, settled in found.items() if composed(name.strip()) != settled}
+    if not told:
+        return []
+    shown = ", ".join(f"{settled!r} for {name.strip()[:MAX_LENGTH]!a}" for name, settled in list(told.items())[:5])
+    return [f"{len(told)} class names are written otherwise here: {shown}{' ...' if len(told) > 5 else ''}"]
+
+
 def settle_image(name: str) -> str:
     """An image's name as the prepared folder has it: as a class name, and without blanks.
 

@@ -71,6 +71,8 @@ class RawObject:
     box: tuple[float, float, float, float]
     difficult: bool
     truncated: bool
+    written: str = ""
+    """The class as the file has it; empty where it says what `name` does, or only a number."""
 
 
 @dataclass(frozen=True)
@@ -242,14 +244,16 @@ def load_split(root: Path, split: str) -> VocSplit:
 
 
 def _parse_object(item: Element, path: Path) -> RawObject:
-    name = settle_class(item.findtext("name") or "")
+    written = item.findtext("name") or ""
+    name = settle_class(written)
     if not name:
         raise DataError(f"{path} has an <object> without a <name>")
     corners = item.find("bndbox")  # a direct child: VOC's <part> elements have boxes of their own
     if corners is None:
         raise DataError(f"{path} has an <object> '{name}' without a <bndbox>")
     xmin, ymin, xmax, ymax = (_number(corners, tag, name, path) for tag in ("xmin", "ymin", "xmax", "ymax"))
-    return RawObject(name, (xmin, ymin, xmax, ymax), _flag(item, "difficult"), _flag(item, "truncated"))
+    flags = _flag(item, "difficult"), _flag(item, "truncated")
+    return RawObject(name, (xmin, ymin, xmax, ymax), *flags, "" if written == name else written)
 
 
 def _number(corners: Element, tag: str, name: str, path: Path) -> float:

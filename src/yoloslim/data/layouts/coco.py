@@ -6,7 +6,7 @@ from typing import Any
 
 from yoloslim.data.folders import walk
 from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
-from yoloslim.data.names import settle_class
+from yoloslim.data.names import note_on_renamed, settle_class
 from yoloslim.data.reading import Box, Pictures, around, names_of, number, set_splits, whole
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.documents import read_json_file
@@ -37,10 +37,12 @@ def read(root: Path, wanted: Wanted) -> Found:
     splits: list[str] = []
     classes: dict[str, None] = {}
     odd: dict[str, int] = {}
+    written: set[str] = set()
     for file in files:
         document = _document(file)
         names = _categories(document, file)
         classes |= dict.fromkeys(names.values())
+        written |= {str(category["name"]) for category in document["categories"]}
         split = _split(file, folder)
         for entry, objects in _by_image(document, file, odd):
             stated = str(entry["file_name"])
@@ -54,7 +56,7 @@ def read(root: Path, wanted: Wanted) -> Found:
         else:
             found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
     set_splits(found, splits)
-    found.notes += pictures.notes()
+    found.notes += pictures.notes() + note_on_renamed(written)
     found.notes += [f"{count} annotations were left out: {what}" for what, count in odd.items()]
     used = {item.image for item in found.items}
     spare = [p for p in pictures.files if p not in used]

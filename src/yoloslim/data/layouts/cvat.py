@@ -65,7 +65,7 @@ def _split(image: Element, stated: str, root: Path) -> str:
 def _raw(image: Element, shapes: list[Element], file: Path) -> RawAnnotation | DataError:
     try:
         parts = tuple(
-            RawObject(_label(item), _box(item), False, False)
+            RawObject(_label(item), _box(item), False, False, item.get("label") or "")
             for item in shapes
             if item.tag in ("box", "polygon", "ellipse")
         )

@@ -83,7 +83,7 @@ def _picture(document: Mapping[str, Any], file: Path, pictures: Pictures) -> Pat
 def _raw(document: Mapping[str, Any], file: Path) -> RawAnnotation:
     try:
         shapes = [s for s in document["shapes"] if s.get("shape_type") not in _NO_BOXES]
-        parts = tuple(RawObject(_label(shape), _box(shape), False, False) for shape in shapes)
+        parts = tuple(RawObject(_label(shape), _box(shape), False, False, shape["label"]) for shape in shapes)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
     return RawAnnotation(whole(document.get("imageWidth")), whole(document.get("imageHeight")), parts, "pixels")

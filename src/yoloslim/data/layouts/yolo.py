@@ -7,7 +7,7 @@ from typing import Any
 
 from yoloslim.data.folders import is_image, is_side_file, walk
 from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset
-from yoloslim.data.names import settle_class
+from yoloslim.data.names import note_on_renamed, settle_class
 from yoloslim.data.reading import names_of, set_splits, split_of
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.documents import read_yaml
@@ -57,7 +57,7 @@ def read(root: Path, wanted: Wanted) -> Found:
     if len(set(settled)) < len(settled):
         twice = next(name for name in settled if settled.count(name) > 1)
         raise DataError(f"{root} names the class '{twice}' twice")
-    found.classes = settled
+    found.classes, found.notes = settled, [*found.notes, *note_on_renamed(names.values())]
     by_number = dict(zip(names, settled, strict=True))
     files = [_label_file(image) for image, _ in images]
     orphans = _orphans(images, files)
