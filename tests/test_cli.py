@@ -118,7 +118,10 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["inspect"], ["compile"], ["data", "check"], ["init"]])
-def test_names_that_no_file_can_have_are_said(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_no_file_can_have_are_said(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # `data check` leaves a page
     monkeypatch.setattr(sys, "argv", ["yoloslim", *words, "x" * 3000])
     with pytest.raises(SystemExit) as end:
         main()
@@ -126,7 +129,8 @@ def test_names_that_no_file_can_have_are_said(words: list[str], monkeypatch: pyt
     assert str(end.value).startswith("error: ")
 
 
-def test_a_device_is_no_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_is_no_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["yoloslim", "data", "check", "/dev/zero"])
     with pytest.raises(SystemExit, match="is a pipe or a device, and no folder or archive"):
         main()
@@ -233,6 +237,13 @@ def test_shells_are_offered_completion() -> None:
         text=True,
     )
     assert done.stdout.split() == ["inspect"]
+
+
+def test_prune_takes_a_percent_or_a_target(stored: Path) -> None:
+    result = runner.invoke(app, ["prune", str(stored), "--percent", "50", "--target-params-m", "1"])
+    assert "percent and target_params_m are given at once; keep one of them" in str(result.exception)
+    result = runner.invoke(app, ["prune", str(stored), "--target-params-m", "1", "--round-to", "1"])
+    assert result.exit_code == 0, result.output
 
 
 def test_prune_by_half_a_percent_says_what_is_meant(stored: Path) -> None:
