@@ -10,6 +10,8 @@ Precision = Literal["fp32", "bf16"]
 """What a runtime computes in, where the file leaves the choice."""
 AippInput = Literal["nv12", "rgb"]
 """What the device is fed: decoder output (YUV 4:2:0, JPEG colours) or packed RGB."""
+LatencyRuntime = Literal["onnxruntime", "pytorch"]
+"""What latencies of a model under way are measured on."""
 Activation = Literal["silu", "leaky", "mish", "relu", "hardswish", "sigmoid", "relu6", "linear"]
 """What stands behind a convolution."""
 PrecisionMode = Literal[

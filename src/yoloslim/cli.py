@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from yoloslim import __version__
-from yoloslim.choices import Branch, Outputs
+from yoloslim.choices import Branch, LatencyRuntime, Outputs
 from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
@@ -135,21 +135,35 @@ def prune(
     cost_power: Annotated[float, asked("cost_power")] = DEFAULTS.cost_power,
     target_params_m: Annotated[float | None, asked("target_params_m")] = DEFAULTS.target_params_m,
     target_gflops: Annotated[float | None, asked("target_gflops")] = DEFAULTS.target_gflops,
+    target_latency_ms: Annotated[float | None, asked("target_latency_ms")] = DEFAULTS.target_latency_ms,
+    target_speedup: Annotated[float | None, asked("target_speedup")] = DEFAULTS.target_speedup,
     residual_units: Annotated[int, asked("residual_units")] = DEFAULTS.residual_units,
     fold: Annotated[bool, asked("fold")] = DEFAULTS.fold,
     ignored_layers: Annotated[list[str] | None, asked("ignored_layers", "--ignore")] = None,
+    data: Annotated[Path | None, typer.Option(help="data set or pictures to make up for the cut with")] = None,
+    layout: Annotated[str, typer.Option(help="of --data: auto, voc, yolo, coco, cvat, labelme")] = "auto",
+    images: Annotated[int, typer.Option(help="training images of --data to look at")] = 128,
+    fit: Annotated[
+        bool, typer.Option("--fit/--no-fit", help="fit layers to what they gave; else re-estimate BatchNorm statistics")
+    ] = True,
+    runtime: Annotated[LatencyRuntime, typer.Option(help="what milliseconds are measured on")] = "onnxruntime",
+    threads: Annotated[int, typer.Option(help="CPU threads that milliseconds are measured with", min=1)] = 1,
     out: Annotated[Path | None, typer.Option(help="where to; default: beside the model")] = None,
 ) -> None:
-    """Cut channels out of a stored model, prove the cut exact, and write model and report."""
-    choices: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("context", "model", "out")}
+    """Cut channels out of a stored model, prove the cut exact, and write model and report.
+
+    With --data the cut network is made up for the cut without training, from some images; boxes are used to say what it
+    finds before and after.
+    """
+    choices: dict[str, Any] = {k: v for k, v in locals().items() if k in PruneRequest.__dataclass_fields__}
     choices["ignored_layers"] = tuple(ignored_layers or ())
     source = context.get_parameter_source("percent")
     typed = source is not None and source.name == "COMMANDLINE"
     check_typed({name: value for name, value in choices.items() if name != "percent" or typed})
     request = PruneRequest(**choices)
-    from yoloslim.tasks.prune import prune_file
+    from yoloslim.tasks.prune import Clock, Settling, prune_file
 
-    for line in prune_file(model, request, out):
+    for line in prune_file(model, request, out, Settling(data, layout, images, fit), Clock(runtime, threads)):
         typer.echo(line)
 
 

@@ -23,7 +23,7 @@ Scorer = Callable[[str, Any], Any]
 IMPORTANCE: Importance = "gamma"
 """What makes a channel worth keeping, where nothing is said."""
 
-TARGETS = ("target_params_m", "target_gflops", "target_latency_ms")
+TARGETS = ("target_params_m", "target_gflops", "target_latency_ms", "target_speedup")
 """Options that say what a network should come down to, instead of a percent."""
 
 _registered: dict[str, Scorer] = {}
@@ -70,6 +70,7 @@ class PruneRequest:
         target_params_m: instead of percent, millions of parameters to get down to.
         target_gflops: instead of percent, GFLOPs (2 * MACs / 1e9) at `imgsz` to get down to.
         target_latency_ms: instead of percent, milliseconds to get down to, by a measuring function.
+        target_speedup: instead of percent, how many times as fast the cut network should be, by the same function.
         importance: what makes a channel worth keeping: a name, or a function (path, layer) -> scores.
         group_score: how a group's score comes from its members (scopes `free` and `coupled`).
         min_channels: channels every layer keeps at least.
@@ -94,6 +95,9 @@ class PruneRequest:
     )
     target_gflops: float | None = field(default=None, metadata=_about("instead of percent: GFLOPs", gt=0))
     target_latency_ms: float | None = field(default=None, metadata=_about("instead of percent: milliseconds", gt=0))
+    target_speedup: float | None = field(
+        default=None, metadata=_about("instead of percent: times as fast as the network is", gt=1, le=100)
+    )
     importance: str | Scorer = field(default=IMPORTANCE, metadata=_about("what makes a channel worth keeping"))
     group_score: GroupScore = field(
         default="mean", metadata=_about("score of a group of tied channels from its members: mean, max or sum")

@@ -247,6 +247,21 @@ def test_a_latency_target_is_searched_with_the_given_measure() -> None:
         select_channels(model, labels, PruneRequest(target_latency_ms=5, scope="source", round_to=1))
 
 
+def test_a_speedup_is_of_what_the_whole_network_takes() -> None:
+    model, labels = peer_model()
+
+    def measure(keep: np.ndarray) -> float:
+        return float(2 + 8 * keep.mean())  # a part that no cut saves
+
+    request = PruneRequest(scope="coupled", target_speedup=1.25, round_to=1)
+    assert 7.8 < measure(select_channels(model, labels, request, measure=measure).keep) <= 8
+    far = PruneRequest(scope="coupled", target_speedup=20, round_to=1)
+    with pytest.raises(PruneError, match=r"target_speedup=20, from 10 ms to target_latency_ms=0.5 is out of reach"):
+        select_channels(model, labels, far, measure=measure)
+    with pytest.raises(PruneError, match="target_speedup needs a measuring function"):
+        select_channels(model, labels, request)
+
+
 def test_a_target_out_of_reach_names_what_can_be_reached() -> None:
     model, labels = peer_model()
     with pytest.raises(PruneError, match=r"target_params_m=0.1 is out of reach.*at least 1\.\d+"):

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from yoloslim.choices import LatencyRuntime
 from yoloslim.config.base import Section
 from yoloslim.prune_request import GroupScore, Importance, Scope, option
 
@@ -28,7 +29,8 @@ class PruneParams(Section):
     target_params_m: float | None = _shared("target_params_m")
     target_gflops: float | None = _shared("target_gflops")
     target_latency_ms: float | None = _shared("target_latency_ms")
-    latency_runtime: Literal["onnxruntime", "pytorch"] = "onnxruntime"
+    target_speedup: float | None = _shared("target_speedup")
+    latency_runtime: LatencyRuntime = "onnxruntime"
     residual_units: int = _shared("residual_units")
     fold: bool = _shared("fold")
     recalibrate_images: int = Field(200, ge=0)

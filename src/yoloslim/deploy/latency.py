@@ -9,20 +9,18 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from yoloslim.choices import LatencyRuntime
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.evaluation.speed import measure_latency
 from yoloslim.models.detector import Detector
 
-Runtime = Literal["onnxruntime", "pytorch"]
 
-
-def latency_ms(model: Detector, runtime: Runtime, threads: int, repeats: int = 30) -> float:
+def latency_ms(model: Detector, runtime: LatencyRuntime, threads: int, repeats: int = 30) -> float:
     """Median milliseconds an image, batch 1.
 
     Args:
@@ -45,7 +43,7 @@ def latency_ms(model: Detector, runtime: Runtime, threads: int, repeats: int = 3
         return measure_latency(predictor, repeats=repeats)["latency_ms"]
 
 
-def layer_latencies_ms(model: Detector, runtime: Runtime, threads: int, repeats: int = 20) -> dict[str, float]:
+def layer_latencies_ms(model: Detector, runtime: LatencyRuntime, threads: int, repeats: int = 20) -> dict[str, float]:
     """Milliseconds of each convolution by itself, batch 1, at the sizes it has inside the network.
 
     Args:

@@ -29,6 +29,7 @@ class PruneOptions(TypedDict, total=False):
     target_params_m: float
     target_gflops: float
     target_latency_ms: float
+    target_speedup: float
     scope: Scope
     importance: str | Scorer
     group_score: GroupScore
@@ -58,7 +59,7 @@ def prune(
             example to see what it does, which must not depend on the values.
         example_inputs: what its forward takes: a tensor (N, ...) of any number of axes and channels, several of them
             in a tuple, or by name in a dict. Detectors need none.
-        measure_ms: milliseconds of a cut network on the target, for `target_latency_ms`.
+        measure_ms: milliseconds of a cut network on the target, for `target_latency_ms` and `target_speedup`.
         options: fields of `PruneRequest`. What differs from its defaults where nothing is said: scope `coupled`;
             importance `l2` for a network in which not every convolution has a BatchNorm scale to go by, or whose
             scales are all alike, as before training; `round_to` 4, 2 or 1 for a network that is too narrow for
@@ -75,8 +76,8 @@ def prune(
     for name in options:
         check_name("option of prune", name, PruneOptions.__annotations__, PruneError)
     check_typed(options)
-    if measure_ms and options.get("target_latency_ms") is None:
-        raise PruneError("measure_ms measures for target_latency_ms, which is not given")
+    if measure_ms and options.get("target_latency_ms") is None and options.get("target_speedup") is None:
+        raise PruneError("measure_ms measures for target_latency_ms or target_speedup, and neither is given")
     if example_inputs is None and not isinstance(model, Detector):
         raise PruneError(f"a {type(model).__name__} needs example_inputs: what its forward takes, a tensor or several")
     given = None if example_inputs is None else Inputs.of(example_inputs)

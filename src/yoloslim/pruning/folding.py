@@ -40,13 +40,13 @@ def fold_constants(model: nn.Module, labels: ChannelLabels, keep: BoolArray) -> 
         interpreter.run(*(_unknown(x.shape) for x in labels.example.tensors))
         for path, calls in interpreter.contributions.items():
             constants = torch.stack(calls)
-            _absorb(model, labels, path, constants.mean(0))
+            absorb(model, labels, path, constants.mean(0))
             if not torch.allclose(constants, constants[:1], rtol=1e-9, atol=1e-12):
                 interpreter.inexact.append(path)
     return interpreter.inexact
 
 
-def _absorb(model: nn.Module, labels: ChannelLabels, path: str, constant: Tensor) -> None:
+def absorb(model: nn.Module, labels: ChannelLabels, path: str, constant: Tensor) -> None:
     """Add `constant` (C_out,) to what a layer gives, by the BatchNorm behind it or by its bias."""
     if not constant.any():
         return

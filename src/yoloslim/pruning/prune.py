@@ -58,7 +58,7 @@ def prune(
         tolerance: largest |difference| between cut and masked model that passes.
         scores: importance per layer and channel; needed for importance `taylor` (see `taylor_scores`).
         layer_costs: module path -> cost, for `cost_power`; by default MACs.
-        measure_ms: milliseconds of a cut network on the target, for `target_latency_ms`.
+        measure_ms: milliseconds of a cut network on the target, for `target_latency_ms` and `target_speedup`.
         example: inputs that the network accepts, or the shape (N, C, H, W) of one.
 
     Raises:

@@ -88,7 +88,7 @@ def select_channels(
         request: what is asked for.
         scores: importance per layer and channel; by default as `request.importance` says.
         layer_costs: module path -> cost, for `cost_power`; by default MACs.
-        measure: milliseconds of what a mask leaves, for `target_latency_ms`.
+        measure: milliseconds of what a mask leaves, for `target_latency_ms` and `target_speedup`.
 
     Raises:
         PruneError: nothing can be pruned, a score is not finite, or a target is out of reach.
@@ -103,11 +103,16 @@ def select_channels(
         return _search(ranking, lambda keep: counter.params(keep) / 1e6, request.target_params_m, "target_params_m")
     if request.target_gflops is not None:
         return _search(ranking, lambda keep: counter.macs(keep) * 2e-9, request.target_gflops, "target_gflops")
-    if request.target_latency_ms is not None:
-        if measure is None:
-            raise PruneError("target_latency_ms needs a measuring function, measure_ms")
-        return _search(ranking, measure, request.target_latency_ms, "target_latency_ms", steps=7)
-    return ranking.select(request.percent)
+    if request.target_latency_ms is None and request.target_speedup is None:
+        return ranking.select(request.percent)
+    name = "target_latency_ms" if request.target_speedup is None else "target_speedup"
+    if measure is None:
+        raise PruneError(f"{name} needs a measuring function, measure_ms")
+    if request.target_speedup is None:
+        return _search(ranking, measure, request.target_latency_ms or 0, name, steps=7)
+    dense = measure(np.ones(labels.groups, np.bool_))
+    name = f"target_speedup={request.target_speedup:g}, from {dense:.4g} ms to target_latency_ms"
+    return _search(ranking, measure, dense / request.target_speedup, name, steps=7)
 
 
 class _Ranking:

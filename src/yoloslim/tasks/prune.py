@@ -1,9 +1,15 @@
-"""Pruning a stored model: `yoloslim prune`."""
+"""Pruning a stored model: `yoloslim prune`, with pictures or without."""
 
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
+from typing import cast
 
+import torch
+
+from yoloslim.choices import LatencyRuntime
+from yoloslim.deploy.latency import latency_ms
 from yoloslim.deploy.quoting import quote
 from yoloslim.errors import PruneError
 from yoloslim.files import write_json
@@ -12,42 +18,140 @@ from yoloslim.models.foreign.load import read_model
 from yoloslim.models.store import save_model
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.inspection import removed_scale
+from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.prune import PruneResult, prune
+from yoloslim.pruning.recalibrate import recalibrate
+from yoloslim.pruning.reconstruct import reconstruct
 from yoloslim.pruning.report import shortfall
+from yoloslim.tasks.pictures import Pictures, pictures_of
 
 NOTICEABLE = 0.05
 """Share of the sum of all scales above which a cut changes what a network finds."""
+ROUNDS = 5
+"""Turns in which dense and cut network are timed in the end."""
 
 
-def prune_file(model: Path, request: PruneRequest, out: Path | None = None) -> Iterator[str]:
+@dataclasses.dataclass(frozen=True)
+class Settling:
+    """What makes up for a cut without training.
+
+    Attributes:
+        data: a data set of any layout, or a folder of pictures; None leaves the cut network as it is.
+        layout: of it; `auto` finds out.
+        images: how many of its training images are looked at, at least 1.
+        fit: fit every layer to what it gave before the cut; else re-estimate BatchNorm statistics.
+    """
+
+    data: Path | None = None
+    layout: str = "auto"
+    images: int = 128
+    fit: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse no images.
+
+        Raises:
+            PruneError: fewer than one.
+        """
+        if self.images < 1:
+            raise PruneError(f"images={self.images} leaves nothing to look at; give 1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """What milliseconds are measured on: a runtime and its CPU threads."""
+
+    runtime: LatencyRuntime = "onnxruntime"
+    threads: int = 1
+
+    def __call__(self, model: object) -> float:
+        """Median milliseconds an image."""
+        return latency_ms(cast(Detector, model), self.runtime, self.threads)
+
+
+NOTHING, CLOCK = Settling(), Clock()
+
+
+def prune_file(
+    model: Path, request: PruneRequest, out: Path | None = None, settling: Settling = NOTHING, clock: Clock = CLOCK
+) -> Iterator[str]:
     """Cut a stored model, write it and its report, and say what became of it.
 
     Args:
         model: its file, or one to import.
         request: what should go; FLOPs are counted at the model's own size.
         out: file to write; None stands beside the model.
+        settling: what makes up for the cut.
+        clock: what latencies are measured on, for `target_latency_ms` and `target_speedup`.
 
     Raises:
-        PruneError: importance `taylor`, which needs images; and what `prune` raises.
+        PruneError: importance `taylor`, which needs boxes; and what `prune` raises.
         ModelError, WeightsError: no model that can be read.
+        DataError: the data cannot be used.
     """
     if request.importance == "taylor":
         raise PruneError("importance taylor needs training images: use the pipeline (prune.importance: taylor)")
     network = read_model(model)
-    result = prune(network, dataclasses.replace(request, imgsz=network.spec.imgsz))
+    request = dataclasses.replace(request, imgsz=network.spec.imgsz)
     target = out or model.with_name(f"{model.stem}-pruned.safetensors")
-    save_model(result.model, target)
+    if settling.data is None:
+        result = prune(network, request, measure_ms=clock)
+        yield from _written(network, result, result.model, request, target, clock)
+        yield from _missed(network, result, target)
+        return
+    with pictures_of(settling.data, settling.layout, network, settling.images) as pictures:
+        yield f"{len(pictures.images)} images of {settling.data} to settle the network on{pictures.what_is_missing}"
+        result = prune(network, request, pictures.images[:8], measure_ms=clock)
+        settled = _settled(network, result, pictures, settling.fit)
+        accuracies = [pictures.accuracy(each) for each in (network, result.model, settled)]
+        for name, found in zip(("dense", "cut", "settled"), accuracies, strict=True):
+            if found is not None:
+                result.report[f"accuracy_{name}"] = found
+        yield from _written(network, result, settled, request, target, clock)
+        if None not in accuracies:
+            told = [f"{a['map50']:.3f} / {a['map50_95']:.3f}" for a in accuracies if a is not None]
+            yield f"mAP50 / mAP50-95 on the test images: {told[0]}; cut {told[1]}; settled without training {told[2]}"
+
+
+def _settled(network: Detector, result: PruneResult[Detector], pictures: Pictures, fit: bool) -> Detector:
+    """The cut network, made up for the cut; its report says how far each layer is off."""
+    if not fit:
+        settled = result.model
+        recalibrate(settled, torch.split(pictures.images, 32))
+        return settled
+    settled = result.cut
+    found = reconstruct(network, settled, label_channels(network), result.selection.keep, pictures.images)
+    result.report["misfit"] = {path: dataclasses.asdict(misfit) for path, misfit in found.items()}
+    return settled
+
+
+def _written(
+    network: Detector, result: PruneResult[Detector], final: Detector, request: PruneRequest, target: Path, clock: Clock
+) -> Iterator[str]:
+    """Store model and report; lines about its size, its speed and what was not met."""
+    speed = ""
+    if request.target_latency_ms is not None or request.target_speedup is not None:
+        times = [(clock(network), clock(final)) for _ in range(ROUNDS)]
+        dense, cut = (median(column) for column in zip(*times, strict=True))
+        result.report.update(latency_ms_dense=dense, latency_ms=cut, speedup=median(a / b for a, b in times))
+        speed = f"; {dense:.2f} -> {cut:.2f} ms, {result.report['speedup']:.2f} times as fast, measured in turn"
+    save_model(final, target)
     write_json(target.with_suffix(".json"), result.report)
-    yield _summary(network, result, target)
+    yield _summary(network, result, target) + speed
     if less := shortfall(request, result.report):
         yield f"{less}. `yoloslim inspect` shows the scales"
+
+
+def _missed(network: Detector, result: PruneResult[Detector], target: Path) -> Iterator[str]:
+    """What a network that was in use has lost, and what helps."""
     missed = removed_scale(network, result.cut)
     if missed > NOTICEABLE:
         yield (
             f"what was cut had {100 * missed:.0f} % of the sum of all scales: these channels were in use, and until it "
             "is finetuned the model finds little or nothing. What helps: train sparsely first, which drives scales of "
             "dispensable channels to zero (baseline.weights in params.yaml takes this model, then `dvc repro`); cut "
-            f"less (`yoloslim inspect` says how far); finetune (`yoloslim train DATA --model {quote(str(target))}`)"
+            "less (`yoloslim inspect` says how far); --data FOLDER, which makes up for a small cut without training; "
+            f"finetune (`yoloslim train DATA --model {quote(str(target))}`)"
         )
 
 

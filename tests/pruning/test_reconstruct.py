@@ -1,0 +1,84 @@
+"""Layers fitted to what they gave: exact where they can be, nearer where they cannot, and nothing else touched."""
+
+import numpy as np
+import torch
+from tests.pruning.networks import scramble
+from tests.tiny import tiny_detector
+from torch import Tensor, nn
+
+from yoloslim.conv import Conv
+from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.reconstruct import reconstruct
+from yoloslim.pruning.selection import select_channels
+from yoloslim.pruning.surgery import cut
+
+
+class Twins(nn.Module):
+    """The second layer gives every channel twice; the third, with a bias, reads them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = Conv(3, 8, 3), Conv(8, 16, 3), nn.Conv2d(16, 4, 1)
+        scramble(self)
+        with torch.no_grad():
+            self.two.conv.weight[8:] = self.two.conv.weight[:8]
+            for values in (self.two.bn.weight, self.two.bn.bias, self.two.bn.running_mean, self.two.bn.running_var):
+                assert isinstance(values, Tensor)
+                values[8:] = values[:8]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.three(self.two(self.one(x)))  # type: ignore[no-any-return]
+
+
+def test_what_a_twin_gave_is_taken_over_by_the_one_that_stays() -> None:
+    dense = Twins().eval()
+    images = torch.rand(8, 3, 24, 24, generator=torch.Generator().manual_seed(1))
+    labels = label_channels(dense, (2, 3, 24, 24))
+    keep = np.ones(labels.groups, np.bool_)
+    keep[labels.layers["two.conv"].outputs[8:]] = False
+    small = cut(dense, labels, keep)
+    with torch.no_grad():
+        wanted, before = dense(images), small(images)
+        found = reconstruct(dense, small, labels, keep, images)
+        after = small(images)
+        error = (after - wanted).square().mean() / (before - wanted).square().mean()
+        assert error < 1e-3
+    assert found["three"].after < 0.01 * found["three"].before
+    assert found["one.conv"].before < 1e-9  # reads the image, as before
+    assert found["one.conv"].after < 1e-9
+
+
+def test_a_cut_detector_comes_nearer_and_keeps_its_shape() -> None:
+    dense = tiny_detector()
+    scramble(dense)
+    dense.eval()
+    images = torch.rand(16, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    labels = label_channels(dense)
+    keep = select_channels(dense, labels, PruneRequest(percent=30, round_to=1, imgsz=64)).keep
+    plain, fitted = cut(dense, labels, keep), cut(dense, labels, keep)
+    weights = {name: value.clone() for name, value in dense.state_dict().items()}
+    found = reconstruct(dense, fitted.train(), labels, keep, images)
+    assert fitted.training
+    assert not fitted.model[0]._forward_pre_hooks
+    assert all(torch.equal(value, dense.state_dict()[name]) for name, value in weights.items())
+    assert [v.shape for v in fitted.state_dict().values()] == [v.shape for v in plain.state_dict().values()]
+    assert all(misfit.after <= misfit.before for misfit in found.values())
+    new = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        for wanted, cut_to, fit_to in zip(dense(new), plain.eval()(new), fitted.eval()(new), strict=True):
+            assert (fit_to - wanted).square().mean() < 0.5 * (cut_to - wanted).square().mean()
+
+
+def test_the_same_images_give_the_same_weights() -> None:
+    dense = tiny_detector()
+    scramble(dense)
+    labels = label_channels(dense)
+    keep = select_channels(dense, labels, PruneRequest(percent=30, round_to=1, imgsz=64)).keep
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    first, second = cut(dense, labels, keep), cut(dense, labels, keep)
+    reconstruct(dense, first, labels, keep, images)
+    reconstruct(dense, second, labels, keep, images)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
