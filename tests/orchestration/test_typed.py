@@ -1,10 +1,13 @@
-"""Sweeps on Dask and Ray as a person types them, on the stand-in pipeline: which checkouts ran what."""
+"""Sweeps as a person types them, on the stand-in pipeline: on Dask and Ray, and stopped beside a dead server."""
 
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.orchestration.toy import Toy
@@ -66,3 +69,33 @@ def test_ray_runs_the_points_of_a_typed_sweep(toy: Toy, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed; `pip install 'yoloslim[ray]'`")
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as short:  # sockets' paths end at 107 bytes
         check(toy, ["runner=ray"], {"PREFECT_HOME": str(tmp_path / "prefect"), "RAY_TMPDIR": short})
+
+
+def test_a_sweep_stopped_beside_its_dead_server_ends_soon_and_goes_on_later(toy: Toy, tmp_path: Path) -> None:
+    """Prefect would wait for that server for more than two minutes."""
+    toy.write("slow.json", {"finetune@65": 60})
+    command, environment = [sys.executable, "-m", "yoloslim", "sweep"], dict(toy.environment)
+    environment["PREFECT_HOME"] = str(tmp_path / "prefect")
+    environment.pop("PREFECT_API_URL", None)
+    for tries, number in enumerate((signal.SIGINT, signal.SIGTERM), 1):
+        with subprocess.Popen(command, cwd=toy.root, env=environment, stdout=-1, stderr=-1, text=True) as process:
+            try:
+                while process.poll() is None and toy.ran.count("finetune@65") < tries:
+                    time.sleep(0.1)
+                below = psutil.Process(process.pid).children(recursive=True)
+                servers = [each for each in below if "yoloslim.orchestration.server" in each.cmdline()]
+                assert len(servers) == 1
+                servers[0].kill()
+                process.send_signal(number)
+                _, told = process.communicate(timeout=60)
+            finally:
+                process.kill()
+        assert process.returncode == 128 + number
+        assert told.endswith("stopped in mid-sweep; give the same command again to go on from there\n")
+        assert "Traceback" not in told
+        assert not psutil.wait_procs(below, timeout=10)[1]
+    (toy.root / "slow.json").unlink()
+    toy.run(*command, "--no-prefect")
+    assert toy.json("metrics/sweep.json")["winner"] == "65"
+    done = [name for name in toy.ran if name != "finetune@65" and not name.endswith("@70")]  # which ran side by side
+    assert len(done) == len(set(done))

@@ -11,6 +11,7 @@ from yoloslim.config import Params, parse_params
 from yoloslim.config.edit import assign
 from yoloslim.errors import ConfigError
 from yoloslim.orchestration.dashboard import Dashboard, summary
+from yoloslim.orchestration.leaving import leaving
 from yoloslim.orchestration.process import quiet_clients
 from yoloslim.orchestration.stopping import stoppable
 from yoloslim.orchestration.sweep_flow import sweep
@@ -36,7 +37,8 @@ def main(words: Sequence[str]) -> None:
         with stoppable("in mid-sweep"):
             search(with_changes(params, arguments.changes), prefect=not arguments.no_prefect)
 
-    stage(run)
+    with leaving():
+        stage(run)
 
 
 def search(params: Params, *, prefect: bool) -> None:

@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 
 from yoloslim.config import Params
 from yoloslim.errors import SweepError
+from yoloslim.orchestration.leaving import insisting, leaving
 from yoloslim.orchestration.mending import mend
 from yoloslim.orchestration.process import CommandError, quiet_clients, stream
 from yoloslim.orchestration.server import prefect_server
@@ -66,7 +67,7 @@ def run(params: Params) -> None:
     os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
     try:
         try:
-            with prefect_server():
+            with prefect_server(), insisting():
                 pipeline()
         except CommandError:
             raise
@@ -87,4 +88,5 @@ def main() -> None:
         with stoppable("in mid-pipeline", (signal.SIGINT,)):
             run(params)
 
-    stage(stoppable_run)
+    with leaving():
+        stage(stoppable_run)

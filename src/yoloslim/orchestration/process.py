@@ -60,6 +60,12 @@ def stream(
         raise CommandError(f"`{' '.join(command)}` ended with status {process.returncode}: {last}")
 
 
+def is_running() -> bool:
+    """Whether a command has not ended yet."""
+    with _guard:
+        return bool(_running)
+
+
 def quiet_clients() -> None:
     """Leave it to us to say what happens: HTTP clients log every request to Prefect."""
     for name in ("httpx", "httpcore", "websockets"):

@@ -19,6 +19,8 @@ PATIENCE_S = 120.0
 """How long it may take to start on a busy machine."""
 ANSWER_S = 20.0
 """How long a server that is set may take to answer once."""
+AWAY_S = 3.0
+"""After how long a server that was there counts as away when it says nothing."""
 ENDING_S = 10.0
 """How long it may take to end."""
 EPHEMERAL = {
@@ -59,6 +61,18 @@ def _expect_answer(url: str) -> None:
         within(ANSWER_S, httpx.get, f"{url}/health", timeout=ANSWER_S)
     except (httpx.HTTPError, TimeoutError) as error:
         raise RuntimeError(f"no answer within {ANSWER_S:.0f} s: {error}") from error
+
+
+def is_away() -> bool:
+    """Whether no server answers, be it the one that is set or the one for the time."""
+    import httpx
+    from prefect.settings import PREFECT_API_URL
+
+    url = os.environ.get("PREFECT_API_URL") or PREFECT_API_URL.value()
+    try:
+        return not url or not within(AWAY_S, httpx.get, f"{url}/health", timeout=AWAY_S).is_success
+    except (httpx.HTTPError, TimeoutError):
+        return True
 
 
 @contextmanager

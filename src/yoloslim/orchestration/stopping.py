@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM during a flow, which Prefect and others may put another error in the place of."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -8,6 +9,8 @@ from yoloslim.errors import Interrupted
 
 _asked: list[int] = []
 """The signals that came while something was stoppable."""
+_handlers: dict[int, Callable[[int, object], None]] = {}
+"""What hears them while something is."""
 
 
 class Stop(KeyboardInterrupt):
@@ -17,6 +20,18 @@ class Stop(KeyboardInterrupt):
         """Keep which signal it was."""
         super().__init__()
         self.number = number
+
+
+def asked() -> int:
+    """The signal that came while something is stoppable; 0 if none did."""
+    return _asked[0] if _asked else 0
+
+
+def keep_hearing() -> None:
+    """Hear the signals inside a flow too: Prefect takes SIGTERM there, and loses it where its server is away."""
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in _handlers.items():
+            signal.signal(number, handler)
 
 
 def stop_if_asked() -> None:
@@ -46,11 +61,13 @@ def stoppable(place: str, signals: Sequence[int] = (signal.SIGINT, signal.SIGTER
         raise Stop(number)
 
     former: dict[int, Callable[..., object] | int | None] = {number: signal.signal(number, stop) for number in signals}
+    _handlers.update(dict.fromkeys(signals, stop))
     try:
         yield
     except Stop as signalled:
         raise Interrupted(signalled.number, place) from None
     finally:
         _asked.clear()
+        _handlers.clear()
         for number, handler in former.items():
             signal.signal(number, handler)

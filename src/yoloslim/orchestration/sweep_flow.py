@@ -19,8 +19,9 @@ from yoloslim.errors import SweepError, YoloslimError
 from yoloslim.extras import advice, is_installed
 from yoloslim.orchestration.driver import run_sweep
 from yoloslim.orchestration.leases import cpu_slots
+from yoloslim.orchestration.leaving import insisting
 from yoloslim.orchestration.points import Job, Outcome
-from yoloslim.orchestration.stopping import stop_if_asked
+from yoloslim.orchestration.stopping import keep_hearing, stop_if_asked
 from yoloslim.orchestration.variant_run import Event, FanOut, Listener, in_threads
 
 
@@ -81,7 +82,8 @@ def as_flow(
         SweepError: the runner that was asked for cannot run points.
     """
     os.environ.setdefault("PREFECT_HOME", str(checkout / ".prefect"))
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # people see the dashboard
+    for whose in ("", "INTERNAL_"):  # people see the dashboard
+        os.environ.setdefault(f"PREFECT_LOGGING_{whose}LEVEL", "CRITICAL")
     from prefect import flow, tags  # seconds, and only needed here
 
     from yoloslim.orchestration.runners import alone, fan_out_by, send_log, task_runner
@@ -93,6 +95,7 @@ def as_flow(
     give_up = _giving_up(params, listen)
 
     def search() -> None:
+        keep_hearing()
         record = FlowRecord(checkout, listen)
         points = or_else(fan_out_by(wanted.runner), local, give_up)
         found.append(run(points, record.listen, or_else(alone(), in_threads(1), say_away)))
@@ -103,7 +106,7 @@ def as_flow(
 
     set_before = _search.set(search)
     try:
-        with prefect_server():
+        with prefect_server(), insisting():
             runner = task_runner(wanted.runner, wanted.address, workers)
             name = f"{wanted.objective} {params.model} in {checkout.name}"
             with tags(params.model, wanted.objective, wanted.runner):
