@@ -126,7 +126,12 @@ def taylor(bench: Bench, model: Detector) -> Scores:
 
 
 def by_torch_pruning(kind: str, round_to: int, bench: Bench, model: Detector, share: float) -> Detector:
-    """Torch-Pruning over all layers at once, the head left alone; it is asked for channels, not FLOPs."""
+    """Torch-Pruning, asked for about this share of the FLOPs."""
+    return torch_pruned(kind, round_to, model, 1 - share**0.5)
+
+
+def torch_pruned(kind: str, round_to: int, model: Detector, ratio: float) -> Detector:
+    """Torch-Pruning over all layers at once, the head left alone; it is asked for a ratio of channels, not FLOPs."""
     try:
         import torch_pruning
     except ImportError as error:
@@ -142,7 +147,7 @@ def by_torch_pruning(kind: str, round_to: int, bench: Bench, model: Detector, sh
         small,
         torch.rand(1, 3, imgsz, imgsz),
         importance=importance,
-        pruning_ratio=1 - share**0.5,
+        pruning_ratio=ratio,
         global_pruning=True,
         round_to=round_to if round_to > 1 else None,
         ignored_layers=list(head.modules()),

@@ -1,0 +1,93 @@
+"""What a public checkpoint still finds after a cut without training: `python -m benchmarks.untrained PACK MODEL`.
+
+Each way comes down to the same FLOPs: the network as cut, with BatchNorm statistics re-estimated, and with its layers
+fitted to what they gave (`yoloslim prune --data`), all on the same images of the training set; and Torch-Pruning 1.6.1,
+group norm over all layers, as cut and re-estimated. Accuracy on the test images.
+"""
+
+import argparse
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from benchmarks.contestants import torch_pruned
+from yoloslim.models.detector import Detector, count_macs
+from yoloslim.models.foreign.adapt import with_imgsz
+from yoloslim.models.foreign.load import read_model
+from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.prune import prune
+from yoloslim.pruning.recalibrate import recalibrate
+from yoloslim.pruning.reconstruct import reconstruct
+from yoloslim.tasks.pictures import Pictures, pictures_of
+
+IMPORTANCES = ("l2", "gamma")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pack", type=Path, help="data set of any layout")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--imgsz", type=int, default=0, help="px; 0 is the model's own")
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--less", type=float, nargs="+", default=(0.1, 0.2, 0.3), help="shares of the FLOPs that go")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    dense = read_model(arguments.model).eval()
+    if arguments.imgsz:
+        dense = with_imgsz(dense, arguments.imgsz, lambda head, _: head)
+    with pictures_of(arguments.pack, "auto", dense, arguments.images) as pictures:
+        print("| way | FLOPs left | mAP50 | mAP50-95 |\n|:--|--:|--:|--:|")
+        print(row("dense", dense, dense, pictures), flush=True)
+        for less in arguments.less:
+            for name, model in contestants(dense, 1 - less, pictures.images):
+                print(row(name, dense, model, pictures), flush=True)
+
+
+def contestants(dense: Detector, share: float, images: torch.Tensor) -> Iterator[tuple[str, Detector]]:
+    """All ways to a share of the FLOPs, one after the other."""
+    goal = share * 2e-9 * count_macs(dense, dense.spec.imgsz)
+    for importance in IMPORTANCES:
+        result = prune(dense, PruneRequest(importance=importance, target_gflops=goal, imgsz=dense.spec.imgsz))
+        yield f"{importance}, cut", result.model
+        yield f"{importance}, re-estimated", estimated(result.model, images)
+        reconstruct(dense, result.cut, label_channels(dense), result.selection.keep, images)
+        yield f"{importance}, layers fitted", result.cut
+    theirs = to_flops(dense, goal)
+    yield "Torch-Pruning, group norm, cut", theirs
+    yield "Torch-Pruning, group norm, re-estimated", estimated(theirs, images)
+
+
+def to_flops(dense: Detector, goal: float) -> Detector:
+    """Torch-Pruning's network that comes nearest to the goal from below: it is asked for channels, not FLOPs."""
+    low, high = 0.0, 0.9
+    best = torch_pruned("group", 8, dense, high)
+    for _ in range(10):
+        middle = (low + high) / 2
+        small = torch_pruned("group", 8, dense, middle)
+        if 2e-9 * count_macs(small, dense.spec.imgsz) <= goal:
+            best, high = small, middle
+        else:
+            low = middle
+    return best
+
+
+def estimated(model: Detector, images: torch.Tensor) -> Detector:
+    """A copy whose BatchNorm statistics are of these images."""
+    settled = copy.deepcopy(model)
+    recalibrate(settled, torch.split(images, 32))
+    return settled
+
+
+def row(name: str, dense: Detector, model: Detector, pictures: Pictures) -> str:
+    left = count_macs(model, dense.spec.imgsz) / count_macs(dense, dense.spec.imgsz)
+    found = pictures.accuracy(model)
+    if found is None:
+        raise SystemExit("the data set has no test images with boxes")
+    return f"| {name} | {100 * left:.1f} % | {found['map50']:.3f} | {found['map50_95']:.3f} |"
+
+
+if __name__ == "__main__":
+    main()
