@@ -138,4 +138,8 @@ def test_every_service_starts_by_its_own_command(tmp_path: Path) -> None:
             for process in reversed(started):
                 process.terminate()
             for process in started:
-                process.wait(60)
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
