@@ -19,7 +19,7 @@ from yoloslim.data.prepare import prepare
 from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.data.voc import VocSplit, load_split
 from yoloslim.deploy.latency_table import latency_table
-from yoloslim.errors import YoloslimError
+from yoloslim.errors import PruneError, YoloslimError
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.files import read_json, write_json
@@ -241,12 +241,20 @@ class Racer:
     ) -> tuple[Detector, float, float]:
         """The network of a family that takes this share of the dense one's latency (or FLOPs), by the secant method.
 
+        Where a family ends before the share, its nearest network counts; the table shows what it takes.
+
         Returns:
             The network, the share of FLOPs that it was asked for with, and the share of the latency that it has.
         """
         asked, tried = share, list[tuple[float, float, Detector]]()
         for _ in range(6):
-            small = shrink(asked)
+            try:
+                small = shrink(asked)
+            except PruneError:
+                if not tried:
+                    raise
+                asked = (asked * tried[-1][0]) ** 0.5  # no way makes it so small: half the way back
+                continue
             if any(small.spec == other.spec for _, _, other in tried):
                 break
             tried.append((asked, self.share_of(dense, small), small))

@@ -14,7 +14,7 @@ from benchmarks.racer import Racer, Run, Setup
 
 from tests.project import ROOT
 from yoloslim.data.scenes.generate import generate_scenes
-from yoloslim.errors import ConfigError
+from yoloslim.errors import ConfigError, PruneError
 from yoloslim.files import read_json
 from yoloslim.models.detector import Detector, build_detector
 
@@ -69,6 +69,25 @@ def test_a_family_is_searched_for_the_share_that_was_asked_for() -> None:
     assert found == pytest.approx(0.5, rel=0.02)
     assert flops == pytest.approx(0.335, abs=0.02)
     assert len(asked) <= 5
+
+
+def test_a_family_that_ends_before_the_share_gives_its_nearest_network() -> None:
+    class Shares(Racer):
+        def __init__(self) -> None: ...
+
+        def share_of(self, dense: Detector, small: Detector) -> float:
+            return 0.4 + 0.6 * float(small.spec.name)
+
+    def shrink(share: float) -> Detector:
+        if share < 0.3:
+            raise PruneError("out of reach")
+        small = build_detector("yolov5n", ("a",), 64)
+        small.spec = small.spec.model_copy(update={"name": str(share)})
+        return small
+
+    _, flops, found = Shares().fit_share(build_detector("yolov5n", ("a",), 64), 0.5, shrink)
+    assert 0.3 <= flops < 0.4
+    assert found == pytest.approx(0.4 + 0.6 * flops)
 
 
 def test_spread_is_the_sample_deviation() -> None:
