@@ -199,7 +199,10 @@ def test_missing_checkpoint_names_the_way_out(project: Project) -> None:
     finally:
         aside.rename(project.root / "models/sparse")
     assert done.returncode == 1
-    assert done.stderr.strip().startswith("error: model file models/sparse/model.safetensors is missing; run the stage")
+    missing = (
+        "error: model file models/sparse/model.safetensors is missing; check the name, or run the stage that makes it"
+    )
+    assert done.stderr.strip().startswith(missing)
     assert "Traceback" not in done.stderr
 
 
