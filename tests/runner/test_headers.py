@@ -94,4 +94,5 @@ def test_damaged_headers_never_crash(seed: int) -> None:
         head = bytearray(data[:300])
         for at in rng.integers(0, len(head), 3):
             head[at] = rng.integers(0, 256)
-        headers.refusal(bytes(head[: rng.integers(0, len(head))]))
+        said = headers.refusal(bytes(head[: rng.integers(0, len(head))]))
+        assert said == "" or any(word in said for word in ("is no image that can be decoded", "pixels"))

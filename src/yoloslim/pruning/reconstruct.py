@@ -19,7 +19,7 @@ from yoloslim.pruning.folding import absorb
 from yoloslim.pruning.labels import BoolArray, ChannelLabels
 
 PLACES = 20_000
-"""Random places of all images at which a layer is fitted: several times the weights of its widest output."""
+"""Random places of all images at which a layer is fitted; an output of YOLOv5s has at most 2,304 weights."""
 PULL = 0.01
 """Towards the weights as they were, relative to the mean square of what the layer reads."""
 
