@@ -20,8 +20,8 @@ from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
 from yoloslim.prune_request import Importance, PruneRequest, Scope
 from yoloslim.pruning.budget import within_budget
+from yoloslim.pruning.coupling import Coupling, find_coupling
 from yoloslim.pruning.importance import Scores, channel_scores, taylor_scores
-from yoloslim.pruning.labels import ChannelLabels, label_channels
 from yoloslim.pruning.normalise import isomorphic, lamp
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
@@ -80,33 +80,33 @@ PENALTIES = {
 
 def pruned(ranking: str, round_to: int, scope: Scope, bench: Bench, model: Detector, share: float) -> Detector:
     """Channels cut by a ranking, to a share of the FLOPs."""
-    labels, imgsz = label_channels(model), model.spec.imgsz
+    coupling, imgsz = find_coupling(model), model.spec.imgsz
     goal = share * 2e-9 * count_macs(model, imgsz)
     request = PruneRequest(scope, target_gflops=goal, round_to=round_to, imgsz=imgsz, seed=bench.seed)
-    keep = select_channels(model, labels, request, scores=scored(ranking, bench, model, labels)).keep
-    return cut(model, labels, keep, fold=scope != "source")
+    keep = select_channels(model, coupling, request, scores=scored(ranking, bench, model, coupling)).keep
+    return cut(model, coupling, keep, fold=scope != "source")
 
 
 def budgeted(ranking: str, round_to: int, bench: Bench, model: Detector, share: float) -> Detector:
     """Channels cut to a share of the time of all layers, each bundle by what it matters for the time that it saves."""
-    labels = label_channels(model)
+    coupling = find_coupling(model)
     table = latency_table(model, bench.threads, STEP, Path("cache"))
     request = PruneRequest("coupled", round_to=round_to, imgsz=model.spec.imgsz)
-    scores = scored(ranking, bench, model, labels)
-    return cut(model, labels, within_budget(model, labels, request, scores, table.layer_ms, share), fold=True)
+    scores = scored(ranking, bench, model, coupling)
+    return cut(model, coupling, within_budget(model, coupling, request, scores, table.layer_ms, share), fold=True)
 
 
-def scored(ranking: str, bench: Bench, model: Detector, labels: ChannelLabels) -> Scores:
+def scored(ranking: str, bench: Bench, model: Detector, coupling: Coupling) -> Scores:
     """Scores of an importance, such as `taylor`, or of one that was made comparable, such as `taylor_lamp`."""
     importance, _, how = ranking.partition("_")
     scores = (
         taylor(bench, model)
         if importance == "taylor"
-        else channel_scores(model, labels, cast(Importance, importance), seed=bench.seed)
+        else channel_scores(model, coupling, cast(Importance, importance), seed=bench.seed)
     )
     if how == "lamp":
         return lamp(scores)
-    return isomorphic(model, labels, scores) if how == "isomorphic" else scores
+    return isomorphic(model, coupling, scores) if how == "isomorphic" else scores
 
 
 def taylor(bench: Bench, model: Detector) -> Scores:
@@ -119,7 +119,7 @@ def taylor(bench: Bench, model: Detector) -> Scores:
     batches = (augmenter.batch(part, rng, compose=False) for part in torch.split(chosen, BATCH))
     return taylor_scores(
         network,
-        label_channels(model),
+        find_coupling(model),
         batches,
         lambda m, b: loss(m(b.images.to(bench.device)), b.targets.to(bench.device))[0],
     )

@@ -27,7 +27,7 @@ from yoloslim.files import read_json, write_json
 from yoloslim.models.detector import Detector, count_params
 from yoloslim.models.spec import ModelSpec
 from yoloslim.models.store import load_model
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 from yoloslim.stages import baseline, data, finetune, measure, prune, sparse
@@ -186,11 +186,11 @@ def as_fast(params: Params, goal: Detector) -> int:
     note = Path("as_fast.json")
     if not note.is_file():
         sparse = load_model(MODELS / "sparse" / "model.safetensors")
-        labels, low, high = label_channels(sparse), 0, 95
+        coupling, low, high = find_coupling(sparse), 0, 95
         while high - low > 1:
             percent = (low + high) // 2
-            keep = select_channels(sparse, labels, prune.request_of(params, percent)).keep
-            pair = {"goal": goal, "cut": cut(sparse, labels, keep, fold=True)}
+            keep = select_channels(sparse, coupling, prune.request_of(params, percent)).keep
+            pair = {"goal": goal, "cut": cut(sparse, coupling, keep, fold=True)}
             faster = interleaved(pair, params.imgsz, 60, params.evaluation.threads)["cut"].speedup
             print(f"   coupled {percent} %: {faster:.2f} times as fast", flush=True)
             low, high = (percent, high) if faster < 1 else (low, percent)

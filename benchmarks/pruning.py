@@ -12,7 +12,7 @@ from tests.pruning.recipe import seed_batchnorms
 from benchmarks.latency import interleaved
 from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 
@@ -58,8 +58,8 @@ def main() -> None:
 
 def pruned(dense: Detector, request: PruneRequest) -> Detector:
     """Traced, selected, cut and folded."""
-    labels = label_channels(dense)
-    return cut(dense, labels, select_channels(dense, labels, request).keep, fold=True)
+    coupling = find_coupling(dense)
+    return cut(dense, coupling, select_channels(dense, coupling, request).keep, fold=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from torch import nn
 
 from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 from yoloslim.pruning.units import rank_units, remove_units
@@ -30,7 +30,7 @@ def main() -> None:
     for name, (percent, units, table) in PUBLISHED.items():
         dense = random_scales(build_detector(name, CLASSES, IMGSZ).eval())
         row(name, "none", dense, table["dense"])
-        labels = label_channels(dense)
+        coupling = find_coupling(dense)
         requests = {
             f"{percent} % of the channels": PruneRequest(
                 scope="slim", percent=percent, layer_keep=0.01, round_to=1, imgsz=IMGSZ
@@ -40,7 +40,7 @@ def main() -> None:
             ),
         }
         for what, request in requests.items():
-            slim = cut(dense, labels, select_channels(dense, labels, request).keep, fold=True)
+            slim = cut(dense, coupling, select_channels(dense, coupling, request).keep, fold=True)
             row(name, f"{what} ({request.scope})", slim, table["channels"])
             assert len(rank_units(slim)) == 23
             fewer, removed = remove_units(slim, units)

@@ -26,7 +26,7 @@ from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector, count_macs, count_params
 from yoloslim.models.store import load_model
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
@@ -114,15 +114,15 @@ def by_torch_pruning(dense: Detector, percent: float, multiple: int) -> Cut:
 
 def by_yoloslim(dense: Detector, gflops: float, multiple: int) -> Cut:
     start = time.perf_counter()
-    labels = label_channels(dense)
+    coupling = find_coupling(dense)
     request = PruneRequest(scope="coupled", target_gflops=gflops, round_to=multiple, imgsz=dense.spec.imgsz)
-    keep = select_channels(dense, labels, request).keep
-    small = cut(dense, labels, keep, fold=True)
+    keep = select_channels(dense, coupling, request).keep
+    small = cut(dense, coupling, keep, fold=True)
     seconds = time.perf_counter() - start
     masked = copy.deepcopy(dense)
-    for path in labels.batchnorms:
-        mask(masked, path, np.flatnonzero(~keep[labels.layers[path].outputs]))
-    return Cut(small, seconds, difference(cut(dense, labels, keep), masked))
+    for path in coupling.batchnorms:
+        mask(masked, path, np.flatnonzero(~keep[coupling.layers[path].outputs]))
+    return Cut(small, seconds, difference(cut(dense, coupling, keep), masked))
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
 from yoloslim.models.foreign.load import read_model
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.prune import prune
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
@@ -53,7 +53,7 @@ def contestants(dense: Detector, share: float, images: torch.Tensor) -> Iterator
         result = prune(dense, PruneRequest(importance=importance, target_gflops=goal, imgsz=dense.spec.imgsz))
         yield f"{importance}, cut", result.model
         yield f"{importance}, re-estimated", estimated(result.model, images)
-        reconstruct(dense, result.cut, label_channels(dense), result.selection.keep, images)
+        reconstruct(dense, result.cut, find_coupling(dense), result.selection.keep, images)
         yield f"{importance}, layers fitted", result.cut
     theirs = to_flops(dense, goal)
     yield "Torch-Pruning, group norm, cut", theirs

@@ -26,7 +26,7 @@ from yoloslim.errors import DataError, DeployError, ModelError, PruneError, Trac
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import save_model
 from yoloslim.prune_request import PruneRequest, Scope, Scorer, option
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.prune import prune as prune_network
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
@@ -161,9 +161,9 @@ def test_detectors_are_cut_as_ever(scope: Scope) -> None:
     torch.manual_seed(0)
     model = build_detector("yolov5n", ("a", "b", "c"))
     scramble(model, 3)
-    labels = label_channels(model)
+    coupling = find_coupling(model)
     request = PruneRequest(scope=scope, percent=50, imgsz=320, round_to=1)
-    state = cut(model, labels, select_channels(model, labels, request).keep).state_dict()
+    state = cut(model, coupling, select_channels(model, coupling, request).keep).state_dict()
     digest = hashlib.sha256()
     for name, value in sorted(state.items()):
         digest.update(name.encode() + str(tuple(value.shape)).encode() + value.contiguous().numpy().tobytes())

@@ -24,7 +24,7 @@ from yoloslim.models.store import load_model, save_model
 from yoloslim.models.zoo import model_names
 from yoloslim.prune_request import PruneRequest, Scope
 from yoloslim.pruning.certificate import certify
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 
@@ -127,10 +127,10 @@ def hold_targets(loss: AnchorFreeLoss) -> None:
 
 def cut_by_half(model: Detector) -> Detector:
     """Certify a cut of 50 % in each scope (of large models in one); gives the model cut and folded in the last."""
-    labels = label_channels(model.eval())
+    coupling = find_coupling(model.eval())
     for scope in SCOPES if count_params(model) < LARGE else ("coupled",):
-        keep = select_channels(model, labels, PruneRequest(scope=scope, percent=50, imgsz=64, round_to=1)).keep
-        certificate = certify(model, labels, keep)
+        keep = select_channels(model, coupling, PruneRequest(scope=scope, percent=50, imgsz=64, round_to=1)).keep
+        certificate = certify(model, coupling, keep)
         assert not certificate.inexact
         assert max(certificate.cut + certificate.folded) < 1e-4, scope
-    return cut(model, labels, keep, fold=True)
+    return cut(model, coupling, keep, fold=True)

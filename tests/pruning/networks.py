@@ -1,4 +1,4 @@
-"""Small networks that hold every structure channel labels must understand, with random weights and statistics."""
+"""Small networks that hold every structure channel coupling must understand, with random weights and statistics."""
 
 from collections.abc import Callable
 

@@ -10,7 +10,7 @@ from tests.pruning.networks import Cbl, randomise
 from torch import Tensor, nn
 
 from yoloslim.pruning.certificate import certify
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.minimums import raise_to_minimum
 
 Join = Callable[[Tensor, Tensor], Tensor]
@@ -60,15 +60,15 @@ CASES: dict[str, tuple[Join, int, int, int]] = {  # how, width after, groups of 
 def test_what_may_go_goes_exactly(name: str) -> None:
     join, width, free_a, free_b = CASES[name]
     model = randomise(Joined(join, width))
-    labels = label_channels(model, (2, 3, 16, 16))
+    coupling = find_coupling(model, (2, 3, 16, 16))
     for layer, expected in (("a.conv", free_a), ("b.conv", free_b)):
-        groups = labels.layers[layer].outputs
-        assert len(np.unique(groups[~labels.protected[groups]])) == expected
+        groups = coupling.layers[layer].outputs
+        assert len(np.unique(groups[~coupling.protected[groups]])) == expected
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        keep = labels.protected | (rng.random(labels.groups) > rng.random())
-        keep, _ = raise_to_minimum(labels, keep, rng.random(labels.groups).astype(np.float32), 1, 0)
-        certificate = certify(model, labels, keep, tolerance=1e-9)
+        keep = coupling.protected | (rng.random(coupling.groups) > rng.random())
+        keep, _ = raise_to_minimum(coupling, keep, rng.random(coupling.groups).astype(np.float32), 1, 0)
+        certificate = certify(model, coupling, keep, tolerance=1e-9)
         assert max(certificate.folded) < 1e-9 or certificate.inexact
 
 
@@ -86,7 +86,7 @@ class Dealt(nn.Module):
 
 
 def test_a_shuffle_ties_pairs_and_no_more() -> None:
-    layers = label_channels(Dealt()).layers
+    layers = find_coupling(Dealt()).layers
     left, right = layers["left"].outputs.tolist(), layers["right"].outputs.tolist()
     assert left == right
     assert len(set(left)) == 4

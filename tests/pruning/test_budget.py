@@ -8,7 +8,7 @@ from torch import nn
 from yoloslim.errors import PruneError
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.budget import within_budget
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.surgery import cut
 
 
@@ -26,7 +26,7 @@ class Chain(nn.Module):
 
 
 MODEL = Chain()
-LABELS = label_channels(MODEL)
+COUPLING = find_coupling(MODEL)
 REQUEST = PruneRequest("coupled", round_to=8)
 EVEN = {"na": np.ones(32, np.float32), "nb": np.ones(64, np.float32)}
 
@@ -36,13 +36,13 @@ def product(path: str, c_in: int, c_out: int) -> float:
 
 
 def widths(keep: np.ndarray) -> tuple[int, int]:
-    return int(keep[LABELS.layers["na"].outputs].sum()), int(keep[LABELS.layers["nb"].outputs].sum())
+    return int(keep[COUPLING.layers["na"].outputs].sum()), int(keep[COUPLING.layers["nb"].outputs].sum())
 
 
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.2])
 def test_the_cut_network_costs_what_was_reckoned(share: float) -> None:
-    keep = within_budget(MODEL, LABELS, REQUEST, EVEN, product, share)
-    small = cut(MODEL, LABELS, keep)
+    keep = within_budget(MODEL, COUPLING, REQUEST, EVEN, product, share)
+    small = cut(MODEL, COUPLING, keep)
     cost = sum(m.in_channels * m.out_channels for m in (small.a, small.b, small.c))
     assert cost <= share * (3 * 32 + 32 * 64 + 64 * 4)
     assert all(width % 8 == 0 for width in widths(keep))
@@ -50,25 +50,25 @@ def test_the_cut_network_costs_what_was_reckoned(share: float) -> None:
 
 def test_of_equals_the_bundle_that_saves_more_goes_first_as_widths_are_by_then() -> None:
     # a bundle of `a` saves 8 * (3 + 64) = 536, one of `b` 8 * (32 + 4) = 288, or 96 where 8 of `a` are left
-    assert widths(within_budget(MODEL, LABELS, REQUEST, EVEN, product, 0.8)) == (24, 64)
-    a, b = widths(within_budget(MODEL, LABELS, REQUEST, EVEN, product, 0.25))
+    assert widths(within_budget(MODEL, COUPLING, REQUEST, EVEN, product, 0.8)) == (24, 64)
+    a, b = widths(within_budget(MODEL, COUPLING, REQUEST, EVEN, product, 0.25))
     assert (a, b) == (8, 48)  # 3 * 8 + 8 * 48 + 48 * 4 = 600, a quarter
 
 
 def test_what_matters_more_for_its_time_stays() -> None:
     heavy = {"na": np.full(32, 100, np.float32), "nb": np.ones(64, np.float32)}
-    a, b = widths(within_budget(MODEL, LABELS, REQUEST, heavy, product, 0.5))
+    a, b = widths(within_budget(MODEL, COUPLING, REQUEST, heavy, product, 0.5))
     assert a == 32
     assert b < 32
 
 
 def test_the_weakest_channels_of_a_layer_go() -> None:
     scores = EVEN | {"nb": np.arange(64, dtype=np.float32)}
-    keep = within_budget(MODEL, LABELS, REQUEST, scores, product, 0.8)
-    kept = keep[LABELS.layers["nb"].outputs]
+    keep = within_budget(MODEL, COUPLING, REQUEST, scores, product, 0.8)
+    kept = keep[COUPLING.layers["nb"].outputs]
     assert kept.tolist() == sorted(kept.tolist())
 
 
 def test_a_budget_below_the_minimums_says_what_they_leave() -> None:
     with pytest.raises(PruneError, match=r"out of reach: the minimums leave 120;"):  # 3 * 8 + 8 * 8 + 8 * 4
-        within_budget(MODEL, LABELS, REQUEST, EVEN, product, 0.01)
+        within_budget(MODEL, COUPLING, REQUEST, EVEN, product, 0.01)

@@ -6,29 +6,29 @@ from torch import Tensor, nn
 
 from yoloslim.errors import PruneError
 from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import channel_scores, group_costs, taylor_scores
-from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.selection import select_channels
 
 MODEL = randomise(NETWORKS["Residual"]())
-LABELS = label_channels(MODEL, (2, 3, 16, 16))
+COUPLING = find_coupling(MODEL, (2, 3, 16, 16))
 
 
 def test_gamma_is_the_absolute_scale() -> None:
-    scores = channel_scores(MODEL, LABELS)
-    assert list(scores) == LABELS.batchnorms
+    scores = channel_scores(MODEL, COUPLING)
+    assert list(scores) == COUPLING.batchnorms
     np.testing.assert_allclose(scores["a.0.bn"], MODEL.a[0].bn.weight.abs().detach().numpy(), rtol=1e-6)  # type: ignore[index, union-attr]
 
 
 def test_weight_norms_are_per_weight_so_that_layers_compare() -> None:
     weight = MODEL.stem.conv.weight.detach().flatten(1)  # type: ignore[union-attr, operator]
-    l1, l2 = (channel_scores(MODEL, LABELS, kind)["stem.conv"] for kind in ("l1", "l2"))  # type: ignore[arg-type]
+    l1, l2 = (channel_scores(MODEL, COUPLING, kind)["stem.conv"] for kind in ("l1", "l2"))  # type: ignore[arg-type]
     np.testing.assert_allclose(l1, weight.abs().mean(1).numpy(), rtol=1e-6)
     np.testing.assert_allclose(l2, weight.pow(2).mean(1).sqrt().numpy(), rtol=1e-6)
 
 
 def test_random_scores_follow_the_seed() -> None:
-    first, again, other = (channel_scores(MODEL, LABELS, "random", seed=s)["stem.bn"] for s in (1, 1, 2))
+    first, again, other = (channel_scores(MODEL, COUPLING, "random", seed=s)["stem.bn"] for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
@@ -39,7 +39,7 @@ def loss(model: nn.Module, x: Tensor) -> Tensor:
 
 def test_taylor_scores_estimate_what_removing_a_scale_costs() -> None:
     x = torch.rand(2, 3, 16, 16).double()
-    scores = taylor_scores(MODEL, LABELS, [x], loss)
+    scores = taylor_scores(MODEL, COUPLING, [x], loss)
     gamma = MODEL.a[0].bn.weight  # type: ignore[index, union-attr]
     step = 1e-6
     with torch.no_grad():
@@ -50,23 +50,23 @@ def test_taylor_scores_estimate_what_removing_a_scale_costs() -> None:
     assert scores["a.0.bn"][2] == pytest.approx(abs(slope), rel=1e-3)
     assert all(p.grad is None and p.requires_grad for p in MODEL.parameters())
     selection = select_channels(
-        MODEL, LABELS, PruneRequest(scope="coupled", importance="taylor", round_to=1), scores=scores
+        MODEL, COUPLING, PruneRequest(scope="coupled", importance="taylor", round_to=1), scores=scores
     )
     assert 30 < selection.effective_percent <= 50
 
 
 def test_taylor_without_gradients_says_how_to_get_them() -> None:
     with pytest.raises(PruneError, match="taylor_scores first"):
-        channel_scores(MODEL, LABELS, "taylor")
+        channel_scores(MODEL, COUPLING, "taylor")
 
 
 @pytest.mark.parametrize("kind", ["l1", "l2", "random"])
 def test_every_importance_prunes(kind: str) -> None:
     request = PruneRequest(scope="coupled", importance=kind, percent=40, round_to=1)  # type: ignore[arg-type]
-    assert 10 < select_channels(MODEL, LABELS, request).effective_percent <= 45
+    assert 10 < select_channels(MODEL, COUPLING, request).effective_percent <= 45
 
 
 def test_costs_of_tied_channels_add_up() -> None:
-    costs = group_costs(LABELS, {"a.0.conv": 12.0, "a.1.conv": 48.0})
-    shared, private = LABELS.layers["stem.bn"].outputs[0], LABELS.layers["a.0.bn"].outputs[0]
+    costs = group_costs(COUPLING, {"a.0.conv": 12.0, "a.1.conv": 48.0})
+    shared, private = COUPLING.layers["stem.bn"].outputs[0], COUPLING.layers["a.0.bn"].outputs[0]
     assert costs[shared] / costs[private] == pytest.approx((12 / 8 + 48 / 8) / (12 / 6 + 48 / 6))

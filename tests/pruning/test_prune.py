@@ -19,7 +19,7 @@ from yoloslim.models.detector import Detector, build_detector, count_macs, count
 from yoloslim.models.spec import LayerSpec
 from yoloslim.models.store import load_model, save_model
 from yoloslim.prune_request import PruneRequest, Scope
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.masking import mask
 from yoloslim.pruning.prune import PruneResult, prune
 from yoloslim.pruning.selection import select_channels
@@ -55,7 +55,7 @@ def heads_differ(a: nn.Module, b: nn.Module, size: int = 64) -> float:
 @pytest.mark.parametrize("scope", SCOPES)
 def test_cut_detectors_equal_masked_ones_in_single_precision(scope: Scope) -> None:
     model, result = pruned(scope)
-    masked = mask(model, label_channels(model), result.selection.keep)
+    masked = mask(model, find_coupling(model), result.selection.keep)
     assert heads_differ(masked, result.cut, 96) < 1e-4
     assert heads_differ(model, result.cut, 96) > 0.1
 
@@ -133,19 +133,19 @@ def test_a_pruned_file_loads_in_a_fresh_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scope", SCOPES)
 def test_pruning_a_pruned_model_works_again(scope: Scope) -> None:
     once = pruned(scope)[1].model
-    labels = label_channels(once)
-    keep = select_channels(once, labels, PruneRequest(scope=scope, percent=40, round_to=1)).keep
-    twice = cut(once, labels, keep)
+    coupling = find_coupling(once)
+    keep = select_channels(once, coupling, PruneRequest(scope=scope, percent=40, round_to=1)).keep
+    twice = cut(once, coupling, keep)
     assert count_params(twice) < count_params(once)
-    assert heads_differ(mask(once, labels, keep), twice) < 1e-4
+    assert heads_differ(mask(once, coupling, keep), twice) < 1e-4
     assert Detector(twice.spec).load_state_dict(twice.state_dict())
 
 
 def test_one_channel_everywhere_still_runs_in_torch_and_onnx(tmp_path: Path) -> None:
     dense = detector()
-    labels = label_channels(dense)
+    coupling = find_coupling(dense)
     model = cut(
-        dense, labels, select_channels(dense, labels, PruneRequest(scope="coupled", percent=99.99, round_to=1)).keep
+        dense, coupling, select_channels(dense, coupling, PruneRequest(scope="coupled", percent=99.99, round_to=1)).keep
     )
     norms = [m.num_features for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert set(norms) == {1}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from yoloslim.conv import Conv
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.reconstruct import reconstruct
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
@@ -34,13 +34,13 @@ class Twins(nn.Module):
 def test_what_a_twin_gave_is_taken_over_by_the_one_that_stays() -> None:
     dense = Twins().eval()
     images = torch.rand(8, 3, 24, 24, generator=torch.Generator().manual_seed(1))
-    labels = label_channels(dense, (2, 3, 24, 24))
-    keep = np.ones(labels.groups, np.bool_)
-    keep[labels.layers["two.conv"].outputs[8:]] = False
-    small = cut(dense, labels, keep)
+    coupling = find_coupling(dense, (2, 3, 24, 24))
+    keep = np.ones(coupling.groups, np.bool_)
+    keep[coupling.layers["two.conv"].outputs[8:]] = False
+    small = cut(dense, coupling, keep)
     with torch.no_grad():
         wanted, before = dense(images), small(images)
-        found = reconstruct(dense, small, labels, keep, images)
+        found = reconstruct(dense, small, coupling, keep, images)
         after = small(images)
         error = (after - wanted).square().mean() / (before - wanted).square().mean()
         assert error < 1e-3
@@ -54,11 +54,11 @@ def test_a_cut_detector_comes_nearer_and_keeps_its_shape() -> None:
     scramble(dense)
     dense.eval()
     images = torch.rand(16, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    labels = label_channels(dense)
-    keep = select_channels(dense, labels, PruneRequest(percent=30, round_to=1, imgsz=64)).keep
-    plain, fitted = cut(dense, labels, keep), cut(dense, labels, keep)
+    coupling = find_coupling(dense)
+    keep = select_channels(dense, coupling, PruneRequest(percent=30, round_to=1, imgsz=64)).keep
+    plain, fitted = cut(dense, coupling, keep), cut(dense, coupling, keep)
     weights = {name: value.clone() for name, value in dense.state_dict().items()}
-    found = reconstruct(dense, fitted.train(), labels, keep, images)
+    found = reconstruct(dense, fitted.train(), coupling, keep, images)
     assert fitted.training
     assert not fitted.model[0]._forward_pre_hooks
     assert all(torch.equal(value, dense.state_dict()[name]) for name, value in weights.items())
@@ -73,12 +73,12 @@ def test_a_cut_detector_comes_nearer_and_keeps_its_shape() -> None:
 def test_the_same_images_give_the_same_weights() -> None:
     dense = tiny_detector()
     scramble(dense)
-    labels = label_channels(dense)
-    keep = select_channels(dense, labels, PruneRequest(percent=30, round_to=1, imgsz=64)).keep
+    coupling = find_coupling(dense)
+    keep = select_channels(dense, coupling, PruneRequest(percent=30, round_to=1, imgsz=64)).keep
     images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    first, second = cut(dense, labels, keep), cut(dense, labels, keep)
-    reconstruct(dense, first, labels, keep, images)
-    reconstruct(dense, second, labels, keep, images)
+    first, second = cut(dense, coupling, keep), cut(dense, coupling, keep)
+    reconstruct(dense, first, coupling, keep, images)
+    reconstruct(dense, second, coupling, keep, images)
     assert all(
         torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     )

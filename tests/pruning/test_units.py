@@ -7,7 +7,7 @@ from torch import nn
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, build_detector, count_params
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 from yoloslim.pruning.units import rank_units, remove_units
@@ -42,9 +42,9 @@ def test_a_removed_unit_leaves_the_identity() -> None:
 
 def test_units_go_after_channels_and_the_model_still_loads() -> None:
     model = model_with_weak_units()
-    labels = label_channels(model)
+    coupling = find_coupling(model)
     pruned = cut(
-        model, labels, select_channels(model, labels, PruneRequest(scope="coupled", percent=40, round_to=1)).keep
+        model, coupling, select_channels(model, coupling, PruneRequest(scope="coupled", percent=40, round_to=1)).keep
     )
     smaller, paths = remove_units(pruned, 3)
     assert count_params(smaller) < count_params(pruned)

@@ -1,7 +1,7 @@
 """Operations that cut up the channel axis, and what must hold so that they still fit after channels are gone.
 
 The pruned network runs the same code. `chunk(2)` then halves fewer channels, and a channel shuffle deals fewer
-cards: what was aligned stays aligned only if corresponding channels go together, which ties their labels. Where
+cards: what was aligned stays aligned only if corresponding channels go together, which couples them. Where
 the code holds a channel count as a number (`x[:, :32]`, `view(b, 4, 8, h, w)`), the count must not change; where it
 reads one off a tensor (`view(b, c, h, w)`), the channels of that tensor go together with those that it counts here.
 """
@@ -19,25 +19,25 @@ class Propagation(Protocol):
     """How rules for single operations state what must stay together, and what they may ask."""
 
     def protect(self, x: Tensor) -> None:
-        """These labels never go."""
+        """These ids never go."""
 
-    def tie(self, a: Tensor, b: Tensor) -> Any:
-        """Labels at the same place go together."""
+    def couple(self, a: Tensor, b: Tensor) -> Any:
+        """Ids at the same place go together."""
 
-    def tie_along(self, x: Tensor, axis: int) -> None:
-        """Labels that differ only in their place on one axis go together."""
+    def couple_along(self, x: Tensor, axis: int) -> None:
+        """Ids that differ only in their place on one axis go together."""
 
     def canonical(self, x: Tensor) -> Tensor:
-        """Each label as the one that stands for its group."""
+        """Each id as the one that stands for its group."""
 
     def varies(self, x: Tensor, axis: int) -> bool:
-        """Whether labels of different groups stand along an axis, as they do along the one that holds channels."""
+        """Whether ids of different groups stand along an axis, as they do along the one that holds channels."""
 
     def counted(self, size: Any) -> Tensor | None:
-        """Labels (n,) of the channels that a size counts; None if it counts none, or is a number in the code."""
+        """Ids (n,) of the channels that a size counts; None if it counts none, or is a number in the code."""
 
     def solid(self) -> Tensor:
-        """The label of whatever does not depend on channels."""
+        """The id of whatever does not depend on channels."""
 
     def join(self, a: Tensor, b: Tensor, call: Call) -> Tensor:
         """Two tensors that meet elementwise."""
@@ -52,60 +52,60 @@ def split_axis(x: Tensor, axis: int, inner: int) -> Tensor:
 
 
 def line(x: Tensor, axis: int) -> Tensor:
-    """(n,): labels along an axis, at the first place of all others."""
+    """(n,): ids along an axis, at the first place of all others."""
     return x.movedim(axis, 0).flatten(1)[:, 0] if x.dim() > 1 else x
 
 
-def aligned_split(labels: Propagation, call: Call) -> Any:
-    """`chunk`, `split` and `unbind`: equal computed parts are tied piece by piece; other parts are protected."""
+def aligned_split(coupler: Propagation, call: Call) -> Any:
+    """`chunk`, `split` and `unbind`: equal computed parts are coupled piece by piece; other parts are protected."""
     x, parts, name = call.tensor(), call.native(), call.name
     axis = call.argument(1, "dim", 0) if name == "unbind" else call.argument(2, "dim", 0)
-    if not labels.varies(x, axis):
+    if not coupler.varies(x, axis):
         return parts
     size = next((call.kwargs[key] for key in call.kwargs if "split_size" in key), call.argument(1, "split_sizes"))
     sizes = list(size) if isinstance(size, list | tuple) else [size] * len(parts)
     whole = line(x, axis)
-    counts = [None if name == "unbind" else labels.counted(size) for size in sizes]
-    halves = name == "chunk" or all(c is not None and _same(labels, c, whole) for c in counts)
+    counts = [None if name == "unbind" else coupler.counted(size) for size in sizes]
+    halves = name == "chunk" or all(c is not None and _same(coupler, c, whole) for c in counts)
     if halves and name != "unbind" and len({part.shape[axis] for part in parts}) == 1:
         for part in parts[1:]:
-            labels.tie(parts[0], part)
+            coupler.couple(parts[0], part)
     elif name.startswith("split"):
         for part, count in zip(parts, counts, strict=True):
-            _agree(labels, line(part, axis), count)
+            _agree(coupler, line(part, axis), count)
     else:
-        labels.protect(x)
+        coupler.protect(x)
     return parts
 
 
-def _same(labels: Propagation, a: Tensor, b: Tensor) -> bool:
+def _same(coupler: Propagation, a: Tensor, b: Tensor) -> bool:
     """Whether as many channels are left of one as of the other, whatever goes: they are the same, in any order."""
-    return a.shape == b.shape and torch.equal(labels.canonical(a).sort().values, labels.canonical(b).sort().values)
+    return a.shape == b.shape and torch.equal(coupler.canonical(a).sort().values, coupler.canonical(b).sort().values)
 
 
-def _agree(labels: Propagation, channels: Tensor, count: Tensor | None) -> None:
+def _agree(coupler: Propagation, channels: Tensor, count: Tensor | None) -> None:
     """Channels whose number the code gives: as a count of others, with which they go together, or as a number."""
     if count is not None and count.shape == channels.shape:
-        labels.tie(channels, count)
+        coupler.couple(channels, count)
         return
-    labels.protect(channels)
+    coupler.protect(channels)
     if count is not None:
-        labels.protect(count)
+        coupler.protect(count)
 
 
-def aligned_getitem(labels: Propagation, call: Call) -> Any:
+def aligned_getitem(coupler: Propagation, call: Call) -> Any:
     """Indexing: slices of space are free; along channels only `[k::step]` over whole blocks is."""
     x = call.tensor()
     if call.name != "getitem":  # narrow and select
-        if labels.varies(x, call.argument(1, "dim")):
-            labels.protect(x)
+        if coupler.varies(x, call.argument(1, "dim")):
+            coupler.protect(x)
         return call.native()
     index = call.args[1]
     index = index if isinstance(index, tuple) else (index,)
     if any(isinstance(i, Tensor) for i in index):
-        return labels.mix(call)
+        return coupler.mix(call)
     if any(isinstance(i, list) for i in index):
-        labels.protect(x)
+        coupler.protect(x)
         return call.native()
     used = sum(i is not None and i is not Ellipsis for i in index)
     axis = 0
@@ -113,75 +113,75 @@ def aligned_getitem(labels: Propagation, call: Call) -> Any:
         if i is Ellipsis:
             axis += x.dim() - used
         elif i is not None:
-            if i != slice(None) and labels.varies(x, axis):
-                _align_index(labels, x, axis, i)
+            if i != slice(None) and coupler.varies(x, axis):
+                _align_index(coupler, x, axis, i)
             axis += 1
     return call.native()
 
 
-def _align_index(labels: Propagation, x: Tensor, axis: int, index: Any) -> None:
+def _align_index(coupler: Propagation, x: Tensor, axis: int, index: Any) -> None:
     size = x.shape[axis]
     if isinstance(index, slice) and index.stop is None and index.step:
         start, step = index.start or 0, index.step
         if 0 <= start < step and size % step == 0:
-            labels.tie_along(split_axis(x, axis, step), axis + 1)
+            coupler.couple_along(split_axis(x, axis, step), axis + 1)
             return
-    labels.protect(x)
+    coupler.protect(x)
 
 
-def aligned_view(labels: Propagation, call: Call) -> Any:
-    """`view` and `reshape`: a split channel axis is tied along the factors that the code holds as numbers."""
+def aligned_view(coupler: Propagation, call: Call) -> Any:
+    """`view` and `reshape`: a split channel axis is coupled along the factors that the code holds as numbers."""
     x = call.tensor()
     out: Tensor = call.native()
     written = _written(call, x)
     if len(written) != out.dim():  # view(dtype)
-        labels.protect(x)
+        coupler.protect(x)
         return out
     for sources, targets in _matching_axes(x.shape, out.shape):
-        if any(labels.varies(x, axis) for axis in sources):
-            _align_run(labels, x, out, written, sources, targets)
+        if any(coupler.varies(x, axis) for axis in sources):
+            _align_run(coupler, x, out, written, sources, targets)
     return out
 
 
 def _align_run(
-    labels: Propagation, x: Tensor, out: Tensor, written: tuple[Any, ...], sources: list[int], targets: list[int]
+    coupler: Propagation, x: Tensor, out: Tensor, written: tuple[Any, ...], sources: list[int], targets: list[int]
 ) -> None:
     """Axes of which one holds channels become others."""
-    counts = {t: labels.counted(written[t]) for t in targets}
+    counts = {t: coupler.counted(written[t]) for t in targets}
     free = [t for t in targets if counts[t] is not None or (isinstance(written[t], int) and int(written[t]) == -1)]
     fixed = [t for t in targets if t not in free]
     for t, count in counts.items():
         if count is None:
             continue
         if count.shape == out.shape[t : t + 1]:
-            if not _same(labels, count, line(out, t)):  # a shuffle gives all that were counted, in another order
-                labels.tie(line(out, t), count)
-        elif len(sources) > 1 or not _same(labels, count, line(x, sources[0])):
-            _agree(labels, line(x, sources[0]), count)  # ties what it is a part of, or protects both
+            if not _same(coupler, count, line(out, t)):  # a shuffle gives all that were counted, in another order
+                coupler.couple(line(out, t), count)
+        elif len(sources) > 1 or not _same(coupler, count, line(x, sources[0])):
+            _agree(coupler, line(x, sources[0]), count)  # couples what it is a part of, or protects both
             if count.shape != x.shape[sources[0] : sources[0] + 1]:
-                labels.protect(x)
+                coupler.protect(x)
     if len(free) != 1 or (fixed and len(sources) > 1):
-        labels.protect(x)
+        coupler.protect(x)
         return
     for axis in fixed:
-        labels.tie_along(out, axis)
+        coupler.couple_along(out, axis)
 
 
-def aligned_expand(labels: Propagation, call: Call) -> Any:
+def aligned_expand(coupler: Propagation, call: Call) -> Any:
     """`expand`: a channel axis whose length is a number must keep it. `repeat` just repeats."""
     x = call.tensor()
     out: Tensor = call.native()
     if call.name == "expand_as":
-        if any(labels.varies(x, axis) for axis in range(x.dim())):
-            labels.tie(out, call.argument(1, "other"))
+        if any(coupler.varies(x, axis) for axis in range(x.dim())):
+            coupler.couple(out, call.argument(1, "other"))
         return out
     if call.name == "repeat":
         return out
     for axis, size in zip(range(-x.dim(), 0), _written(call, x)[-x.dim() :], strict=True):
-        if size != -1 and labels.varies(x, axis):
-            _agree(labels, line(x, axis), labels.counted(size))
-        elif size != -1 and (count := labels.counted(size)) is not None:
-            labels.protect(count)
+        if size != -1 and coupler.varies(x, axis):
+            _agree(coupler, line(x, axis), coupler.counted(size))
+        elif size != -1 and (count := coupler.counted(size)) is not None:
+            coupler.protect(count)
     return out
 
 

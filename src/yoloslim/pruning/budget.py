@@ -15,8 +15,8 @@ from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.importance import Scores
-from yoloslim.pruning.labels import BoolArray, ChannelLabels
 from yoloslim.pruning.minimums import classes_of
 from yoloslim.pruning.selection import candidate_groups
 
@@ -25,31 +25,31 @@ LayerCost = Callable[[str, int, int], float]
 
 
 def within_budget(
-    model: nn.Module, labels: ChannelLabels, request: PruneRequest, scores: Scores, cost: LayerCost, share: float
+    model: nn.Module, coupling: Coupling, request: PruneRequest, scores: Scores, cost: LayerCost, share: float
 ) -> BoolArray:
     """Choose the groups that stay so that the layers cost no more than a share of what they do.
 
     Args:
-        model: the labelled network; read only.
-        labels: its channel labels.
+        model: the network that was traced; read only.
+        coupling: of its channels.
         request: scope, minimums, and `round_to`, which is the size of a bundle.
-        scores: what each channel matters; those of channels that are tied together are added up.
+        scores: what each channel matters; those of channels that go together are added up.
         cost: of a convolution by its widths.
         share: of the present cost, in (0, 1].
 
     Raises:
         PruneError: the minimums leave more, or nothing can be pruned.
     """
-    value, scored = np.zeros(labels.groups), np.zeros(labels.groups, np.bool_)
+    value, scored = np.zeros(coupling.groups), np.zeros(coupling.groups, np.bool_)
     for path, values in scores.items():
-        np.add.at(value, labels.layers[path].outputs, values)
-        scored[labels.layers[path].outputs] = True
-    candidates = candidate_groups(labels, request.scope) & scored
+        np.add.at(value, coupling.layers[path].outputs, values)
+        scored[coupling.layers[path].outputs] = True
+    candidates = candidate_groups(coupling, request.scope) & scored
     if not candidates.any():
         raise PruneError(f"scope '{request.scope}' finds no prunable channel in this network")
-    paths = [path for path in labels.layers if isinstance(model.get_submodule(path), nn.Conv2d)]
+    paths = [path for path in coupling.layers if isinstance(model.get_submodule(path), nn.Conv2d)]
     minimums = (request.round_to, request.min_channels, request.layer_keep)
-    budget = Budget(labels, candidates, value, cost, paths, *minimums)
+    budget = Budget(coupling, candidates, value, cost, paths, *minimums)
     return budget.reduce_to(share * budget.total)
 
 
@@ -58,7 +58,7 @@ class Budget:
 
     def __init__(
         self,
-        labels: ChannelLabels,
+        coupling: Coupling,
         candidates: BoolArray,
         value: NDArray[np.float64],
         cost: LayerCost,
@@ -70,7 +70,7 @@ class Budget:
         """Lay out bundles.
 
         Args:
-            labels: of the network.
+            coupling: of its channels.
             candidates: (groups,) true where a group may go.
             value: (groups,) what a group matters, additive: its Taylor score, say, summed over its members.
             cost: of a layer by its widths.
@@ -78,15 +78,15 @@ class Budget:
             step: channels of a bundle.
             min_channels, layer_keep: what every layer keeps at least; always one bundle.
         """
-        self.labels, self.cost = labels, cost
-        self.paths = [path for path in labels.layers if path in paths]
-        self.keep = np.ones(labels.groups, np.bool_)
-        self.widths = {p: [len(labels.layers[p].inputs), len(labels.layers[p].outputs)] for p in self.paths}
+        self.coupling, self.cost = coupling, cost
+        self.paths = [path for path in coupling.layers if path in paths]
+        self.keep = np.ones(coupling.groups, np.bool_)
+        self.widths = {p: [len(coupling.layers[p].inputs), len(coupling.layers[p].outputs)] for p in self.paths}
         self.layer_costs = {p: cost(p, *self.widths[p]) for p in self.paths}
         self.bundles: list[list[NDArray[np.int64]]] = []
         self.touches: list[dict[str, tuple[int, int]]] = []
         self.values: list[list[float]] = []
-        for groups, copies in classes_of(labels, candidates):
+        for groups, copies in classes_of(coupling, candidates):
             width = max(1, step // gcd(step, copies))
             order = groups[np.argsort(-value[groups], kind="stable")]
             least = max(width, -(-max(min_channels, int(len(groups) * layer_keep)) // width) * width)
@@ -103,7 +103,7 @@ class Budget:
         """Layer -> how many of its inputs and outputs one group of a class is."""
         found = {}
         for path in self.paths:
-            layer = self.labels.layers[path]
+            layer = self.coupling.layers[path]
             counts = int((layer.inputs == one[0]).sum()), int((layer.outputs == one[0]).sum())
             if any(counts):
                 found[path] = counts

@@ -8,7 +8,7 @@ from torch import nn
 from yoloslim.models.detector import build_detector, count_macs, count_params
 from yoloslim.models.spec import round_up
 from yoloslim.models.zoo import family_of
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.selection import candidate_groups
 
 IMGSZ = 640
@@ -49,8 +49,8 @@ def model_facts(name: str, classes: int = 80) -> ModelFacts:
     family = family_of(name)
     with torch.device("meta"):
         model = build_detector(name, tuple(map(str, range(classes))), round_up(IMGSZ, max(family.head.strides)))
-    labels = label_channels(model)
-    channels = [group for path in labels.batchnorms for group in labels.layers[path].outputs]
+    coupling = find_coupling(model)
+    channels = [group for path in coupling.batchnorms for group in coupling.layers[path].outputs]
     return ModelFacts(
         name=name,
         source=family.source,
@@ -58,6 +58,6 @@ def model_facts(name: str, classes: int = 80) -> ModelFacts:
         gflops=2e-9 * count_macs(model, IMGSZ),
         convolutions=sum(isinstance(module, nn.Conv2d) for module in model.modules()),
         strides=family.head.strides,
-        prunable=float(candidate_groups(labels, "free")[channels].mean()),
-        units=sum(unit.container is not None and unit.gate is not None for unit in labels.units),
+        prunable=float(candidate_groups(coupling, "free")[channels].mean()),
+        units=sum(unit.container is not None and unit.gate is not None for unit in coupling.units),
     )

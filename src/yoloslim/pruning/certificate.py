@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from yoloslim.errors import PruneError
+from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.folding import fold_constants
 from yoloslim.pruning.inputs import Example, Inputs, tensors_in, to_double
-from yoloslim.pruning.labels import BoolArray, ChannelLabels
 from yoloslim.pruning.masking import mask
 from yoloslim.pruning.surgery import copy_model, cut
 
@@ -46,7 +46,7 @@ class Certificate:
 
 def certify(
     model: nn.Module,
-    labels: ChannelLabels,
+    coupling: Coupling,
     keep: BoolArray,
     images: Example | Inputs | None = None,
     *,
@@ -57,7 +57,7 @@ def certify(
 
     Args:
         model: the network before the cut.
-        labels: its channel labels.
+        coupling: of its channels.
         keep: (groups,) true for channel groups that stay.
         images: real inputs, such as images (N, 3, H, W) in [0, 1].
         tolerance: largest |difference| allowed.
@@ -68,17 +68,17 @@ def certify(
     """
     double = copy_model(model).double().cpu().eval()
     real = None if images is None else Inputs.of(images)
-    batches = [_random(labels.example if real is None else real, seed)]
+    batches = [_random(coupling.example if real is None else real, seed)]
     if real is not None:
         batches.append(real.map(to_double))
-    frozen, folded = mask(double, labels, keep, freeze=True), copy_model(double)
-    inexact = fold_constants(folded, labels, keep)
-    folded = cut(folded, labels, keep)
+    frozen, folded = mask(double, coupling, keep, freeze=True), copy_model(double)
+    inexact = fold_constants(folded, coupling, keep)
+    folded = cut(folded, coupling, keep)
     border = _differences(frozen, folded, batches)
     _pad_by_repetition(frozen)
     _pad_by_repetition(folded)
     certificate = Certificate(
-        _differences(mask(double, labels, keep), cut(double, labels, keep), batches),
+        _differences(mask(double, coupling, keep), cut(double, coupling, keep), batches),
         _differences(frozen, folded, batches),
         inexact,
         border,

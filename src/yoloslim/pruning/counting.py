@@ -6,7 +6,7 @@ from typing import cast
 import numpy as np
 from torch import nn
 
-from yoloslim.pruning.labels import BoolArray, ChannelLabels, LayerLabels
+from yoloslim.pruning.coupling import BoolArray, Coupling, LayerGroups
 from yoloslim.pruning.union import FILTERS
 
 CUBE = 16
@@ -19,7 +19,7 @@ class LayerCount:
 
     Attributes:
         path: module path.
-        kind: as in `LayerLabels`.
+        kind: as in `LayerGroups`.
         kept: output channels left.
         total: output channels before.
         params: trainable values left.
@@ -39,19 +39,19 @@ class LayerCount:
 class Counter:
     """Counts what a selection leaves; built once per network, since searches ask many times."""
 
-    def __init__(self, model: nn.Module, labels: ChannelLabels, imgsz: int | None = 640) -> None:
-        self.labels = labels
-        self.pixels = labels.example.pixels if imgsz is None else imgsz * imgsz
-        self.direct = list(labels.parameters.values())
+    def __init__(self, model: nn.Module, coupling: Coupling, imgsz: int | None = 640) -> None:
+        self.coupling = coupling
+        self.pixels = coupling.example.pixels if imgsz is None else imgsz * imgsz
+        self.direct = list(coupling.parameters.values())
         self.rest = 0
-        self.modules = {path: model.get_submodule(path) for path in labels.layers}
+        self.modules = {path: model.get_submodule(path) for path in coupling.layers}
 
-        everything = np.ones(labels.groups, np.bool_)
+        everything = np.ones(coupling.groups, np.bool_)
         self.rest = sum(p.numel() for p in model.parameters()) - self.params(everything)
 
     def layers(self, keep: BoolArray) -> list[LayerCount]:
         """Every layer, given (groups,) which groups stay."""
-        return [self._count(layer, keep) for layer in self.labels.layers.values()]
+        return [self._count(layer, keep) for layer in self.coupling.layers.values()]
 
     def params(self, keep: BoolArray) -> int:
         """Trainable values in all."""
@@ -62,7 +62,7 @@ class Counter:
         """Multiply-adds in all, for one image."""
         return sum(layer.macs for layer in self.layers(keep))
 
-    def _count(self, layer: LayerLabels, keep: BoolArray) -> LayerCount:
+    def _count(self, layer: LayerGroups, keep: BoolArray) -> LayerCount:
         module = self.modules[layer.path]
         kept, c_in = int(keep[layer.outputs].sum()), int(keep[layer.inputs].sum())
         total = len(layer.outputs)

@@ -12,9 +12,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.graph import AbstractInterpreter, Call, spread_channels, uniform_vector
 from yoloslim.pruning.inputs import tensors_in
-from yoloslim.pruning.labels import BoolArray, ChannelLabels
 from yoloslim.pruning.operations import BATCHNORMS, TRANSPOSED
 from yoloslim.pruning.propagation import everywhere
 from yoloslim.pruning.weights import outputs_first
@@ -22,12 +22,12 @@ from yoloslim.pruning.weights import outputs_first
 NAN = float("nan")
 
 
-def fold_constants(model: nn.Module, labels: ChannelLabels, keep: BoolArray) -> list[str]:
+def fold_constants(model: nn.Module, coupling: Coupling, keep: BoolArray) -> list[str]:
     """Fold constants of doomed channels into their readers, in place; the network keeps its size.
 
     Args:
-        model: the labelled network.
-        labels: its channel labels.
+        model: the network that was traced.
+        coupling: of its channels.
         keep: (groups,) true for channel groups that stay.
 
     Returns:
@@ -35,23 +35,23 @@ def fold_constants(model: nn.Module, labels: ChannelLabels, keep: BoolArray) -> 
         bias for all calls, which gets the mean) or reading removed channels that are not constant after all
         (multiplied by something that varies), and operations that pad constants with zeros.
     """
-    interpreter = _ConstantInterpreter(model, labels, keep)
+    interpreter = _ConstantInterpreter(model, coupling, keep)
     with torch.no_grad():
-        interpreter.run(*(_unknown(x.shape) for x in labels.example.tensors))
+        interpreter.run(*(_unknown(x.shape) for x in coupling.example.tensors))
         for path, calls in interpreter.contributions.items():
             constants = torch.stack(calls)
-            absorb(model, labels, path, constants.mean(0))
+            absorb(model, coupling, path, constants.mean(0))
             if not torch.allclose(constants, constants[:1], rtol=1e-9, atol=1e-12):
                 interpreter.inexact.append(path)
     return interpreter.inexact
 
 
-def absorb(model: nn.Module, labels: ChannelLabels, path: str, constant: Tensor) -> None:
+def absorb(model: nn.Module, coupling: Coupling, path: str, constant: Tensor) -> None:
     """Add `constant` (C_out,) to what a layer gives, by the BatchNorm behind it or by its bias."""
     if not constant.any():
         return
     module = cast(nn.Conv2d | nn.Linear, model.get_submodule(path))
-    norm = model.get_submodule(labels.folds_into[path]) if path in labels.folds_into else None
+    norm = model.get_submodule(coupling.folds_into[path]) if path in coupling.folds_into else None
     if isinstance(norm, BATCHNORMS) and norm.running_mean is not None:
         norm.running_mean.sub_(constant.to(norm.running_mean))
     elif module.bias is not None:
@@ -63,9 +63,9 @@ def absorb(model: nn.Module, labels: ChannelLabels, path: str, constant: Tensor)
 class _ConstantInterpreter(AbstractInterpreter):
     """Runs the network on float64 tensors: a number where a channel is constant, NaN where it varies."""
 
-    def __init__(self, model: nn.Module, labels: ChannelLabels, keep: BoolArray) -> None:
-        super().__init__(model, labels.graph)
-        self.labels, self.keep = labels, keep
+    def __init__(self, model: nn.Module, coupling: Coupling, keep: BoolArray) -> None:
+        super().__init__(model, coupling.graph)
+        self.coupling, self.keep = coupling, keep
         self.contributions: dict[str, list[Tensor]] = {}
         self.inexact: list[str] = []
 
@@ -90,7 +90,7 @@ class _ConstantInterpreter(AbstractInterpreter):
 
     def _contribution(self, call: Call, weight: Tensor, constants: Tensor, groups: int) -> Tensor:
         path = str(call.node.target)
-        doomed = torch.from_numpy(~self.keep[self.labels.layers[path].inputs])
+        doomed = torch.from_numpy(~self.keep[self.coupling.layers[path].inputs])
         if constants[doomed].isnan().any():
             self.inexact.append(path)
         known = torch.nan_to_num(constants.masked_fill(~doomed, NAN)).view(groups, -1)
@@ -106,7 +106,7 @@ class _ConstantInterpreter(AbstractInterpreter):
         return own.masked_fill(~doomed, NAN)
 
     def _doomed(self, path: str) -> Tensor:
-        return torch.from_numpy(~self.keep[self.labels.layers[path].outputs])
+        return torch.from_numpy(~self.keep[self.coupling.layers[path].outputs])
 
     def batchnorm(self, call: Call) -> Tensor:
         return spread_channels(self._shifts(call), call.shape)
@@ -114,7 +114,7 @@ class _ConstantInterpreter(AbstractInterpreter):
     groupnorm = batchnorm
 
     def layernorm(self, call: Call) -> Tensor:
-        if str(call.node.target) not in self.labels.layers:
+        if str(call.node.target) not in self.coupling.layers:
             return _unknown(call.shape)
         return self._shifts(call).expand(call.shape)
 

@@ -1,7 +1,7 @@
 """Run a network on something other than numbers: what each operation does to channels.
 
-A network is recorded once (`recorder.py`) and then interpreted on *abstract* tensors: of channel labels
-(`labels.py`), or of known constants (`folding.py`). Abstract tensors have the shape of the real ones, so an
+A network is recorded once (`recorder.py`) and then interpreted on *abstract* tensors: of channel ids
+(`coupling.py`), or of known constants (`folding.py`). Abstract tensors have the shape of the real ones, so an
 operation that only moves data (`cat`, `chunk`, `view`, `permute`, slices, ...) is simply executed on them. What
 remains are a few kinds of operation (`operations.py`), each a method here.
 """

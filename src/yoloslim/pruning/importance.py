@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 from yoloslim.errors import PruneError
 from yoloslim.prune_request import Scorer, scorer_of
-from yoloslim.pruning.labels import ChannelLabels
+from yoloslim.pruning.coupling import Coupling
 from yoloslim.pruning.union import FILTERS
 from yoloslim.pruning.weights import outputs_first
 
 Scores = dict[str, NDArray[np.float32]]
-"""Module path -> (channels,) scores >= 0, the same order as the layer's output labels."""
+"""Module path -> (channels,) scores >= 0, the same order as the layer's output coupling."""
 
 
 def channel_scores(
     model: nn.Module,
-    labels: ChannelLabels,
+    coupling: Coupling,
     importance: str | Scorer = "gamma",
     *,
     seed: int = 0,
@@ -29,8 +29,8 @@ def channel_scores(
     """Score channels where they leave a layer.
 
     Args:
-        model: the network that was labelled.
-        labels: its channel labels.
+        model: the network that was traced.
+        coupling: of its channels.
         importance: `gamma` |BN scale| (Network Slimming, arXiv 1708.06519); `l1`, `l2` mean |weight| and root
             mean square weight of the filter (arXiv 1608.08710, per weight so that layers compare); `taylor`
             as given in `taylor`; `random`, a control; or a function, or the name of one (`register_importance`).
@@ -43,22 +43,22 @@ def channel_scores(
     """
     scorer = scorer_of(importance)
     if scorer is not None:
-        return {path: _scored(scorer, path, model, labels) for path in _filters(labels)}
+        return {path: _scored(scorer, path, model, coupling) for path in _filters(coupling)}
     match importance:
         case "gamma":
-            scores = {path: _parameter(model, path).abs() for path in _scaled_norms(model, labels)}
+            scores = {path: _parameter(model, path).abs() for path in _scaled_norms(model, coupling)}
         case "l1" | "l2":
             norm = 1 if importance == "l1" else 2
-            scores = {path: _weight_norm(_filter_weight(model, path), norm) for path in _filters(labels)}
+            scores = {path: _weight_norm(_filter_weight(model, path), norm) for path in _filters(coupling)}
         case "random":
             rng = torch.Generator().manual_seed(seed)
-            sizes = {path: len(labels.layers[path].outputs) for path in labels.batchnorms}
+            sizes = {path: len(coupling.layers[path].outputs) for path in coupling.batchnorms}
             scores = {path: torch.rand(n, generator=rng) for path, n in sizes.items()}
         case "taylor":
             if taylor is None:
                 raise PruneError("importance 'taylor' needs gradients; collect them with taylor_scores first")
             scores = {path: torch.from_numpy(values) for path, values in taylor.items()}
-    if not scores and not _filters(labels):
+    if not scores and not _filters(coupling):
         raise PruneError("no layer of this network has channels that could be scored: there is nothing to prune")
     if not scores:
         raise PruneError(f"importance '{importance}' goes by BatchNorm scales, and this network has none; use 'l2'")
@@ -77,9 +77,9 @@ def _refuse_not_finite(scores: Scores, importance: str) -> None:
             )
 
 
-def _scored(scorer: Scorer, path: str, model: nn.Module, labels: ChannelLabels) -> NDArray[np.float32]:
+def _scored(scorer: Scorer, path: str, model: nn.Module, coupling: Coupling) -> NDArray[np.float32]:
     """What a function of the user's gives for a layer, if that can be meant."""
-    name, wanted = getattr(scorer, "__name__", type(scorer).__name__), len(labels.layers[path].outputs)
+    name, wanted = getattr(scorer, "__name__", type(scorer).__name__), len(coupling.layers[path].outputs)
     try:
         given = scorer(path, model.get_submodule(path))
         if given is None:
@@ -105,7 +105,7 @@ def _scored(scorer: Scorer, path: str, model: nn.Module, labels: ChannelLabels) 
 
 def taylor_scores(
     model: nn.Module,
-    labels: ChannelLabels,
+    coupling: Coupling,
     batches: Iterable[Any],
     loss_fn: Callable[[nn.Module, Any], Tensor],
 ) -> Scores:
@@ -113,11 +113,11 @@ def taylor_scores(
 
     Args:
         model: left as it was: gradients and modes are restored.
-        labels: its channel labels.
+        coupling: of its channels.
         batches: a few batches, in whatever form `loss_fn` takes.
         loss_fn: (model, batch) -> scalar loss.
     """
-    norms = {path: cast(nn.BatchNorm2d, model.get_submodule(path)) for path in _scaled_norms(model, labels)}
+    norms = {path: cast(nn.BatchNorm2d, model.get_submodule(path)) for path in _scaled_norms(model, coupling)}
     gammas = {path: norm.weight for path, norm in norms.items()}
     total = {path: torch.zeros_like(gamma) for path, gamma in gammas.items()}
     modes = {module: module.training for module in model.modules()}
@@ -139,29 +139,29 @@ def taylor_scores(
     return {path: values.float().cpu().numpy() for path, values in total.items()}
 
 
-def group_costs(labels: ChannelLabels, layer_costs: Mapping[str, float]) -> NDArray[np.float64]:
+def group_costs(coupling: Coupling, layer_costs: Mapping[str, float]) -> NDArray[np.float64]:
     """What one channel of each group costs, as (groups,) relative to the mean of all.
 
     Args:
-        labels: of the network.
+        coupling: of its channels.
         layer_costs: module path -> cost of the whole layer, in any unit: MACs, or measured milliseconds.
     """
-    costs = np.zeros(labels.groups)
+    costs = np.zeros(coupling.groups)
     for path, cost in layer_costs.items():
-        layer = labels.layers[path]
+        layer = coupling.layers[path]
         sides = [layer.outputs] if layer.kind == "depthwise" else [layer.inputs, layer.outputs]
         for side in sides:
             np.add.at(costs, side, cost / len(side))
-    free = costs[~labels.protected]
-    return costs / free.mean() if free.size and free.mean() > 0 else np.ones(labels.groups)
+    free = costs[~coupling.protected]
+    return costs / free.mean() if free.size and free.mean() > 0 else np.ones(coupling.groups)
 
 
-def _scaled_norms(model: nn.Module, labels: ChannelLabels) -> list[str]:
-    return [p for p in labels.batchnorms if cast(nn.BatchNorm2d, model.get_submodule(p)).affine]
+def _scaled_norms(model: nn.Module, coupling: Coupling) -> list[str]:
+    return [p for p in coupling.batchnorms if cast(nn.BatchNorm2d, model.get_submodule(p)).affine]
 
 
-def _filters(labels: ChannelLabels) -> list[str]:
-    return [p for p, layer in labels.layers.items() if layer.kind in FILTERS]
+def _filters(coupling: Coupling) -> list[str]:
+    return [p for p, layer in coupling.layers.items() if layer.kind in FILTERS]
 
 
 def _parameter(model: nn.Module, path: str) -> Tensor:

@@ -7,9 +7,9 @@ from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.prune_request import PruneRequest, Scope
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.forecast import prunability
 from yoloslim.pruning.importance import channel_scores
-from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.report import count_totals
 from yoloslim.pruning.selection import penalised_bns, select_channels
 
@@ -32,16 +32,16 @@ def inspect_model(model: nn.Module, imgsz: int) -> dict[str, Any]:
         PruneError: scales are NaN or infinite.
         TraceError: an operation is not understood.
     """
-    labels = label_channels(model)
-    scores = channel_scores(model, labels)
+    coupling = find_coupling(model)
+    scores = channel_scores(model, coupling)
     scopes: dict[str, Any] = {}
     for scope in get_args(Scope):
         try:
-            selection = select_channels(model, labels, PruneRequest(scope=scope, percent=0, imgsz=imgsz))
+            selection = select_channels(model, coupling, PruneRequest(scope=scope, percent=0, imgsz=imgsz))
         except PruneError as error:
             scopes[scope] = {"channels": 0, "verdict": str(error)}
             continue
-        gammas = np.concatenate([scores[path] for path in penalised_bns(labels, scope)])
+        gammas = np.concatenate([scores[path] for path in penalised_bns(coupling, scope)])
         scopes[scope] = {
             "channels": len(gammas),
             "percent_limit": selection.percent_limit,
@@ -51,7 +51,7 @@ def inspect_model(model: nn.Module, imgsz: int) -> dict[str, Any]:
         {
             "path": path,
             "channels": len(values),
-            "tied": bool(labels.residual[labels.layers[path].outputs].any()),
+            "tied": bool(coupling.residual[coupling.layers[path].outputs].any()),
             "near_zero": int((values < 1e-2).sum()),
         }
         | _quantiles(values)
@@ -61,7 +61,7 @@ def inspect_model(model: nn.Module, imgsz: int) -> dict[str, Any]:
         "totals": count_totals(model, imgsz),
         "scopes": scopes,
         "layers": layers,
-        "units": [unit.container for unit in labels.units if unit.container],
+        "units": [unit.container for unit in coupling.units if unit.container],
     }
 
 

@@ -10,30 +10,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from yoloslim.pruning.labels import BoolArray, ChannelLabels, LayerLabels
+from yoloslim.pruning.coupling import BoolArray, Coupling, LayerGroups
 from yoloslim.pruning.operations import TRANSPOSED
 from yoloslim.pruning.surgery import M, check_mask, copy_model
 from yoloslim.pruning.union import FILTERS
 from yoloslim.pruning.weights import as_stored, outputs_first
 
 
-def mask(model: M, labels: ChannelLabels, keep: BoolArray, *, freeze: bool = False) -> M:
+def mask(model: M, coupling: Coupling, keep: BoolArray, *, freeze: bool = False) -> M:
     """A copy of the same size in which doomed channels are silent.
 
     Layers that take statistics over channels (LayerNorm, RMSNorm, GroupNorm) take those of the channels that stay:
     how many values a mean is over is what a cut changes, and no scale or shift can undo it.
 
     Args:
-        model: the labelled network.
-        labels: its channel labels.
+        model: the network that was traced.
+        coupling: of its channels.
         keep: (groups,) true for channel groups that stay.
         freeze: keep the shifts of doomed channels, so that they give the constant act(beta), which is read on; else
             they give act(0), and no layer reads them.
     """
-    check_mask(labels, keep)
+    check_mask(coupling, keep)
     masked = copy_model(model)
     with torch.no_grad():
-        for layer in labels.layers.values():
+        for layer in coupling.layers.values():
             module = masked.get_submodule(layer.path)
             _silence(module, layer, keep, freeze)
             if layer.kind in ("layernorm", "groupnorm") and not keep[layer.outputs].all():
@@ -41,7 +41,7 @@ def mask(model: M, labels: ChannelLabels, keep: BoolArray, *, freeze: bool = Fal
     return masked
 
 
-def _silence(module: nn.Module, layer: LayerLabels, keep: BoolArray, freeze: bool) -> None:
+def _silence(module: nn.Module, layer: LayerGroups, keep: BoolArray, freeze: bool) -> None:
     doomed = torch.from_numpy(~keep[layer.outputs])
     if layer.kind != "prelu" and getattr(module, "weight", None) is not None:
         if layer.kind in FILTERS:
@@ -56,7 +56,7 @@ def _silence(module: nn.Module, layer: LayerLabels, keep: BoolArray, freeze: boo
         cast(Tensor, module.bias)[doomed] = 0
 
 
-def _ignore(module: nn.Module, layer: LayerLabels, keep: BoolArray) -> None:
+def _ignore(module: nn.Module, layer: LayerGroups, keep: BoolArray) -> None:
     """Make a layer read nothing of doomed channels."""
     doomed = np.flatnonzero(~keep[layer.inputs])
     weight = cast(nn.Conv2d, module).weight

@@ -6,18 +6,18 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloslim.pruning.labels import BoolArray, ChannelLabels
+from yoloslim.pruning.coupling import BoolArray, Coupling
 
 Strength = NDArray[np.float32]
 
 
 def raise_to_minimum(
-    labels: ChannelLabels, keep: BoolArray, strength: Strength, min_channels: int, layer_keep: float
+    coupling: Coupling, keep: BoolArray, strength: Strength, min_channels: int, layer_keep: float
 ) -> tuple[BoolArray, dict[str, int]]:
     """Give layers that fell below their minimum their strongest channels back.
 
     Args:
-        labels: of the network.
+        coupling: of its channels.
         keep: (groups,) which stay so far; not changed.
         strength: (groups,) scores.
         min_channels: channels each layer keeps at least (all of them, if it has fewer).
@@ -27,7 +27,7 @@ def raise_to_minimum(
         A mask that keeps no less, and layer path -> channels given back there.
     """
     keep, clipped = keep.copy(), {}
-    for path, layer in labels.layers.items():
+    for path, layer in coupling.layers.items():
         width = len(layer.outputs)
         least = min(width, max(min_channels, int(width * layer_keep)))
         before = int(keep[layer.outputs].sum())
@@ -43,7 +43,7 @@ def raise_to_minimum(
 
 
 def round_widths(
-    labels: ChannelLabels, keep: BoolArray, candidates: BoolArray, strength: Strength, multiple: int
+    coupling: Coupling, keep: BoolArray, candidates: BoolArray, strength: Strength, multiple: int
 ) -> BoolArray:
     """Make each layer keep the nearest multiple of `multiple` channels (at least one multiple).
 
@@ -51,7 +51,7 @@ def round_widths(
     is rounded by itself, so that layers sharing channels agree. A class that cannot reach a multiple stays whole.
     """
     rounded = keep.copy()
-    for groups, copies in classes_of(labels, candidates):
+    for groups, copies in classes_of(coupling, candidates):
         step = multiple // gcd(multiple, copies)
         count = int(keep[groups].sum())
         target = max(step, (count + step // 2) // step * step)
@@ -62,10 +62,10 @@ def round_widths(
     return rounded
 
 
-def classes_of(labels: ChannelLabels, candidates: BoolArray) -> list[tuple[NDArray[np.int64], int]]:
+def classes_of(coupling: Coupling, candidates: BoolArray) -> list[tuple[NDArray[np.int64], int]]:
     """Candidate groups by the layers that hold them, and how often each layer repeats one of them."""
     seen: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    for path, layer in labels.layers.items():
+    for path, layer in coupling.layers.items():
         groups, counts = np.unique(layer.outputs, return_counts=True)
         for group, count in zip(groups.tolist(), counts.tolist(), strict=True):
             if candidates[group]:

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from yoloslim.pruning.coupling import Coupling
 from yoloslim.pruning.importance import Scores
-from yoloslim.pruning.labels import ChannelLabels
 
 Signature = tuple[tuple[str, int, bool], ...]
 
@@ -31,33 +31,33 @@ def _lamp(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return found.astype(np.float32)
 
 
-def isomorphic(model: nn.Module, labels: ChannelLabels, scores: Scores) -> Scores:
+def isomorphic(model: nn.Module, coupling: Coupling, scores: Scores) -> Scores:
     """Ranks among channel groups of the same structure (isomorphic pruning, arXiv 2407.04616).
 
     Only groups that pass through the same kinds of layers are comparable: each set of them is ranked by itself,
     and a score is the share of its set that scores less. One threshold then takes the same share of each set.
 
     Args:
-        model: the labelled network.
-        labels: its channel labels.
+        model: the network that was traced.
+        coupling: of its channels.
         scores: to start from; a group's is the mean of its members'.
     """
-    total, members = np.zeros(labels.groups), np.zeros(labels.groups)
+    total, members = np.zeros(coupling.groups), np.zeros(coupling.groups)
     for path, values in scores.items():
-        np.add.at(total, labels.layers[path].outputs, values)
-        np.add.at(members, labels.layers[path].outputs, 1)
+        np.add.at(total, coupling.layers[path].outputs, values)
+        np.add.at(members, coupling.layers[path].outputs, 1)
     strength = total / np.maximum(members, 1)
-    rank = np.zeros(labels.groups, np.float32)
-    for groups in _alike(model, labels, np.flatnonzero(members)):
+    rank = np.zeros(coupling.groups, np.float32)
+    for groups in _alike(model, coupling, np.flatnonzero(members)):
         order = groups[np.argsort(strength[groups], kind="stable")]
         rank[order] = (np.arange(len(order)) + 1) / len(order)
-    return {path: rank[labels.layers[path].outputs] for path in scores}
+    return {path: rank[coupling.layers[path].outputs] for path in scores}
 
 
-def _alike(model: nn.Module, labels: ChannelLabels, groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def _alike(model: nn.Module, coupling: Coupling, groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Groups by the kinds of layers that give and read them, however wide those are."""
     signs: dict[int, list[tuple[str, int, bool]]] = defaultdict(list)
-    for path, layer in labels.layers.items():
+    for path, layer in coupling.layers.items():
         weight = getattr(model.get_submodule(path), "weight", None)
         kernel = int(np.prod(weight.shape[2:])) if isinstance(weight, torch.Tensor) else 0
         for reads, side in ((False, layer.outputs), (True, layer.inputs)):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from yoloslim.errors import PruneError
 from yoloslim.names import check_name
-from yoloslim.pruning.labels import BoolArray, ChannelLabels
+from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.union import FILTERS
 
 
@@ -27,24 +27,24 @@ class Share:
     percent: float
 
 
-def ignored_groups(labels: ChannelLabels, names: Iterable[str]) -> BoolArray:
+def ignored_groups(coupling: Coupling, names: Iterable[str]) -> BoolArray:
     """(groups,) true for channels that these layers give.
 
     Raises:
         PruneError: no layer has the name.
     """
-    ignored = np.zeros(labels.groups, np.bool_)
+    ignored = np.zeros(coupling.groups, np.bool_)
     for name in names:
-        for path in _layers(labels, name, "ignored_layers"):
-            ignored[labels.layers[path].outputs] = True
+        for path in _layers(coupling, name, "ignored_layers"):
+            ignored[coupling.layers[path].outputs] = True
     return ignored
 
 
-def layer_shares(labels: ChannelLabels, candidates: BoolArray, percents: Mapping[str, float]) -> list[Share]:
+def layer_shares(coupling: Coupling, candidates: BoolArray, percents: Mapping[str, float]) -> list[Share]:
     """The percents of single layers, none of which contradicts another.
 
     Args:
-        labels: of the network.
+        coupling: of its channels.
         candidates: (groups,) true where a group may go.
         percents: by path of a layer, or of a module for all layers in it.
 
@@ -55,8 +55,8 @@ def layer_shares(labels: ChannelLabels, candidates: BoolArray, percents: Mapping
     shares: list[Share] = []
     owner: dict[int, Share] = {}
     for name, percent in percents.items():
-        for path in _layers(labels, name, "layer_percents"):
-            groups = np.unique(labels.layers[path].outputs)
+        for path in _layers(coupling, name, "layer_percents"):
+            groups = np.unique(coupling.layers[path].outputs)
             if percent and not candidates[groups].all():
                 raise PruneError(
                     f"layer_percents: {int((~candidates[groups]).sum())} of {len(groups)} channels of '{path}' must "
@@ -75,11 +75,11 @@ def layer_shares(labels: ChannelLabels, candidates: BoolArray, percents: Mapping
     return shares
 
 
-def _layers(labels: ChannelLabels, name: str, what: str) -> list[str]:
+def _layers(coupling: Coupling, name: str, what: str) -> list[str]:
     """Paths of the layers that a name stands for: those that make channels, or the one that is named."""
-    if name in labels.layers:
+    if name in coupling.layers:
         return [name]
-    inside = [path for path, layer in labels.layers.items() if path.startswith(f"{name}.") and layer.kind in FILTERS]
+    inside = [path for path, layer in coupling.layers.items() if path.startswith(f"{name}.") and layer.kind in FILTERS]
     if not inside:
-        check_name(f"{what}: layer", name, labels.layers, PruneError)
+        check_name(f"{what}: layer", name, coupling.layers, PruneError)
     return inside

@@ -1,4 +1,4 @@
-"""Label propagation: the network, run on int64 tensors of channel labels."""
+"""The network, run on int64 tensors of channel ids."""
 
 from typing import Any, cast
 
@@ -13,19 +13,19 @@ from yoloslim.pruning.alignment import (
     aligned_view,
     split_axis,
 )
+from yoloslim.pruning.coupler import broadcast
 from yoloslim.pruning.graph import Call
 from yoloslim.pruning.inputs import tensors_in
-from yoloslim.pruning.labelling import broadcast
-from yoloslim.pruning.layer_labelling import LayerLabelling
+from yoloslim.pruning.layer_coupler import LayerCoupler
 from yoloslim.pruning.operations import describe
 from yoloslim.pruning.recorder import pick
 
 
-class LabelInterpreter(LayerLabelling):
-    """Runs a network on int64 tensors of labels: here, the operations without weights."""
+class CouplingInterpreter(LayerCoupler):
+    """Runs a network on int64 tensors of ids: here, the operations without weights."""
 
     def unary(self, call: Call) -> Tensor:
-        """Labels pass."""
+        """Ids pass."""
         return call.tensor()
 
     def constant(self, call: Call) -> Tensor:
@@ -36,14 +36,14 @@ class LabelInterpreter(LayerLabelling):
         return self.solid().expand(call.shape)
 
     def spatial(self, call: Call) -> Any:
-        """Labels pass, positions change."""
+        """Ids pass, positions change."""
         x = call.tensor()
         if any(self.varies(x, axis) for axis in range(2, x.dim())):
             return self.mix(call)
         return self._resized(call, x)
 
     def pad(self, call: Call) -> Any:
-        """Labels pass, unless it is channels that are added."""
+        """Ids pass, unless it is channels that are added."""
         x, sizes = call.tensor(), call.argument(1, "pad")
         padded = [-1 - i for i in range(len(sizes) // 2) if sizes[2 * i] or sizes[2 * i + 1]]
         return self.mix(call) if any(self.varies(x, axis) for axis in padded) else self._resized(call, x)
@@ -76,14 +76,14 @@ class LabelInterpreter(LayerLabelling):
             if call.name not in ("mul", "imul") and not bool((few == self.solid()).all()):
                 self.protect(many)
             return broadcast(few, many)[1]
-        newly_tied = self.tie(a, b)
+        newly_coupled = self.couple(a, b)
         if call.name in ("add", "iadd", "sub", "isub"):
-            self.residual |= newly_tied
+            self.residual |= newly_coupled
             self.sums.append(call.node)
         return broadcast(a, b)[0]
 
     def reduce(self, call: Call) -> Any:
-        """Labels pass when space is reduced; a reduction of channels needs them all."""
+        """Ids pass when space is reduced; a reduction of channels needs them all."""
         x = call.tensor()
         first = 2 if call.name in ("norm", "linalg_vector_norm") else 1
         dims = call.argument(first, "dim")
@@ -93,7 +93,7 @@ class LabelInterpreter(LayerLabelling):
         return torch.amax(x, axes, keepdim=bool(call.argument(first + 1, "keepdim", False)))
 
     def along(self, call: Call) -> Any:
-        """Labels pass, unless it works along the channels."""
+        """Ids pass, unless it works along the channels."""
         x, position = call.tensor(), 2 if call.name in ("roll", "normalize") else 1
         dims = getattr(call.module, "dim", None) if call.module else call.argument(position, "dim")
         dims = call.kwargs.get("dims", 1 if call.name == "normalize" else None) if dims is None else dims
@@ -120,17 +120,17 @@ class LabelInterpreter(LayerLabelling):
         """What is stacked must stay of one size."""
         first, *others = tensors_in((call.args, call.kwargs))
         for other in others:
-            self.tie(first, other)
+            self.couple(first, other)
         return cast(Tensor, call.native())
 
     def move(self, call: Call) -> Any:
-        """Labels move; what is concatenated must agree along the other axes."""
+        """Ids move; what is concatenated must agree along the other axes."""
         if call.name in ("cat", "concat"):
             first, *others = (x for x in tensors_in((call.args, call.kwargs)) if x.numel())
             axis = call.argument(1, "dim", 0)
             for other in others:
                 if any(self.varies(x, i) for x in (first, other) for i in range(x.dim()) if i != axis % x.dim()):
-                    self.tie(first.narrow(axis, 0, 1), other.narrow(axis, 0, 1))
+                    self.couple(first.narrow(axis, 0, 1), other.narrow(axis, 0, 1))
         return call.native()
 
     def view(self, call: Call) -> Any:
@@ -159,14 +159,14 @@ class LabelInterpreter(LayerLabelling):
         """Corresponding channels of all groups go together."""
         x = call.tensor()
         groups = getattr(call.module, "groups", None) or call.argument(1, "groups")
-        self.tie_along(split_axis(x, 1, x.shape[1] // groups), 1)
+        self.couple_along(split_axis(x, 1, x.shape[1] // groups), 1)
         return call.native()
 
     def pixels(self, call: Call) -> Any:
         """Channels that become positions go together."""
         x, factor = call.tensor(), int(call.argument(1, "upscale_factor", call.kwargs.get("downscale_factor")))
         if call.name == "pixel_shuffle":
-            self.tie_along(split_axis(x, 1, factor * factor), 2)
+            self.couple_along(split_axis(x, 1, factor * factor), 2)
         return call.native()
 
     def matmul(self, call: Call) -> Any:
@@ -178,7 +178,7 @@ class LabelInterpreter(LayerLabelling):
         return contraction.dot_product(self, call)
 
     def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """Parameters that the network uses directly have labels of their own; constants have none."""
+        """Parameters that the network uses directly have ids of their own; constants have none."""
         meta = self.node.meta
         if meta["parameter"] is None or meta["value"].numel() == 1:
             return everywhere(self.solid(), self.node)
@@ -194,11 +194,11 @@ class LabelInterpreter(LayerLabelling):
         return super().output(target, args, kwargs)
 
 
-def everywhere(label: Tensor, node: fx.Node) -> Any:
-    """One label for all that a node gives: a tensor, or its parts by their keys."""
+def everywhere(channel: Tensor, node: fx.Node) -> Any:
+    """One id for all that a node gives: a tensor, or its parts by their keys."""
     if "shape" in node.meta:
-        return label.reshape(()).expand(node.meta["shape"])
-    return {part.args[1]: everywhere(label, part) for part in node.users if part.target is pick}
+        return channel.reshape(()).expand(node.meta["shape"])
+    return {part.args[1]: everywhere(channel, part) for part in node.users if part.target is pick}
 
 
 def _is_broadcast(a: Tensor, b: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Prune a detector in one call: label, select, cut, fold, certify, report."""
+"""Prune a detector in one call: couple, select, cut, fold, certify, report."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from torch import nn
 from yoloslim.errors import PruneError, YoloslimError
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.certificate import Certificate, certify
+from yoloslim.pruning.coupling import BoolArray, find_coupling
 from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.inputs import Example, Inputs
-from yoloslim.pruning.labels import BoolArray, label_channels
 from yoloslim.pruning.report import count_totals, prune_report
 from yoloslim.pruning.selection import Selection, select_channels
 from yoloslim.pruning.surgery import M, cut
@@ -65,23 +65,23 @@ def prune(
         TraceError: an operation of the network is not understood.
         PruneError: the request cannot be met, `measure_ms` gives no time, or the certificate fails.
     """
-    labels = label_channels(model, example)
+    coupling = find_coupling(model, example)
 
     def measure(keep: BoolArray) -> float:
         assert measure_ms is not None
-        return _milliseconds(measure_ms, cut(model, labels, keep))
+        return _milliseconds(measure_ms, cut(model, coupling, keep))
 
     with torch.no_grad():
         timer = measure if measure_ms else None
-        selection = select_channels(model, labels, request, scores=scores, layer_costs=layer_costs, measure=timer)
-        certificate = certify(model, labels, selection.keep, images, tolerance=tolerance)
-        plain = cut(model, labels, selection.keep)
-        final = cut(model, labels, selection.keep, fold=True) if request.fold else plain
+        selection = select_channels(model, coupling, request, scores=scores, layer_costs=layer_costs, measure=timer)
+        certificate = certify(model, coupling, selection.keep, images, tolerance=tolerance)
+        plain = cut(model, coupling, selection.keep)
+        final = cut(model, coupling, selection.keep, fold=True) if request.fold else plain
         removed: list[str] = []
         if request.residual_units:
             plain, _ = remove_units(plain, request.residual_units, example)
             final, removed = remove_units(final, request.residual_units, example)
-    report = prune_report(model, labels, selection, request.imgsz)
+    report = prune_report(model, coupling, selection, request.imgsz)
     if removed:
         report["after"] = count_totals(final, request.imgsz, example)
     report |= {"removed_units": removed, "certificate": certificate.as_dict()}

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.folding import absorb
-from yoloslim.pruning.labels import BoolArray, ChannelLabels
 
 PLACES = 20_000
 """Random places of all images at which a layer is fitted; an output of YOLOv5s has at most 2,304 weights."""
@@ -42,31 +42,31 @@ class _Target:
 
 @torch.no_grad()
 def reconstruct(
-    dense: nn.Module, small: nn.Module, labels: ChannelLabels, keep: BoolArray, images: Tensor, seed: int = 0
+    dense: nn.Module, small: nn.Module, coupling: Coupling, keep: BoolArray, images: Tensor, seed: int = 0
 ) -> dict[str, Misfit]:
     """Fit the ordinary convolutions of a cut network to what they gave in the dense one; `small` is changed in place.
 
     Grouped and transposed convolutions stay as they are, and so do those whose mean nothing behind them can take up.
 
     Args:
-        dense: the labelled network.
-        small: what `cut` made of it by these labels and this mask, nothing folded: the fit takes up the constants too.
-        labels, keep: see `cut`.
+        dense: the network that was traced.
+        small: what `cut` made of it by this coupling and this mask, nothing folded: the fit takes up the constants too.
+        coupling, keep: see `cut`.
         images: (N, 3, H, W) as the network takes them; all of them at once are sent through it.
         seed: of the places.
 
     Returns:
         Path of each layer that was fitted -> how far it was off.
     """
-    paths = [path for path in labels.layers if _can_be_fitted(small, labels, path)]
+    paths = [path for path in coupling.layers if _can_be_fitted(small, coupling, path)]
     modes = [(module, module.training) for network in (dense, small) for module in network.modules()]
     dense.eval()
     small.eval()
     found: dict[str, Misfit] = {}
     try:
-        targets = _targets(dense, labels, keep, paths, images, torch.Generator().manual_seed(seed))
+        targets = _targets(dense, coupling, keep, paths, images, torch.Generator().manual_seed(seed))
         handles = [
-            small.get_submodule(path).register_forward_pre_hook(_fitting(small, labels, path, targets[path], found))
+            small.get_submodule(path).register_forward_pre_hook(_fitting(small, coupling, path, targets[path], found))
             for path in paths
         ]
         _run(small, images, handles)
@@ -76,7 +76,7 @@ def reconstruct(
     return found
 
 
-def _can_be_fitted(small: nn.Module, labels: ChannelLabels, path: str) -> bool:
+def _can_be_fitted(small: nn.Module, coupling: Coupling, path: str) -> bool:
     try:
         module = small.get_submodule(path)
     except AttributeError:  # of a residual unit that was removed
@@ -88,17 +88,17 @@ def _can_be_fitted(small: nn.Module, labels: ChannelLabels, path: str) -> bool:
         or module.padding_mode != "zeros"
     ):
         return False
-    return path in labels.folds_into or module.bias is not None
+    return path in coupling.folds_into or module.bias is not None
 
 
 def _targets(
-    dense: nn.Module, labels: ChannelLabels, keep: BoolArray, paths: list[str], images: Tensor, rng: torch.Generator
+    dense: nn.Module, coupling: Coupling, keep: BoolArray, paths: list[str], images: Tensor, rng: torch.Generator
 ) -> dict[str, _Target]:
     """What the dense network's layers give at random places."""
     targets: dict[str, _Target] = {}
 
     def note(path: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        kept = torch.from_numpy(np.flatnonzero(keep[labels.layers[path].outputs]))
+        kept = torch.from_numpy(np.flatnonzero(keep[coupling.layers[path].outputs]))
 
         def hook(_module: nn.Module, _args: tuple[Tensor, ...], output: Tensor) -> None:
             count, _, height, width = output.shape
@@ -114,7 +114,7 @@ def _targets(
 
 
 def _fitting(
-    small: nn.Module, labels: ChannelLabels, path: str, target: _Target, found: dict[str, Misfit]
+    small: nn.Module, coupling: Coupling, path: str, target: _Target, found: dict[str, Misfit]
 ) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     """A hook that fits a layer as soon as it is called, when all before it have been."""
 
@@ -135,7 +135,7 @@ def _fitting(
         found[path] = Misfit(before, after)
         module.weight.add_(change.view_as(module.weight))
         gives = module.weight.flatten(1) @ mean_read + (0 if module.bias is None else module.bias)
-        absorb(small, labels, path, mean_wanted - gives)
+        absorb(small, coupling, path, mean_wanted - gives)
 
     return hook
 

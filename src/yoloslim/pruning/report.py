@@ -7,17 +7,17 @@ from torch import nn
 
 from yoloslim.prune_request import TARGETS, PruneRequest
 from yoloslim.pruning.counting import Counter
+from yoloslim.pruning.coupling import BoolArray, Coupling, find_coupling
 from yoloslim.pruning.inputs import Example, Inputs
-from yoloslim.pruning.labels import BoolArray, ChannelLabels, label_channels
 from yoloslim.pruning.selection import Selection
 
 
-def prune_report(model: nn.Module, labels: ChannelLabels, selection: Selection, imgsz: int | None) -> dict[str, Any]:
+def prune_report(model: nn.Module, coupling: Coupling, selection: Selection, imgsz: int | None) -> dict[str, Any]:
     """Summary and per-layer table of a selection.
 
     Args:
         model: the network before the cut.
-        labels: its channel labels.
+        coupling: of its channels.
         selection: what stays.
         imgsz: image side in pixels that FLOPs are counted at; None counts at the size of the example inputs.
 
@@ -27,8 +27,8 @@ def prune_report(model: nn.Module, labels: ChannelLabels, selection: Selection, 
         params_m, gflops, gflops_padded, channels) and `layers` (path, kind, kept, total, params, macs, macs_padded:
         padded to 16 channels as the Ascend cube unit computes).
     """
-    counter = Counter(model, labels, imgsz)
-    everything = np.ones(labels.groups, np.bool_)
+    counter = Counter(model, coupling, imgsz)
+    everything = np.ones(coupling.groups, np.bool_)
     rows = counter.layers(selection.keep)
     return {
         "requested_percent": selection.requested_percent,
@@ -36,10 +36,10 @@ def prune_report(model: nn.Module, labels: ChannelLabels, selection: Selection, 
         "percent_limit": selection.percent_limit,
         "threshold": selection.threshold,
         "clipped": selection.clipped,
-        "kept_whole": list(labels.kept),
+        "kept_whole": list(coupling.kept),
         "imgsz": imgsz,
-        "before": _totals(counter, labels, everything),
-        "after": _totals(counter, labels, selection.keep),
+        "before": _totals(counter, coupling, everything),
+        "after": _totals(counter, coupling, selection.keep),
         "layers": [vars(row) for row in rows],
     }
 
@@ -68,11 +68,11 @@ def shortfall(request: PruneRequest, report: dict[str, Any]) -> str:
 
 def count_totals(model: nn.Module, imgsz: int | None, example: Example | Inputs = (2, 3, 64, 64)) -> dict[str, float]:
     """Totals of a network as it is: params, params_m, gflops, gflops_padded, channels, groups."""
-    labels = label_channels(model, example)
-    return _totals(Counter(model, labels, imgsz), labels, np.ones(labels.groups, np.bool_))
+    coupling = find_coupling(model, example)
+    return _totals(Counter(model, coupling, imgsz), coupling, np.ones(coupling.groups, np.bool_))
 
 
-def _totals(counter: Counter, labels: ChannelLabels, keep: BoolArray) -> dict[str, float]:
+def _totals(counter: Counter, coupling: Coupling, keep: BoolArray) -> dict[str, float]:
     rows = counter.layers(keep)
     params = counter.params(keep)
     return {
@@ -81,5 +81,5 @@ def _totals(counter: Counter, labels: ChannelLabels, keep: BoolArray) -> dict[st
         "gflops": 2e-9 * sum(row.macs for row in rows),
         "gflops_padded": 2e-9 * sum(row.macs_padded for row in rows),
         "channels": sum(row.kept for row in rows if row.kind == "batchnorm"),
-        "groups": int((keep & ~labels.protected).sum()),
+        "groups": int((keep & ~coupling.protected).sum()),
     }

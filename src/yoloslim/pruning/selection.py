@@ -10,8 +10,8 @@ from torch import nn
 from yoloslim.errors import PruneError
 from yoloslim.prune_request import PruneRequest, Scope
 from yoloslim.pruning.counting import Counter
+from yoloslim.pruning.coupling import BoolArray, Coupling, find_coupling
 from yoloslim.pruning.importance import Scores, channel_scores, group_costs
-from yoloslim.pruning.labels import BoolArray, ChannelLabels, label_channels
 from yoloslim.pruning.minimums import raise_to_minimum, round_widths
 from yoloslim.pruning.overrides import ignored_groups, layer_shares
 
@@ -42,38 +42,38 @@ class Selection:
     percent_limit: float
 
 
-def candidate_groups(labels: ChannelLabels, scope: Scope) -> BoolArray:
+def candidate_groups(coupling: Coupling, scope: Scope) -> BoolArray:
     """(groups,) true where the scope allows a group to go.
 
     `source` leaves alone whatever a residual sum ties, and every BatchNorm inside the branch of such a sum:
     on YOLOv5 that is `cv1` of a C3 with shortcuts and both convolutions of its bottlenecks.
     """
-    allowed = ~labels.protected
+    allowed = ~coupling.protected
     if scope == "free":
-        allowed &= ~labels.residual
+        allowed &= ~coupling.residual
     if scope == "source":
-        for path in _ignored_norms(labels):
-            allowed[labels.layers[path].outputs] = False
+        for path in _ignored_norms(coupling):
+            allowed[coupling.layers[path].outputs] = False
     return allowed
 
 
-def penalised_bns(labels: ChannelLabels | nn.Module, scope: Scope) -> list[str]:
+def penalised_bns(coupling: Coupling | nn.Module, scope: Scope) -> list[str]:
     """Paths of the BatchNorms whose scales the sparsity penalty acts on, in order of execution."""
-    if isinstance(labels, nn.Module):
-        labels = label_channels(labels)
-    allowed = candidate_groups(labels, scope)
-    return [path for path in labels.batchnorms if allowed[labels.layers[path].outputs].any()]
+    if isinstance(coupling, nn.Module):
+        coupling = find_coupling(coupling)
+    allowed = candidate_groups(coupling, scope)
+    return [path for path in coupling.batchnorms if allowed[coupling.layers[path].outputs].any()]
 
 
-def _ignored_norms(labels: ChannelLabels) -> set[str]:
-    inside = {path for unit in labels.units for path in unit.batchnorms}
-    tied = {path for path in labels.batchnorms if labels.residual[labels.layers[path].outputs].any()}
+def _ignored_norms(coupling: Coupling) -> set[str]:
+    inside = {path for unit in coupling.units for path in unit.batchnorms}
+    tied = {path for path in coupling.batchnorms if coupling.residual[coupling.layers[path].outputs].any()}
     return inside | tied
 
 
 def select_channels(
     model: nn.Module,
-    labels: ChannelLabels,
+    coupling: Coupling,
     request: PruneRequest,
     *,
     scores: Scores | None = None,
@@ -83,8 +83,8 @@ def select_channels(
     """Choose the groups that stay.
 
     Args:
-        model: the labelled network; read only.
-        labels: its channel labels.
+        model: the network that was traced; read only.
+        coupling: of its channels.
         request: what is asked for.
         scores: importance per layer and channel; by default as `request.importance` says.
         layer_costs: module path -> cost, for `cost_power`; by default MACs.
@@ -93,12 +93,12 @@ def select_channels(
     Raises:
         PruneError: nothing can be pruned, a score is not finite, or a target is out of reach.
     """
-    scores = scores or channel_scores(model, labels, request.importance, seed=request.seed)
-    counter = Counter(model, labels, request.imgsz)
+    scores = scores or channel_scores(model, coupling, request.importance, seed=request.seed)
+    counter = Counter(model, coupling, request.imgsz)
     if request.cost_power and layer_costs is None:
-        everything = np.ones(labels.groups, np.bool_)
+        everything = np.ones(coupling.groups, np.bool_)
         layer_costs = {layer.path: layer.macs for layer in counter.layers(everything) if layer.macs}
-    ranking = _Ranking(labels, request, scores, layer_costs or {})
+    ranking = _Ranking(coupling, request, scores, layer_costs or {})
     if request.target_params_m is not None:
         return _search(ranking, lambda keep: counter.params(keep) / 1e6, request.target_params_m, "target_params_m")
     if request.target_gflops is not None:
@@ -110,7 +110,7 @@ def select_channels(
         raise PruneError(f"{name} needs a measuring function, measure_ms")
     if request.target_speedup is None:
         return _search(ranking, measure, request.target_latency_ms or 0, name, steps=7)
-    dense = measure(np.ones(labels.groups, np.bool_))
+    dense = measure(np.ones(coupling.groups, np.bool_))
     name = f"target_speedup={request.target_speedup:g}, from {dense:.4g} ms to target_latency_ms"
     return _search(ranking, measure, dense / request.target_speedup, name, steps=7)
 
@@ -119,29 +119,29 @@ class _Ranking:
     """Scores in the form that a percent cuts: one entry per prunable channel of each scored layer."""
 
     def __init__(
-        self, labels: ChannelLabels, request: PruneRequest, scores: Scores, layer_costs: dict[str, float]
+        self, coupling: Coupling, request: PruneRequest, scores: Scores, layer_costs: dict[str, float]
     ) -> None:
-        self.labels, self.request = labels, request
-        self.paths = [path for path in labels.layers if path in scores]
-        groups = np.concatenate([labels.layers[p].outputs for p in self.paths] or [np.zeros(0, np.int64)])
+        self.coupling, self.request = coupling, request
+        self.paths = [path for path in coupling.layers if path in scores]
+        groups = np.concatenate([coupling.layers[p].outputs for p in self.paths] or [np.zeros(0, np.int64)])
         values = np.concatenate([scores[p] for p in self.paths] or [np.zeros(0, np.float32)])
         if request.cost_power:
-            cost = np.maximum(group_costs(labels, layer_costs), 1e-12)
+            cost = np.maximum(group_costs(coupling, layer_costs), 1e-12)
             values = (values / cost[groups] ** request.cost_power).astype(np.float32)
-        scored = np.zeros(labels.groups, np.bool_)
+        scored = np.zeros(coupling.groups, np.bool_)
         scored[groups] = True
-        allowed = candidate_groups(labels, request.scope) & ~ignored_groups(labels, request.ignored_layers)
+        allowed = candidate_groups(coupling, request.scope) & ~ignored_groups(coupling, request.ignored_layers)
         self.candidates = allowed & scored
-        self.shares = layer_shares(labels, self.candidates, request.layer_percents)
+        self.shares = layer_shares(coupling, self.candidates, request.layer_percents)
         prunable = self.candidates[groups]
         if not prunable.any():
-            raise PruneError(_nothing(labels, request))
+            raise PruneError(_nothing(coupling, request))
         self.every = groups[prunable]
         for share in self.shares:
             prunable &= ~np.isin(groups, share.groups)
         self.groups = groups[prunable]
         known = self.candidates[groups]
-        self.strength = _group_strength(labels.groups, self.every, values[known], request)
+        self.strength = _group_strength(coupling.groups, self.every, values[known], request)
         self.entries = values[prunable] if request.scope in ("source", "slim") else self.strength[self.groups]
         self.sorted = np.sort(self.entries)
 
@@ -155,9 +155,9 @@ class _Ranking:
             order = share.groups[np.argsort(self.strength[share.groups], kind="stable")]
             keep[order] = np.arange(len(order)) >= round(len(order) * share.percent / 100)
         minimums = (self.request.min_channels, self.request.layer_keep)
-        keep, clipped = raise_to_minimum(self.labels, keep, self.strength, *minimums)
+        keep, clipped = raise_to_minimum(self.coupling, keep, self.strength, *minimums)
         if self.request.round_to > 1:
-            keep = round_widths(self.labels, keep, self.candidates, self.strength, self.request.round_to)
+            keep = round_widths(self.coupling, keep, self.candidates, self.strength, self.request.round_to)
         removed = float((~keep[self.every]).mean() * 100)
         threshold = float(self.sorted[self._rank(percent)]) if len(self.sorted) else 0.0
         return Selection(keep, self.candidates, percent, removed, threshold, clipped, self.percent_limit())
@@ -183,7 +183,7 @@ class _Ranking:
         """Position, in the sorted entries, of the weakest among the layers' strongest channels."""
         strongest = []
         for path in self.paths:
-            groups = self.labels.layers[path].outputs
+            groups = self.coupling.layers[path].outputs
             if self.candidates[groups].all():
                 strongest.append(self.strength[groups].max())
         if not len(self.sorted):
@@ -192,8 +192,8 @@ class _Ranking:
         return float(np.searchsorted(self.sorted, highest) / len(self.sorted) * 100)
 
 
-def _nothing(labels: ChannelLabels, request: PruneRequest) -> str:
-    why = f"; what keeps channels whole: {'; '.join(labels.kept[:3])}" if labels.kept else ""
+def _nothing(coupling: Coupling, request: PruneRequest) -> str:
+    why = f"; what keeps channels whole: {'; '.join(coupling.kept[:3])}" if coupling.kept else ""
     return f"scope '{request.scope}' finds no prunable channel in this network{why}"
 
 

@@ -11,8 +11,8 @@ from torch import nn
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector
 from yoloslim.models.split_blocks import Part
+from yoloslim.pruning.coupling import BoolArray, Coupling, LayerGroups
 from yoloslim.pruning.folding import fold_constants
-from yoloslim.pruning.labels import BoolArray, ChannelLabels, LayerLabels
 from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, INSTANCENORMS, LAYERNORMS, TRANSPOSED
 
 M = TypeVar("M", bound=nn.Module)
@@ -24,46 +24,46 @@ def copy_model(model: M) -> M:
     return copy.deepcopy(model, {id(spec): spec})
 
 
-def cut(model: M, labels: ChannelLabels, keep: BoolArray, *, fold: bool = False) -> M:
+def cut(model: M, coupling: Coupling, keep: BoolArray, *, fold: bool = False) -> M:
     """A smaller copy of the network; the input is unchanged.
 
     Args:
-        model: the labelled network. A `Detector` also gets the new widths in its spec.
-        labels: its channel labels.
+        model: the network that was traced. A `Detector` also gets the new widths in its spec.
+        coupling: of its channels.
         keep: (groups,) true for channel groups that stay.
         fold: first fold what removed channels give, act(beta), into what reads them (`folding.py`).
 
     Raises:
         PruneError: the mask removes a protected group or all channels of a layer, which the message names.
     """
-    check_mask(labels, keep)
+    check_mask(coupling, keep)
     small = copy_model(model)
     if fold:
-        fold_constants(small, labels, keep)
-    for layer in labels.layers.values():
+        fold_constants(small, coupling, keep)
+    for layer in coupling.layers.values():
         _resize(small.get_submodule(layer.path), layer, keep)
-    for parameter in labels.parameters.values():
+    for parameter in coupling.parameters.values():
         if parameter.axis is not None:
             owner, _, name = parameter.path.rpartition(".")
             _select(small.get_submodule(owner), name, np.flatnonzero(keep[parameter.outputs]), parameter.axis)
     if isinstance(small, Detector):
-        gained = (path for path in labels.layers if _has_bias(small, path) and not _has_bias(model, path))
+        gained = (path for path in coupling.layers if _has_bias(small, path) and not _has_bias(model, path))
         update = {"widths": _widths(small), "biased": (*small.spec.biased, *gained)}
         small.spec = small.spec.model_copy(update=update)
     return small
 
 
-def check_mask(labels: ChannelLabels, keep: BoolArray) -> None:
+def check_mask(coupling: Coupling, keep: BoolArray) -> None:
     """Refuse masks that no network could run with.
 
     Raises:
         PruneError: see `cut`.
     """
-    if keep.shape != (labels.groups,):
-        raise PruneError(f"the mask has shape {keep.shape}, the network {labels.groups} channel groups")
-    for path, layer in labels.layers.items():
+    if keep.shape != (coupling.groups,):
+        raise PruneError(f"the mask has shape {keep.shape}, the network {coupling.groups} channel groups")
+    for path, layer in coupling.layers.items():
         for side, groups in (("input", layer.inputs), ("output", layer.outputs)):
-            if (labels.protected[groups] & ~keep[groups]).any():
+            if (coupling.protected[groups] & ~keep[groups]).any():
                 raise PruneError(f"layer '{path}': the mask removes {side} channels that are protected; keep them")
             if not keep[groups].any():
                 raise PruneError(
@@ -71,7 +71,7 @@ def check_mask(labels: ChannelLabels, keep: BoolArray) -> None:
                 )
 
 
-def _resize(module: nn.Module, layer: LayerLabels, keep: BoolArray) -> None:
+def _resize(module: nn.Module, layer: LayerGroups, keep: BoolArray) -> None:
     rows, columns = np.flatnonzero(keep[layer.outputs]), np.flatnonzero(keep[layer.inputs])
     for name in ("bias", "running_mean", "running_var"):
         _select(module, name, rows)
@@ -85,7 +85,7 @@ def _resize(module: nn.Module, layer: LayerLabels, keep: BoolArray) -> None:
         _set_widths(module, layer, columns, rows)
     elif isinstance(module, CONVOLUTIONS):  # (outputs, inputs / groups, ...)
         _select(module, "weight", rows)
-        if layer.kind != "depthwise":  # labels keep the same places in every group
+        if layer.kind != "depthwise":  # coupled channels have the same places in every group
             _select(module, "weight", columns[columns < len(layer.inputs) // module.groups], axis=1)
         _set_widths(module, layer, columns, rows)
     elif isinstance(module, nn.Linear):
@@ -112,7 +112,7 @@ def _resize_channelwise(module: nn.Module, rows: NDArray[np.int64]) -> None:
         module.num_parameters = len(rows)
 
 
-def _set_widths(module: Any, layer: LayerLabels, columns: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+def _set_widths(module: Any, layer: LayerGroups, columns: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
     module.in_channels, module.out_channels = len(columns), len(rows)
     if layer.kind == "depthwise":
         module.groups = len(columns)

@@ -7,20 +7,20 @@ from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, remove_unit
+from yoloslim.pruning.coupling import Coupling, find_coupling
 from yoloslim.pruning.inputs import Example, Inputs
-from yoloslim.pruning.labels import ChannelLabels, label_channels
 from yoloslim.pruning.surgery import M, copy_model
 
 
-def rank_units(model: nn.Module, labels: ChannelLabels | None = None) -> list[tuple[str, float]]:
+def rank_units(model: nn.Module, coupling: Coupling | None = None) -> list[tuple[str, float]]:
     """Removable residual units, weakest first, as (module path, mean |gamma| of the BatchNorm before the sum).
 
     Raises:
         PruneError: a scale is NaN or infinite.
     """
-    labels = labels or label_channels(model)
+    coupling = coupling or find_coupling(model)
     ranked = []
-    for unit in labels.units:
+    for unit in coupling.units:
         if unit.container is None or unit.gate is None:
             continue
         score = float(cast(nn.BatchNorm2d, model.get_submodule(unit.gate)).weight.detach().abs().mean())
@@ -44,7 +44,7 @@ def remove_units(model: M, count: int, example: Example | Inputs = (2, 3, 64, 64
     if count < 0:
         raise PruneError(f"residual_units={count} is out of range; allowed: at least 0")
     smaller = copy_model(model)
-    paths = [path for path, _ in rank_units(model, label_channels(model, example))[:count]] if count else []
+    paths = [path for path, _ in rank_units(model, find_coupling(model, example))[:count]] if count else []
     for path in paths:
         remove_unit(smaller, path)
     if isinstance(smaller, Detector) and paths:

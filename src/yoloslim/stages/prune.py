@@ -17,8 +17,8 @@ from yoloslim.files import write_json
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
 from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
-from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.prune import PruneResult, prune
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.stages.common import MODELS, stage
@@ -37,7 +37,7 @@ def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
     chosen = torch.randperm(len(images), generator=rng)[:count]
     batches = (augmenter.batch(part, rng, compose=False) for part in torch.split(chosen, BATCH))
     loss = model.spec.loss(params.train, torch.device("cpu"))
-    return taylor_scores(model, label_channels(model), batches, lambda m, b: loss(m(b.images), b.targets)[0])
+    return taylor_scores(model, find_coupling(model), batches, lambda m, b: loss(m(b.images), b.targets)[0])
 
 
 def request_of(params: Params, percent: int) -> PruneRequest:

@@ -17,8 +17,8 @@ from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.foreign.load import read_model
 from yoloslim.models.store import save_model
 from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.inspection import removed_scale
-from yoloslim.pruning.labels import label_channels
 from yoloslim.pruning.prune import PruneResult, prune
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
@@ -120,7 +120,7 @@ def _settled(network: Detector, result: PruneResult[Detector], pictures: Picture
         recalibrate(settled, torch.split(pictures.images, 32))
         return settled
     settled = result.cut
-    found = reconstruct(network, settled, label_channels(network), result.selection.keep, pictures.images)
+    found = reconstruct(network, settled, find_coupling(network), result.selection.keep, pictures.images)
     result.report["misfit"] = {path: dataclasses.asdict(misfit) for path, misfit in found.items()}
     return settled
 

@@ -16,7 +16,7 @@ from yoloslim.models.foreign.match import detector_from
 from yoloslim.models.foreign.records import Global, Record
 from yoloslim.models.store import load_model, save_model
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.labels import label_channels
+from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 
@@ -68,9 +68,9 @@ def test_network_that_other_code_pruned_has_its_widths_read_off(tmp_path: Path) 
 
 def small(name: str, percent: int = 50) -> Detector:
     model = build_detector(name, CLASSES, imgsz=64).eval()
-    labels = label_channels(model)
+    coupling = find_coupling(model)
     request = PruneRequest(scope="coupled", percent=percent, imgsz=64, importance="random", round_to=1)
-    return cut(model, labels, select_channels(model, labels, request).keep)
+    return cut(model, coupling, select_channels(model, coupling, request).keep)
 
 
 @pytest.mark.parametrize("name", ["yolov5n", "yolov8n", "yolo11n", "yolo26n"])

@@ -1,4 +1,4 @@
-"""Labels of channels while a network is being read, and what is known to go together."""
+"""Channel ids while a network is being read, and what is known to go together."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,18 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from yoloslim.pruning.alignment import (
-    line,
-)
+from yoloslim.pruning.alignment import line
 from yoloslim.pruning.graph import AbstractInterpreter, Call, spread_channels, uniform_vector
 from yoloslim.pruning.inputs import Inputs
 from yoloslim.pruning.sizes import Dim
-from yoloslim.pruning.union import IntArray, LabelSets, LayerKind
+from yoloslim.pruning.union import DisjointSets, IntArray, LayerKind
 
 
 @dataclass
 class RawLayer:
-    """Labels of one layer while the network is still being read; see `labels.LayerLabels`."""
+    """Channel ids of one layer while the network is still being read; see `coupling.LayerGroups`."""
 
     kind: LayerKind
     inputs: IntArray
@@ -25,12 +23,12 @@ class RawLayer:
     positions: float
 
 
-class Labelling(AbstractInterpreter):
-    """Runs a network on int64 tensors of labels; says what must stay, and what must stay together."""
+class Coupler(AbstractInterpreter):
+    """Runs a network on int64 tensors of channel ids; says what must stay, and what must stay together."""
 
     def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
         super().__init__(model, graph)
-        self.sets = LabelSets()
+        self.sets = DisjointSets()
         self.protected: set[int] = set()
         self.residual: set[int] = set()
         self.layers: dict[str, RawLayer] = {}
@@ -42,7 +40,7 @@ class Labelling(AbstractInterpreter):
         self._solid: Tensor | None = None
 
     def read(self, inputs: Inputs) -> None:
-        """Label everything, from the inputs on, which nothing may remove."""
+        """Give everything ids, from the inputs on, which nothing may remove."""
         self.batch = len(inputs.tensors[0])
         given = torch.from_numpy(self.sets.fresh(1))
         self.protect(given)
@@ -68,50 +66,50 @@ class Labelling(AbstractInterpreter):
         return result
 
     def solid(self) -> Tensor:
-        """The one label, of shape (1,), of whatever does not depend on channels; nothing may remove it."""
+        """The one id, of shape (1,), of whatever does not depend on channels; nothing may remove it."""
         if self._solid is None:
             self._solid = torch.from_numpy(self.sets.fresh(1))
             self.protect(self._solid)
         return self._solid
 
     def protect(self, x: Tensor) -> None:
-        """These labels never go."""
+        """These ids never go."""
         self.protected.update(torch.unique(x).tolist())
 
-    def tie(self, a: Tensor, b: Tensor) -> set[int]:
-        """Unify elementwise; gives the labels that were not one group before."""
+    def couple(self, a: Tensor, b: Tensor) -> set[int]:
+        """Unify elementwise; gives the ids that were not one group before."""
         a, b = broadcast(a, b)
         return {p for p, q in _pairs(a, b).T.tolist() if self.sets.unify(p, q)}
 
-    def tie_along(self, x: Tensor, axis: int) -> None:
-        """Labels that differ only in their place on one axis go together."""
-        self.tie(x, x.narrow(axis, 0, 1))
+    def couple_along(self, x: Tensor, axis: int) -> None:
+        """Ids that differ only in their place on one axis go together."""
+        self.couple(x, x.narrow(axis, 0, 1))
 
     def canonical(self, x: Tensor) -> Tensor:
-        """Each label as the one that stands for its group."""
+        """Each id as the one that stands for its group."""
         unique, places = torch.unique(x, return_inverse=True)
-        return torch.tensor([self.sets.find(label) for label in unique.tolist()])[places]
+        return torch.tensor([self.sets.find(member) for member in unique.tolist()])[places]
 
     def varies(self, x: Tensor, axis: int) -> bool:
-        """Whether labels of different groups stand along an axis, as they do along the one that holds channels."""
+        """Whether ids of different groups stand along an axis, as they do along the one that holds channels."""
         if bool((x == x.narrow(axis, 0, 1)).all()):
             return False
         x = self.canonical(x)
         return bool((x != x.narrow(axis, 0, 1)).any())
 
     def counted(self, size: Any) -> Tensor | None:
-        """Labels (n,) of the channels that a size counts; None if it counts none, or is a number in the code."""
-        labels = size if isinstance(size, Tensor) else None
+        """Ids (n,) of the channels that a size counts; None if it counts none, or is a number in the code."""
+        ids = size if isinstance(size, Tensor) else None
         if isinstance(size, Dim) and size.source is not None:
-            labels = self.lines.get(size.source)
-        return labels if labels is not None and self.varies(labels, 0) else None
+            ids = self.lines.get(size.source)
+        return ids if ids is not None and self.varies(ids, 0) else None
 
     def channels(self, x: Tensor, axis: int = 1) -> Tensor:
-        """Labels along an axis whose weights are shared by all positions, which they tie."""
+        """Ids along an axis whose weights are shared by all positions, which they couple."""
         x = x.movedim(axis, 1) if x.dim() > 1 else x[None]
         vector, same = uniform_vector(x)
         if not same:
-            self.tie(x, spread_channels(vector, x.shape))
+            self.couple(x, spread_channels(vector, x.shape))
         return vector
 
 
@@ -130,7 +128,7 @@ def _dims_in(value: Any) -> list[Dim]:
 
 
 def _pairs(a: Tensor, b: Tensor) -> Tensor:
-    """The different pairs of labels that meet, as (2, pairs)."""
+    """The different pairs of ids that meet, as (2, pairs)."""
     a, b = a.flatten(), b.flatten()
     base = int(b.max()) + 1
     codes = torch.unique(a * base + b)

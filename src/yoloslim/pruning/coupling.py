@@ -1,7 +1,7 @@
-"""Channel labels: which channels of which layers live and die together.
+"""Channel coupling: which channels of which layers live and die together.
 
-Every convolution output channel gets a label. Labels travel through the traced network as abstract tensors
-(`graph.py`); wherever the network needs two channels to stay aligned, their labels are unified. Unified labels
+Every convolution output channel gets an id. Ids travel through the traced network as abstract tensors
+(`graph.py`); wherever the network needs two channels to stay aligned, their ids are unified. Unified ids
 form one *channel group*, which is kept or cut as a whole. Protected groups never go: the network's inputs and
 outputs, and channels whose number is hard-coded somewhere.
 """
@@ -18,7 +18,7 @@ from yoloslim.errors import TraceError
 from yoloslim.pruning.alignment import line
 from yoloslim.pruning.graph import trace
 from yoloslim.pruning.inputs import Example, Inputs
-from yoloslim.pruning.propagation import LabelInterpreter
+from yoloslim.pruning.propagation import CouplingInterpreter
 from yoloslim.pruning.residual import ResidualUnit, find_residual_units
 from yoloslim.pruning.union import IntArray, LayerKind
 
@@ -26,7 +26,7 @@ BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class LayerLabels:
+class LayerGroups:
     """One layer with per-channel weights.
 
     Attributes:
@@ -45,7 +45,7 @@ class LayerLabels:
 
 
 @dataclass(frozen=True)
-class ParameterLabels:
+class ParameterGroups:
     """A parameter that the network uses directly, such as a position embedding or the scales of a layer.
 
     Attributes:
@@ -62,13 +62,13 @@ class ParameterLabels:
 
 
 @dataclass(frozen=True)
-class ChannelLabels:
-    """What `label_channels` found out about a network.
+class Coupling:
+    """What `find_coupling` found out about a network.
 
     Attributes:
         groups: number of channel groups; groups are numbered 0..groups-1.
         protected: (groups,) true where a group must stay.
-        residual: (groups,) true where an elementwise sum ties different layers together.
+        residual: (groups,) true where an elementwise sum couples different layers together.
         layers: by module path, in order of execution.
         parameters: by path, those that no layer holds.
         folds_into: convolution path -> path of the BatchNorm that alone reads it.
@@ -81,8 +81,8 @@ class ChannelLabels:
     groups: int
     protected: BoolArray
     residual: BoolArray
-    layers: Mapping[str, LayerLabels]
-    parameters: Mapping[str, ParameterLabels]
+    layers: Mapping[str, LayerGroups]
+    parameters: Mapping[str, ParameterGroups]
     folds_into: Mapping[str, str]
     units: tuple[ResidualUnit, ...]
     graph: fx.Graph
@@ -95,8 +95,8 @@ class ChannelLabels:
         return [path for path, layer in self.layers.items() if layer.kind == "batchnorm"]
 
 
-def label_channels(model: nn.Module, example: Example | Inputs = (2, 3, 64, 64)) -> ChannelLabels:
-    """Trace a network and label its channels.
+def find_coupling(model: nn.Module, example: Example | Inputs = (2, 3, 64, 64)) -> Coupling:
+    """Trace a network and find which of its channels go together.
 
     Args:
         model: any network made of operations that `operations.py` knows; its weights are not touched.
@@ -108,26 +108,26 @@ def label_channels(model: nn.Module, example: Example | Inputs = (2, 3, 64, 64))
         PruneError: the example holds no tensor, or one that is not finite.
     """
     inputs, graph = _traced(model, Inputs.of(example))
-    interpreter = LabelInterpreter(model, graph)
+    interpreter = CouplingInterpreter(model, graph)
     interpreter.read(inputs)
     _protect_shared(model, interpreter)
-    axes = {path: _settled_axis(interpreter, labels) for path, labels in interpreter.parameters.items()}
+    axes = {path: _settled_axis(interpreter, ids) for path, ids in interpreter.parameters.items()}
     groups, group_of = interpreter.sets.numbered()
     flags = np.zeros((2, groups), np.bool_)
     for row, members in zip(flags, (interpreter.protected, interpreter.residual), strict=True):
         row[group_of[sorted(members)]] = True
     layers = {
-        path: LayerLabels(path, t.kind, group_of[t.inputs], group_of[t.outputs], t.positions / inputs.pixels)
+        path: LayerGroups(path, t.kind, group_of[t.inputs], group_of[t.outputs], t.positions / inputs.pixels)
         for path, t in interpreter.layers.items()
     }
     parameters = {}
-    for path, labels in interpreter.parameters.items():
+    for path, ids in interpreter.parameters.items():
         axis = axes[path]
-        places = labels.flatten()[:1] if axis is None else line(labels, axis)
-        parameters[path] = ParameterLabels(path, axis, group_of[places.numpy()], labels.numel())
+        places = ids.flatten()[:1] if axis is None else line(ids, axis)
+        parameters[path] = ParameterGroups(path, axis, group_of[places.numpy()], ids.numel())
     folds = _folds_into(graph, layers)
     units = find_residual_units(graph, interpreter.sums, layers)
-    return ChannelLabels(
+    return Coupling(
         groups, flags[0], flags[1], layers, parameters, folds, units, graph, inputs, tuple(interpreter.kept)
     )
 
@@ -146,17 +146,17 @@ def _traced(model: nn.Module, inputs: Inputs) -> tuple[Inputs, fx.Graph]:
     return inputs, trace(model, inputs)
 
 
-def _settled_axis(interpreter: LabelInterpreter, labels: Tensor) -> int | None:
-    """The one axis along which a parameter's labels vary; a parameter with more of them, or none, stays."""
-    canonical = interpreter.canonical(labels)
-    axes = [axis for axis in range(labels.dim()) if bool((canonical != canonical.narrow(axis, 0, 1)).any())]
+def _settled_axis(interpreter: CouplingInterpreter, ids: Tensor) -> int | None:
+    """The one axis along which a parameter's ids vary; a parameter with more of them, or none, stays."""
+    canonical = interpreter.canonical(ids)
+    axes = [axis for axis in range(ids.dim()) if bool((canonical != canonical.narrow(axis, 0, 1)).any())]
     if len(axes) == 1:
         return axes[0]
-    interpreter.protect(labels)
+    interpreter.protect(ids)
     return None
 
 
-def _protect_shared(model: nn.Module, interpreter: LabelInterpreter) -> None:
+def _protect_shared(model: nn.Module, interpreter: CouplingInterpreter) -> None:
     """What shares a weight keeps it: cut one by one they would share it no more."""
     owners: dict[int, set[str]] = {}
     for path in interpreter.layers:
@@ -171,7 +171,7 @@ def _protect_shared(model: nn.Module, interpreter: LabelInterpreter) -> None:
             interpreter.protect(torch.from_numpy(side))
 
 
-def _folds_into(graph: fx.Graph, layers: Mapping[str, LayerLabels]) -> dict[str, str]:
+def _folds_into(graph: fx.Graph, layers: Mapping[str, LayerGroups]) -> dict[str, str]:
     calls: dict[str, list[fx.Node]] = {}
     for node in graph.nodes:
         if node.op == "call_module":
