@@ -23,8 +23,8 @@ from yoloslim.config import DataParams
 from yoloslim.data.evalset import EvalSet, load_eval_set
 from yoloslim.data.prepare import prepare
 from yoloslim.data.voc import load_split
-from yoloslim.deploy.export import export_model
-from yoloslim.deploy.quantize import quantize
+from yoloslim.deploy.export_model import export_model
+from yoloslim.deploy.int8 import quantize
 from yoloslim.deploy.runtimes import int8_runtimes, open_predictor
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.nms import NmsOptions, detect

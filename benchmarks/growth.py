@@ -118,7 +118,7 @@ def the_metric(_: Path, images: int = 500, each: int = 100, classes: int = 20) -
 def pruning(_: Path, percents: int = 1) -> Callable[[], object]:
     from yoloslim.models.detector import build_detector
     from yoloslim.prune_request import PruneRequest
-    from yoloslim.pruning.prune import prune
+    from yoloslim.pruning.certified_cut import prune
 
     model = build_detector("yolov5n", ("a", "b"), 160)
     return lambda: [

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.bccd import IMGSZ, prepared, train_model
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.predictor import Predictor
 from yoloslim.files import read_json, write_json

@@ -17,8 +17,8 @@ from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
 from yoloslim.models.foreign.load import read_model
 from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.certified_cut import prune
 from yoloslim.pruning.coupling import find_coupling
-from yoloslim.pruning.prune import prune
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
 from yoloslim.tasks.pictures import Pictures, pictures_of

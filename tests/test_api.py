@@ -26,8 +26,8 @@ from yoloslim.errors import DataError, DeployError, ModelError, PruneError, Trac
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import save_model
 from yoloslim.prune_request import PruneRequest, Scope, Scorer, option
+from yoloslim.pruning.certified_cut import prune as prune_network
 from yoloslim.pruning.coupling import find_coupling
-from yoloslim.pruning.prune import prune as prune_network
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 

@@ -14,7 +14,7 @@ import torch
 
 from tests.pruning.networks import scramble
 from yoloslim.config import TrainParams
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.heads.anchor_free import AnchorFreeHead
 from yoloslim.heads.anchor_free_assignment import Answers, Limits

@@ -16,7 +16,7 @@ from tests.tiny import tiny_detector, tiny_spec
 from tests.training.test_fit import task
 from yoloslim.config import parse_params
 from yoloslim.data.prepare import prepare
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import RUNTIMES, open_predictor
 from yoloslim.evaluation.nms import NmsOptions, decode, detect

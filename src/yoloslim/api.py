@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.data.layouts import register_dataset
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
+from yoloslim.deploy.int8 import calibration_images
+from yoloslim.deploy.int8 import quantize as quantize_export
 from yoloslim.deploy.manifest import Manifest
 from yoloslim.deploy.onnx import ExportOptions
-from yoloslim.deploy.quantize import calibration_images
-from yoloslim.deploy.quantize import quantize as quantize_export
 from yoloslim.deploy.runtimes import open_predictor, register_runtime
 from yoloslim.errors import DeployError, ModelError
 from yoloslim.evaluation.evaluate import Evaluation
@@ -28,9 +28,9 @@ from yoloslim.prune_request import register_importance
 from yoloslim.pruning.any_network import prune
 from yoloslim.pruning.operations import register_op
 from yoloslim.tasks.detect import Detection, find_objects
-from yoloslim.tasks.evaluate import evaluate_dataset
-from yoloslim.tasks.train import Request as TrainRequest
-from yoloslim.tasks.train import Trained, train_folder
+from yoloslim.tasks.evaluate_dataset import evaluate_dataset
+from yoloslim.tasks.train_folder import Request as TrainRequest
+from yoloslim.tasks.train_folder import Trained, train_folder
 
 __all__ = [
     "Detection",

@@ -19,8 +19,8 @@ from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed, train
 from yoloslim.tasks.compile import compile_export
+from yoloslim.tasks.foreign_weights import Model, export_to_darknet, import_weights
 from yoloslim.tasks.show import features, models, preset
-from yoloslim.tasks.weights import Model, export_to_darknet, import_weights
 from yoloslim.terminal import sentence, write_anything
 
 app = typer.Typer(name="yoloslim", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -161,7 +161,7 @@ def prune(
     typed = source is not None and source.name == "COMMANDLINE"
     check_typed({name: value for name, value in choices.items() if name != "percent" or typed})
     request = PruneRequest(**choices)
-    from yoloslim.tasks.prune import Clock, Settling, prune_file
+    from yoloslim.tasks.prune_file import Clock, Settling, prune_file
 
     for line in prune_file(model, request, out, Settling(data, layout, images, fit), Clock(runtime, threads)):
         typer.echo(line)
@@ -195,7 +195,7 @@ def export(
     like: Annotated[Path | None, typer.Option(help="model with the classes and anchors of an .onnx")] = None,
 ) -> None:
     """Write a model for a runtime, compared with PyTorch, with its manifest."""
-    from yoloslim.deploy.export import export_model
+    from yoloslim.deploy.export_model import export_model
     from yoloslim.deploy.foreign import import_onnx
     from yoloslim.deploy.onnx import ExportOptions
     from yoloslim.evaluation.nms import NmsOptions
@@ -228,8 +228,8 @@ def quantize(
 ) -> None:
     """Write the int8 version of an export."""
     limit_megapixels(max_megapixels)
-    from yoloslim.deploy.quantize import calibration_images
-    from yoloslim.deploy.quantize import quantize as quantize_export
+    from yoloslim.deploy.int8 import calibration_images
+    from yoloslim.deploy.int8 import quantize as quantize_export
 
     target = out or export_dir.with_name(f"{export_dir.name}-int8-{runtime}")
     manifest = quantize_export(export_dir, calibration_images(images, export_dir, count), target, runtime)

@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Any, Literal, get_args
 
 from yoloslim.errors import PruneError
-from yoloslim.names import check_name
+from yoloslim.nearest import check_name
 
 Scope = Literal["source", "slim", "free", "coupled"]
 Importance = Literal["gamma", "l1", "l2", "taylor", "random"]

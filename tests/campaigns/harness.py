@@ -190,10 +190,10 @@ def warm() -> None:
 
     import yoloslim.cli
     import yoloslim.data.prepare
-    import yoloslim.deploy.export
-    import yoloslim.deploy.quantize
+    import yoloslim.deploy.export_model
+    import yoloslim.deploy.int8
     import yoloslim.models.foreign.load
-    import yoloslim.pruning.prune
+    import yoloslim.pruning.certified_cut
     import yoloslim.runner.__main__  # noqa: F401
 
     torch.set_num_threads(1)

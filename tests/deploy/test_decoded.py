@@ -9,7 +9,7 @@ from tests.deploy.models import tiny_detector
 from yoloslim.choices import Outputs
 from yoloslim.deploy import onnx as module
 from yoloslim.deploy.decoded import append_best, append_nms
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions, onnx_graph
 from yoloslim.deploy.runtimes import open_predictor

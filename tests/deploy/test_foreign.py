@@ -11,7 +11,7 @@ import torch
 
 from tests.deploy.models import tiny_detector
 from yoloslim.deploy.decoded import DecodedDetector
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.foreign import import_onnx
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import DeployError

@@ -5,7 +5,7 @@ from torch import nn
 from tests.deploy.models import tiny_detector
 from yoloslim.deploy.latency import latency_ms, layer_latencies_ms
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.prune import prune
+from yoloslim.pruning.certified_cut import prune
 
 
 @pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime"])

@@ -9,7 +9,7 @@ import torch
 
 from tests.deploy.models import tiny_detector
 from yoloslim.deploy import onnx as module
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import OPSETS, ExportOptions
 from yoloslim.errors import DeployError

@@ -19,7 +19,7 @@ from yoloslim.deploy.ascend.device import Local
 from yoloslim.deploy.ascend.job import Job, prepare_job
 from yoloslim.deploy.ascend.remote import Board
 from yoloslim.deploy.ascend.target import SshTarget
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import Manifest, load_manifest
 from yoloslim.deploy.quoting import one_line, quote
 from yoloslim.errors import DeployError

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.tiny import shake_norms, tiny_detector
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.evaluation.nms import NmsOptions

@@ -87,7 +87,7 @@ def test_a_latency_taken_beside_other_work_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     readings = iter([(0.0, 0.0, 0.0), (2.0, 3.0, 1.0)])
-    monkeypatch.setattr("yoloslim.evaluation.load.OtherWork._read", staticmethod(lambda: next(readings)))
+    monkeypatch.setattr("yoloslim.evaluation.other_work.OtherWork._read", staticmethod(lambda: next(readings)))
     result = measure_latency(Sleeper(5), warmup=0, repeats=1)
     assert result["latency_other_cores"] == 1.0
     assert caplog.messages == [

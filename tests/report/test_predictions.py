@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from yoloslim.data.voc import Annotation, annotation_from
-from yoloslim.report.boxes import label_places
+from yoloslim.report.drawn_boxes import label_places
 from yoloslim.report.predictions import choose_images, match_boxes
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.deploy.models import tiny_detector
 from yoloslim.deploy.ascend.aipp import device_input
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.runner import nv12
 from yoloslim.runner.acl_session import AclError, AclSession

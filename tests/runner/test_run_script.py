@@ -14,7 +14,7 @@ from PIL import Image
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.data.voc import annotation_from, write_annotation
 from yoloslim.deploy.ascend.atc import compile_model
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 
 COUNT = 3
 

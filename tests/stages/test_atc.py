@@ -5,7 +5,7 @@ import pytest
 from tests.deploy.models import tiny_detector
 from yoloslim.config import parse_params
 from yoloslim.deploy.ascend.atc import compile_model, load_result
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.stages import atc
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.tiny import tiny_detector
 from yoloslim.config import parse_params
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json
 from yoloslim.stages import timing

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from tests.tiny import tiny_detector
 from yoloslim.cli import app
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.foreign import import_onnx
 from yoloslim.deploy.manifest import Manifest, load_manifest, save_manifest
 from yoloslim.deploy.onnx import ExportOptions

@@ -11,7 +11,7 @@ from yoloslim.data.images import read_image
 from yoloslim.data.voc import annotation_from, write_annotation
 from yoloslim.evaluation.nms import Floats
 from yoloslim.runner.tasks import Inference
-from yoloslim.tasks.evaluate import evaluate_dataset
+from yoloslim.tasks.evaluate_dataset import evaluate_dataset
 
 BACK = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
 

@@ -11,7 +11,7 @@ import pytest
 from tests.disks import fill, small_disk
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.cli import main
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.models.store import save_model
 
 

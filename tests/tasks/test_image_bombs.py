@@ -16,7 +16,7 @@ from tests.tiny import tiny_detector
 from yoloslim.cli import app
 from yoloslim.data.voc import annotation_from, write_annotation
 from yoloslim.deploy.ascend.atc import compile_model
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.files import read_json
 from yoloslim.models.store import save_model
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels

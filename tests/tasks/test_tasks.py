@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.cli import app
 from yoloslim.data.voc import annotation_from, write_annotation
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.errors import DataError
 from yoloslim.models.store import load_model, save_model
 from yoloslim.runner.tasks import STAGES, free_name

@@ -19,7 +19,7 @@ from tests.report.page.test_browser import CHROMIUM
 from tests.results.made import PARAMS, build
 from tests.results.sweeps import leave, point, sweep
 from tests.tiny import shake_norms, tiny_detector
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.results.results import read_results
 from yoloslim.results.uris import absolute_uri

@@ -52,7 +52,7 @@ def test_a_line_tells_when_others_had_the_cores(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     readings = iter([(0.0, 0.0, 0.0), (1.0, 2.0, 0.75), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)])
-    monkeypatch.setattr("yoloslim.evaluation.load.OtherWork._read", staticmethod(lambda: next(readings)))
+    monkeypatch.setattr("yoloslim.evaluation.other_work.OtherWork._read", staticmethod(lambda: next(readings)))
     monkeypatch.setattr("yoloslim.training.fit.usable_cores", lambda: 1)
     with caplog.at_level(logging.INFO):
         fit(task(2))

@@ -16,7 +16,9 @@ from yoloslim.data.exif import swaps_sides, turned, without_orientation
 from yoloslim.data.images import decode_image, is_jpeg, read_image_bytes, to_8_bits
 from yoloslim.data.layouts import Found, Item
 from yoloslim.data.names import note_on_renamed
-from yoloslim.data.report import (
+from yoloslim.data.split import seeded_split
+from yoloslim.data.systematic import refuse_other_conventions, turns, whites
+from yoloslim.data.validation import (
     Findings,
     ReportedImage,
     build_report,
@@ -25,8 +27,6 @@ from yoloslim.data.report import (
     check_problem_share,
     notes_on_classes,
 )
-from yoloslim.data.split import seeded_split
-from yoloslim.data.systematic import refuse_other_conventions, turns, whites
 from yoloslim.data.voc import SPLITS, RawAnnotation, write_annotation
 from yoloslim.data.workers import worker_count
 from yoloslim.errors import DataError

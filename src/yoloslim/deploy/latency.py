@@ -34,7 +34,7 @@ def latency_ms(model: Detector, runtime: LatencyRuntime, threads: int, repeats: 
     """
     if runtime == "pytorch":
         return measure_latency(TorchPredictor(model), repeats=repeats, threads=threads)["latency_ms"]
-    from yoloslim.deploy.export import export_model
+    from yoloslim.deploy.export_model import export_model
     from yoloslim.evaluation.predictor import OnnxPredictor
 
     with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from yoloslim.errors import ConfigError
-from yoloslim.evaluation.load import OtherWork, disturbed, while_others
+from yoloslim.evaluation.other_work import OtherWork, disturbed, while_others
 from yoloslim.evaluation.predictor import Predictor
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from yoloslim.errors import SweepError
 from yoloslim.files import read_json, write_json
 from yoloslim.orchestration.points import environment
 from yoloslim.orchestration.sweep_flow import sweep
-from yoloslim.results.sweep import load_sweep
+from yoloslim.results.sweep_file import load_sweep
 from yoloslim.stages.track import sync_or_say
 
 SEEN = Path(".cache") / "sweep" / "source.json"

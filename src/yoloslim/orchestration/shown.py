@@ -11,7 +11,7 @@ from typing import Any
 from yoloslim.config import Params, SweepResult
 from yoloslim.orchestration.runners import run_logger
 from yoloslim.orchestration.variant_run import Event, Listener
-from yoloslim.report.sweep import effort, sweep_grid
+from yoloslim.report.sweep_table import effort, sweep_grid
 from yoloslim.report.tables import Grid
 from yoloslim.results.records import Row, read_rows
 

@@ -23,7 +23,7 @@ from yoloslim.orchestration.points import (
     run_job,
 )
 from yoloslim.orchestration.process import CommandError, stop_all
-from yoloslim.results.sweep import failed_log
+from yoloslim.results.sweep_file import failed_log
 from yoloslim.sweeping.result import TriedPoint
 from yoloslim.sweeping.search import Ask, Kind, Measured
 from yoloslim.sweeping.space import Variant

@@ -10,13 +10,13 @@ from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, count_params
-from yoloslim.names import check_name
+from yoloslim.nearest import check_name
 from yoloslim.prune_request import TARGETS, GroupScore, PruneRequest, Scope, Scorer, check_typed
+from yoloslim.pruning.certified_cut import PruneResult
+from yoloslim.pruning.certified_cut import prune as prune_network
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, TRANSPOSED
-from yoloslim.pruning.prune import PruneResult
-from yoloslim.pruning.prune import prune as prune_network
-from yoloslim.pruning.report import shortfall
+from yoloslim.pruning.prune_report import shortfall
 from yoloslim.pruning.surgery import M
 
 logger = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from yoloslim.pruning.coupling import BoolArray, Coupling
+from yoloslim.pruning.filters import outputs_first
 from yoloslim.pruning.graph import AbstractInterpreter, Call, spread_channels, uniform_vector
 from yoloslim.pruning.inputs import tensors_in
 from yoloslim.pruning.operations import BATCHNORMS, TRANSPOSED
 from yoloslim.pruning.propagation import everywhere
-from yoloslim.pruning.weights import outputs_first
 
 NAN = float("nan")
 

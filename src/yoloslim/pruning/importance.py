@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from yoloslim.errors import PruneError
 from yoloslim.prune_request import Scorer, scorer_of
 from yoloslim.pruning.coupling import Coupling
+from yoloslim.pruning.filters import outputs_first
 from yoloslim.pruning.union import FILTERS
-from yoloslim.pruning.weights import outputs_first
 
 Scores = dict[str, NDArray[np.float32]]
 """Module path -> (channels,) scores >= 0, the same order as the layer's output coupling."""

@@ -10,7 +10,7 @@ from yoloslim.prune_request import PruneRequest, Scope
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.forecast import prunability
 from yoloslim.pruning.importance import channel_scores
-from yoloslim.pruning.report import count_totals
+from yoloslim.pruning.prune_report import count_totals
 from yoloslim.pruning.selection import penalised_bns, select_channels
 
 QUANTILES = (5, 25, 50, 75, 95)

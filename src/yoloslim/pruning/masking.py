@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from yoloslim.pruning.coupling import BoolArray, Coupling, LayerGroups
+from yoloslim.pruning.filters import as_stored, outputs_first
 from yoloslim.pruning.operations import TRANSPOSED
 from yoloslim.pruning.surgery import M, check_mask, copy_model
 from yoloslim.pruning.union import FILTERS
-from yoloslim.pruning.weights import as_stored, outputs_first
 
 
 def mask(model: M, coupling: Coupling, keep: BoolArray, *, freeze: bool = False) -> M:

@@ -7,7 +7,7 @@ from torch import fx, nn
 
 from yoloslim.errors import PruneError, TraceError
 from yoloslim.models.split_blocks import AttentionCore, Split
-from yoloslim.names import check_name
+from yoloslim.nearest import check_name
 
 OpKind = Literal["unary", "binary", "spatial", "reduce", "along", "mix", "move"]
 """What an operation may do to channels; see `register_op`."""

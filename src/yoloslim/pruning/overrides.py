@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.errors import PruneError
-from yoloslim.names import check_name
+from yoloslim.nearest import check_name
 from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.union import FILTERS
 

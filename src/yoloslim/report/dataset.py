@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 
 from yoloslim.data.voc import Annotation, VocSplit
-from yoloslim.report.boxes import CELL, draw_boxes
+from yoloslim.report.drawn_boxes import CELL, draw_boxes
 from yoloslim.report.style import BLUE, GREEN, ORANGE, Panel, picture
 
 SHOWN = 30

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from yoloslim.boxes import letterbox
 from yoloslim.models.detector import Detector
-from yoloslim.report.boxes import CELL
+from yoloslim.report.drawn_boxes import CELL
 from yoloslim.report.style import picture
 
 STRENGTH = 0.65

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from yoloslim.boxes import iou_matrix
 from yoloslim.data.images import read_image
 from yoloslim.data.voc import Annotation, VocSplit, load_split
-from yoloslim.report.boxes import CELL, LOOKS, draw_boxes
+from yoloslim.report.drawn_boxes import CELL, LOOKS, draw_boxes
 from yoloslim.report.style import picture
 from yoloslim.results.judged import stored_detections
 from yoloslim.results.records import Row

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from yoloslim.deploy.ascend.effects import TITLES
-from yoloslim.evaluation.load import disturbed
+from yoloslim.evaluation.other_work import disturbed
 from yoloslim.results.choice import baseline_of, control_of
 from yoloslim.results.records import Row, is_number
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from yoloslim.config.results import SweepResult
-from yoloslim.report.sweep import asked_for
+from yoloslim.report.sweep_table import asked_for
 from yoloslim.report.tables import disturbance, recommendation, share, small
 from yoloslim.results.choice import MAX_DROP, dense_of
 from yoloslim.results.records import Row
-from yoloslim.results.sweep import chosen_point, point_metrics, point_title
+from yoloslim.results.sweep_file import chosen_point, point_metrics, point_title
 
 CUT = (
     "Above the limit some layer would lose all its channels: a clipped layer was given channels back. A cube "

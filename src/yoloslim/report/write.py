@@ -14,7 +14,7 @@ from yoloslim.report.page.embed import embedded_picture
 from yoloslim.report.page.findings import Findings
 from yoloslim.report.page.render import Extras, render
 from yoloslim.report.pictures import PICTURES, Picture, draw_report
-from yoloslim.report.sweep import effort, sweep_grid
+from yoloslim.report.sweep_table import effort, sweep_grid
 from yoloslim.report.tables import comparison_grid, pruning_grid, pytorch_grid, recommendation, twin_grid
 from yoloslim.report.wording import CUT, PROOF, TWIN_TEXT, TWIN_TITLE, headline, notes, why
 from yoloslim.results.links import RunLinks

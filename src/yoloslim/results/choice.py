@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from yoloslim.config.results import SweepPoint, SweepResult
 from yoloslim.results.records import Row
-from yoloslim.results.sweep import chosen_point
+from yoloslim.results.sweep_file import chosen_point
 
 MAX_DROP = 0.03
 """mAP50 that the recommended model may lose against the better of the dense models."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 from yoloslim.errors import TrackingError
-from yoloslim.evaluation.load import disturbed
+from yoloslim.evaluation.other_work import disturbed
 from yoloslim.files import read_json, sha256_file
 
 Metrics = dict[str, Any]

@@ -10,7 +10,7 @@ from yoloslim.config.results import SweepResult
 from yoloslim.results.choice import best_row
 from yoloslim.results.lineage import Output, hashes_of, outputs
 from yoloslim.results.records import Row, read_rows
-from yoloslim.results.sweep import load_sweep, seen_from
+from yoloslim.results.sweep_file import load_sweep, seen_from
 
 
 @dataclass(frozen=True)

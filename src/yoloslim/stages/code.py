@@ -53,7 +53,7 @@ class Library:
         self._imports: dict[str, tuple[str, ...]] = {}
 
     def reached(self, script: Path) -> dict[str, Path]:
-        """A script and the files of the package that it reaches: name (`yoloslim/pruning/prune.py`) -> file."""
+        """A script and the files of the package that it reaches: name (`yoloslim/pruning/surgery.py`) -> file."""
         closure = self.closure(self._imported(script, script.stem))
         return {f"{script.parent.name}/{script.name}": script} | closure
 

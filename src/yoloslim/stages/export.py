@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from yoloslim.config import Params
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import runtime_of_format
 from yoloslim.files import write_json

@@ -17,9 +17,9 @@ from yoloslim.files import write_json
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
 from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.certified_cut import PruneResult, prune
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
-from yoloslim.pruning.prune import PruneResult, prune
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.stages.common import MODELS, stage
 from yoloslim.stages.inputs import BATCH, eval_set, split_of, training_images

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 
 from yoloslim.config import Params
-from yoloslim.deploy.quantize import quantize
+from yoloslim.deploy.int8 import quantize
 from yoloslim.deploy.runtimes import runtime_for_int8
 from yoloslim.stages.common import MODELS, stage
 from yoloslim.stages.inputs import training_sample

@@ -82,7 +82,7 @@ def train(
     from yoloslim.documents import parse_yaml
     from yoloslim.errors import ConfigError
     from yoloslim.models.detector import count_params
-    from yoloslim.tasks.train import Request, train_folder
+    from yoloslim.tasks.train_folder import Request, train_folder
 
     options = {} if batch is None else {"batch": batch}
     for text in option or ():
@@ -163,7 +163,7 @@ def evaluate(
     from yoloslim.deploy.runtimes import open_predictor
     from yoloslim.evaluation.inference import PredictorInference
     from yoloslim.evaluation.nms import NmsOptions, describe_suppression
-    from yoloslim.tasks.evaluate import evaluate_dataset
+    from yoloslim.tasks.evaluate_dataset import evaluate_dataset
 
     limit_megapixels(max_megapixels)
     options = NmsOptions(multi_label=not single_label)

@@ -19,7 +19,7 @@ from yoloslim.models.detector import Detector
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.pictures import SUFFIXES
 from yoloslim.runner.voc import image_set_of, read_image_set
-from yoloslim.tasks.evaluate import evaluate_dataset, in_voc_layout
+from yoloslim.tasks.evaluate_dataset import evaluate_dataset, in_voc_layout
 
 
 @dataclass(frozen=True)

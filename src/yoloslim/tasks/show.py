@@ -7,7 +7,7 @@ import typer
 
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.commands import MaxMegapixels
-from yoloslim.tasks.weights import Model
+from yoloslim.tasks.foreign_weights import Model
 
 
 def models(

@@ -20,7 +20,7 @@ from yoloslim.results.lineage import COMMIT, commit_of, lineage_tags
 from yoloslim.results.links import CURRENT, SLOT
 from yoloslim.results.records import Row
 from yoloslim.results.results import Results
-from yoloslim.results.sweep import failed_log
+from yoloslim.results.sweep_file import failed_log
 from yoloslim.tracking.champion import IsBetter, promote
 from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, Connection
 from yoloslim.tracking.naming import data_set, flat, run_key, run_metrics, run_params
@@ -99,7 +99,7 @@ class SweepRuns:
         """The chart of mAP, parameters and speed against percent, and the points as a table."""
         from yoloslim.report.plots import comparison  # matplotlib takes a second
         from yoloslim.report.style import side_by_side
-        from yoloslim.report.sweep import effort, sweep_grid
+        from yoloslim.report.sweep_table import effort, sweep_grid
         from yoloslim.report.tables import comparison_grid
 
         sweep, rows = self.results.sweep or self.result, self.results.rows

@@ -14,7 +14,7 @@ from torch import Tensor
 from yoloslim.cores import usable_cores
 from yoloslim.data.trainset import on_device
 from yoloslim.errors import Interrupted, TrainError, memory_ran_out
-from yoloslim.evaluation.load import OtherWork, taken_away
+from yoloslim.evaluation.other_work import OtherWork, taken_away
 from yoloslim.training.batches import Batches, Step, largest_side
 from yoloslim.training.callback import Callback, Row, State
 from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint

@@ -14,7 +14,7 @@ from tests.deploy.models import tiny_detector
 from yoloslim.deploy.ascend.atc import AtcOptions, atc_arguments, compile_model, load_result
 from yoloslim.deploy.ascend.cann import find_cann
 from yoloslim.deploy.ascend.codes import CAUSES, AtcError, parse_codes
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.errors import DeployError, YoloslimError

@@ -17,7 +17,7 @@ from yoloslim.deploy.ascend.device import Local, open_device
 from yoloslim.deploy.ascend.job import Job, check_facts, prepare_job
 from yoloslim.deploy.ascend.measure import evaluate_exported
 from yoloslim.deploy.ascend.remote import Board
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import NmsOptions
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.deploy.models import tiny_detector
 from yoloslim.deploy.ascend.mindx import check_mindx, pipeline, postprocess_config, write_mindx
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import Manifest, Output, load_manifest
 from yoloslim.errors import DeployError
 

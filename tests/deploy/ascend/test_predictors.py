@@ -15,7 +15,7 @@ from yoloslim.cli import app
 from yoloslim.deploy.ascend.aipp import aipp_twin
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
 from yoloslim.deploy.ascend.predictors import AclPredictor, AisBenchPredictor
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import Manifest, load_manifest
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.errors import DeployError

@@ -20,7 +20,7 @@ from yoloslim.deploy.ascend.atc import compile_model
 from yoloslim.deploy.ascend.job import BoardRun, DeviceUnavailableError, Job, prepare_job
 from yoloslim.deploy.ascend.remote import Board
 from yoloslim.deploy.ascend.target import SshTarget
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.runner.job import decode_line

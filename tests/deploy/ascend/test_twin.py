@@ -11,7 +11,7 @@ from yoloslim.data.voc import VocSplit, annotation_from
 from yoloslim.deploy.ascend import twin
 from yoloslim.deploy.ascend.half import save_half
 from yoloslim.deploy.ascend.twin import TITLES, chip_fit, place, predict_board
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import Manifest, load_manifest
 from yoloslim.evaluation.nms import NmsOptions
 

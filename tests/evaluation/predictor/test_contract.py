@@ -13,7 +13,7 @@ from tests.deploy.models import tiny_detector
 from tests.runner.test_acl_session import load_fake, make_om
 from yoloslim.deploy.ascend.aipp import aipp_twin
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import open_graph, open_predictor

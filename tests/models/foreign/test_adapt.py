@@ -12,7 +12,7 @@ from yoloslim.models.detector import Detector, build_detector
 from yoloslim.models.foreign.adapt import read_names, with_classes, with_imgsz
 from yoloslim.models.foreign.classes import match_classes
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.prune import prune
+from yoloslim.pruning.certified_cut import prune
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import cv2
 from tqdm import tqdm
 
 from yoloslim.data.convert import write_lists
-from yoloslim.data.report import Findings, ReportedImage, build_report, check_not_empty
 from yoloslim.data.scenes.compose import render_scene
+from yoloslim.data.validation import Findings, ReportedImage, build_report, check_not_empty
 from yoloslim.data.voc import VOC_CLASSES, write_annotation
 from yoloslim.data.workers import worker_count
 

@@ -11,7 +11,7 @@ from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.adapt import read_names_file
 from yoloslim.models.foreign.checkpoint import Checkpoint, read_safetensors, read_torch_checkpoint
 from yoloslim.models.foreign.darknet.cfg import read_cfg
-from yoloslim.models.foreign.darknet.names import names_near
+from yoloslim.models.foreign.darknet.class_names import names_near
 from yoloslim.models.foreign.darknet.spec import spec_from_cfg
 from yoloslim.models.foreign.darknet.weights import PRETRAINED, check_count, count_floats, fill, read_floats
 from yoloslim.models.foreign.families import family_of

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yoloslim.evaluation.load import while_others
+from yoloslim.evaluation.other_work import while_others
 from yoloslim.report.page.points import STATES, Point
 from yoloslim.report.page.provenance import outputs_of
 from yoloslim.results.lineage import Output

@@ -9,7 +9,7 @@ from yoloslim.data.voc import VocSplit
 from yoloslim.report.page.points import Point, name_of, points_of
 from yoloslim.results.judged import Judged
 from yoloslim.results.records import Row, is_number
-from yoloslim.results.sweep import chosen_point, limits
+from yoloslim.results.sweep_file import chosen_point, limits
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from yoloslim.data.images import read_image
 from yoloslim.data.voc import Annotation, VocSplit
-from yoloslim.report.boxes import label_places, text_point
+from yoloslim.report.drawn_boxes import label_places, text_point
 from yoloslim.report.page.embed import photograph
 from yoloslim.report.predictions import choose_images, match_boxes
 from yoloslim.results.judged import Judged

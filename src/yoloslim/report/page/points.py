@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from yoloslim.config.results import SweepPoint, SweepResult
 from yoloslim.results.records import COST, QUALITY, SPEED, Metrics, Row, is_number
-from yoloslim.results.sweep import point_metrics, point_title
+from yoloslim.results.sweep_file import point_metrics, point_title
 from yoloslim.sweeping.pareto import pareto_front
 
 COSTS = {"latency_ms": "latency, ms", "params_m": "parameters, million", "size_mb": "size on disk, MB"}

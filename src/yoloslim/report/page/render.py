@@ -18,7 +18,7 @@ from yoloslim.report.page.photos import Photo, photos
 from yoloslim.report.page.points import Point
 from yoloslim.report.page.provenance import commands
 from yoloslim.report.pictures import Picture
-from yoloslim.report.sweep import effort, sweep_grid
+from yoloslim.report.sweep_table import effort, sweep_grid
 from yoloslim.report.tables import Grid, comparison_grid, pruning_grid, pytorch_grid, twin_grid
 from yoloslim.results.lineage import Output
 from yoloslim.results.links import RunLinks

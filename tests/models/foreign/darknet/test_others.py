@@ -19,7 +19,7 @@ from yoloslim.models.foreign.darknet.weights import save_weights
 from yoloslim.models.foreign.darknet.writer import export_darknet
 from yoloslim.models.foreign.load import import_model
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.prune import prune
+from yoloslim.pruning.certified_cut import prune
 
 STORED = Path(__file__).with_name("opencv.npz")
 

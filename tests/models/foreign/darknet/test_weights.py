@@ -19,7 +19,7 @@ from yoloslim.models.foreign.darknet.writer import export_darknet
 from yoloslim.models.foreign.load import import_model
 from yoloslim.models.zoo import build_spec
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.prune import prune
+from yoloslim.pruning.certified_cut import prune
 
 PUBLIC = {"yolov3": 62_001_757, "yolov3-spp": 63_052_381, "yolov3-tiny": 8_858_734}
 PUBLIC |= {"yolov4": 64_429_405, "yolov4-tiny": 6_062_814}

@@ -19,9 +19,9 @@ from yoloslim.models.detector import Detector, build_detector, count_macs, count
 from yoloslim.models.spec import LayerSpec
 from yoloslim.models.store import load_model, save_model
 from yoloslim.prune_request import PruneRequest, Scope
+from yoloslim.pruning.certified_cut import PruneResult, prune
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.masking import mask
-from yoloslim.pruning.prune import PruneResult, prune
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 from yoloslim.pruning.units import remove_units

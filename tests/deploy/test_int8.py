@@ -5,10 +5,10 @@ import onnx
 import pytest
 
 from tests.deploy.models import tiny_detector
-from yoloslim.deploy.export import export_model
+from yoloslim.deploy.export_model import export_model
+from yoloslim.deploy.int8 import calibration_images, quantize
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
-from yoloslim.deploy.quantize import calibration_images, quantize
 from yoloslim.deploy.runtimes import int8_runtimes, open_predictor
 from yoloslim.errors import DeployError
 

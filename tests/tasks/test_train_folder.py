@@ -16,7 +16,7 @@ from tests.tiny import tiny_detector
 from yoloslim.cli import app
 from yoloslim.errors import ConfigError, DataError, Interrupted, WeightsError
 from yoloslim.models.store import load_model, save_model
-from yoloslim.tasks import train as module
+from yoloslim.tasks import train_folder as module
 
 EASY = {"batch": 8, "lr0": 0.02, "translate": 0.0, "scale": 0.0, "flip": 0.0, "hsv_h": 0.0, "val_every": 5}
 EASY |= {"precision": "fp32", "ema_tau": 20, "threads": 1}

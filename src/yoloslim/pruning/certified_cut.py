@@ -13,7 +13,7 @@ from yoloslim.pruning.certificate import Certificate, certify
 from yoloslim.pruning.coupling import BoolArray, find_coupling
 from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.inputs import Example, Inputs
-from yoloslim.pruning.report import count_totals, prune_report
+from yoloslim.pruning.prune_report import count_totals, prune_report
 from yoloslim.pruning.selection import Selection, select_channels
 from yoloslim.pruning.surgery import M, cut
 from yoloslim.pruning.units import remove_units

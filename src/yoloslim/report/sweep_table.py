@@ -5,7 +5,7 @@ from typing import Any
 from yoloslim.config.results import SweepResult
 from yoloslim.report.tables import Grid, share
 from yoloslim.results.records import is_number
-from yoloslim.results.sweep import chosen_point, point_title
+from yoloslim.results.sweep_file import chosen_point, point_title
 
 BOUNDS = {
     "max_map_drop": "at most {:g} mAP50 lost",

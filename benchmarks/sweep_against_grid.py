@@ -1,6 +1,6 @@
 """The sweep against the exhaustive grid, both for real, on the embedded data set.
 
-    python -m benchmarks.sweep
+    python -m benchmarks.sweep_against_grid
 
 Two clones of this repository share what all points need (data, baseline, sparse) and nothing else. One finetunes and
 measures every percent of the grid, the other sweeps. Every step that is finished is kept: the same command goes on.

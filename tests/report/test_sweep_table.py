@@ -6,8 +6,8 @@ import pytest
 
 from tests.report.page.conftest import sweep_result
 from yoloslim.config.results import SweepResult
-from yoloslim.report.sweep import asked_for, effort, sweep_grid
-from yoloslim.results.sweep import limits
+from yoloslim.report.sweep_table import asked_for, effort, sweep_grid
+from yoloslim.results.sweep_file import limits
 
 
 def result(**changes: Any) -> SweepResult:

@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from yoloslim.evaluation import load
-from yoloslim.evaluation.load import OtherWork, disturbed
+from yoloslim.evaluation.other_work import OtherWork, disturbed
 
 
 class Clocks:
@@ -52,7 +51,7 @@ def test_a_desktop_at_rest_disturbs_nothing(cores: float | None, is_disturbed: b
 
 
 def test_the_sentence_names_the_cores() -> None:
-    assert load.while_others(1.26) == "other programs used 1.3 core(s): too long to be compared"
+    assert other_work.while_others(1.26) == "other programs used 1.3 core(s): too long to be compared"
 
 
 @pytest.mark.parametrize(
@@ -60,4 +59,4 @@ def test_the_sentence_names_the_cores() -> None:
     [(1.0, 2, 2, 1.0), (1.0, 1, 2, 0.0), (1.5, 1, 2, 1.5), (0.1, 2, 2, 0.0), (3.0, 2, 8, 0.0)],
 )
 def test_only_cores_that_the_threads_want_are_missed(others: float, threads: int, cores: int, missed: float) -> None:
-    assert load.taken_away(others, threads, cores) == missed
+    assert other_work.taken_away(others, threads, cores) == missed

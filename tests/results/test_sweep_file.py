@@ -9,7 +9,7 @@ from yoloslim.config.results import SweepResult
 from yoloslim.results.choice import best_row
 from yoloslim.results.records import read_rows
 from yoloslim.results.results import read_results
-from yoloslim.results.sweep import chosen_point
+from yoloslim.results.sweep_file import chosen_point
 
 
 def result(**changes: Any) -> SweepResult:

@@ -17,12 +17,12 @@ from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.foreign.load import read_model
 from yoloslim.models.store import save_model
 from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.certified_cut import PruneResult, prune
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.inspection import removed_scale
-from yoloslim.pruning.prune import PruneResult, prune
+from yoloslim.pruning.prune_report import shortfall
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
-from yoloslim.pruning.report import shortfall
 from yoloslim.tasks.pictures import Pictures, pictures_of
 
 NOTICEABLE = 0.05
