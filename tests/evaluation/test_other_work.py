@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from yoloslim.evaluation import other_work
 from yoloslim.evaluation.other_work import OtherWork, disturbed
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.models import tiny_detector
-from yoloslim.deploy.ascend.mindx import check_mindx, pipeline, postprocess_config, write_mindx
+from yoloslim.deploy.ascend.mindx import check_mindx, postprocess_config, task_stream, write_mindx
 from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import Manifest, Output, load_manifest
 from yoloslim.errors import DeployError
@@ -35,7 +35,7 @@ def test_post_process_configuration_holds_the_only_combination_for_yolov5(manife
 
 
 def test_elements_are_chained_from_source_to_sink_with_string_properties(manifest: Manifest) -> None:
-    stream = pipeline(manifest, "detect", "nv12")["detect"]
+    stream = task_stream(manifest, "detect", "nv12")["detect"]
     assert stream["stream_config"] == {"deviceId": "0"}
     chain, name = [], "appsrc0"
     while name:
@@ -52,7 +52,7 @@ def test_elements_are_chained_from_source_to_sink_with_string_properties(manifes
 
 
 def test_rgb_input_is_decoded_on_the_cpu_and_filled_with_grey(manifest: Manifest) -> None:
-    stream = pipeline(manifest, "eval", "rgb")["eval"]
+    stream = task_stream(manifest, "eval", "rgb")["eval"]
     assert stream["mxpi_imagedecoder0"]["props"] == {"cvProcessor": "opencv", "outputDataFormat": "RGB"}
     assert stream["mxpi_imageresize0"]["props"]["paddingColorG"] == "114"
 

@@ -1,4 +1,4 @@
-"""A transparent board to draw one object on, in coordinates that know nothing of pixels.
+"""A transparent sheet to draw one object on, in coordinates that know nothing of pixels.
 
 Objects are drawn around the origin within about -1..1, y downwards, several times larger than needed; shrinking
 them makes the edges smooth. What nothing was drawn on stays transparent, so the alpha channel is the exact mask.
@@ -16,13 +16,13 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
 REACH = 1.35
-"""Half the side of the board, in drawing units."""
+"""Half the side of the sheet, in drawing units."""
 SHIFT = 4
 """Fractional bits of the coordinates that OpenCV is given."""
 
 
 class Canvas:
-    """RGBA board, `rgba` (side, side, 4) uint8, alpha 0 or 255.
+    """RGBA sheet, `rgba` (side, side, 4) uint8, alpha 0 or 255.
 
     Args:
         scale: pixels per drawing unit.

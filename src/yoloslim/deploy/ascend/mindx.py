@@ -45,7 +45,7 @@ def write_mindx(folder: Path, manifest: Manifest, source: AippInput) -> list[str
     texts = {_NAMES: "".join(f"{name}\n" for name in manifest.classes)}
     for task in TASKS:
         texts[f"{FOLDER}/yolov5_{task}.cfg"] = postprocess_config(manifest, task)
-        texts[f"{FOLDER}/{task}.pipeline"] = json.dumps(pipeline(manifest, task, source), indent=4) + "\n"
+        texts[f"{FOLDER}/{task}.pipeline"] = json.dumps(task_stream(manifest, task, source), indent=4) + "\n"
     for name, text in texts.items():
         write_text(folder / name, text)
     check_mindx(folder, manifest)
@@ -69,7 +69,7 @@ def _wanted(manifest: Manifest) -> dict[str, str]:
     return {**(manifest.head.mindx() or {}), **_FIXED, "CLASS_NUM": str(len(manifest.classes))}
 
 
-def pipeline(manifest: Manifest, task: str, source: AippInput) -> dict[str, Any]:
+def task_stream(manifest: Manifest, task: str, source: AippInput) -> dict[str, Any]:
     """The stream of a task: decode, resize to the top left, infer, post-process, serialise.
 
     `nv12` decodes and resizes in the chip's own units, `rgb` in OpenCV on its CPU.
