@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+PATIENT = "--timeout-worker-healthcheck 120"
+"""Uvicorn kills a worker that says nothing for five seconds, with the answers that it is giving: a busy machine's."""
+
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -68,7 +71,7 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.port}"
         self.command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database]
         self.command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1"]
-        self.command += ["--port", str(self.port), "--workers", "2"]
+        self.command += ["--port", str(self.port), "--workers", "2", "--uvicorn-opts", PATIENT]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
