@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -30,6 +30,8 @@ TAYLOR_IMAGES = 256
 STEP = 16
 """Widths that layers are timed at are multiples of this: what a vector of a CPU's runtime holds."""
 BATCH = 32
+TEACHER = "dense"
+"""The way whose model teaches: the control, which a pipeline trains anyway."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,14 @@ class Way:
         penalty: name of the sparse training that goes first (a key of PENALTIES); empty for none.
         scratch: train from random weights, for as long as dense and later trainings take in all.
         fixed: there is one such network, whatever latency is asked for.
+        distill: weights of learning from the TEACHER's detections and features; empty for none.
     """
 
     shrink: Shrink
     penalty: str = ""
     scratch: bool = False
     fixed: bool = False
+    distill: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,5 +220,8 @@ WAYS: dict[str, Way] = {
     "none-taylor-8-budget": Way(partial(budgeted, "taylor", 8)),
     "none-taylor-16-budget": Way(partial(budgeted, "taylor", 16)),
     "slimming-taylor-16-budget": Way(partial(budgeted, "taylor", 16), "slimming"),
+    "none-taylor-8-output": replace(_pruned("taylor", 8), distill=(0.5, 0.0)),
+    "none-taylor-8-feature": replace(_pruned("taylor", 8), distill=(0.0, 0.5)),
+    "none-taylor-8-both": replace(_pruned("taylor", 8), distill=(0.5, 0.5)),
 }
 """Name -> way. Pruned ones are called penalty-ranking-multiple: of the channels that a layer keeps."""

@@ -138,9 +138,14 @@ def runs_of(patterns: list[str], seeds: list[int], shares: list[float]) -> list[
         for name, way in ways.items()
         for share in ((1.0,) if way.fixed else shares)
     ]
-    needed = [need for run in runs if (need := run.needs)]
-    starts = [need for run in needed if (need := run.needs)]
-    return list(dict.fromkeys([*starts, *needed, *runs]))
+    return list(dict.fromkeys(each for run in runs for each in _with_needs(run)))
+
+
+def _with_needs(run: Run) -> Iterator[Run]:
+    """A run behind all that it needs."""
+    for need in run.needs:
+        yield from _with_needs(need)
+    yield run
 
 
 def train_all(setup: Setup, runs: list[Run], jobs: int) -> bool:
@@ -159,7 +164,7 @@ def train_all(setup: Setup, runs: list[Run], jobs: int) -> bool:
         waiting, under_way = [run for run in runs if not run.is_done], dict[Future[bool], Run]()
         complete = True
         while waiting or under_way:
-            ready = [r for r in waiting if r.needs is None or r.needs.is_done] if complete else []
+            ready = [r for r in waiting if all(need.is_done for need in r.needs)] if complete else []
             for run in ready:
                 waiting.remove(run)
                 under_way[pool.submit(work, setup, run)] = run

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.contestants import PENALTIES, STEP, WAYS, Bench, Way
+from benchmarks.contestants import PENALTIES, STEP, TEACHER, WAYS, Bench, Way
 from benchmarks.latency import in_turn, opened
 from yoloslim.config import BaselineParams, DataParams, FinetuneParams, PhaseParams, SparseParams, TrainParams
 from yoloslim.data.evalset import EvalSet, load_eval_set
@@ -33,6 +33,7 @@ from yoloslim.pruning.selection import penalised_bns
 from yoloslim.stages.inputs import as_batches
 from yoloslim.training.callback import Callback
 from yoloslim.training.devices import choose_device
+from yoloslim.training.distillation import Distillation
 from yoloslim.training.fit import Task, fit
 from yoloslim.training.sparsity import SparsityPenalty
 
@@ -84,12 +85,13 @@ class Run:
         return Path(f"seed{self.seed}") / (f"{self.name}@{self.share:g}" if self.share < 1 else self.name)
 
     @property
-    def needs(self) -> "Run | None":
-        """The training whose model it starts from."""
+    def needs(self) -> tuple["Run", ...]:
+        """The trainings whose models it starts from and learns from, in this order."""
         if self.name == "start":
-            return None
+            return ()
         way = WAYS.get(self.name)
-        return Run(self.seed, f"sparse-{way.penalty}" if way and way.penalty else "start")
+        begin = Run(self.seed, f"sparse-{way.penalty}" if way and way.penalty else "start")
+        return (begin, Run(self.seed, TEACHER)) if way and way.distill else (begin,)
 
     @property
     def is_done(self) -> bool:
@@ -212,7 +214,10 @@ class Racer:
             phase = FinetuneParams(epochs=rest + (0 if way.penalty else sparse), optimizer=optimizer, lr0=lr0)
             if optimizer == "SGD":
                 phase = phase.model_copy(update={"momentum": 0.937})
-        self.finish(run, self.trained(run, model, phase), {"epochs": phase.epochs, **facts})
+        callbacks: tuple[Callback, ...] = ()
+        if way.distill:
+            callbacks = (Distillation(_made(run.needs[1]), self.train, *way.distill),)
+        self.finish(run, self.trained(run, model, phase, callbacks), {"epochs": phase.epochs, **facts})
 
     def shrunk(self, run: Run, way: Way) -> Detector:
         """The network of a way, re-estimated and measured, from its file or made now."""
@@ -289,12 +294,7 @@ class Racer:
         Raises:
             YoloslimError: its training failed.
         """
-        need = run.needs
-        assert need is not None
-        result = read_json(need.folder / RESULT)
-        if "error" in result:
-            raise YoloslimError(f"{need.folder} failed: {result['error']}")
-        return load_model(need.folder / MODEL)
+        return _made(run.needs[0])
 
     def trained(
         self,
@@ -354,3 +354,15 @@ class Racer:
             },
         )
         (run.folder / START).unlink(missing_ok=True)
+
+
+def _made(run: Run) -> Detector:
+    """The model of a finished run.
+
+    Raises:
+        YoloslimError: its training failed.
+    """
+    result = read_json(run.folder / RESULT)
+    if "error" in result:
+        raise YoloslimError(f"{run.folder} failed: {result['error']}")
+    return load_model(run.folder / MODEL)

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from yoloslim.config import TrainParams
 from yoloslim.errors import TrainError
 from yoloslim.heads.anchor_loss import bernoulli_kl
 from yoloslim.models.detector import Detector, resize_to
+from yoloslim.models.zoo import build_spec
 from yoloslim.training.distillation import Distillation, feature_term
 from yoloslim.training.fit import Callback, fit
 
@@ -92,7 +94,8 @@ def test_cells_count_as_far_as_the_teacher_is_sure() -> None:
 def test_equal_networks_cost_nothing() -> None:
     same = [torch.randn(2, 2, side, side, 7, generator=torch.Generator().manual_seed(side)) for side in (8, 4, 2)]
     assert float(output_term()(same, same)) == pytest.approx(0, abs=1e-6)
-    assert float(feature_term(same, same)) == 0
+    levels = [each.flatten(1, 1).permute(0, 1, 4, 2, 3).flatten(1, 2) for each in same]
+    assert float(feature_term(levels, levels, [level[:, 0].sigmoid() for level in levels])) < 0.01
 
 
 def test_teacher_that_sees_nothing_teaches_objectness_alone() -> None:
@@ -101,14 +104,70 @@ def test_teacher_that_sees_nothing_teaches_objectness_alone() -> None:
     assert float(output_term()(student, heads())) == pytest.approx((64 / 640) ** 2 * total, rel=1e-4)
 
 
+EVEN = torch.full((1, 1, 3), 0.5)
+
+
 def test_feature_term_by_hand() -> None:
-    """Mean squares over channels: (9, 16) and (16, 9); of length 1: (0.49, 0.87) and (0.87, 0.49)."""
-    student = torch.tensor([[[[3.0, 4.0]]]])
-    teacher = torch.tensor([[[[4.0, 3.0]], [[-4.0, 3.0]]]])
-    expected = 2 * ((16 - 9) / math.hypot(9, 16)) ** 2
-    assert float(feature_term([student], [teacher])) == pytest.approx(expected, rel=1e-6)
-    assert float(feature_term([student, student], [teacher, student])) == pytest.approx(expected / 2, rel=1e-6)
-    assert float(feature_term([7 * student], [teacher])) == pytest.approx(expected, rel=1e-6)
+    """A student channel (0, 1, 2), two teacher channels: one follows it with noise, the other is none of its business.
+
+    With even weights the regression of (1, 3, 5.3) on (0, 1, 2) leaves (0.05, -0.1, 0.05), that of (1, -2, 1) all.
+    """
+    student = torch.tensor([[[[0.0, 1.0, 2.0]]]])
+    teacher = torch.tensor([[[[1.0, 3.0, 5.3]], [[1.0, -2.0, 1.0]]]])
+    left, variance = 0.05**2 + 0.1**2 + 0.05**2, 2.1**2 + 0.1**2 + 2.2**2
+    expected = (left + 6) / (variance + 6)
+    assert float(feature_term([student], [teacher], [EVEN])) == pytest.approx(expected, rel=1e-3)
+    found = feature_term([student, student], [teacher, student], [EVEN, EVEN])
+    assert float(found) == pytest.approx(expected / 2, rel=2e-3)
+
+
+def test_feature_term_heeds_cells_where_the_teacher_is_sure() -> None:
+    """Weights are half even, half by certainty: (1/6, 1/6, 2/3) where the last cell alone has an object."""
+    student = torch.tensor([[[[0.0, 1.0, 3.0]]]])
+    teacher = torch.tensor([[[[0.0, 4.0, 3.0]]]])
+    w, x, t = np.array([1 / 6, 1 / 6, 2 / 3]), np.array([0.0, 1, 3]), np.array([0.0, 4, 3])
+    x, t = x - (w * x).sum(), t - (w * t).sum()
+    slope = (w * x * t).sum() / (w * x * x).sum()
+    expected = (w * (t - slope * x) ** 2).sum() / (w * t * t).sum()
+    found = feature_term([student], [teacher], [torch.tensor([[[0.0, 0.0, 0.9]]])])
+    assert float(found) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_student_that_holds_what_its_teacher_knows_costs_nothing_whatever_its_channels() -> None:
+    rng = torch.Generator().manual_seed(0)
+    teacher = [torch.randn(2, 3, 6, 6, generator=rng)]
+    mixed = torch.einsum("bchw,dc->bdhw", teacher[0], torch.randn(5, 3, generator=rng)) + 7
+    assert float(feature_term([mixed], teacher, [torch.zeros(2, 6, 6)])) == pytest.approx(0, abs=5e-3)
+    assert float(feature_term([mixed[:, :2]], teacher, [torch.zeros(2, 6, 6)])) > 0.1
+
+
+def test_the_gradient_is_that_of_a_projector_which_is_found_anew() -> None:
+    """Held fixed or not, the best map gives the same gradient: finite differences of the whole term."""
+    rng = torch.Generator().manual_seed(1)
+    student = torch.randn(1, 2, 4, 5, generator=rng, dtype=torch.float64).requires_grad_()
+    teacher = torch.randn(1, 3, 4, 5, generator=rng, dtype=torch.float64)
+    sure = torch.rand(1, 4, 5, generator=rng)
+    feature_term([student], [teacher], [sure]).backward()
+    assert student.grad is not None
+    step, place = 1e-2, (0, 1, 2, 3)
+    around = []
+    for sign in (1, -1):
+        moved = student.detach().clone()
+        moved[place] += sign * step
+        around.append(float(feature_term([moved], [teacher], [sure])))
+    assert float(student.grad[place]) == pytest.approx((around[0] - around[1]) / (2 * step), rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["yolov5n", "yolov8n", "yolo26n"])
+def test_certainty_is_the_largest_score_of_a_cell(name: str) -> None:
+    spec = build_spec(name, ("a", "b"))
+    network = Detector(spec).train()
+    outputs = network(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    found = spec.loss(TRAIN, CPU).certainty(outputs)
+    assert [tuple(level.shape) for level in found] == [(1, 8, 8), (1, 4, 4), (1, 2, 2)]
+    last = outputs[-1].detach()
+    by_hand = last[..., 4].sigmoid().amax(1) if last.ndim == 5 else last[:, -2:].sigmoid().amax(1)
+    torch.testing.assert_close(found[-1].detach(), by_hand)
 
 
 def test_gradient_reaches_the_student_and_never_the_teacher() -> None:

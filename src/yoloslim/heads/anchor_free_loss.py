@@ -176,6 +176,10 @@ class AnchorFreeLoss:
         parts = torch.stack([box, classes, spread])
         return (parts * parts.new_tensor(self.gains)).sum() / sure.sum().clamp_min(1)
 
+    def certainty(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """See `Loss`: the largest score of a class; of two branches the last."""
+        return [each[:, 4 * self.bins :].float().sigmoid().amax(1) for each in outputs[-len(self.strides) :]]
+
     def _branch(self, maps: Sequence[Tensor], targets: Tensor, limits: Limits) -> tuple[Tensor, Tensor]:
         """Parts of one branch as weighted sums (3,), and the sum of its soft targets, by which they are divided."""
         rows, columns = maps[0].shape[2:]

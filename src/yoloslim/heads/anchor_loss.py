@@ -198,6 +198,10 @@ class AnchorLoss:
                 total = total + (weight * (self.box_weight * costs[0] + self.cls_weight * costs[1])).sum()
         return total
 
+    def certainty(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """See `Loss`: the largest objectness of a cell's anchors."""
+        return [head[..., 4].float().sigmoid().amax(1) for head in outputs]
+
     def _costs(
         self, mine: Tensor, theirs: Tensor, anchors: Tensor, scale: float, temperature: float
     ) -> tuple[Tensor, Tensor]:

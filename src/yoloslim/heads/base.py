@@ -68,6 +68,10 @@ class Loss(Protocol):
         """
         ...
 
+    def certainty(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """How sure raw outputs are that a cell has an object, by level, (B, h, w) from 0 to 1."""
+        ...
+
 
 class Head(Frozen, ABC):
     """A detection head. A subclass names its kind, adds its fields and says what follows from them.

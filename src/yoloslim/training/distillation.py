@@ -4,7 +4,6 @@ import threading
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from yoloslim.config import TrainParams
@@ -12,27 +11,46 @@ from yoloslim.errors import TrainError
 from yoloslim.models.detector import Detector, fuse
 from yoloslim.training.callback import Callback, State
 
+RIDGE = 1e-3
+"""Added to the diagonal of the normal equations, as a share of its mean, so that they have an answer."""
 
-def feature_term(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-    """How differently two networks spread their attention over the image (attention transfer, arXiv 1612.03928).
 
-    The map of a feature tensor is its mean square over channels, scaled to length 1: it says where the features are
-    strong, and has no channels, so a pruned student needs no adapter to be compared.
+def feature_term(student: Sequence[Tensor], teacher: Sequence[Tensor], sure: Sequence[Tensor]) -> Tensor:
+    """How much of a teacher's features is not to be had from a student's.
+
+    At each level a linear map, a 1x1 convolution of the student's features, comes as near to the teacher's as it can
+    (least squares over the cells of the batch, found anew in each step). What it leaves is the loss: a share of the
+    teacher's variance. Since the map is the best one, the gradient with respect to the features is the same whether it
+    is held fixed or not; so it is no weight that would have to be trained, kept and thrown away, as the projectors of
+    FitNets (arXiv 1412.6550) are.
 
     Args:
         student: features (B, C, h, w) by level.
         teacher: likewise, with other numbers of channels.
+        sure: (B, h, w) by level, from 0 to 1: how far the teacher is sure that a cell has an object. Half of the
+            weight goes to cells in proportion to it, half to all alike.
 
     Returns:
-        Squared distance of the maps, a scalar in [0, 2], mean over levels and images.
+        A scalar in [0, 1], mean over levels.
     """
-    pairs = zip(student, teacher, strict=True)
-    distances = [(_attention(mine) - _attention(theirs)).square().sum(1).mean() for mine, theirs in pairs]
-    return torch.stack(distances).mean()
+    with torch.autocast(student[0].device.type, enabled=False):
+        return torch.stack([_unexplained(*level) for level in zip(student, teacher, sure, strict=True)]).mean()
 
 
-def _attention(features: Tensor) -> Tensor:
-    return F.normalize(features.float().square().mean(1).flatten(1))
+def _unexplained(student: Tensor, teacher: Tensor, sure: Tensor) -> Tensor:
+    x, t = (features.float().permute(0, 2, 3, 1).flatten(0, 2) for features in (student, teacher))
+    sure = sure.float().flatten()
+    weight = 0.5 * sure / sure.sum().clamp_min(1e-6) + 0.5 / len(sure)
+    weight = (weight / weight.sum())[:, None]
+    x, t = x - (weight * x).sum(0), t - (weight * t).sum(0)
+    with torch.no_grad():
+        weighted = weight * x
+        gram = weighted.T @ x
+        gram.diagonal().add_(RIDGE * gram.diagonal().mean() + 1e-12)
+        factor, _ = torch.linalg.cholesky_ex(gram)
+        projector = torch.cholesky_solve(weighted.T @ t, factor)
+        variance = (weight * t.square()).sum()
+    return (weight * (t - x @ projector).square()).sum() / (variance + 1e-12)
 
 
 class Distillation(Callback):
@@ -92,7 +110,8 @@ class Distillation(Callback):
         if self.output:
             terms.append(self.output * self._loss.distance(state.heads, heads, self.temperature))
         if self.feature:
-            terms.append(self.feature * feature_term(self._mine.take(), self._theirs.take()))
+            sure = self._loss.certainty(heads)
+            terms.append(self.feature * feature_term(self._mine.take(), self._theirs.take(), sure))
         return torch.stack(terms) * len(state.images)
 
 
