@@ -17,6 +17,8 @@ import pytest
 
 PATIENT = "--timeout-worker-healthcheck 120"
 """Uvicorn kills a worker that says nothing for five seconds, with the answers that it is giving: a busy machine's."""
+NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""No processes for jobs on traces and language models: six imports of MLflow less."""
 
 
 def free_port() -> int:
@@ -76,16 +78,22 @@ class Server:
 
     def start(self) -> None:
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 180
+            self.process = subprocess.Popen(
+                self.command, stdout=log, stderr=log, start_new_session=True, env=os.environ | NO_JOBS
+            )
+        deadline = time.monotonic() + 900
         while time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
                     return
             except OSError:
-                assert self.process.poll() is None, (self.folder / "server.log").read_text()
+                assert self.process.poll() is None, self.last_words()
                 time.sleep(0.3)
-        raise AssertionError("MLflow's server did not start:\n" + (self.folder / "server.log").read_text())
+        raise AssertionError(f"MLflow's server did not start: {self.last_words()}")
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return (self.folder / "server.log").read_text()[-4000:]
 
     def kill(self) -> None:
         """As a machine dies: the server and its workers at once."""
