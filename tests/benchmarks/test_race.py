@@ -27,9 +27,15 @@ def test_nothing_starts_before_what_it_needs_and_nothing_runs_twice() -> None:
     runs = runs_of(["slimming-gamma-*", "source", "dense"], [0, 1], [0.7, 0.5])
     assert len(runs) == len(set(runs)) == 2 * (1 + 2 + 1 + 3 * 2)  # dense model, penalties, control, three ways at two
     for place, run in enumerate(runs):
-        assert run.needs is None or run.needs in runs[:place]
-    assert Run(1, "slimming-gamma-8", 0.5).needs == Run(1, "sparse-slimming")
-    assert Run(1, "dense").needs == Run(1, "start")
+        assert set(run.needs) <= set(runs[:place])
+    assert Run(1, "slimming-gamma-8", 0.5).needs == (Run(1, "sparse-slimming"),)
+    assert Run(1, "dense").needs == (Run(1, "start"),)
+
+
+def test_a_way_that_is_taught_runs_behind_its_teacher() -> None:
+    run = Run(0, "none-taylor-8-both", 0.35)
+    assert run.needs == (Run(0, "start"), Run(0, "dense"))
+    assert runs_of([run.name], [0], [run.share]) == [Run(0, "start"), Run(0, "dense"), run]
 
 
 @pytest.mark.parametrize(

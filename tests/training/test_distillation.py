@@ -12,7 +12,7 @@ from tests.tiny import shake_norms, tiny_detector
 from tests.training.test_fit import Fuse, assert_same_weights, task, without_clock
 from yoloslim.config import TrainParams
 from yoloslim.errors import TrainError
-from yoloslim.heads.anchor_loss import bernoulli_kl
+from yoloslim.heads.anchor_loss import AnchorLoss, bernoulli_kl
 from yoloslim.models.detector import Detector, resize_to
 from yoloslim.models.zoo import build_spec
 from yoloslim.training.distillation import Distillation, feature_term
@@ -229,6 +229,14 @@ def test_teacher_of_other_classes_is_refused() -> None:
     callback = Distillation(tiny_detector(("a", "c")), TRAIN)
     with pytest.raises(TrainError, match=r"has classes \('a', 'c'\), the student \('a', 'b'\).*finetune.distill=none"):
         fit(task(1, callbacks=(callback,)))
+
+
+@pytest.mark.parametrize(("term", "method"), [("output", "distance"), ("feature", "certainty")])
+def test_a_head_that_cannot_teach_is_refused(monkeypatch: pytest.MonkeyPatch, term: str, method: str) -> None:
+    monkeypatch.delattr(AnchorLoss, method)
+    said = f"finetune.distill_{term} needs `{method}`, which the loss of heads of kind 'anchor' does not have"
+    with pytest.raises(TrainError, match=said):
+        fit(task(1, callbacks=(distillation(),)))
 
 
 def test_weights_that_leave_nothing_are_refused() -> None:

@@ -105,5 +105,5 @@ class FinetuneParams(PhaseParams):
     warmup_epochs: float = Field(0.5, ge=0)
     distill: Literal["none", "baseline", "sparse"] = Field("none", description="the teacher")
     distill_output: float = Field(0.5, ge=0, le=1000, description="weight of the teacher's detections")
-    distill_feature: float = Field(0.2, ge=0, le=1000, description="weight of where the teacher's features are strong")
+    distill_feature: float = Field(0.2, ge=0, le=1000, description="weight of holding what the teacher's features hold")
     distill_temperature: float = Field(1.0, gt=0, le=100, description="divides the class logits of both")

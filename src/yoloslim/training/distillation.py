@@ -93,12 +93,18 @@ class Distillation(Callback):
         """Bring the teacher beside the student.
 
         Raises:
-            TrainError: teacher and student answer in different forms.
+            TrainError: teacher and student answer in different forms, or in one that says nothing of how sure it is.
         """
         _check(state.model, self.teacher)
         device = next(state.model.parameters()).device
         self._fixed = fuse(self.teacher).to(device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self._loss = self.teacher.spec.loss(self.params, device)
+        for term, method in (("output", "distance"), ("feature", "certainty")):
+            if f"distill_{term}" in self.terms and not hasattr(self._loss, method):
+                raise TrainError(
+                    f"finetune.distill_{term} needs `{method}`, which the loss of heads of kind "
+                    f"'{self.teacher.spec.head.kind}' does not have; set finetune.distill_{term}=0, or add it"
+                )
         if self.feature:
             self._mine, self._theirs = _Tap(state.model), _Tap(self._fixed)
 
