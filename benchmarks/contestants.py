@@ -27,7 +27,7 @@ from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 
 TAYLOR_IMAGES = 256
-STEP = 16
+STEP = 8
 """Widths that layers are timed at are multiples of this: what a vector of a CPU's runtime holds."""
 BATCH = 32
 TEACHER = "dense"
@@ -217,11 +217,13 @@ WAYS: dict[str, Way] = {
         for round_to in (1, 8)
         if ranking in ("gamma", "taylor") or (not penalty and round_to == 8)
     },
-    "none-taylor-8-budget": Way(partial(budgeted, "taylor", 8)),
-    "none-taylor-16-budget": Way(partial(budgeted, "taylor", 16)),
-    "slimming-taylor-16-budget": Way(partial(budgeted, "taylor", 16), "slimming"),
-    "none-taylor-8-output": replace(_pruned("taylor", 8), distill=(0.5, 0.0)),
-    "none-taylor-8-feature": replace(_pruned("taylor", 8), distill=(0.0, 0.5)),
-    "none-taylor-8-both": replace(_pruned("taylor", 8), distill=(0.5, 0.5)),
+    **{
+        f"{penalty or 'none'}-{ranking}-8-budget": Way(partial(budgeted, ranking, 8), penalty)
+        for penalty in ("", "slimming")
+        for ranking in ("taylor", "gamma", "taylor_lamp")
+    },
+    "none-gamma-8-output": replace(_pruned("gamma", 8), distill=(0.5, 0.0)),
+    "none-gamma-8-feature": replace(_pruned("gamma", 8), distill=(0.0, 0.5)),
+    "none-gamma-8-both": replace(_pruned("gamma", 8), distill=(0.5, 0.5)),
 }
 """Name -> way. Pruned ones are called penalty-ranking-multiple: of the channels that a layer keeps."""

@@ -41,6 +41,11 @@ def opened(network: Detector, imgsz: int, threads: int) -> Callable[[], object]:
     return partial(session.run, None, {"images": x})
 
 
+def clock_of(threads: int) -> Callable[[], float]:
+    """What a runtime is timed by: with one thread by the time that the thread computes, whatever runs beside it."""
+    return time.thread_time if threads == 1 else time.perf_counter
+
+
 def in_turn(
     calls: dict[str, Callable[[], object]],
     rounds: int,
@@ -48,8 +53,6 @@ def in_turn(
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Latency]:
     """Time calls, one of each a round; the first is the reference.
-
-    On a busy machine `time.process_time` is the clock for runtimes of one thread: what others take does not count.
 
     Each round has an order of its own, and each timed call follows one of its own kind, as in use: else it would
     find its threads asleep and its weights out of the cache, which costs a fast network most.

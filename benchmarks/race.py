@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contestants import WAYS
-from benchmarks.latency import in_turn, opened
+from benchmarks.latency import clock_of, in_turn, opened
 from benchmarks.processes import ending_by, quiet
 from benchmarks.racer import RESULT, Racer, Run, Setup
 from yoloslim.errors import ConfigError, Interrupted, YoloslimError
@@ -265,7 +265,7 @@ def timed(setup: Setup, found: dict[Run, dict[str, Any]], rounds: int) -> dict[R
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         calls = {key: opened(Detector(spec).eval(), spec.imgsz, setup.threads) for key, spec in order.items()}
-    times = in_turn(calls, rounds)
+    times = in_turn(calls, rounds, clock=clock_of(setup.threads))
     return {run: 1 / times[distinct[str(run.folder)]].speedup for run in found}
 
 

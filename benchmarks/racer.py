@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.contestants import PENALTIES, STEP, TEACHER, WAYS, Bench, Way
-from benchmarks.latency import in_turn, opened
+from benchmarks.latency import clock_of, in_turn, opened
 from yoloslim.config import BaselineParams, DataParams, FinetuneParams, PhaseParams, SparseParams, TrainParams
 from yoloslim.data.evalset import EvalSet, load_eval_set
 from yoloslim.data.prepare import prepare
@@ -286,7 +286,7 @@ class Racer:
                 "dense": opened(dense, dense.spec.imgsz, self.setup.threads),
                 "small": opened(small, small.spec.imgsz, self.setup.threads),
             }
-        return 1 / in_turn(calls, ROUNDS)["small"].speedup
+        return 1 / in_turn(calls, ROUNDS, clock=clock_of(self.setup.threads))["small"].speedup
 
     def before(self, run: Run) -> Detector:
         """The model that a run starts from.

@@ -33,7 +33,7 @@ def test_nothing_starts_before_what_it_needs_and_nothing_runs_twice() -> None:
 
 
 def test_a_way_that_is_taught_runs_behind_its_teacher() -> None:
-    run = Run(0, "none-taylor-8-both", 0.35)
+    run = Run(0, "none-gamma-8-both", 0.35)
     assert run.needs == (Run(0, "start"), Run(0, "dense"))
     assert runs_of([run.name], [0], [run.share]) == [Run(0, "start"), Run(0, "dense"), run]
 
