@@ -24,7 +24,7 @@ SETUP = Setup(
 
 
 def test_nothing_starts_before_what_it_needs_and_nothing_runs_twice() -> None:
-    runs = runs_of(["slimming-gamma-*", "source", "dense"], [0, 1], [0.7, 0.5])
+    runs = runs_of(["slimming-gamma-[18]", "source", "dense"], [0, 1], [0.7, 0.5])
     assert len(runs) == len(set(runs)) == 2 * (1 + 2 + 1 + 3 * 2)  # dense model, penalties, control, three ways at two
     for place, run in enumerate(runs):
         assert set(run.needs) <= set(runs[:place])
