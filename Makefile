@@ -46,6 +46,9 @@ docs: $(DEV)  ## build the documentation into site/, strictly
 debian-packages:  ## install what tests need besides Python (Debian, as root)
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN))
 
+toolchains: $(DEV)  ## converters of other makers, which some tests need: 1.2 GB under ~/.cache
+	yoloslim toolchain install litert
+
 unit: $(DEV)  ## the quick tests alone
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
 
@@ -78,4 +81,4 @@ bench: $(READY)  ## measure what the README claims
 clean:  ## remove results (caches of DVC and MLflow stay)
 	rm -rf code data detections models metrics plots report .cache site
 
-.PHONY: help setup repro test docs debian-packages unit lint flow sweep serve deploy track ui bench clean
+.PHONY: help setup repro test docs debian-packages toolchains unit lint flow sweep serve deploy track ui bench clean

@@ -8,6 +8,8 @@ Branch = Literal["one_to_many", "one_to_one"]
 """Of a head with two: the one that finds an object several times and needs NMS, and the one that finds it once."""
 Precision = Literal["fp32", "bf16"]
 """What a runtime computes in, where the file leaves the choice."""
+Weights = Literal["fp32", "fp16"]
+"""What a file's weights are stored in, where its format has both."""
 AippInput = Literal["nv12", "rgb"]
 """What the device is fed: decoder output (YUV 4:2:0, JPEG colours) or packed RGB."""
 LatencyRuntime = Literal["onnxruntime", "pytorch"]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from yoloslim import __version__
-from yoloslim.choices import Branch, LatencyRuntime, Outputs
+from yoloslim.choices import Branch, LatencyRuntime, Outputs, Weights
 from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
@@ -21,6 +21,7 @@ from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, spe
 from yoloslim.tasks.compile import compile_export
 from yoloslim.tasks.foreign_weights import Model, export_to_darknet, import_weights
 from yoloslim.tasks.show import features, models, preset
+from yoloslim.tasks.toolchain import app as toolchain_commands
 from yoloslim.terminal import sentence, write_anything
 
 app = typer.Typer(name="yoloslim", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -36,6 +37,7 @@ app.command()(features)
 app.command("import")(import_weights)
 app.command("export-darknet")(export_to_darknet)
 app.add_typer(data_commands, name="data")
+app.add_typer(toolchain_commands, name="toolchain")
 
 
 def main() -> None:
@@ -184,7 +186,10 @@ def export(
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the model")] = None,
-    file_format: Annotated[str, typer.Option("--format", help="what will read it: onnx, openvino, ncnn")] = "onnx",
+    file_format: Annotated[
+        str, typer.Option("--format", help="what will read it: onnx, openvino, ncnn, litert")
+    ] = "onnx",
+    weights: Annotated[Weights, typer.Option(help="what weights are stored in; fp16 is for litert")] = "fp32",
     opset: Annotated[int, typer.Option(help="ONNX operator set, 11 to 18")] = 11,
     batch: Annotated[int, typer.Option(help="images a call; 0 leaves it open")] = 1,
     outputs: Annotated[Outputs, typer.Option(help="logits, boxes and scores, or detections")] = "raw",
@@ -213,7 +218,7 @@ def export(
     else:
         nms = NmsOptions(conf_thres, iou_thres, max_det)
         network = with_branch(read_model(model), branch) if branch else read_model(model)
-        manifest = export_model(network, target, ExportOptions(opset, batch, outputs, nms), file_format)
+        manifest = export_model(network, target, ExportOptions(opset, batch, outputs, nms), file_format, weights)
     typer.echo(f"{target}: {', '.join(manifest.files)}")
 
 
@@ -221,7 +226,7 @@ def export(
 def quantize(
     export_dir: Annotated[Path, typer.Argument(help="folder of an ONNX export")],
     images: Annotated[Path, typer.Argument(help="folder of pictures like those the model will see")],
-    runtime: Annotated[str, typer.Option(help="what will run it: onnxruntime, openvino, ncnn")] = "onnxruntime",
+    runtime: Annotated[str, typer.Option(help="what will run it: onnxruntime, openvino, ncnn, litert")] = "onnxruntime",
     count: Annotated[int, typer.Option(min=1, help="pictures to use at most")] = 128,
     max_megapixels: MaxMegapixels = MEGAPIXELS,
     out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the export")] = None,

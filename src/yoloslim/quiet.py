@@ -1,6 +1,7 @@
-"""Hold back what other packages log."""
+"""Hold back what other packages log or print."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,3 +15,17 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Let nothing be written to standard error inside, by libraries in C++ either."""
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)

@@ -5,14 +5,21 @@ import onnx
 import pytest
 
 from tests.deploy.models import tiny_detector
+from tests.toolchains import needs_toolchain
 from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.int8 import calibration_images, quantize
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import int8_runtimes, open_predictor
 from yoloslim.errors import DeployError
+from yoloslim.toolchains import TOOLCHAINS
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+
+
+def needs_toolchain_of(runtime: str) -> None:
+    if runtime in TOOLCHAINS:
+        needs_toolchain(runtime)
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +30,10 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "runtime", [pytest.param(r, marks=pytest.mark.slow if r == "openvino" else ()) for r in int8_runtimes()]
+    "runtime", [pytest.param(r, marks=pytest.mark.slow if r in ("openvino", "litert") else ()) for r in int8_runtimes()]
 )
 def test_an_int8_version_is_near_its_model_and_smaller(runtime: str, export: Path, tmp_path: Path) -> None:
+    needs_toolchain_of(runtime)
     manifest = quantize(export, IMAGES, tmp_path, runtime)
     assert manifest == load_manifest(tmp_path)
     assert manifest.precision == "int8"
@@ -86,9 +94,10 @@ def test_calibration_images_of_another_size_are_refused(export: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "runtime", [pytest.param(r, marks=pytest.mark.slow if r == "openvino" else ()) for r in int8_runtimes()]
+    "runtime", [pytest.param(r, marks=pytest.mark.slow if r in ("openvino", "litert") else ()) for r in int8_runtimes()]
 )
 def test_an_export_of_open_batch_gives_the_same_for_one_image(runtime: str, export: Path, tmp_path: Path) -> None:
+    needs_toolchain_of(runtime)
     export_model(tiny_detector(), tmp_path / "open", ExportOptions(batch=0))
     manifest = quantize(tmp_path / "open", IMAGES, tmp_path / "int8", runtime)
     assert manifest.input_shape == (1, 3, 64, 64)
@@ -96,6 +105,31 @@ def test_an_export_of_open_batch_gives_the_same_for_one_image(runtime: str, expo
     heads, wanted = (open_predictor(tmp_path / name, threads=1).predict(IMAGES) for name in ("int8", "plain"))
     for a, b in zip(heads, wanted, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, True), (16, False)])
+def test_few_calibration_images_are_said(
+    count: int, said: bool, export: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quantize(export, np.concatenate([IMAGES, IMAGES])[:count], tmp_path, "onnxruntime")
+    assert (f"calibrated on {count} image(s)" in caplog.text) is said
+
+
+@pytest.mark.slow
+def test_the_heads_and_the_input_of_litert_stay_fp32_and_nchw(export: Path, tmp_path: Path) -> None:
+    needs_toolchain("litert")
+    from ai_edge_litert.interpreter import Interpreter
+
+    quantize(export, IMAGES, tmp_path, "litert")
+    interpreter = Interpreter(str(tmp_path / "model.tflite"))
+    (image,) = interpreter.get_input_details()
+    assert (image["name"], image["shape"].tolist(), image["dtype"]) == ("images", [1, 3, 64, 64], np.float32)
+    outputs = {each["name"]: (each["shape"].tolist(), each["dtype"]) for each in interpreter.get_output_details()}
+    assert outputs == {f"head_p{n}": ([1, 3, s, s, 8], np.float32) for n, s in ((3, 8), (4, 4), (5, 2))}
+    scales = [(t["dtype"], len(t["quantization_parameters"]["scales"])) for t in interpreter.get_tensor_details()]
+    by_channel = [kind for kind, count in scales if count > 1]
+    assert len(by_channel) > 50
+    assert set(by_channel) <= {np.int8, np.int32}  # weights and biases
 
 
 def test_only_plain_exports_are_quantised(export: Path, tmp_path: Path) -> None:

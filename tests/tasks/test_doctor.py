@@ -23,7 +23,7 @@ def found(params: Params, monkeypatch: pytest.MonkeyPatch, without: tuple[str, .
     return {finding.name: finding for finding in examine(params)}
 
 
-OTHERS = ("OpenVINO", "ncnn")
+OTHERS = ("OpenVINO", "ncnn", "LiteRT")
 ALL = ("ONNX Runtime", *OTHERS)
 
 

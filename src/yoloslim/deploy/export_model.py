@@ -1,4 +1,4 @@
-"""Export a model for a runtime: ONNX, OpenVINO IR or ncnn, each compared with PyTorch before it is kept."""
+"""Export a model for a runtime: ONNX, OpenVINO IR, ncnn or LiteRT, each compared with PyTorch before it is kept."""
 
 import tempfile
 from pathlib import Path
@@ -6,17 +6,22 @@ from pathlib import Path
 import onnx
 import torch
 
+from yoloslim.choices import Weights
 from yoloslim.deploy.manifest import Manifest, Output
 from yoloslim.deploy.onnx import ExportOptions, onnx_graph
 from yoloslim.deploy.publish import publish
-from yoloslim.deploy.runtimes import runtime_of_format
+from yoloslim.deploy.runtimes import RUNTIMES, runtime_of_format
 from yoloslim.errors import DeployError
 from yoloslim.files import sha256_file
 from yoloslim.models.detector import Detector
 
 
 def export_model(
-    model: Detector, out_dir: Path, options: ExportOptions | None = None, file_format: str = "onnx"
+    model: Detector,
+    out_dir: Path,
+    options: ExportOptions | None = None,
+    file_format: str = "onnx",
+    weights: Weights = "fp32",
 ) -> Manifest:
     """Write the files of a format and `manifest.json`, BatchNorm folded, and prove that they compute the same.
 
@@ -27,10 +32,11 @@ def export_model(
         out_dir: made if missing.
         options: what kind of graph.
         file_format: what will read it.
+        weights: what they are stored in.
 
     Raises:
-        DeployError: the exporter failed, its package is not installed, the format has no such outputs or batch, or
-            the result differs from PyTorch by more than `publish.TOLERANCE`.
+        DeployError: the exporter failed, its package is not installed, the format has no such outputs, batch or
+            weights, or the result differs from PyTorch by more than `publish.TOLERANCES` allow.
     """
     options = options or ExportOptions()
     runtime = runtime_of_format(file_format)
@@ -40,13 +46,16 @@ def export_model(
         )
     if file_format != "onnx" and options.outputs != "raw":
         raise DeployError(f"outputs {options.outputs!r} exist for onnx only; export {file_format} with raw outputs")
-    write = runtime.write
-    assert write is not None
+    write = runtime.write_fp16 if weights == "fp16" else runtime.write
+    if write is None:
+        able = ", ".join(each.format for each in RUNTIMES.values() if each.write_fp16)
+        raise DeployError(f"{file_format} is not written with weights in {weights}; {able} can")
     graph = onnx_graph(model, options)
     with tempfile.TemporaryDirectory() as temporary:
         names = write(graph, Path(temporary))
         files = {name: sha256_file(Path(temporary) / name) for name in names}
-        return publish(model, Path(temporary), manifest_of(model, graph, options, file_format, files), out_dir)
+        manifest = manifest_of(model, graph, options, file_format, files).model_copy(update={"precision": weights})
+        return publish(model, Path(temporary), manifest, out_dir)
 
 
 def manifest_of(

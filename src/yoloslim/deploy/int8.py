@@ -23,6 +23,9 @@ from yoloslim.runner.pictures import SUFFIXES
 
 logger = logging.getLogger(__name__)
 
+FEW = 16
+"""Calibration images below which that is said."""
+
 
 def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str) -> Manifest:
     """Write the int8 version of an export, for one runtime.
@@ -57,6 +60,8 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str) -> M
             "there are no calibration images, so the range of no activation is known; give images like those that the "
             "model will see, best a hundred or more of the training set"
         )
+    if len(images) < FEW:
+        logger.warning("calibrated on %d image(s): ranges may be too narrow; a hundred are enough", len(images))
     graph = onnx.load(export_dir / manifest.file)
     graph.metadata_props.add(key="precision", value='"int8"')
     fix_batch(graph)

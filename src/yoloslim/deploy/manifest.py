@@ -85,7 +85,7 @@ class Manifest(BaseModel):
 
     version: Literal[2, 3] = 3
     format: PlainName = "onnx"
-    precision: Literal["fp32", "int8"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     files: dict[PlainName, _Sha256] = Field(min_length=1)
     model: Line
     input_name: PlainName

@@ -24,9 +24,9 @@ from yoloslim.runner.suppression import suppress
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE = 1e-3
+TOLERANCES = {"fp32": 1e-3, "fp16": 1e-2}
 """Largest difference allowed between an output of PyTorch and of an export, as a share of the largest output of that
-level, or of 1 where all are smaller: float32 holds seven digits, however large the numbers are."""
+level, or of 1 where all are smaller: float32 holds seven digits, however large the numbers are, float16 three."""
 
 CHOICES = 1000
 """Candidates that NMS inside a graph is tried on."""
@@ -47,14 +47,15 @@ def publish(model: Detector, folder: Path, manifest: Manifest, out_dir: Path) ->
         The manifest with `max_abs_diff` filled in.
 
     Raises:
-        DeployError: the two differ by more than `TOLERANCE`, or one of them is not finite; or NMS inside the graph
-            keeps other boxes than `nms`, or a graph that needs none others than the best.
+        DeployError: the two differ by more than `TOLERANCES` allow, or one of them is not finite; or NMS inside the
+            graph keeps other boxes than `nms`, or a graph that needs none others than the best.
     """
     difference, share = differences(model, folder, manifest)
-    if not share <= TOLERANCE:  # also when it is NaN
+    tolerance = TOLERANCES[manifest.precision]
+    if not share <= tolerance:  # also when it is NaN
         raise DeployError(
             f"{manifest.format} and PyTorch differ by {difference:.2g}, which is {share:.2g} of the largest output and "
-            f"more than {TOLERANCE}; nothing was written to {out_dir}. Non-finite or huge weights are the usual cause"
+            f"more than {tolerance}; nothing was written to {out_dir}. Non-finite or huge weights are the usual cause"
         )
     if manifest.outputs == "nms":
         _check_suppression(folder / manifest.file, manifest)

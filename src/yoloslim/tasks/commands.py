@@ -9,7 +9,10 @@ from yoloslim.choices import Precision
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 
 Model = Annotated[
-    Path, typer.Argument(help="file (.safetensors, .pt, .weights, .onnx, .xml, .param, .om), or folder of an export")
+    Path,
+    typer.Argument(
+        help="file (.safetensors, .pt, .weights, .onnx, .xml, .param, .tflite, .om), or folder of an export"
+    ),
 ]
 Source = Annotated[
     str, typer.Argument(help="image, folder, list of images (.txt), video, number or rtsp:// address of a camera")

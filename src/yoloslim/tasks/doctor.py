@@ -7,7 +7,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ from yoloslim.errors import YoloslimError
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.quiet import quiet
+from yoloslim.toolchains import TOOLCHAINS, state_of
 
 State = Literal["ok", "absent", "broken"]
 
@@ -60,6 +61,8 @@ def examine(params: Params) -> Iterator[Finding]:
     yield _runtime("OpenVINO", "openvino", "openvino", "pip install 'yoloslim[runtimes]'", model)
     yield _nncf()
     yield _runtime("ncnn", "ncnn", "ncnn", "pip install 'yoloslim[runtimes]'", model)
+    yield _litert(model)
+    yield _toolchain("rockchip")
     yield _ais_bench()
     yield _atc(params)
     yield _chip(params)
@@ -124,6 +127,26 @@ def _nncf() -> Finding:
         return Finding(
             "NNCF", "absent", "not installed, int8 for OpenVINO needs it", "pip install 'yoloslim[runtimes]'"
         )
+
+
+def _litert(model: Detector) -> Finding:
+    """Files for it are made by a toolchain, without which it has nothing to run."""
+    if not importlib.util.find_spec("ai_edge_litert"):
+        return Finding("LiteRT", "absent", "not installed", "pip install 'yoloslim[litert]'")
+    converter = _toolchain("litert")
+    if converter.state != "ok":
+        return replace(converter, name="LiteRT")
+    return _runtime("LiteRT", "litert", "ai-edge-litert", "pip install 'yoloslim[litert]'", model)
+
+
+def _toolchain(name: str) -> Finding:
+    toolchain = TOOLCHAINS[name]
+    state = state_of(toolchain)
+    facts = f"{toolchain.package} {toolchain.version}: {toolchain.about}"
+    if state.word == "installed":
+        return Finding(name, "ok", f"{facts}, {state.size_mb:.0f} MB")
+    words = "not installed" if state.word == "absent" else "of another yoloslim"
+    return Finding(name, "absent", f"{words} ({facts})", toolchain.advice)
 
 
 def _ais_bench() -> Finding:

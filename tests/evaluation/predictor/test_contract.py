@@ -1,4 +1,7 @@
-"""One contract for every runtime. All run for real here but the two Ascend ones, which run on fakes."""
+"""One contract for every runtime. All run for real here but the two Ascend ones, which run on fakes.
+
+Those whose files a toolchain makes need it installed (`yoloslim toolchain install litert`), and skip without.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +14,7 @@ import torch
 from tests.deploy.ascend.fake_ais_bench import load_fake_ais_bench
 from tests.deploy.models import tiny_detector
 from tests.runner.test_acl_session import load_fake, make_om
+from tests.toolchains import needs_toolchain
 from yoloslim.deploy.ascend.aipp import aipp_twin
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
 from yoloslim.deploy.export_model import export_model
@@ -22,6 +26,7 @@ from yoloslim.evaluation.predictor import OnnxPredictor, Predictor, divide_by_25
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import save_model
+from yoloslim.toolchains import TOOLCHAINS, state_of
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 
@@ -35,6 +40,7 @@ class Kind:
     backend: str
     tolerance: float = 1e-5
     preprocessing: str = "float/255"
+    toolchain: str = ""
 
 
 KINDS = {
@@ -48,6 +54,8 @@ KINDS = {
     "openvino of open batch": Kind("open", {"runtime": "openvino"}, "openvino-cpu"),
     "openvino-bf16": Kind("openvino", {"precision": "bf16"}, "openvino-cpu-bf16", 0.05),
     "ncnn": Kind("ncnn", {}, "ncnn-cpu"),
+    "litert": Kind("litert", {}, "litert-cpu", toolchain="litert"),
+    "litert-fp16": Kind("litert-fp16", {}, "litert-cpu-fp16", 5e-3, toolchain="litert"),
     "acl": Kind("ascend", {"runtime": "acl"}, "ascend-acl", 5e-3, "aipp-rgb"),  # AIPP scales in float16
     "ais_bench": Kind("ascend", {"runtime": "ais_bench"}, "ascend-ais_bench", 5e-3, "aipp-rgb"),
 }
@@ -63,6 +71,8 @@ class Exports:
         """Each is loaded once: OpenVINO takes half a second to compile a graph."""
         if name not in self.opened:
             kind = KINDS[name]
+            if kind.toolchain:
+                needs_toolchain(kind.toolchain)
             self.opened[name] = open_predictor(self.root / kind.folder, threads=1, **kind.options)  # type: ignore[arg-type]
         return self.opened[name]
 
@@ -76,6 +86,9 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
     export_model(model, root / "two", ExportOptions(batch=2))
     export_model(model, root / "openvino", file_format="openvino")
     export_model(model, root / "ncnn", file_format="ncnn")
+    if state_of(TOOLCHAINS["litert"]).word == "installed":
+        export_model(model, root / "litert", file_format="litert")
+        export_model(model, root / "litert-fp16", file_format="litert", weights="fp16")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
         compile_model(root / "open", root / "ascend", AtcOptions(aipp_input="rgb"))
@@ -136,7 +149,7 @@ def test_images_of_another_size_or_type_are_refused(kind: str, exports: Exports)
             exports.open(kind).predict(images)
 
 
-@pytest.mark.parametrize("kind", ["pytorch", "onnx", "openvino", "ncnn"])
+@pytest.mark.parametrize("kind", ["pytorch", "onnx", "openvino", "ncnn", "litert"])
 def test_changing_threads_keeps_the_result(kind: str, exports: Exports) -> None:
     predictor = exports.open(kind)
     before = predictor.predict(IMAGES)
@@ -173,8 +186,10 @@ def test_division_by_255_is_exact_at_both_ends() -> None:
     assert out.ravel().tolist() == [0.0, np.float32(128 / 255), 1.0]
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "ncnn"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "ncnn", "litert"])
 def test_a_manifest_of_another_graph_is_refused(runtime: str, exports: Exports) -> None:
+    if runtime == "litert":
+        needs_toolchain(runtime)
     folder = exports.root / (runtime if runtime != "onnxruntime" else "onnx")
     manifest = load_manifest(folder)
     with pytest.raises(DeployError, match=r"lacks pictures; it has inputs \['images'\]"):
@@ -183,8 +198,10 @@ def test_a_manifest_of_another_graph_is_refused(runtime: str, exports: Exports) 
         open_graph(folder / manifest.file, manifest.model_copy(update={"input_shape": (1, 3, 96, 96)}))
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "ncnn"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "ncnn", "litert"])
 def test_a_file_that_is_no_graph_is_refused(runtime: str, exports: Exports, tmp_path: Path) -> None:
+    if runtime == "litert":
+        needs_toolchain(runtime)
     folder = exports.root / (runtime if runtime != "onnxruntime" else "onnx")
     manifest = load_manifest(folder)
     for name in manifest.files:

@@ -17,6 +17,7 @@ from yoloslim.deploy.runtimes.base import (
     runtime_named,
     runtime_of_format,
 )
+from yoloslim.deploy.runtimes.litert import LITERT
 from yoloslim.deploy.runtimes.ncnn import NCNN
 from yoloslim.deploy.runtimes.onnxruntime import ONNXRUNTIME
 from yoloslim.deploy.runtimes.openvino import OPENVINO
@@ -41,6 +42,7 @@ register_runtime(PYTORCH)
 register_runtime(ONNXRUNTIME)
 register_runtime(OPENVINO)
 register_runtime(NCNN)
+register_runtime(LITERT)
 register_runtime(ACL)
 register_runtime(AIS_BENCH)
 
@@ -51,8 +53,8 @@ def open_predictor(
     """Open a model file, an exported file, or the folder of an export.
 
     Args:
-        path: `.safetensors`, `.pt` and `.weights` of other programs, `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), `.om`
-            (in the folder that the atc stage wrote), or a folder with `manifest.json`.
+        path: `.safetensors`, `.pt` and `.weights` of other programs, `.onnx`, `.xml` (OpenVINO), `.param` (ncnn),
+            `.tflite` (LiteRT), `.om` (in the folder that the atc stage wrote), or a folder with `manifest.json`.
         runtime: what runs it; None takes the usual one for the file. Of a folder that holds a compiled model beside
             its graph, `acl` and `ais_bench` take the former.
         threads: CPU threads; None leaves the runtime's choice.

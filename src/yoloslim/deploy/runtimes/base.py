@@ -32,6 +32,7 @@ class Runtime:
         format: name of the file format that `write` and `write_int8` write; empty where it runs what others write.
         write: writes an ONNX graph into a folder in its format and names the files, the one to open first.
         write_int8: likewise quantised, calibrated on images uint8 (N, S, S, 3).
+        write_fp16: as `write`, with weights in half precision.
         precisions: what it can compute in, where the file leaves the choice.
         one_image: whether its graphs take one image a call, whatever batch is asked for.
         beside: name of the file that it takes from a folder that holds one beside the graph.
@@ -43,6 +44,7 @@ class Runtime:
     format: str = ""
     write: Write | None = None
     write_int8: WriteInt8 | None = None
+    write_fp16: Write | None = None
     precisions: tuple[Precision, ...] = ("fp32",)
     one_image: bool = False
     beside: str = ""

@@ -13,6 +13,7 @@ from yoloslim.evaluation.predictor.base import (
     Preprocess,
     divide_by_255,
 )
+from yoloslim.evaluation.predictor.litert import LiteRtPredictor
 from yoloslim.evaluation.predictor.ncnn import NcnnPredictor
 from yoloslim.evaluation.predictor.onnxruntime import OnnxPredictor
 from yoloslim.evaluation.predictor.openvino import OpenVinoPredictor
@@ -22,6 +23,7 @@ __all__ = [
     "GraphDescription",
     "GraphPredictor",
     "Images",
+    "LiteRtPredictor",
     "NcnnPredictor",
     "OnnxPredictor",
     "OpenVinoPredictor",

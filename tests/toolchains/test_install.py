@@ -1,0 +1,89 @@
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.toolchains import needs_toolchain
+from yoloslim.cli import app
+from yoloslim.errors import DeployError
+from yoloslim.toolchains import TOOLCHAINS, install, remove, state_of
+from yoloslim.toolchains.base import HOME, MARK
+from yoloslim.toolchains.install import find_python, self_test
+
+LITERT = TOOLCHAINS["litert"]
+
+
+@pytest.fixture(autouse=True)
+def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    if "really" not in request.node.name:
+        monkeypatch.setenv(HOME, str(tmp_path / "toolchains"))
+    return tmp_path / "toolchains"
+
+
+@pytest.mark.parametrize("name", TOOLCHAINS)
+def test_every_package_is_pinned_and_the_one_it_is_about_is_among_them(name: str) -> None:
+    lines = [line for line in TOOLCHAINS[name].requirements.read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.]*", line) for line in lines)
+    assert f"{TOOLCHAINS[name].package}=={TOOLCHAINS[name].version}" in lines
+    assert not any(line.startswith(("torch==", "tensorflow==")) for line in lines)
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_done(home: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(DeployError, match=r"litert needs 1000000\.0 GB and .* GB are free in .*YOLOSLIM_TOOLCHAINS"):
+        install(replace(LITERT, disk_mb=10**9), said.append, Path(sys.executable))
+    assert not home.exists()
+    assert said == []
+
+
+@pytest.mark.slow  # Python makes an environment with pip
+def test_what_stands_there_stays_when_a_package_cannot_be_had(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    (home / "litert").mkdir(parents=True)
+    (home / "litert" / MARK).write_text(json.dumps({"pins": LITERT.pins}))
+    with pytest.raises(DeployError, match=r"installing its packages failed: .*nothing was changed"):
+        install(LITERT, lambda _: None, Path(sys.executable))
+    assert state_of(LITERT).word == "installed"
+    assert [path.name for path in home.iterdir()] == ["litert"]
+
+
+def test_a_python_that_does_not_fit_is_said_with_a_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    with pytest.raises(DeployError, match=r"needs Python 3\.98 or 3\.99 with venv.* --python PATH"):
+        find_python(replace(LITERT, pythons=(98, 99)))
+    with pytest.raises(DeployError, match=r"shares torch with yoloslim, .*is for 3\.98: install yoloslim there"):
+        find_python(replace(TOOLCHAINS["rockchip"], pythons=(98,)))
+    assert find_python(replace(LITERT, pythons=(sys.version_info.minor,))) == Path(sys.executable)
+
+
+def test_states_and_removal(home: Path) -> None:
+    assert state_of(LITERT).word == "absent"
+    (home / "litert").mkdir(parents=True)
+    (home / "litert" / "file").write_bytes(bytes(3_000_000))
+    (home / "litert" / MARK).write_text(json.dumps({"pins": "other"}))
+    assert state_of(LITERT).word == "outdated"
+    assert state_of(LITERT).size_mb == pytest.approx(3, abs=0.01)
+    assert remove(LITERT) == pytest.approx(3, abs=0.01)
+    assert state_of(LITERT).word == "absent"
+    assert remove(LITERT) == 0
+
+
+def test_the_command_lists_what_there_is_and_what_to_type() -> None:
+    done = CliRunner().invoke(app, ["toolchain", "list"])
+    assert done.exit_code == 0
+    assert re.search(r"litert +absent +onnx2tf 2\.6\.9: .*yoloslim toolchain install litert", done.output)
+    assert "rockchip" in done.output
+    unknown = CliRunner().invoke(app, ["toolchain", "install", "tensorrt"])
+    assert str(unknown.exception) == "toolchain 'tensorrt' is not known; known: litert, rockchip"
+
+
+@pytest.mark.parametrize("name", TOOLCHAINS)
+def test_an_installed_toolchain_really_computes_what_onnx_runtime_does(name: str) -> None:
+    needs_toolchain(name)
+    assert self_test(TOOLCHAINS[name]) < (1e-5 if name == "litert" else 0.01)
