@@ -1,9 +1,11 @@
 import copy
 import math
+import weakref
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests.tiny import shake_norms, tiny_detector, tiny_spec
 from yoloslim.errors import ModelError
@@ -187,3 +189,25 @@ def test_counting_leaves_the_model_as_it_was() -> None:
     assert next(model.parameters()).device.type == "cpu"
     assert not any(module._forward_hooks for module in model.modules())
     assert model(torch.rand(1, 3, 64, 64))[0].requires_grad
+
+
+def test_what_no_layer_reads_any_more_is_not_held() -> None:
+    model, alive, given = tiny_detector().eval(), [], []
+    head = len(model.model) - 1
+
+    def hook(number: int) -> Callable[..., None]:
+        def note(_module: nn.Module, _args: object, output: Tensor) -> None:
+            alive.append({n for n, each in enumerate(given) if each() is not None})
+            if number < head:
+                given.append(weakref.ref(output))
+
+        return note
+
+    for number, module in enumerate(model.model):
+        module.register_forward_hook(hook(number))
+    with torch.no_grad():
+        model(torch.rand(1, 3, 64, 64))
+    last_read = {
+        number + i if i < 0 else i: number for number, layer in enumerate(model.spec.layers) for i in layer.inputs
+    }
+    assert alive == [{i for i in range(number) if last_read[i] >= number} for number in range(head + 1)]

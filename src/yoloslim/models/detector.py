@@ -42,12 +42,17 @@ class Detector(nn.Module):
 
         H and W are multiples of the largest stride.
         """
-        outputs: list[Tensor] = []
-        for layer, module in zip(self.spec.layers, self.model, strict=True):
-            sources = [x if i == -1 else outputs[i] for i in layer.inputs]
-            x = module(sources if len(sources) > 1 or layer.block == "Detect" else sources[0])
-            outputs.append(x)
-        return x  # type: ignore[return-value]  # the last layer is the head
+        layers = self.spec.layers
+        inputs = [[number + i if i < 0 else i for i in layer.inputs] for number, layer in enumerate(layers)]
+        last_read = {i: number for number, read in enumerate(inputs) for i in read}
+        outputs = {-1: x}
+        for number, (layer, module) in enumerate(zip(layers, self.model, strict=True)):
+            sources = [outputs[i] for i in inputs[number]]
+            outputs[number] = module(sources if len(sources) > 1 or layer.block == "Detect" else sources[0])
+            for i in inputs[number]:
+                if last_read[i] == number:  # what nothing reads any more is not held
+                    outputs.pop(i, None)
+        return outputs[len(layers) - 1]  # type: ignore[return-value]  # the last layer is the head
 
 
 def build_detector(
