@@ -21,7 +21,7 @@ from yoloslim.pruning.certified_cut import prune
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
-from yoloslim.tasks.pictures import Pictures, pictures_of
+from yoloslim.tasks.sample import Sample, sample_of
 
 IMPORTANCES = ("l2", "gamma")
 
@@ -38,12 +38,12 @@ def main() -> None:
     dense = read_model(arguments.model).eval()
     if arguments.imgsz:
         dense = with_imgsz(dense, arguments.imgsz, lambda head, _: head)
-    with pictures_of(arguments.pack, "auto", dense, arguments.images) as pictures:
+    with sample_of(arguments.pack, "auto", dense, arguments.images) as sample:
         print("| way | FLOPs left | mAP50 | mAP50-95 |\n|:--|--:|--:|--:|")
-        print(row("dense", dense, dense, pictures), flush=True)
+        print(row("dense", dense, dense, sample), flush=True)
         for less in arguments.less:
-            for name, model in contestants(dense, 1 - less, pictures.images):
-                print(row(name, dense, model, pictures), flush=True)
+            for name, model in contestants(dense, 1 - less, sample.images):
+                print(row(name, dense, model, sample), flush=True)
 
 
 def contestants(dense: Detector, share: float, images: torch.Tensor) -> Iterator[tuple[str, Detector]]:
@@ -81,9 +81,9 @@ def estimated(model: Detector, images: torch.Tensor) -> Detector:
     return settled
 
 
-def row(name: str, dense: Detector, model: Detector, pictures: Pictures) -> str:
+def row(name: str, dense: Detector, model: Detector, sample: Sample) -> str:
     left = count_macs(model, dense.spec.imgsz) / count_macs(dense, dense.spec.imgsz)
-    found = pictures.accuracy(model)
+    found = sample.accuracy(model)
     if found is None:
         raise SystemExit("the data set has no test images with boxes")
     return f"| {name} | {100 * left:.1f} % | {found['map50']:.3f} | {found['map50_95']:.3f} |"

@@ -200,6 +200,18 @@ def test_an_exported_file_is_not_exported_again(stored: Path, tmp_path: Path) ->
     assert "`--like MODEL` takes in an" in str(result.exception)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--conf-thres", "0.3"], "--conf-thres does nothing with --outputs raw; --outputs nms takes it"),
+        (["--outputs", "end2end", "--iou-thres", "0.5"], "--iou-thres does nothing with --outputs end2end"),
+        (["--like", "m.safetensors", "--format", "ncnn"], "--format does nothing beside --like"),
+    ],
+)
+def test_export_refuses_options_that_would_do_nothing(stored: Path, words: list[str], message: str) -> None:
+    assert message in str(runner.invoke(app, ["export", str(stored), *words]).exception)
+
+
 def test_export_of_a_wrong_request_says_the_way_out(stored: Path, tmp_path: Path) -> None:
     result = runner.invoke(app, ["export", str(stored), "--opset", "9"])
     assert isinstance(result.exception, DeployError)

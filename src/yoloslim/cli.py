@@ -118,6 +118,22 @@ def inspect(model: Model, layers: Annotated[bool, typer.Option(help="show every 
 DEFAULTS = PruneRequest()
 
 
+def typed(context: typer.Context, *names: str) -> list[str]:
+    """Those of a command's options that were given."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+def refuse(idle: list[str], why: str) -> None:
+    """End the command where an option was given that would do nothing.
+
+    Raises:
+        YoloslimError: there is one.
+    """
+    if idle:
+        raise YoloslimError(f"--{idle[0].replace('_', '-')} {why}")
+
+
 def asked(name: str, *spellings: str) -> Any:
     """An option of the command line that `PruneRequest` explains."""
     return typer.Option(*spellings, help=option(name).help)
@@ -159,9 +175,13 @@ def prune(
     """
     choices: dict[str, Any] = {k: v for k, v in locals().items() if k in PruneRequest.__dataclass_fields__}
     choices["ignored_layers"] = tuple(ignored_layers or ())
-    source = context.get_parameter_source("percent")
-    typed = source is not None and source.name == "COMMANDLINE"
-    check_typed({name: value for name, value in choices.items() if name != "percent" or typed})
+    percent_typed = bool(typed(context, "percent"))
+    check_typed({name: value for name, value in choices.items() if name != "percent" or percent_typed})
+    if data is None:
+        refuse(typed(context, "layout", "images", "fit"), "says how --data is used, and no --data is given; add it")
+    if target_latency_ms is None and target_speedup is None:
+        why = "says how milliseconds are measured; add --target-latency-ms or --target-speedup, which ask for them"
+        refuse(typed(context, "runtime", "threads"), why)
     request = PruneRequest(**choices)
     from yoloslim.tasks.prune_file import Clock, Settling, prune_file
 
@@ -179,6 +199,7 @@ def sweep(context: typer.Context) -> None:
 
 @app.command()
 def export(
+    context: typer.Context,
     model: Annotated[
         Path,
         typer.Argument(
@@ -213,9 +234,17 @@ def export(
             f"{model} is exported already; `--like MODEL` takes in an .onnx of another tool, with the classes and "
             "anchors of MODEL"
         )
+    thresholds = ("conf_thres", "iou_thres", "max_det")
     if like is not None:
+        given = typed(context, "file_format", "opset", "batch", "outputs", "branch", *thresholds)
+        refuse(
+            ["format" if name == "file_format" else name for name in given],
+            "does nothing beside --like, which takes a graph as it is; leave it out",
+        )
         manifest = import_onnx(model, like, target)
     else:
+        idle = {"nms": (), "end2end": thresholds[:2]}.get(outputs, thresholds)
+        refuse(typed(context, *idle), f"does nothing with --outputs {outputs}; --outputs nms takes it")
         nms = NmsOptions(conf_thres, iou_thres, max_det)
         network = with_branch(read_model(model), branch) if branch else read_model(model)
         manifest = export_model(network, target, ExportOptions(opset, batch, outputs, nms), file_format, weights)

@@ -14,7 +14,7 @@ from tests.tiny import tiny_detector
 from yoloslim.cli import app
 from yoloslim.data.scenes.generate import generate_scenes
 from yoloslim.data.voc import VOC_CLASSES
-from yoloslim.errors import DataError, PruneError
+from yoloslim.errors import DataError, PruneError, YoloslimError
 from yoloslim.models.detector import build_detector
 from yoloslim.models.store import load_model, save_model
 
@@ -86,6 +86,10 @@ def test_speed_is_measured_in_turn_when_it_was_asked_for(stored: Path) -> None:
         (["--target-speedup", "0.5"], PruneError, "target_speedup=0.5 is out of range; allowed: above 1"),
         (["--target-speedup", "2", "--percent", "30"], PruneError, "given at once"),
         (["--importance", "taylor"], PruneError, "use the pipeline"),
+        (["--images", "32"], YoloslimError, "--images says how --data is used, and no --data is given"),
+        (["--layout", "voc"], YoloslimError, "--layout says"),
+        (["--no-fit"], YoloslimError, "--fit says"),
+        (["--threads", "2"], YoloslimError, "--threads says how milliseconds are measured; add --target-latency-ms"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(stored: Path, words: list[str], error: type[Exception], message: str) -> None:

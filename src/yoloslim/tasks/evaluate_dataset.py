@@ -43,6 +43,23 @@ def in_voc_layout(path: Path, layout: str = "auto") -> Iterator[Path]:
         yield prepared
 
 
+def has_image_set(root: Path, name: str) -> bool:
+    """Whether a data set in VOC layout has an image set of this name."""
+    return (root / "ImageSets" / "Main" / f"{name}.txt").is_file()
+
+
+def images_in(root: Path, image_set: str) -> list[Path]:
+    """The image files of an image set.
+
+    Raises:
+        DataError: no such set, or an image of it is missing.
+    """
+    try:
+        return read_image_set(image_set_of(root, image_set), root / "JPEGImages")
+    except RunnerError as error:
+        raise DataError(str(error)) from error
+
+
 def evaluate_dataset(
     inference: Inference, dataset: Path, image_set: str, out_dir: Path | None = None, layout: str = "auto"
 ) -> Evaluation:
@@ -61,8 +78,8 @@ def evaluate_dataset(
             does not know.
     """
     with in_voc_layout(dataset, layout) as root:
+        paths = images_in(root, image_set)
         try:
-            paths = read_image_set(image_set_of(root, image_set), root / "JPEGImages")
             files = [root / "Annotations" / f"{path.stem}.xml" for path in paths]
             classes = _as_in(files, inference.classes)
             truth = _upright([read_annotation(file, classes) for file in files], paths)

@@ -23,7 +23,7 @@ from yoloslim.pruning.inspection import removed_scale
 from yoloslim.pruning.prune_report import shortfall
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
-from yoloslim.tasks.pictures import Pictures, pictures_of
+from yoloslim.tasks.sample import Sample, sample_of
 
 NOTICEABLE = 0.05
 """Share of the sum of all scales above which a cut changes what a network finds."""
@@ -99,11 +99,11 @@ def prune_file(
         yield from _written(network, result, result.model, request, target, clock)
         yield from _missed(network, result, target)
         return
-    with pictures_of(settling.data, settling.layout, network, settling.images) as pictures:
-        yield f"{len(pictures.images)} images of {settling.data} to settle the network on{pictures.what_is_missing}"
-        result = prune(network, request, pictures.images[:8], measure_ms=clock)
-        settled = _settled(network, result, pictures, settling.fit)
-        accuracies = [pictures.accuracy(each) for each in (network, result.model, settled)]
+    with sample_of(settling.data, settling.layout, network, settling.images) as sample:
+        yield f"{len(sample.images)} images of {settling.data} to settle the network on{sample.what_is_missing}"
+        result = prune(network, request, sample.images[:8], measure_ms=clock)
+        settled = _settled(network, result, sample, settling.fit)
+        accuracies = [sample.accuracy(each) for each in (network, result.model, settled)]
         for name, found in zip(("dense", "cut", "settled"), accuracies, strict=True):
             if found is not None:
                 result.report[f"accuracy_{name}"] = found
@@ -113,14 +113,14 @@ def prune_file(
             yield f"mAP50 / mAP50-95 on the test images: {told[0]}; cut {told[1]}; settled without training {told[2]}"
 
 
-def _settled(network: Detector, result: PruneResult[Detector], pictures: Pictures, fit: bool) -> Detector:
+def _settled(network: Detector, result: PruneResult[Detector], sample: Sample, fit: bool) -> Detector:
     """The cut network, made up for the cut; its report says how far each layer is off."""
     if not fit:
         settled = result.model
-        recalibrate(settled, torch.split(pictures.images, 32))
+        recalibrate(settled, torch.split(sample.images, 32))
         return settled
     settled = result.cut
-    found = reconstruct(network, settled, find_coupling(network), result.selection.keep, pictures.images)
+    found = reconstruct(network, settled, find_coupling(network), result.selection.keep, sample.images)
     result.report["misfit"] = {path: dataclasses.asdict(misfit) for path, misfit in found.items()}
     return settled
 

@@ -16,14 +16,12 @@ from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector
-from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.pictures import SUFFIXES
-from yoloslim.runner.voc import image_set_of, read_image_set
-from yoloslim.tasks.evaluate_dataset import evaluate_dataset, in_voc_layout
+from yoloslim.tasks.evaluate_dataset import evaluate_dataset, has_image_set, images_in, in_voc_layout
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Sample:
     """Some of the training images, and the data set that they are of.
 
     Attributes:
@@ -52,7 +50,7 @@ class Pictures:
 
 
 @contextmanager
-def pictures_of(data: Path, layout: str, model: Detector, count: int) -> Iterator[Pictures]:
+def sample_of(data: Path, layout: str, model: Detector, count: int) -> Iterator[Sample]:
     """Up to `count` training images, chosen by a fixed seed.
 
     Args:
@@ -70,7 +68,7 @@ def pictures_of(data: Path, layout: str, model: Detector, count: int) -> Iterato
         chosen = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:count]]
         canvases = np.stack([letterbox(read_image(path), model.spec.imgsz)[0] for path in chosen])
         images = torch.from_numpy(canvases).permute(0, 3, 1, 2).float() / 255
-        yield Pictures(images, root, root is not None and (root / "ImageSets" / "Main" / "test.txt").is_file())
+        yield Sample(images, root, root is not None and has_image_set(root, "test"))
 
 
 def _pictures_alone(folder: Path) -> list[Path]:
@@ -83,9 +81,6 @@ def _pictures_alone(folder: Path) -> list[Path]:
 
 def _training_images(root: Path) -> list[Path]:
     for name in ("train", "trainval"):
-        if (root / "ImageSets" / "Main" / f"{name}.txt").is_file():
-            try:
-                return read_image_set(image_set_of(root, name), root / "JPEGImages")
-            except RunnerError as error:
-                raise DataError(str(error)) from error
+        if has_image_set(root, name):
+            return images_in(root, name)
     raise DataError(f"{root} has neither an image set 'train' nor 'trainval' in ImageSets/Main")
