@@ -16,9 +16,10 @@ from torch._dynamo.eval_frame import OptimizedModule
 
 from yoloslim.errors import TraceError
 from yoloslim.models.split_blocks import AttentionCore
+from yoloslim.pruning.graph_writer import pick
 from yoloslim.pruning.inputs import Inputs, tensors_in
 from yoloslim.pruning.operations import describe, kind_of, leaf_modules, name_of
-from yoloslim.pruning.recorder import pick, record
+from yoloslim.pruning.recorder import record
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from yoloslim.pruning.alignment import (
 )
 from yoloslim.pruning.coupler import broadcast
 from yoloslim.pruning.graph import Call
+from yoloslim.pruning.graph_writer import pick
 from yoloslim.pruning.inputs import tensors_in
 from yoloslim.pruning.layer_coupler import LayerCoupler
 from yoloslim.pruning.operations import describe
-from yoloslim.pruning.recorder import pick
 
 
 class CouplingInterpreter(LayerCoupler):

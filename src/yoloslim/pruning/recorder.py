@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from yoloslim.errors import TraceError
+from yoloslim.pruning.graph_writer import GraphWriter
 from yoloslim.pruning.inputs import Inputs, tensors_in
 from yoloslim.pruning.sizes import Dim
 
@@ -88,7 +89,7 @@ def record(model: nn.Module, inputs: Inputs, leaves: tuple[type[nn.Module], ...]
                 stack.callback(after.remove)
         stack.enter_context(torch.no_grad())
         for x in inputs.tensors:
-            recorder.place(x)
+            recorder.writer.place(x)
         try:
             with recorder:
                 result = inputs.call(model)
@@ -100,8 +101,8 @@ def record(model: nn.Module, inputs: Inputs, leaves: tuple[type[nn.Module], ...]
                 f"{type(model).__name__} cannot be traced: it fails on inputs of shape {shapes} in module "
                 f"'{recorder.path or '<root>'}': {type(error).__name__}: {error}; give example inputs that it accepts"
             ) from error
-    recorder.finish(result)
-    return recorder.graph
+    recorder.writer.finish(result)
+    return recorder.writer.graph
 
 
 class _Recorder(TorchFunctionMode):
@@ -110,13 +111,9 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.graph = fx.Graph()
-        self.nodes: dict[int, fx.Node] = {}
-        self.varying: set[fx.Node] = set()
-        self.alive: list[Any] = []  # ids stay unique while objects live
-        self.stack: list[tuple[str, type[nn.Module]]] = []
+        self.writer = GraphWriter(model)
+        self.stack = self.writer.stack
         self.leaf: str | None = None
-        self.parameters = {id(v): name for name, v in model.named_parameters(remove_duplicate=False)}
 
     @property
     def path(self) -> str:
@@ -130,7 +127,7 @@ class _Recorder(TorchFunctionMode):
             if self.leaf is None:
                 self.stack.append((path, type(module)))
                 weights = next(module.parameters(recurse=False), None) is not None
-                self.leaf = path if leaf and (weights or self._known((args, kwargs))) else None
+                self.leaf = path if leaf and (weights or self.writer.known((args, kwargs))) else None
 
         return hook
 
@@ -140,21 +137,11 @@ class _Recorder(TorchFunctionMode):
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if self.leaf == path:
                 self.leaf = None
-                self._write("call_module", path, args, kwargs, output)
+                self.writer.write("call_module", path, args, kwargs, output)
             if self.leaf is None:
                 self.stack.pop()
 
         return hook
-
-    def place(self, x: Tensor) -> None:
-        """An input of the network."""
-        node = self.graph.placeholder("x")
-        self.varying.add(node)
-        self._remember(x, node)
-
-    def finish(self, result: Any) -> None:
-        """What the network gives."""
-        self.graph.output(tuple(self.nodes[id(x)] for x in tensors_in(result) if id(x) in self.nodes))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -167,7 +154,7 @@ class _Recorder(TorchFunctionMode):
             return self._size(args[0], func(*args, **kwargs), *args[1:], **kwargs)
         if name in ("numel", "nelement"):
             return Dim(func(*args, **kwargs))
-        if name in READS and any(n in self.varying for n in self._nodes((args, kwargs))):
+        if name in READS and self.writer.varies((args, kwargs)):
             raise TraceError(
                 f"{type(self.model).__name__} cannot be traced: in module '{self.path or '<root>'}' its forward asks "
                 f"for values ({name.strip('_')}), and what it does then depends on the data. Give it a switch that "
@@ -176,7 +163,7 @@ class _Recorder(TorchFunctionMode):
         if name == "__iter__":
             return iter(self.__torch_function__(Tensor.unbind, types, (args[0], 0)))
         output = func(*args, **kwargs)
-        if self._known((args, kwargs)):
+        if self.writer.known((args, kwargs)):
             if next(tensors_in((output,)), None) is not None:
                 self._write_function(func, name, args, kwargs, output)
             elif output is None and name == "__setitem__":  # x[...] = value
@@ -191,7 +178,7 @@ class _Recorder(TorchFunctionMode):
 
     def _size(self, x: Tensor, value: Any, dim: int | None = None) -> Any:
         """Sizes of a tensor that remember where they were read."""
-        node = self._node(x) if self._known(x) else None
+        node = self.writer.node(x) if self.writer.known(x) else None
 
         def dim_of(size: int, axis: int) -> Dim:
             made = Dim(size)
@@ -208,95 +195,32 @@ class _Recorder(TorchFunctionMode):
         name, value = func.__self__.__name__, func(*args)
         if name == "shape":
             return self._size(args[0], value)
-        if isinstance(value, Tensor) and self._known(args) and name not in ("grad", "_base"):
+        if isinstance(value, Tensor) and self.writer.known(args) and name not in ("grad", "_base"):
             axes = {"T": (0, 1), "mT": (-2, -1)}.get(name)
             if axes and args[0].dim() > 1:
-                self._write("call_function", torch.transpose, (args[0], *axes), {}, value)
+                self.writer.write("call_function", torch.transpose, (args[0], *axes), {}, value)
             else:
-                self._write("call_method", "detach" if name in ("data", "T") else name, args, {}, value)
+                self.writer.write("call_method", "detach" if name in ("data", "T") else name, args, {}, value)
         return value
 
     def _write_function(self, func: Any, name: str, args: Any, kwargs: Any, output: Any) -> None:
         layer = self._layer_of(name, args, kwargs)
         if layer is not None:
-            self._write("call_module", layer, args[:1] or (kwargs["input"],), {}, output)
+            self.writer.write("call_module", layer, args[:1] or (kwargs["input"],), {}, output)
         elif getattr(Tensor, name, None) is func or inspect.ismethoddescriptor(func):
-            self._write("call_method", name, args, kwargs, output)
+            self.writer.write("call_method", name, args, kwargs, output)
         else:
-            self._write("call_function", func, args, kwargs, output)
+            self.writer.write("call_function", func, args, kwargs, output)
 
     def _layer_of(self, name: str, args: Any, kwargs: Any) -> str | None:
         """Path of the layer that a function call is the work of: the one that owns the weight, and the bias."""
         if name not in LAYERS:
             return None
-        owners = {self.parameters[id(x)] for x in tensors_in((args[1:], kwargs)) if id(x) in self.parameters}
+        owners = {
+            self.writer.parameters[id(x)] for x in tensors_in((args[1:], kwargs)) if id(x) in self.writer.parameters
+        }
         paths = {owner.rpartition(".")[0] for owner in owners}
         if len(paths) != 1 or not any(owner.rpartition(".")[2] == "weight" for owner in owners):
             return None
         path = paths.pop()
         return path if path and isinstance(self.model.get_submodule(path), LAYERS[name]) else None
-
-    def _nodes(self, value: Any) -> list[fx.Node]:
-        return [self.nodes[id(x)] for x in tensors_in(value) if id(x) in self.nodes]
-
-    def _known(self, value: Any) -> bool:
-        return any(id(x) in self.nodes or id(x) in self.parameters for x in tensors_in(value))
-
-    def _write(self, op: str, target: Any, args: Any, kwargs: Any, output: Any) -> None:
-        args, kwargs = self._arguments(args), self._arguments(kwargs)
-        name = target.strip("_") if op == "call_method" else None
-        node = self.graph.create_node(op, target, args, kwargs, name=name)
-        node.meta["nn_module_stack"] = {path: (path, kind) for path, kind in self.stack}
-        if any(n in self.varying for n in node.all_input_nodes):
-            self.varying.add(node)
-        if isinstance(output, Tensor):
-            self._remember(output, node)
-            return
-        self._remember_parts(output, node)
-
-    def _remember_parts(self, output: Any, node: fx.Node) -> None:
-        """Results that come as a tuple or a dict, one inside the other perhaps."""
-        for key, x in output.items() if isinstance(output, dict) else enumerate(output):
-            if isinstance(x, Tensor | tuple | list | dict):
-                part = self.graph.call_function(pick, (node, key))
-                part.meta["nn_module_stack"] = node.meta["nn_module_stack"]
-                if node in self.varying:
-                    self.varying.add(part)
-                if isinstance(x, Tensor):
-                    self._remember(x, part)
-                else:
-                    self._remember_parts(x, part)
-
-    def _remember(self, x: Tensor, node: fx.Node) -> None:
-        node.meta["shape"] = tuple(x.shape)
-        self.nodes[id(x)] = node
-        self.alive.append(x)
-
-    def _arguments(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return self._node(value)
-        if isinstance(value, torch.Size) or type(value) in (tuple, list):
-            items = [self._arguments(item) for item in value]
-            return items if type(value) is list else tuple(items)
-        if isinstance(value, dict):
-            return {key: self._arguments(item) for key, item in value.items()}
-        if isinstance(value, slice):
-            return slice(*(self._arguments(item) for item in (value.start, value.stop, value.step)))
-        return value
-
-    def _node(self, x: Tensor) -> fx.Node:
-        """Of what was recorded; or of a parameter, by its name; or of any other tensor, which is a constant."""
-        if id(x) in self.nodes:
-            return self.nodes[id(x)]
-        path = self.parameters.get(id(x))
-        node = self.graph.create_node("get_attr", path or "constant")
-        node.meta |= {"value": x.detach().clone() if path is None else x.detach(), "parameter": path}
-        node.meta["shape"] = tuple(x.shape)
-        if path is not None:
-            self._remember(x, node)
-        return node
-
-
-def pick(values: Any, index: Any) -> Any:
-    """One of several results."""
-    return values[index]

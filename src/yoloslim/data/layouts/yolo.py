@@ -1,12 +1,12 @@
 """YOLO: a `data.yaml`, images, and one text file of `class x y width height` (shares of the sides) an image."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from yoloslim.data.folders import is_image, is_side_file, walk
 from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset
+from yoloslim.data.layouts.yolo_labels import Rows, label_file, read_rows
 from yoloslim.data.names import note_on_renamed, settle_class
 from yoloslim.data.reading import names_of, set_splits, split_of
 from yoloslim.data.voc import RawAnnotation, RawObject
@@ -14,8 +14,6 @@ from yoloslim.documents import read_yaml
 from yoloslim.errors import DataError
 from yoloslim.runner.text import NotText, read_lines
 
-SLACK = 0.01
-"""Share of a side by which a box may reach over the edge; more are pixels, not shares."""
 DIFFICULT = "difficult.txt"
 """Beside data.yaml: label file and row (from 0) of every difficult box, a mark that YOLO's label files lack."""
 _NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels/classes.txt", "_darknet.labels")
@@ -59,11 +57,11 @@ def read(root: Path, wanted: Wanted) -> Found:
         raise DataError(f"{root} names the class '{twice}' twice")
     found.classes, found.notes = settled, [*found.notes, *note_on_renamed(names.values())]
     by_number = dict(zip(names, settled, strict=True))
-    files = [_label_file(image) for image, _ in images]
+    files = [label_file(image) for image, _ in images]
     orphans = _orphans(images, files)
     files += [file for file, _ in orphans]
     images += orphans
-    rows = [_read_rows(file) for file in files]
+    rows = [read_rows(file) for file in files]
     found.classes, by_number = _check_numbers(root, rows, by_number, found)
     ids = names_of([image for image, _ in images], folder)
     missing = {file for file, _ in orphans}
@@ -101,7 +99,7 @@ def _orphans(images: list[tuple[Path, str]], files: list[Path | None]) -> list[t
         stems = {each.stem for place in places[folder] for each in place.iterdir() if is_image(each)}
         for file in sorted(folder.glob("*.txt")):
             alone = file not in used and file.stem not in stems and not is_side_file(file.name)
-            rows = _read_rows(file) if alone and file.name not in (*_NAME_FILES, DIFFICULT) else None
+            rows = read_rows(file) if alone and file.name not in (*_NAME_FILES, DIFFICULT) else None
             if rows and not isinstance(rows, DataError):
                 found.append((file, split))
     return found
@@ -222,64 +220,6 @@ def _names(description: Mapping[str, Any], folder: Path, found: Found) -> dict[i
         found.notes.append(f"data.yaml names no class: they are called class0 to class{count - 1}")
         return {i: f"class{i}" for i in range(count)}
     return {}
-
-
-def _label_file(image: Path) -> Path | None:
-    """The text file of an image: in `labels` where it is in `images`, or beside it."""
-    parts = list(image.parts)
-    for i in range(len(parts) - 2, -1, -1):
-        if parts[i].lower() == "images":
-            other = Path(*parts[:i], "labels", *parts[i + 1 :]).with_suffix(".txt")
-            if other.is_file():
-                return other
-            break
-    beside = image.with_suffix(".txt")
-    return beside if beside.is_file() else None
-
-
-Rows = list[tuple[int, tuple[float, float, float, float]]]
-
-
-def _read_rows(file: Path | None) -> Rows | DataError:
-    """Class numbers and boxes (corners, shares of the sides) of one label file, or what is wrong with it."""
-    if file is None:
-        return []
-    try:
-        return [_row(line, number, file) for number, line in enumerate(read_lines(file), 1)]
-    except NotText as error:
-        return DataError(f"{file} {error}")
-    except OSError as error:
-        return DataError(f"{file} cannot be read: {error.strerror or error}")
-    except DataError as error:
-        return error
-
-
-def _row(line: str, number: int, file: Path) -> tuple[int, tuple[float, float, float, float]]:
-    where = f"{file} line {number}"
-    words = line.split()
-    if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
-        raise DataError(f"{where} has {len(words)} columns; a box has 5, a polygon 7, 9, 11 ...")
-    try:
-        values = [float(word) for word in words]
-    except ValueError as error:
-        raise DataError(f"{where} holds '{line[:40]}', which are no numbers") from error
-    if not all(map(math.isfinite, values)):
-        raise DataError(f"{where} holds '{line[:40]}', which are no finite numbers")
-    if values[0] < 0 or values[0] != int(values[0]) or values[0] > 1e6:
-        raise DataError(f"{where}: '{words[0][:20]}' is no class number")
-    rest = values[1:]
-    if max(rest) > 2:
-        raise DataError(f"{where} holds '{line[:40]}': pixels, where shares of the sides (0 to 1) belong")
-    if len(rest) == 4:
-        x, y, width, height = rest
-        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    else:
-        box = (min(rest[::2]), min(rest[1::2]), max(rest[::2]), max(rest[1::2]))
-    if min(box) < -SLACK or max(box) > 1 + SLACK:
-        box = (max(box[0], -1.0), max(box[1], -1.0), min(box[2], 2.0), min(box[3], 2.0))  # clipped and noted later
-    else:
-        box = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], 1.0), min(box[3], 1.0))
-    return int(values[0]), box
 
 
 def _check_numbers(
