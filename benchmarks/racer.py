@@ -30,7 +30,7 @@ from yoloslim.models.store import load_model, save_model
 from yoloslim.models.zoo import build_spec
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.selection import penalised_bns
-from yoloslim.stages.inputs import as_batches
+from yoloslim.stages.batches import as_batches
 from yoloslim.training.callback import Callback
 from yoloslim.training.devices import choose_device
 from yoloslim.training.distillation import Distillation

@@ -9,7 +9,7 @@ from yoloslim.errors import DataError, Interrupted
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.stages.code import Library
 from yoloslim.stages.common import is_forced, stage
-from yoloslim.stages.measuring import nms_options
+from yoloslim.stages.inputs import nms_options
 from yoloslim.stages.training import Training, checkpoint_key, code_of, write_csv
 
 

@@ -1,11 +1,12 @@
 """Latency of a predictor: bytes in, raw heads out; decoding and suppression are not in it."""
 
 import logging
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
-import torch
 
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation.other_work import OtherWork, disturbed, while_others
@@ -38,16 +39,13 @@ def measure_latency(
     if batch < 1 or repeats < 1:
         raise ConfigError(f"batch={batch}, repeats={repeats}: both must be at least 1")
     images = np.random.default_rng(0).integers(0, 256, (batch, predictor.imgsz, predictor.imgsz, 3), dtype=np.uint8)
-    threads_before = torch.get_num_threads()
-    try:
+    with _same_threads_after():
         if threads is not None:
             predictor.set_threads(threads)
         with OtherWork() as others:
             for _ in range(warmup):
                 predictor.predict(images)
             times = [_timed(predictor, images) for _ in range(repeats)]
-    finally:
-        torch.set_num_threads(threads_before)
     p50, p90 = (float(value) for value in np.percentile(times, [50, 90]))
     result = {
         "latency_ms": p50,
@@ -133,6 +131,18 @@ def measure_in_turn(
             "latency_session": len(names),
         }
     return found
+
+
+@contextmanager
+def _same_threads_after() -> Iterator[None]:
+    """Give PyTorch back its number of threads, which is the process's; other runtimes do without PyTorch."""
+    torch = sys.modules.get("torch")
+    before = torch and torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch:
+            torch.set_num_threads(before)
 
 
 def _timed(predictor: Predictor, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:

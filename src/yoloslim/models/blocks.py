@@ -198,6 +198,6 @@ class FlatReorg(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W), C a multiple of 4, H and W even, to (B, 4 C, H/2, W/2)."""
-        _, c, h, w = x.shape
-        y = x.reshape(-1, c // 4, h, 2, w, 2).permute(0, 3, 5, 1, 2, 4)
-        return y.reshape(-1, 4 * c, h // 2, w // 2)
+        b, c, h, w = x.shape
+        y = x.reshape(b, c // 4, h, 2, w, 2).permute(0, 3, 5, 1, 2, 4)
+        return y.reshape(b, 4 * c, h // 2, w // 2)

@@ -1,6 +1,7 @@
 """The Detector: a network built from a ModelSpec, giving raw logits."""
 
 import copy
+import math
 from typing import cast
 
 import torch
@@ -177,12 +178,12 @@ def count_macs(model: nn.Module, imgsz: int) -> int:
     def add(module: nn.Module, _: object, output: Tensor) -> None:
         nonlocal total
         weight = cast(nn.Conv2d, module).weight
-        total += weight[0].numel() * output[0].numel()
+        total += weight[0].numel() * math.prod(output.shape[1:])
 
-    probe = copy.deepcopy(model).to("meta").eval()
+    probe = copy.deepcopy(model).eval()
     for module in probe.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(add)
     with torch.no_grad():
-        probe(torch.zeros(1, 3, imgsz, imgsz, device="meta"))
+        probe(next(probe.parameters()).new_zeros(0, 3, imgsz, imgsz))  # no image at all: shapes cost nothing
     return total

@@ -47,7 +47,8 @@ def save_model(model: Detector, path: Path, extra: dict[str, Any] | None = None)
 def load_model(path: Path) -> Detector:
     """Build the model a file describes and load its weights; in eval mode, on the CPU.
 
-    Whether description and weights agree, and whether the network runs, is known before either costs any memory.
+    Whether description and weights agree is known before the network costs any memory, and whether it runs before it
+    sees an image.
 
     Raises:
         ModelError: the file is missing, truncated, damaged, of another format, its weights do not fit its spec or are
@@ -62,9 +63,11 @@ def load_model(path: Path) -> Detector:
         )
     try:
         spec = ModelSpec.model_validate_json(described)
-        _try_out(spec, state)
-        model = Detector(spec)
+        _compare(spec, state)
+        model = Detector(spec).eval()
         model.load_state_dict(state)
+        with torch.no_grad():
+            model(torch.zeros(0, 3, spec.imgsz, spec.imgsz))  # no image at all: only shapes are tried
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -76,20 +79,18 @@ def load_model(path: Path) -> Detector:
     for name, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ModelError(f"{path}: tensor '{name}' holds numbers that are not finite; take an earlier model")
-    return model.eval()
+    return model
 
 
-def _try_out(spec: ModelSpec, state: dict[str, torch.Tensor]) -> None:
-    """Build a network without memory, before pruning and after it, and run it, to see that all of it fits together."""
-    with torch.device("meta"), torch.no_grad():
+def _compare(spec: ModelSpec, state: dict[str, torch.Tensor]) -> None:
+    """Build a network without memory, before pruning and after it, to see that these weights are its own."""
+    with torch.device("meta"):
         if spec.widths:
             dense = Detector(spec.model_copy(update={"widths": {}, "removed": (), "biased": ()}))
             count = sum(value.numel() for value in dense.parameters())
             if count > MAX_PARAMS:
                 raise ModelError(f"before it was pruned it had {count:.3g} parameters; at most {MAX_PARAMS} are built")
-        model = Detector(spec)
-        model.load_state_dict(state, assign=True)
-        model.to("meta").eval()(torch.zeros(1, 3, spec.imgsz, spec.imgsz))
+        Detector(spec).load_state_dict(state, assign=True)
 
 
 def read_extra(path: Path) -> dict[str, Any]:

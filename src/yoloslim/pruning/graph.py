@@ -6,13 +6,13 @@ operation that only moves data (`cat`, `chunk`, `view`, `permute`, slices, ...) 
 remains are a few kinds of operation (`operations.py`), each a method here.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch._dynamo.eval_frame import OptimizedModule
 
 from yoloslim.errors import TraceError
 from yoloslim.models.split_blocks import AttentionCore
@@ -79,9 +79,15 @@ def _refuse_compiled(model: nn.Module) -> None:
         where = f"module '{path or '<root>'}' cannot be traced:"
         if isinstance(module, torch.jit.ScriptModule):
             raise TraceError(f"{where} torch.jit has compiled it; prune the module that it was made from")
-        if isinstance(module, OptimizedModule):
+        if _is_compiled(module):
             inside = f"{path}._orig_mod".lstrip(".")
             raise TraceError(f"{where} torch.compile has compiled it; prune its {inside}, and compile the result")
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether `torch.compile` made it. That loads PyTorch's compiler; to look here must not, since it takes seconds."""
+    compiler = sys.modules.get("torch._dynamo.eval_frame")
+    return compiler is not None and isinstance(module, compiler.OptimizedModule)
 
 
 class AbstractInterpreter(fx.Interpreter):

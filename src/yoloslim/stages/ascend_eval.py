@@ -10,8 +10,7 @@ from yoloslim.deploy.ascend.measure import evaluate_exported
 from yoloslim.deploy.ascend.twin import predict_board
 from yoloslim.files import read_json, write_json
 from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage, trained
-from yoloslim.stages.inputs import eval_set, split_of
-from yoloslim.stages.measuring import nms_options
+from yoloslim.stages.inputs import eval_set, nms_options, split_of
 
 
 def run(params: Params, which: str) -> None:

@@ -11,8 +11,9 @@ from yoloslim.models.foreign.adapt import with_classes, with_imgsz
 from yoloslim.models.foreign.load import import_model
 from yoloslim.models.foreign.source import find_weights
 from yoloslim.models.zoo import build_spec
+from yoloslim.stages.batches import train_set
 from yoloslim.stages.common import BASELINE, DATA, stage
-from yoloslim.stages.inputs import split_of, train_set
+from yoloslim.stages.inputs import split_of
 from yoloslim.stages.training import Training, train
 
 

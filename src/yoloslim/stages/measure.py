@@ -9,8 +9,8 @@ from yoloslim.evaluation.nms import describe_suppression
 from yoloslim.files import read_json, write_json
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import DETECTIONS, MODELS, stage
-from yoloslim.stages.inputs import eval_set, split_of
-from yoloslim.stages.measuring import evaluate_model, measure_cost, nms_options, write_metrics
+from yoloslim.stages.inputs import eval_set, nms_options, split_of
+from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
 from yoloslim.stages.models import FACTS
 
 logger = logging.getLogger("yoloslim")

@@ -10,8 +10,7 @@ from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.speed import measure_latency, measure_speedup
 from yoloslim.files import write_json
 from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage
-from yoloslim.stages.inputs import eval_set
-from yoloslim.stages.measuring import nms_options
+from yoloslim.stages.inputs import eval_set, nms_options
 
 
 def run(params: Params, which: str) -> None:

@@ -12,7 +12,7 @@ from yoloslim.evaluation.speed import measure_latency
 from yoloslim.files import write_json
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.stages.common import METRICS
-from yoloslim.stages.inputs import BATCH
+from yoloslim.stages.inputs import BATCH, nms_options
 from yoloslim.training.devices import choose_device
 
 
@@ -30,12 +30,6 @@ def validate_model(params: Params, model: Detector, images: EvalSet, precision: 
     """
     predictor = TorchPredictor(model, str(choose_device(params.train.device)), precision)
     return evaluate(predictor, images, NmsOptions(), BATCH)
-
-
-def nms_options(params: Params) -> NmsOptions:
-    """The thresholds of section `evaluation`."""
-    e = params.evaluation
-    return NmsOptions(e.conf_thres, e.iou_thres, e.max_det, e.multi_label)
 
 
 def measure_cost(params: Params, model: Detector) -> dict[str, float | str]:

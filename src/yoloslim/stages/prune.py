@@ -21,8 +21,9 @@ from yoloslim.pruning.certified_cut import PruneResult, prune
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
 from yoloslim.pruning.recalibrate import recalibrate
+from yoloslim.stages.batches import training_images
 from yoloslim.stages.common import MODELS, stage
-from yoloslim.stages.inputs import BATCH, eval_set, split_of, training_images
+from yoloslim.stages.inputs import BATCH, eval_set, split_of
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
 

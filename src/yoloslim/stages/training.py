@@ -17,10 +17,11 @@ from yoloslim.data.evalset import EvalSet
 from yoloslim.files import atomic_path, write_json
 from yoloslim.models.detector import Detector
 from yoloslim.pruning.recalibrate import recalibrate
+from yoloslim.stages.batches import as_batches, train_set
 from yoloslim.stages.code import Library
 from yoloslim.stages.common import DATA, MODELS, PLOTS, is_forced
 from yoloslim.stages.follow import follow
-from yoloslim.stages.inputs import as_batches, eval_set, train_set, training_sample
+from yoloslim.stages.inputs import eval_set, training_sample
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
 from yoloslim.training.devices import choose_precision

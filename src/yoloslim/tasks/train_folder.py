@@ -29,7 +29,8 @@ from yoloslim.models.store import save_model
 from yoloslim.models.zoo import model_names
 from yoloslim.runner.headers import limit_megapixels
 from yoloslim.stages.baseline import start_model
-from yoloslim.stages.inputs import eval_set, train_set
+from yoloslim.stages.batches import train_set
+from yoloslim.stages.inputs import eval_set
 from yoloslim.stages.measuring import evaluate_model
 from yoloslim.stages.training import validation_row, write_csv
 from yoloslim.training.callback import Row

@@ -1,0 +1,32 @@
+"""The prepared data as PyTorch takes it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yoloslim.config import Params
+from yoloslim.data.trainset import TrainSet, load_train_set
+from yoloslim.stages.common import DATA
+from yoloslim.stages.inputs import BATCH, split_of, training_sample
+
+
+def train_set(params: Params, root: Path = DATA) -> TrainSet:
+    """The split `train`, in the largest size that any epoch asks for."""
+    t = params.train
+    size = max((params.imgsz, *t.resolutions))
+    return load_train_set(split_of("train", root), size, Path(t.cache_dir) / "images", t.memory_gb)
+
+
+def training_images(params: Params, count: int) -> Iterator[Tensor]:
+    """Batches (B, 3, S, S) in [0, 1] of training images, chosen by the seed."""
+    return as_batches(training_sample(params, count))
+
+
+def as_batches(images: NDArray[np.uint8]) -> Iterator[Tensor]:
+    """Images (n, S, S, 3) as batches (B, 3, S, S) in [0, 1]."""
+    for start in range(0, len(images), BATCH):
+        yield torch.from_numpy(images[start : start + BATCH]).permute(0, 3, 1, 2).float() / 255
