@@ -184,6 +184,8 @@ def count_macs(model: nn.Module, imgsz: int) -> int:
     for module in probe.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(add)
+    weight = next(probe.parameters())
+    batch = int(weight.is_meta)  # no image at all: shapes cost nothing; without memory one image costs nothing either
     with torch.no_grad():
-        probe(next(probe.parameters()).new_zeros(0, 3, imgsz, imgsz))  # no image at all: shapes cost nothing
+        probe(weight.new_zeros(batch, 3, imgsz, imgsz))
     return total
