@@ -11,7 +11,7 @@ from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 Model = Annotated[
     Path,
     typer.Argument(
-        help="file (.safetensors, .pt, .weights, .onnx, .xml, .param, .tflite, .om), or folder of an export"
+        help="file (.safetensors, .pt, .weights, .onnx, .xml, .param, .tflite, .om, .rknn), or folder of an export"
     ),
 ]
 Source = Annotated[

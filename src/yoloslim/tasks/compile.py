@@ -1,11 +1,12 @@
-"""The command `compile`: an Ascend bundle from any ONNX export, one's own or another tool's, without the pipeline."""
+"""The command `compile`: any ONNX export, one's own or another tool's, for a chip of Ascend or Rockchip."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from yoloslim.choices import AippInput, PrecisionMode
+from yoloslim.choices import AippInput, PrecisionMode, RknnPrecision
+from yoloslim.errors import DeployError
 
 
 def compile_export(
@@ -19,8 +20,26 @@ def compile_export(
     timeout_s: Annotated[int, typer.Option(help="seconds after which the compiler is stopped")] = 3600,
     compiled: Annotated[Path | None, typer.Option(help="such a folder, compiled elsewhere and copied back")] = None,
     require: Annotated[bool, typer.Option("--require", help="a missing compiler is an error")] = False,
+    target: Annotated[str, typer.Option(help="chip of Rockchip, such as rk3588, instead of Ascend's")] = "",
+    precision: Annotated[
+        RknnPrecision, typer.Option(help="--target: arithmetic; hybrid is int8 with some fp16")
+    ] = "fp16",
+    images: Annotated[Path | None, typer.Option(help="--target: pictures to calibrate int8 and hybrid with")] = None,
+    count: Annotated[int, typer.Option(min=1, help="--target: of these pictures at most")] = 128,
+    hybrid_share: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="--target: layers that hybrid leaves in fp16")
+    ] = 0.1,
 ) -> None:
-    """Write a bundle for Ascend boards; compile it here if ATC is here, else with atc.sh in the folder."""
+    """Write a bundle for Ascend boards; compile it here if ATC is here, else with atc.sh in the folder.
+
+    With --target: a folder for a Rockchip NPU, compiled here by its toolchain.
+    """
+    if target:
+        where = out or export.with_name(f"{export.name}-{target}")
+        typer.echo(_for_rockchip(export, where, (target, precision, hybrid_share), images, count))
+        return
+    if images is not None or precision != "fp16":
+        raise DeployError("--images and --precision are for a chip of Rockchip: name it, --target rk3588")
     from yoloslim.config import parse_params
     from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
 
@@ -32,6 +51,19 @@ def compile_export(
         "timeout_s": timeout_s,
     }
     atc = parse_params({"atc": chosen}, "the command line").atc
-    target = out or export.with_name(f"{export.name}-ascend")
-    result = compile_model(export, target, AtcOptions(**atc.model_dump(), aipp_input=aipp_input), require, compiled)
-    typer.echo(f"{target}: {result.om or 'not compiled yet, atc.sh does it'}, for {soc_version}")
+    folder = out or export.with_name(f"{export.name}-ascend")
+    result = compile_model(export, folder, AtcOptions(**atc.model_dump(), aipp_input=aipp_input), require, compiled)
+    typer.echo(f"{folder}: {result.om or 'not compiled yet, atc.sh does it'}, for {soc_version}")
+
+
+def _for_rockchip(
+    export: Path, out: Path, chosen: tuple[str, RknnPrecision, float], images: Path | None, count: int
+) -> str:
+    """Compile for a chip of Rockchip; what came of it, for people."""
+    from yoloslim.deploy.int8 import calibration_images
+    from yoloslim.deploy.rockchip.compilation import COMPILED, RknnOptions, compile_rknn
+
+    options = RknnOptions(*chosen)
+    pictures = calibration_images(images, export, count) if images and options.precision != "fp16" else None
+    result = compile_rknn(export, out, options, pictures)
+    return f"{out}: {COMPILED}, {result.size_mb:.2f} MB, for {result.chip} in {result.precision}"

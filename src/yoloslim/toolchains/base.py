@@ -93,7 +93,7 @@ TOOLCHAINS = {
         (11, 12),
         1000,
         _rockchip,
-        borrows=("torch",),
+        borrows=("torch", "torchgen"),
     ),
 }
 

@@ -22,6 +22,7 @@ from yoloslim.deploy.runtimes.ncnn import NCNN
 from yoloslim.deploy.runtimes.onnxruntime import ONNXRUNTIME
 from yoloslim.deploy.runtimes.openvino import OPENVINO
 from yoloslim.deploy.runtimes.pytorch import PYTORCH, SUFFIXES
+from yoloslim.deploy.runtimes.rockchip import RKNN
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import GraphDescription, Predictor
 from yoloslim.files import read_json
@@ -45,6 +46,7 @@ register_runtime(NCNN)
 register_runtime(LITERT)
 register_runtime(ACL)
 register_runtime(AIS_BENCH)
+register_runtime(RKNN)
 
 
 def open_predictor(
@@ -54,9 +56,10 @@ def open_predictor(
 
     Args:
         path: `.safetensors`, `.pt` and `.weights` of other programs, `.onnx`, `.xml` (OpenVINO), `.param` (ncnn),
-            `.tflite` (LiteRT), `.om` (in the folder that the atc stage wrote), or a folder with `manifest.json`.
+            `.tflite` (LiteRT), `.om` and `.rknn` (in the folder that `yoloslim compile` wrote), or a folder with
+            `manifest.json`.
         runtime: what runs it; None takes the usual one for the file. Of a folder that holds a compiled model beside
-            its graph, `acl` and `ais_bench` take the former.
+            its graph, `acl`, `ais_bench` and `rknn` take the former.
         threads: CPU threads; None leaves the runtime's choice.
         precision: `bf16` is for PyTorch and OpenVINO.
 
@@ -123,7 +126,7 @@ def _choose(file: Path, name: str | None) -> Runtime:
     if asked and asked.beside and asked not in readers:
         raise DeployError(
             f"{asked.name} runs compiled models ({', '.join(asked.suffixes)}), not {file.name}; compile it first "
-            "(stage atc, or `bash atc.sh` in its folder)"
+            "(`yoloslim compile`, stages atc and rknn)"
         )
     if asked and asked not in readers:
         able = " and ".join(runtime.name for runtime in readers)
@@ -136,6 +139,6 @@ def _manifest_of(path: Path) -> Manifest | None:
     if path.is_dir():
         return load_manifest(path)
     beside = path.parent / MANIFEST_NAME
-    if path.suffix in (*SUFFIXES, ".om") or not beside.is_file():
+    if path.suffix in (*SUFFIXES, ".om", ".rknn") or not beside.is_file():
         return None
     return load_manifest(path.parent) if path.name in read_json(beside).get("files", {}) else None

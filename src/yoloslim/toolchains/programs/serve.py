@@ -9,6 +9,7 @@ either what came of it (`done`) or why nothing did (`error`). Only NumPy is need
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import os
@@ -57,6 +58,8 @@ def serve(program: Any, requests: IO[bytes], answers: IO[bytes]) -> None:
         message, arrays = request
         try:
             done, results = program.COMMANDS[message["do"]](arrays, **message["options"])
+            sys.stdout.flush()
+            ctypes.CDLL(None).fflush(None)  # what C++ printed belongs to the log before the answer
             write_message(answers, {"done": done}, results)
         except Exception as error:  # whatever it is, whoever asked wants to know
             if type(error).__name__ != "Refused":

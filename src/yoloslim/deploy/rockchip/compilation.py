@@ -1,0 +1,213 @@
+"""An ONNX export to a folder for a Rockchip chip: `model.rknn`, the graph it was made from, what the compiler said."""
+
+import logging
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from yoloslim.choices import RknnPrecision
+from yoloslim.deploy.int8 import FEW
+from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, load_manifest
+from yoloslim.deploy.rockchip.report import Compiled, Loss, most_sensitive, parse_compiled, parse_losses
+from yoloslim.errors import DeployError
+from yoloslim.evaluation.predictor.base import Images, check_images
+from yoloslim.files import atomic_folder, read_json, sha256_file, write_json
+from yoloslim.toolchains import TOOLCHAINS, Session
+from yoloslim.toolchains.programs.run_rockchip import GRAPH
+
+logger = logging.getLogger(__name__)
+
+COMPILED, RESULT = "model.rknn", "rknn.json"
+FP16_CHIPS = ("rk3588", "rk3576", "rk3568", "rk3566", "rk3562", "rv1126b")
+CHIPS = (*FP16_CHIPS, "rv1103", "rv1106")
+"""As rknn-toolkit2 2.5 names what it compiles for; all but the first compute in int8 only."""
+_TIMEOUT_S = 3600
+
+
+@dataclass(frozen=True)
+class RknnOptions:
+    """How to compile.
+
+    Attributes:
+        chip: of `CHIPS`.
+        precision: `fp16`; `int8`; or `hybrid`, int8 but for the layers that lose most by it.
+        hybrid_share: share of the layers that `hybrid` leaves in fp16, chosen by what each loses.
+    """
+
+    chip: str = "rk3588"
+    precision: RknnPrecision = "fp16"
+    hybrid_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.chip not in CHIPS:
+            raise DeployError(f"Rockchip's compiler knows no chip {self.chip!r}; known: {', '.join(CHIPS)}")
+        if self.precision != "int8" and self.chip not in FP16_CHIPS:
+            raise DeployError(f"{self.chip} computes in int8 only; ask for precision int8, not {self.precision}")
+
+
+class RknnResult(BaseModel):
+    """`rknn.json`: what was compiled, and what the compiler said of it.
+
+    Attributes:
+        version: of this file's layout.
+        chip: the model loads on this one only.
+        precision: fp16, int8 or hybrid.
+        toolkit: version of rknn-toolkit2.
+        onnx_sha256: of the graph.
+        files: file name -> SHA-256.
+        calibration_images: how many the ranges were taken from.
+        fp16_layers: tensors that hybrid left in fp16.
+        internal_kb: memory for what layers hand on, 1024 bytes.
+        weight_kb: memory for weights, 1024 bytes.
+        size_mb: of the .rknn, 1e6 bytes.
+        compile_s: seconds that the compiler took.
+        off_npu: layers that the NPU does not take, with the operation.
+        layers: see `report.Layer`.
+        losses: see `report.Loss`; of hybrid, before the choice.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    chip: str
+    precision: RknnPrecision
+    toolkit: str
+    onnx_sha256: str
+    files: dict[str, str]
+    calibration_images: int
+    fp16_layers: tuple[str, ...]
+    internal_kb: float
+    weight_kb: float
+    size_mb: float
+    compile_s: float
+    off_npu: tuple[str, ...]
+    layers: tuple[dict[str, Any], ...]
+    losses: tuple[dict[str, Any], ...]
+
+
+def compile_rknn(export_dir: Path, out_dir: Path, options: RknnOptions, images: Images | None = None) -> RknnResult:
+    """Compile an export for a chip; the folder is replaced as a whole, and only if all went well.
+
+    Args:
+        export_dir: what `export_model` wrote as ONNX with raw heads for one image a call.
+        out_dir: folder to write.
+        options: chip and precision.
+        images: calibration images uint8 (N, S, S, 3), letterboxed as in evaluation; for int8 and hybrid.
+
+    Raises:
+        DeployError: no toolchain, no calibration images or of another size, an export of another kind, or the compiler
+            refused.
+    """
+    toolchain, manifest = TOOLCHAINS["rockchip"], load_manifest(export_dir)
+    if manifest.kind != PLAIN or manifest.input_shape[0] != 1:
+        raise DeployError(
+            f"{export_dir} holds {', '.join(manifest.kind)}, batch {manifest.input_shape[0]}; the NPU's compiler takes "
+            "an fp32 ONNX export with raw heads and batch 1"
+        )
+    count = _check_calibration(options, images, manifest.imgsz)
+    with atomic_folder(out_dir) as folder, Session(toolchain) as session:
+        for name in (MANIFEST_NAME, manifest.file):
+            shutil.copyfile(export_dir / name, folder / name)
+        source, target = str((folder / manifest.file).absolute()), str((folder / COMPILED).absolute())
+        start, losses, chosen = time.monotonic(), tuple[Loss, ...](), tuple[str, ...]()
+        if options.precision == "fp16":
+            session.ask("compile_fp16", timeout_s=_TIMEOUT_S, source=source, target=target, chip=options.chip)
+        else:
+            assert images is not None
+            here = str(folder.absolute())
+            session.ask("quantize", [images], _TIMEOUT_S, source=source, folder=here, chip=options.chip)
+            if options.precision == "hybrid":
+                said, _ = session.ask("sensitivity", [images[:1]], _TIMEOUT_S, folder=here)
+                losses = parse_losses(said["table"])
+                chosen = most_sensitive(losses, options.hybrid_share)
+                session.ask("keep_fp16", folder=here, tensors=list(chosen))
+            session.ask("compile_quantized", timeout_s=_TIMEOUT_S, folder=here, target=target)
+        seconds, compiled = time.monotonic() - start, parse_compiled(session.log())
+        names = [manifest.file, COMPILED, *(GRAPH if options.precision != "fp16" else ())]
+        result = RknnResult(
+            chip=options.chip,
+            precision=options.precision,
+            toolkit=toolchain.version,
+            onnx_sha256=manifest.sha256,
+            files={name: sha256_file(folder / name) for name in names},
+            calibration_images=count,
+            fp16_layers=chosen,
+            internal_kb=compiled.internal_kb,
+            weight_kb=compiled.weight_kb,
+            size_mb=(folder / COMPILED).stat().st_size / 1e6,
+            compile_s=round(seconds, 2),
+            off_npu=tuple(f"{layer.kind} of {layer.name}" for layer in compiled.off_npu),
+            layers=tuple(asdict(layer) for layer in compiled.layers),
+            losses=tuple(asdict(loss) for loss in losses),
+        )
+        write_json(folder / RESULT, result.model_dump(mode="json"))
+    _say(out_dir, result, compiled)
+    return result
+
+
+def load_rknn_result(folder: Path, chip: str | None = None) -> RknnResult:
+    """Read `rknn.json` and make sure that the files beside it are those it describes.
+
+    Args:
+        folder: what `compile_rknn` wrote.
+        chip: the one it must be for; None takes any.
+
+    Raises:
+        DeployError: there is none, it was made for another chip or by another toolkit, or a file has changed.
+    """
+    path = folder / RESULT
+    if not path.is_file():
+        raise DeployError(f"{folder} holds no compiled model ({RESULT} is missing): yoloslim compile --target rk3588")
+    try:
+        result = RknnResult.model_validate(read_json(path))
+    except ValidationError as error:
+        raise DeployError(f"{path} is not what this yoloslim writes; compile again") from error
+    if chip and result.chip != chip:
+        raise DeployError(f"{folder} was compiled for {result.chip} and does not load on {chip}: compile it for {chip}")
+    wanted = TOOLCHAINS["rockchip"].version
+    if result.toolkit != wanted:
+        raise DeployError(
+            f"{folder} was compiled by rknn-toolkit2 {result.toolkit}, this yoloslim works with {wanted}; compile again"
+        )
+    for name, digest in result.files.items():
+        if not (folder / name).is_file() or sha256_file(folder / name) != digest:
+            raise DeployError(f"{folder / name} is missing or not the file that {path} describes; compile again")
+    return result
+
+
+def _check_calibration(options: RknnOptions, images: Images | None, imgsz: int) -> int:
+    """How many images the ranges will be taken from; fp16 needs none."""
+    if options.precision == "fp16":
+        return 0
+    if images is None or not len(images):
+        raise DeployError(
+            f"{options.precision} needs calibration images, and there are none; give images like those that the model "
+            "will see, best a hundred or more of the training set"
+        )
+    check_images(images, imgsz, f"rknn-{options.precision}")
+    if len(images) < FEW:
+        logger.warning("calibrated on %d image(s): ranges may be too narrow; a hundred are enough", len(images))
+    return len(images)
+
+
+def _say(out_dir: Path, result: RknnResult, compiled: Compiled) -> None:
+    logger.info(
+        "%s for %s, %s: %.2f MB, %.0f kB of weights and %.0f kB between layers on the NPU, compiled in %.0f s",
+        out_dir / COMPILED,
+        result.chip,
+        result.precision,
+        result.size_mb,
+        result.weight_kb,
+        result.internal_kb,
+        result.compile_s,
+    )
+    if not compiled.layers:
+        logger.warning("the compiler printed no table of layers: what runs on the NPU is not known")
+    if result.off_npu:
+        logger.warning("the NPU does not take, and the board's CPU computes: %s", ", ".join(result.off_npu))
+    if result.fp16_layers:
+        logger.info("in fp16, since they lose most: %s", ", ".join(result.fp16_layers))

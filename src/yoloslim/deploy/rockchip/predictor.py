@@ -1,0 +1,62 @@
+"""A model compiled for a Rockchip NPU, in the simulator of Rockchip's toolkit on this CPU."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoloslim.deploy.manifest import Manifest
+from yoloslim.deploy.rockchip.compilation import RknnResult
+from yoloslim.evaluation.nms import Floats
+from yoloslim.evaluation.predictor.base import GraphPredictor, Images, to_numpy
+from yoloslim.toolchains import TOOLCHAINS, Session
+
+_TIMEOUT_S = 3600
+
+
+class RknnSimulator(GraphPredictor):
+    """Computes what the NPU would, far slower; its latency says nothing of a board.
+
+    The simulator cannot load an .rknn: it compiles the same graph once more, which the folder holds for it.
+    """
+
+    runtime = "rknn-simulator"
+
+    def __init__(self, path: Path, graph: Manifest, result: RknnResult) -> None:
+        """Open the model.
+
+        Args:
+            path: the .rknn file.
+            graph: manifest of the graph beside it.
+            result: what was compiled.
+
+        Raises:
+            DeployError: no toolchain, or it refused.
+        """
+        self._result = result
+        super().__init__(path, graph, None, _as_bytes, "uint8/255 on the chip")
+        self.backend = f"{self.runtime}-{result.precision}"
+        self.batch = None
+
+    def load(self) -> None:
+        """See `GraphPredictor.load`."""
+        folder = self.path.parent.absolute()
+        quantized = str(folder) if self._result.precision != "fp16" else ""
+        assert isinstance(self.graph, Manifest)
+        source = str(folder / self.graph.file)
+        self._session = Session(TOOLCHAINS["rockchip"])
+        self._session.ask("simulate", (), _TIMEOUT_S, source=source, folder=quantized, chip=self._result.chip)
+
+    def set_threads(self, threads: int) -> None:
+        """The simulator chooses its own."""
+
+    def run(self, batch: NDArray[Any]) -> list[Floats]:
+        """See `GraphPredictor.run`."""
+        _, found = self._session.ask("run", [batch], _TIMEOUT_S)
+        shapes = [output.shape[1:] for output in self.graph.heads]  # type: ignore[attr-defined]
+        return [to_numpy(head.reshape(len(batch), *shape)) for head, shape in zip(found, shapes, strict=True)]
+
+
+def _as_bytes(images: Images) -> Images:
+    return np.ascontiguousarray(images)

@@ -1,0 +1,124 @@
+"""What rknn-toolkit2 prints, as data: layers and where they run, memory, and what quantisation costs each layer."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_LAYER = re.compile(
+    r"^D RKNN: \[[^\]]*\] (?P<number>\d+) +(?P<kind>\S+) +(?P<type>\S+) +(?P<where>CPU|NPU|GPU) +\S+ +\S+ +"
+    r"(?P<ddr>\d+)/(?P<npu>\d+)/(?P<total>\d+) +(?P<kb>[\d.]*) *(?P<name>\S+)$",
+    re.MULTILINE,
+)
+_MEMORY = re.compile(r"Total (?P<what>Internal|Weight) Memory Size: (?P<kb>[\d.]+)KB")
+_ERROR = re.compile(
+    r"^\[(?P<kind>\w+)\] (?P<tensor>\S+) +(?P<entire>[\d.]+) \| +[\d.]+ +(?P<single>[\d.]+) \| +[\d.]+ *$", re.MULTILINE
+)
+_ENDS = ("InputOperator", "OutputOperator")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a compiled graph.
+
+    Attributes:
+        name: of our model, such as `model.4.cv1.conv`.
+        kind: the toolkit's, such as `ConvExSwish`.
+        type: of its values, FLOAT16 or INT8.
+        where: NPU, or CPU for what the NPU does not take.
+        cycles: as the toolkit foresees them, the larger of arithmetic and memory.
+        rw_kb: moved to and from memory, 1024 bytes.
+    """
+
+    name: str
+    kind: str
+    type: str
+    where: str
+    cycles: int
+    rw_kb: float
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the toolkit says of a compiled graph.
+
+    Attributes:
+        layers: in order.
+        internal_kb: memory for what layers hand on, 1024 bytes.
+        weight_kb: memory for weights, 1024 bytes.
+    """
+
+    layers: tuple[Layer, ...]
+    internal_kb: float
+    weight_kb: float
+
+    @property
+    def off_npu(self) -> tuple[Layer, ...]:
+        """Layers that the NPU does not take, but for the change of shape that hands over an output."""
+        return tuple(layer for layer in self.layers if layer.where != "NPU" and layer.kind != "Reshape")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What quantisation costs a tensor.
+
+    Attributes:
+        tensor: of the graph.
+        single: 1 - cosine of what its layer alone does wrong, inputs being right.
+        entire: likewise with all that came before.
+    """
+
+    tensor: str
+    single: float
+    entire: float
+
+
+def layer_of(name: str) -> str:
+    """The layer of our model that a node or tensor of its graph belongs to: `Conv:/model.4/cv1/conv/Conv` ->
+    `model.4.cv1.conv`; what has no such name is given as it is.
+    """
+    path = name.rpartition(":")[2]
+    parts = [part for part in path.split("/") if part]
+    return ".".join(parts[:-1]) if path.startswith("/") and len(parts) > 1 else path
+
+
+def parse_compiled(log: str) -> Compiled:
+    """The last tables of layers and memory in a log; zeros where there are none."""
+    layers: list[Layer] = []
+    for found in _LAYER.finditer(log):
+        if found["number"] == "0":
+            layers = []
+        if found["kind"] not in _ENDS:
+            name = layer_of(found["name"])
+            kb = float(found["kb"] or 0)
+            layers.append(Layer(name, found["kind"], found["type"], found["where"], int(found["total"]), kb))
+    memory = {found["what"]: float(found["kb"]) for found in _MEMORY.finditer(log)}
+    return Compiled(tuple(layers), memory.get("Internal", 0.0), memory.get("Weight", 0.0))
+
+
+def parse_losses(table: str) -> tuple[Loss, ...]:
+    """The toolkit's table of layers and their errors, in the order of the graph."""
+    return tuple(
+        Loss(found["tensor"], round(1 - float(found["single"]), 6), round(1 - float(found["entire"]), 6))
+        for found in _ERROR.finditer(table)
+        if found["kind"] not in ("Input", "exDataConvert")
+    )
+
+
+def most_sensitive(losses: Sequence[Loss], share: float) -> tuple[str, ...]:
+    """Tensors of the layers that lose most by themselves.
+
+    A convolution and its activation are one layer: the compiler fuses them, and one alone in fp16 saves nothing.
+
+    Args:
+        losses: of every tensor.
+        share: of all layers, 0 to 1; at least one.
+    """
+    by_layer: dict[str, list[Loss]] = {}
+    for loss in losses:
+        by_layer.setdefault(_unit(loss.tensor), []).append(loss)
+    worst = sorted(by_layer, key=lambda name: -max(loss.single for loss in by_layer[name]))
+    return tuple(loss.tensor for name in worst[: max(1, round(share * len(worst)))] for loss in by_layer[name])
+
+
+def _unit(tensor: str) -> str:
+    return re.sub(r"\.(conv|act)$", "", layer_of(tensor))
