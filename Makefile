@@ -48,6 +48,7 @@ debian-packages:  ## install what tests need besides Python (Debian, as root)
 
 toolchains: $(DEV)  ## converters of other makers, which some tests need: 1.2 GB under ~/.cache
 	yoloslim toolchain install litert
+	yoloslim toolchain install rockchip
 
 unit: $(DEV)  ## the quick tests alone
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'

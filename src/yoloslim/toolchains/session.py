@@ -36,11 +36,17 @@ class Session:
         self.toolchain = toolchain
         if python is None:
             check_installed(toolchain)
+        self._place = tempfile.TemporaryDirectory()  # toolkits leave files where they stand
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
         command = [str(python or toolchain.python), "-I", str(Path(serve.__file__)), str(toolchain.program())]
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                cwd=self._place.name,
+                start_new_session=True,
             )
         except OSError as error:
             raise DeployError(
@@ -94,6 +100,7 @@ class Session:
             with suppress(BrokenPipeError):  # what was not sent when it died
                 stream.close()
         self._process.wait()
+        self._place.cleanup()
 
     def __enter__(self) -> Self:
         return self

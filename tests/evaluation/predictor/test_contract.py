@@ -20,6 +20,7 @@ from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
 from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
+from yoloslim.deploy.rockchip.compilation import RknnOptions, compile_rknn
 from yoloslim.deploy.runtimes import open_graph, open_predictor
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import OnnxPredictor, Predictor, divide_by_255
@@ -56,6 +57,7 @@ KINDS = {
     "ncnn": Kind("ncnn", {}, "ncnn-cpu"),
     "litert": Kind("litert", {}, "litert-cpu", toolchain="litert"),
     "litert-fp16": Kind("litert-fp16", {}, "litert-cpu-fp16", 5e-3, toolchain="litert"),
+    "rknn": Kind("rockchip", {"runtime": "rknn"}, "rknn-simulator-fp16", 5e-3, "uint8/255 on the chip", "rockchip"),
     "acl": Kind("ascend", {"runtime": "acl"}, "ascend-acl", 5e-3, "aipp-rgb"),  # AIPP scales in float16
     "ais_bench": Kind("ascend", {"runtime": "ais_bench"}, "ascend-ais_bench", 5e-3, "aipp-rgb"),
 }
@@ -89,6 +91,8 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
     if state_of(TOOLCHAINS["litert"]).word == "installed":
         export_model(model, root / "litert", file_format="litert")
         export_model(model, root / "litert-fp16", file_format="litert", weights="fp16")
+    if state_of(TOOLCHAINS["rockchip"]).word == "installed":
+        compile_rknn(root / "onnx", root / "rockchip", RknnOptions("rk3588"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
         compile_model(root / "open", root / "ascend", AtcOptions(aipp_input="rgb"))
