@@ -113,7 +113,7 @@ def test_int8_is_near_the_model_and_hybrid_nearer(
 ) -> None:
     needs_toolchain("rockchip")
     wanted = open_predictor(export, threads=1).predict(IMAGES[:4])
-    errors = {}
+    errors, more = {}, {}
     for precision in ("int8", "hybrid"):
         folder = tmp_path / precision
         result = compile_rknn(export, folder, RknnOptions("rk3588", precision, 0.3), IMAGES)  # type: ignore[arg-type]
@@ -123,10 +123,13 @@ def test_int8_is_near_the_model_and_hybrid_nearer(
         errors[precision] = sum(
             float(np.abs(a - b).mean() / np.abs(b).mean()) for a, b in zip(found, wanted, strict=True)
         )
-        assert (len(result.fp16_layers) > 0) is (precision == "hybrid")
+        more[precision] = len(result.fp16_layers)
         assert (len(result.losses) > 18) is (precision == "hybrid")
         kinds = {layer["type"] for layer in result.layers if layer["kind"] == "ConvExSwish"}
         assert kinds == ({"INT8"} if precision == "int8" else {"INT8", "FLOAT16"})
+        heads = [layer["type"] for layer in result.layers if layer["name"].startswith("model.6.m.")]
+        assert heads == ["FLOAT16"] * 3
+    assert more["int8"] < more["hybrid"]
     assert 0 < errors["hybrid"] < errors["int8"] < 0.3
     caplog.clear()
     compile_rknn(export, tmp_path / "one", RknnOptions("rk3588", "int8"), IMAGES[:1])

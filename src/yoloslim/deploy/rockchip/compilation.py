@@ -10,6 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from yoloslim.choices import RknnPrecision
+from yoloslim.deploy.describe import read_onnx
+from yoloslim.deploy.graph import head_nodes
 from yoloslim.deploy.int8 import FEW
 from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, load_manifest
 from yoloslim.deploy.rockchip.report import Compiled, Loss, most_sensitive, parse_compiled, parse_losses
@@ -34,7 +36,8 @@ class RknnOptions:
 
     Attributes:
         chip: of `CHIPS`.
-        precision: `fp16`; `int8`; or `hybrid`, int8 but for the layers that lose most by it.
+        precision: `fp16`; `int8`, the heads in fp16 where the chip has it; or `hybrid`, where the layers that lose
+            most stay in fp16, too.
         hybrid_share: share of the layers that `hybrid` leaves in fp16, chosen by what each loses.
     """
 
@@ -60,7 +63,7 @@ class RknnResult(BaseModel):
         onnx_sha256: of the graph.
         files: file name -> SHA-256.
         calibration_images: how many the ranges were taken from.
-        fp16_layers: tensors that hybrid left in fp16.
+        fp16_layers: tensors that int8 and hybrid left in fp16.
         internal_kb: memory for what layers hand on, 1024 bytes.
         weight_kb: memory for weights, 1024 bytes.
         size_mb: of the .rknn, 1e6 bytes.
@@ -123,8 +126,11 @@ def compile_rknn(export_dir: Path, out_dir: Path, options: RknnOptions, images: 
             if options.precision == "hybrid":
                 said, _ = session.ask("sensitivity", [images[:1]], _TIMEOUT_S, folder=here)
                 losses = parse_losses(said["table"])
-                chosen = most_sensitive(losses, options.hybrid_share)
-                session.ask("keep_fp16", folder=here, tensors=list(chosen))
+            if options.chip in FP16_CHIPS:
+                wanted = most_sensitive(losses, options.hybrid_share) if losses else ()
+                heads = [node.output[0] for node in head_nodes(read_onnx(Path(source)))]
+                done, _ = session.ask("keep_fp16", folder=here, tensors=list(wanted), heads=heads)
+                chosen = tuple(done["tensors"])
             session.ask("compile_quantized", timeout_s=_TIMEOUT_S, folder=here, target=target)
         seconds, compiled = time.monotonic() - start, parse_compiled(session.log())
         names = [manifest.file, COMPILED, *(GRAPH if options.precision != "fp16" else ())]
@@ -210,4 +216,4 @@ def _say(out_dir: Path, result: RknnResult, compiled: Compiled) -> None:
     if result.off_npu:
         logger.warning("the NPU does not take, and the board's CPU computes: %s", ", ".join(result.off_npu))
     if result.fp16_layers:
-        logger.info("in fp16, since they lose most: %s", ", ".join(result.fp16_layers))
+        logger.info("in fp16, the heads and what loses most: %s", ", ".join(result.fp16_layers))

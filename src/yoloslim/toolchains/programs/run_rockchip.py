@@ -7,6 +7,7 @@ compiles them. The simulator cannot load an .rknn, so it compiles the same files
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -54,15 +55,17 @@ def quantize(arrays: Any, source: str, folder: str, chip: str) -> tuple[dict[str
     return {}, []
 
 
-def keep_fp16(_: Any, folder: str, tensors: list[str]) -> tuple[dict[str, Any], list[Any]]:
-    """Let a quantised graph compute some tensors in fp16."""
+def keep_fp16(_: Any, folder: str, tensors: list[str], heads: list[str]) -> tuple[dict[str, Any], list[Any]]:
+    """Let a quantised graph compute some tensors in fp16, and all whose names begin as those of heads do: which."""
     path = Path(folder) / GRAPH[2]
     text = path.read_text(encoding="utf-8")
     if not text.startswith(f"{_CHOSEN}: {{}}\n"):
         raise Refused(f"{GRAPH[2]} does not begin as this toolkit writes it")
-    lines = "".join(f"    {_quoted(name)}: float16\n" for name in tensors)
-    path.write_text(f"{_CHOSEN}:\n{lines}" + text.split("\n", 1)[1] if tensors else text, encoding="utf-8")
-    return {}, []
+    known = re.findall(r"^    (\S+):$", text, re.MULTILINE)
+    chosen = [name for name in known if name in tensors or name.startswith(tuple(heads))]
+    lines = "".join(f"    {_quoted(name)}: float16\n" for name in chosen)
+    path.write_text(f"{_CHOSEN}:\n{lines}" + text.split("\n", 1)[1] if chosen else text, encoding="utf-8")
+    return {"tensors": chosen}, []
 
 
 def compile_quantized(_: Any, folder: str, target: str) -> tuple[dict[str, Any], list[Any]]:
