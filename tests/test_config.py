@@ -221,4 +221,5 @@ def test_cron_lines_may_be_quoted(tmp_path: Path, line: str) -> None:
 def test_a_model_to_quantize_that_is_not_made_is_named_when_params_are_read() -> None:
     said = explain(percents=[30, 50], quantize={"models": ["baseline", 60]})
     assert "quantize.models names 60, which is not among the percents [30, 50]" in said
+    assert "rknn.models names 70, which is not among" in explain(percents=[30, 50], rknn={"models": [70]})
     assert parse_params({"percents": [30, 60], "quantize": {"models": ["baseline", 60]}}).quantize.models[1] == 60

@@ -20,7 +20,7 @@ KEYS = {
     for section, value in Params().model_dump().items()
     for key in (value if isinstance(value, dict) else [""])
 }
-ELSEWHERE = ("sweep.", "schedule.", "tracking.", "percents", "probes", "quantize.models")
+ELSEWHERE = ("sweep.", "schedule.", "tracking.", "percents", "probes", "quantize.models", "rknn.models")
 """Read by the sweep, schedules and MLflow, or naming the stages themselves."""
 
 
@@ -58,7 +58,7 @@ def test_trainings_depend_on_all_of_section_train_that_changes_models() -> None:
 
 
 @pytest.mark.parametrize(
-    "stage", ["data", "baseline", "sparse", "finetune", "export", "quantize", "atc", "unstructured"]
+    "stage", ["data", "baseline", "sparse", "finetune", "export", "quantize", "rknn", "atc", "unstructured"]
 )
 def test_how_models_are_measured_makes_no_model_again(stage: str) -> None:
     assert not {key for key in params_of(stage) if key.startswith("evaluation.")}

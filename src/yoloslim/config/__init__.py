@@ -10,7 +10,15 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from yoloslim.config.base import Section, Side
 from yoloslim.config.data import DataParams
-from yoloslim.config.deploy import AscendEvalParams, AscendParams, AtcParams, ExportParams, QuantizeParams
+from yoloslim.config.deploy import (
+    AscendEvalParams,
+    AscendParams,
+    AtcParams,
+    ExportParams,
+    QuantizeParams,
+    RknnEvalParams,
+    RknnParams,
+)
 from yoloslim.config.prune import PruneParams, UnstructuredParams
 from yoloslim.config.recipe import settle_recipes
 from yoloslim.config.results import EvaluationParams, ReportParams, SweepPoint, SweepResult, TrackingParams
@@ -38,6 +46,8 @@ __all__ = [
     "PruneParams",
     "QuantizeParams",
     "ReportParams",
+    "RknnEvalParams",
+    "RknnParams",
     "ScheduleParams",
     "Section",
     "SparseParams",
@@ -73,6 +83,8 @@ class Params(Section):
     evaluation: EvaluationParams = EvaluationParams()
     export: ExportParams = ExportParams()
     quantize: QuantizeParams = QuantizeParams()
+    rknn: RknnParams = RknnParams()
+    rknn_eval: RknnEvalParams = RknnEvalParams()
     ascend: AscendParams = AscendParams()
     atc: AtcParams = AtcParams()
     ascend_eval: AscendEvalParams = AscendEvalParams()
@@ -87,13 +99,14 @@ class Params(Section):
         return settle_recipes(raw) if isinstance(raw, dict) else raw
 
     @model_validator(mode="after")
-    def _quantized_models_are_exported(self) -> "Params":
-        lacking = [each for each in self.quantize.models if each != "baseline" and each not in self.percents]
-        if lacking:
-            raise ValueError(
-                f"quantize.models names {lacking[0]}, which is not among the percents {list(self.percents)}: add "
-                "it there, or take it out"
-            )
+    def _deployed_models_are_exported(self) -> "Params":
+        for section, models in (("quantize", self.quantize.models), ("rknn", self.rknn.models)):
+            lacking = [each for each in models if each != "baseline" and each not in self.percents]
+            if lacking:
+                raise ValueError(
+                    f"{section}.models names {lacking[0]}, which is not among the percents {list(self.percents)}: add "
+                    "it there, or take it out"
+                )
         return self
 
     @field_validator("percents", "probes")

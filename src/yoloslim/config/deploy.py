@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from yoloslim.choices import PrecisionMode
+from yoloslim.choices import PrecisionMode, RknnPrecision
 from yoloslim.config.base import Section
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
@@ -25,6 +25,22 @@ class QuantizeParams(Section):
     models: tuple[Annotated[int, Field(ge=0, le=99)] | Literal["baseline"], ...] = ()
     runtimes: tuple[Name, ...] = Field(("onnxruntime", "openvino"), description="onnxruntime, openvino, ncnn, litert")
     images: int = Field(128, ge=1, description="training images that the ranges are taken from")
+
+
+class RknnParams(Section):
+    """Compilation for Rockchip's NPUs; no model by default."""
+
+    models: tuple[Annotated[int, Field(ge=0, le=99)] | Literal["baseline"], ...] = ()
+    target: str = Field("rk3588", pattern=r"^r[kv][0-9]+b?$")
+    precisions: tuple[RknnPrecision, ...] = Field(("fp16", "int8"), min_length=1)
+    hybrid_share: float = Field(0.1, gt=0, le=0.9, description="share of the layers that hybrid leaves in fp16")
+    images: int = Field(128, ge=1, description="training images that the ranges are taken from")
+
+
+class RknnEvalParams(Section):
+    """Evaluation in the simulator."""
+
+    images: int = Field(0, ge=0, description="first test images; 0 is all")
 
 
 class AscendParams(Section):

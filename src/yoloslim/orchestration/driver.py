@@ -161,7 +161,7 @@ class Sweep:
         former = self.checkout / RESULT
         if former.is_file():
             added |= set(read_json(former).get("added", ()))
-        kept = set(self.params.quantize.models)  # whose stage needs theirs
+        kept = {*self.params.quantize.models, *self.params.rknn.models}  # whose stage needs theirs
         own = [percent for percent in self.params.percents if percent not in added or percent in kept]
         self._list(own, [])
         return own
