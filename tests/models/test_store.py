@@ -17,14 +17,14 @@ from tests.tiny import shake_norms, tiny_detector
 from yoloslim.errors import ModelError
 from yoloslim.heads import AnchorHead
 from yoloslim.models.detector import Detector
-from yoloslim.models.store import LONGEST_SPEC, load_model, read_extra, save_model
+from yoloslim.models.store import LONGEST_SPEC, load_model, save_model
 
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
     model = tiny_detector()
     shake_norms(model)
-    save_model(model, tmp_path / "model.safetensors", {"epoch": 3})
+    save_model(model, tmp_path / "model.safetensors")
     return tmp_path / "model.safetensors"
 
 
@@ -72,15 +72,11 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     model = tiny_detector()
     written = set()
     for _ in range(8):
-        save_model(model, tmp_path / "m.safetensors", {"epoch": 1})
+        save_model(model, tmp_path / "m.safetensors")
         written.add((tmp_path / "m.safetensors").read_bytes())
-    save_model(model.to(memory_format=torch.channels_last), tmp_path / "m.safetensors", {"epoch": 1})  # type: ignore[call-overload]
+    save_model(model.to(memory_format=torch.channels_last), tmp_path / "m.safetensors")  # type: ignore[call-overload]
     written.add((tmp_path / "m.safetensors").read_bytes())
     assert len(written) == 1
-
-
-def test_extra_values_can_be_read_without_building_the_model(stored: Path) -> None:
-    assert read_extra(stored) == {"epoch": 3}
 
 
 def test_missing_file_names_the_way_out(tmp_path: Path) -> None:
@@ -200,9 +196,8 @@ def test_a_flipped_bit_is_noticed_wherever_it_is(stored: Path, share: float, bit
     data = bytearray(stored.read_bytes())
     data[int(share * len(data))] ^= bit
     stored.write_bytes(bytes(data))
-    for read in (load_model, read_extra):
-        with pytest.raises(ModelError, match=r"model\.safetensors"):
-            read(stored)
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        load_model(stored)
 
 
 def test_every_byte_of_the_description_is_guarded(stored: Path) -> None:

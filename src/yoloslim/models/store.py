@@ -26,19 +26,18 @@ LONGEST_SPEC = 2**19
 """Characters of a description: that of YOLOv4 with 1,000 classes has 38,000. Checking 3.6 million takes seconds."""
 
 
-def save_model(model: Detector, path: Path, extra: dict[str, Any] | None = None) -> None:
+def save_model(model: Detector, path: Path) -> None:
     """Write weights and spec to one `*.safetensors` file, atomically; the same model gives the same bytes.
 
     Args:
         model: baseline, sparse, pruned or finetuned: all are the same kind of file.
         path: where to.
-        extra: further JSON values for people and tools to read (not needed to load).
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     metadata = {
         "format": FORMAT,
         "spec": model.spec.model_dump_json(),
-        "extra": json.dumps(extra or {}, sort_keys=True),
+        "extra": "{}",  # empty ever since; without it every file would change
     }
     with atomic_path(path) as temporary:
         temporary.write_bytes(_finished(save(state, metadata)))
@@ -91,11 +90,6 @@ def _compare(spec: ModelSpec, state: dict[str, torch.Tensor]) -> None:
             if count > MAX_PARAMS:
                 raise ModelError(f"before it was pruned it had {count:.3g} parameters; at most {MAX_PARAMS} are built")
         Detector(spec).load_state_dict(state, assign=True)
-
-
-def read_extra(path: Path) -> dict[str, Any]:
-    """The `extra` values stored with a model."""
-    return json.loads(_read(path)[0].get("extra", "{}"))  # type: ignore[no-any-return]
 
 
 def _finished(data: bytes) -> bytes:

@@ -1,7 +1,5 @@
 """Stage `ascend_eval`: accuracy and speed of the exported graph; every number names the backend it comes from."""
 
-import argparse
-from functools import partial
 from typing import Any
 
 from yoloslim.config import Params
@@ -9,7 +7,7 @@ from yoloslim.deploy.ascend.device import open_device
 from yoloslim.deploy.ascend.measure import evaluate_exported
 from yoloslim.deploy.ascend.twin import predict_board
 from yoloslim.files import read_json, write_json
-from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage, trained
+from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage_of_model, trained
 from yoloslim.stages.inputs import eval_set, nms_options, split_of
 
 
@@ -51,6 +49,4 @@ def rounded(value: Any) -> Any:
 
 def main() -> None:
     """Run the stage for one model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", required=True, help="a percent, `baseline` or `control/dense`")
-    stage(partial(run, which=parser.parse_args().which))
+    stage_of_model(run, __doc__, "a percent, `baseline` or `control/dense`")

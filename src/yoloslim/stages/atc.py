@@ -1,12 +1,10 @@
 """Stage `atc`: compile for Ascend where ATC is installed; elsewhere write the command for a machine that has it."""
 
-import argparse
-from functools import partial
 from pathlib import Path
 
 from yoloslim.config import Params
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
-from yoloslim.stages.common import MODELS, stage
+from yoloslim.stages.common import MODELS, stage_of_model
 
 
 def run(params: Params, which: str) -> None:
@@ -19,6 +17,4 @@ def run(params: Params, which: str) -> None:
 
 def main() -> None:
     """Run the stage for one model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", required=True, help="a percent, `baseline` or `control/dense`")
-    stage(partial(run, which=parser.parse_args().which))
+    stage_of_model(run, __doc__, "a percent, `baseline` or `control/dense`")

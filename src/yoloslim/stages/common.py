@@ -1,5 +1,6 @@
 """What every stage shares: reading params, where files lie, how it ends."""
 
+import argparse
 import logging
 import re
 import signal
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -15,6 +17,8 @@ from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
 from yoloslim.runner.headers import limit_megapixels
 from yoloslim.terminal import sentence, write_anything
+
+T = TypeVar("T")
 
 DATA = Path("data/voc")
 MODELS, METRICS, PLOTS, DETECTIONS = Path("models"), Path("metrics"), Path("plots"), Path("detections")
@@ -53,6 +57,24 @@ def stage(run: Callable[[Params], None]) -> None:
             "stopped; a training goes on from its last checkpoint when the same command is given again", file=sys.stderr
         )
         sys.exit(128 + signal.SIGINT)
+
+
+def stage_of_model(run: Callable[[Params, str], None], about: str | None, help: str) -> None:
+    """Run a stage script that is told by `--which` what it works on."""
+    which = _argument("which", str, about, help)
+    stage(lambda params: run(params, which))
+
+
+def stage_of_percent(run: Callable[[Params, int], None], about: str | None, help: str) -> None:
+    """Run a stage script that is told a `--percent`."""
+    percent = _argument("percent", int, about, help)
+    stage(lambda params: run(params, percent))
+
+
+def _argument(name: str, kind: Callable[[str], T], about: str | None, help: str) -> T:
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument(f"--{name}", type=kind, required=True, help=help)
+    return getattr(parser.parse_args(), name)  # type: ignore[no-any-return]
 
 
 def is_forced() -> bool:

@@ -1,8 +1,6 @@
 """Stage `export`: write a model as ONNX with raw heads, and prove that it computes the same."""
 
-import argparse
 from dataclasses import replace
-from functools import partial
 
 from yoloslim.config import Params
 from yoloslim.deploy.export_model import export_model
@@ -10,7 +8,7 @@ from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import runtime_of_format
 from yoloslim.files import write_json
 from yoloslim.models.store import load_model
-from yoloslim.stages.common import METRICS, MODELS, stage, trained
+from yoloslim.stages.common import METRICS, MODELS, stage_of_model, trained
 
 
 def run(params: Params, which: str) -> None:
@@ -30,6 +28,4 @@ def run(params: Params, which: str) -> None:
 
 def main() -> None:
     """Run the stage for one model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", required=True, help="a percent, `baseline` or `control/dense`")
-    stage(partial(run, which=parser.parse_args().which))
+    stage_of_model(run, __doc__, "a percent, `baseline` or `control/dense`")

@@ -1,12 +1,10 @@
 """Stage `finetune`: let a pruned model recover."""
 
-import argparse
-from functools import partial
 from pathlib import Path
 
 from yoloslim.config import Params
 from yoloslim.models.store import load_model
-from yoloslim.stages.common import MODELS, stage
+from yoloslim.stages.common import MODELS, stage_of_percent
 from yoloslim.stages.training import Training, train
 from yoloslim.training.distillation import Distillation
 from yoloslim.training.fit import Callback
@@ -32,6 +30,4 @@ def run(params: Params, percent: int) -> None:
 
 def main() -> None:
     """Run the stage for one model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--percent", type=int, required=True, help="which pruned model")
-    stage(partial(run, percent=parser.parse_args().percent))
+    stage_of_percent(run, __doc__, "which pruned model")

@@ -1,14 +1,12 @@
 """Stage `measure`: what a trained or pruned model finds on the test images, and what it costs."""
 
-import argparse
 import logging
-from functools import partial
 
 from yoloslim.config import Params
 from yoloslim.evaluation.nms import describe_suppression
 from yoloslim.files import read_json, write_json
 from yoloslim.models.store import load_model
-from yoloslim.stages.common import DETECTIONS, MODELS, stage
+from yoloslim.stages.common import DETECTIONS, MODELS, stage_of_model
 from yoloslim.stages.inputs import eval_set, nms_options, split_of
 from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
 from yoloslim.stages.models import FACTS
@@ -38,6 +36,4 @@ def run(params: Params, which: str) -> None:
 
 def main() -> None:
     """Run the stage for one model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", required=True, help="baseline, sparse, prune/50, finetune/50 ...")
-    stage(partial(run, which=parser.parse_args().which))
+    stage_of_model(run, __doc__, "baseline, sparse, prune/50, finetune/50 ...")

@@ -1,15 +1,12 @@
 """Stage `measure_int8`: what the int8 versions of a model find and cost."""
 
-import argparse
-from functools import partial
-
 from yoloslim.config import Params
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.speed import measure_latency, measure_speedup
 from yoloslim.files import write_json
-from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage
+from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage_of_model
 from yoloslim.stages.inputs import eval_set, nms_options
 
 
@@ -34,6 +31,4 @@ def run(params: Params, which: str) -> None:
 
 def main() -> None:
     """Run the stage for one model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", required=True, help="a percent, or `baseline`")
-    stage(partial(run, which=parser.parse_args().which))
+    stage_of_model(run, __doc__, "a percent, or `baseline`")

@@ -1,10 +1,7 @@
 """Stage `probe`: what a cut costs before finetuning, for many percents; keeps the numbers and no model."""
 
-import argparse
-from functools import partial
-
 from yoloslim.config import Params
-from yoloslim.stages.common import stage
+from yoloslim.stages.common import stage_of_percent
 from yoloslim.stages.inputs import eval_set
 from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
 from yoloslim.stages.prune import cut_model, recalibrated
@@ -21,6 +18,4 @@ def run(params: Params, percent: int) -> None:
 
 def main() -> None:
     """Run the stage for one model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--percent", type=int, required=True, help="share of prunable channels to remove")
-    stage(partial(run, percent=parser.parse_args().percent))
+    stage_of_percent(run, __doc__, "share of prunable channels to remove")

@@ -1,9 +1,7 @@
 """Stage `prune`: cut a share of the channels out of the sparse model, and prove the cut exact."""
 
-import argparse
 import copy
 import dataclasses
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +20,7 @@ from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.stages.batches import training_images
-from yoloslim.stages.common import MODELS, stage
+from yoloslim.stages.common import MODELS, stage_of_percent
 from yoloslim.stages.inputs import BATCH, eval_set, split_of
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
@@ -91,6 +89,4 @@ def run(params: Params, percent: int) -> None:
 
 def main() -> None:
     """Run the stage for one model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--percent", type=int, required=True, help="share of prunable channels to remove")
-    stage(partial(run, percent=parser.parse_args().percent))
+    stage_of_percent(run, __doc__, "share of prunable channels to remove")

@@ -1,12 +1,9 @@
 """Stage `quantize`: int8 versions of an exported model, calibrated on training images."""
 
-import argparse
-from functools import partial
-
 from yoloslim.config import Params
 from yoloslim.deploy.int8 import quantize
 from yoloslim.deploy.runtimes import runtime_for_int8
-from yoloslim.stages.common import MODELS, stage
+from yoloslim.stages.common import MODELS, stage_of_model
 from yoloslim.stages.inputs import training_sample
 
 
@@ -21,6 +18,4 @@ def run(params: Params, which: str) -> None:
 
 def main() -> None:
     """Run the stage for one model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", required=True, help="a percent, or `baseline`")
-    stage(partial(run, which=parser.parse_args().which))
+    stage_of_model(run, __doc__, "a percent, or `baseline`")
