@@ -32,6 +32,7 @@ from yoloslim.evaluation.predictor import OnnxPredictor, Predictor
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.models.detector import Detector, build_detector, count_macs, count_params, fuse
 from yoloslim.models.store import load_model
+from yoloslim.toolchains import TOOLCHAINS, state_of
 
 PEER_MS = {
     "dense | onnxruntime-cpu": 31.9,
@@ -99,12 +100,14 @@ def latency_table(folder: Path, model: str, ways: list[str], rounds: int, thread
 
 
 def predictors_of(network: Detector, folder: Path, images: np.ndarray, threads: int) -> list[Predictor]:
-    """The network in every runtime and precision."""
-    for name in ("onnx", "openvino", "ncnn"):
+    """The network in every runtime and precision, LiteRT only where its toolchain is installed."""
+    absent = {name for name, toolchain in TOOLCHAINS.items() if state_of(toolchain).word != "installed"}
+    names = [name for name in ("onnx", "openvino", "ncnn", "litert") if name not in absent]
+    for name in names:
         export_model(network, folder / name, file_format=name)
-    found = [open_predictor(folder / name, threads=threads) for name in ("onnx", "openvino", "ncnn")]
+    found = [open_predictor(folder / name, threads=threads) for name in names]
     found.insert(2, open_predictor(folder / "openvino", threads=threads, precision="bf16"))
-    for runtime in int8_runtimes():
+    for runtime in (each for each in int8_runtimes() if each not in absent):
         quantize(folder / "onnx", images, folder / f"int8-{runtime}", runtime)
         found.append(open_predictor(folder / f"int8-{runtime}", threads=threads))
     return found

@@ -1,5 +1,6 @@
-"""A model compiled for a Rockchip NPU, in the simulator of Rockchip's toolkit on this CPU."""
+"""A model compiled for a Rockchip NPU as a predictor, and its simulator on this CPU."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,8 @@ from yoloslim.toolchains import TOOLCHAINS, Session
 _TIMEOUT_S = 3600
 
 
-class RknnSimulator(GraphPredictor):
-    """Computes what the NPU would, far slower; its latency says nothing of a board.
-
-    The simulator cannot load an .rknn: it compiles the same graph once more, which the folder holds for it.
-    """
-
-    runtime = "rknn-simulator"
+class RknnPredictor(GraphPredictor):
+    """What simulator and board share: the chip takes bytes and divides them itself."""
 
     def __init__(self, path: Path, graph: Manifest, result: RknnResult) -> None:
         """Open the model.
@@ -32,30 +28,44 @@ class RknnSimulator(GraphPredictor):
             result: what was compiled.
 
         Raises:
-            DeployError: no toolchain, or it refused.
+            DeployError: what runs it is not installed, or refused.
         """
-        self._result = result
+        self.result = result
         super().__init__(path, graph, None, _as_bytes, "uint8/255 on the chip")
         self.backend = f"{self.runtime}-{result.precision}"
-        self.batch = None
+
+    def set_threads(self, threads: int) -> None:
+        """The NPU computes, or a simulator that chooses its own."""
+
+    def heads(self, found: Sequence[NDArray[Any]], count: int) -> list[Floats]:
+        """Outputs in the graph's order, in the shapes of its manifest: compilers drop sides of 1."""
+        assert isinstance(self.graph, Manifest)
+        shapes = [output.shape[1:] for output in self.graph.heads]
+        return [to_numpy(head.reshape(count, *shape)) for head, shape in zip(found, shapes, strict=True)]
+
+
+class RknnSimulator(RknnPredictor):
+    """Computes what the NPU would, far slower; its latency says nothing of a board.
+
+    The simulator cannot load an .rknn: it compiles the same graph once more, which the folder holds for it.
+    """
+
+    runtime = "rknn-simulator"
+    batch = None
 
     def load(self) -> None:
         """See `GraphPredictor.load`."""
         folder = self.path.parent.absolute()
-        quantized = str(folder) if self._result.precision != "fp16" else ""
+        quantized = str(folder) if self.result.precision != "fp16" else ""
         assert isinstance(self.graph, Manifest)
         source = str(folder / self.graph.file)
         self._session = Session(TOOLCHAINS["rockchip"])
-        self._session.ask("simulate", (), _TIMEOUT_S, source=source, folder=quantized, chip=self._result.chip)
-
-    def set_threads(self, threads: int) -> None:
-        """The simulator chooses its own."""
+        self._session.ask("simulate", (), _TIMEOUT_S, source=source, folder=quantized, chip=self.result.chip)
 
     def run(self, batch: NDArray[Any]) -> list[Floats]:
         """See `GraphPredictor.run`."""
         _, found = self._session.ask("run", [batch], _TIMEOUT_S)
-        shapes = [output.shape[1:] for output in self.graph.heads]  # type: ignore[attr-defined]
-        return [to_numpy(head.reshape(len(batch), *shape)) for head, shape in zip(found, shapes, strict=True)]
+        return self.heads(found, len(batch))
 
 
 def _as_bytes(images: Images) -> Images:

@@ -22,7 +22,7 @@ from yoloslim.deploy.runtimes.ncnn import NCNN
 from yoloslim.deploy.runtimes.onnxruntime import ONNXRUNTIME
 from yoloslim.deploy.runtimes.openvino import OPENVINO
 from yoloslim.deploy.runtimes.pytorch import PYTORCH, SUFFIXES
-from yoloslim.deploy.runtimes.rockchip import RKNN
+from yoloslim.deploy.runtimes.rockchip import RKNN, RKNNLITE
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import GraphDescription, Predictor
 from yoloslim.files import read_json
@@ -47,6 +47,7 @@ register_runtime(LITERT)
 register_runtime(ACL)
 register_runtime(AIS_BENCH)
 register_runtime(RKNN)
+register_runtime(RKNNLITE)
 
 
 def open_predictor(
@@ -59,7 +60,7 @@ def open_predictor(
             `.tflite` (LiteRT), `.om` and `.rknn` (in the folder that `yoloslim compile` wrote), or a folder with
             `manifest.json`.
         runtime: what runs it; None takes the usual one for the file. Of a folder that holds a compiled model beside
-            its graph, `acl`, `ais_bench` and `rknn` take the former.
+            its graph, `acl`, `ais_bench`, `rknn` and `rknnlite` take the former.
         threads: CPU threads; None leaves the runtime's choice.
         precision: `bf16` is for PyTorch and OpenVINO.
 
