@@ -1,6 +1,6 @@
 """YOLOv5s at 640 px, dense and pruned by half, through Rockchip's compiler: `python -m benchmarks.rockchip`, a minute.
 
-Seeded weights of `benchmarks.pruning`; size, memory, foreseen cycles and the time of the compiler depend on shapes alone.
+Seeded weights of `benchmarks.pruning`; size, memory, foreseen cycles and the compiler's time depend on shapes alone.
 Needs `yoloslim toolchain install rockchip`.
 """
 
@@ -29,9 +29,8 @@ def main() -> None:
     dense = build_detector(a.model, tuple(str(i) for i in range(20)), imgsz=IMGSZ).eval()
     seed_batchnorms(dense)
     noise = np.random.default_rng(0).integers(0, 256, (IMAGES, IMGSZ, IMGSZ, 3), dtype=np.uint8)
-    print(
-        f"| network | precision | .rknn, MB | weights, MiB | between layers, MiB | cycles, M | s to compile |\n{_RULE}"
-    )
+    print("| network | precision | .rknn, MB | weights, MiB | between layers, MiB | cycles, M | s to compile |")
+    print("|:--|:--|--:|--:|--:|--:|--:|")
     for name, network in {"dense": dense, "pruned": pruned(dense, REQUESTS["coupled 50 round 16"])}.items():
         with tempfile.TemporaryDirectory() as folder:
             export_model(network, Path(folder) / "export")
@@ -39,13 +38,10 @@ def main() -> None:
                 options = RknnOptions(a.chip, precision)
                 done = compile_rknn(Path(folder) / "export", Path(folder) / precision, options, noise)
                 cycles = sum(layer["cycles"] for layer in done.layers) / 1e6
-                print(
-                    f"| {name}, {count_params(network) / 1e6:.2f} M | {precision} | {done.size_mb:.2f} | "
-                    f"{done.weight_kb / 1024:.2f} | {done.internal_kb / 1024:.2f} | {cycles:.2f} | {done.compile_s:.0f} |"
-                )
+                memory = f"{done.weight_kb / 1024:.2f} | {done.internal_kb / 1024:.2f}"
+                numbers = f"{done.size_mb:.2f} | {memory} | {cycles:.2f} | {done.compile_s:.0f}"
+                print(f"| {name}, {count_params(network) / 1e6:.2f} M | {precision} | {numbers} |", flush=True)
 
-
-_RULE = "|:--|:--|--:|--:|--:|--:|--:|"
 
 if __name__ == "__main__":
     main()

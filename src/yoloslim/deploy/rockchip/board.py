@@ -40,9 +40,7 @@ class RknnLitePredictor(RknnPredictor):
         chip = self.result.chip
         here = chip_here()
         if here and here != chip:
-            raise self.cannot_load(
-                f"it was compiled for {chip} and this is an {here}: yoloslim compile --target {here}"
-            )
+            raise self.cannot_load(f"it was compiled for {chip}, this is an {here}: yoloslim compile --target {here}")
         self._model = RKNNLite(verbose=False)
         for what, status in (
             ("load_rknn", self._model.load_rknn(str(self.path))),
