@@ -17,7 +17,7 @@ from yoloslim.pruning.inputs import tensors_in
 def matmul(coupler: Propagation, call: Call) -> Any:
     """`a @ b`."""
     a, b = tensors_in((call.args, call.kwargs))
-    return _mixed(coupler, call) if a.dim() < 2 or b.dim() < 2 else _contract(coupler, a, b, call)
+    return coupler.mix(call) if a.dim() < 2 or b.dim() < 2 else _contract(coupler, a, b, call)
 
 
 def dot_product(coupler: Propagation, call: Call) -> Any:
@@ -28,7 +28,7 @@ def dot_product(coupler: Propagation, call: Call) -> Any:
     names = ("query", "key", "value", "attn_mask")
     q, k, v, mask = (call.argument(i, name) for i, name in enumerate(names))
     if q.shape[:-2] != k.shape[:-2] or q.dim() < 2:  # heads that share keys
-        return _mixed(coupler, call)
+        return coupler.mix(call)
     if call.kwargs.get("scale") is None and coupler.varies(q, -1):
         coupler.protect(q)
     scores = _contract(coupler, q, k.transpose(-2, -1), call)
@@ -73,7 +73,3 @@ def _solid_product(coupler: Propagation, a: Tensor, b: Tensor, protect: bool = F
         coupler.protect(a)
         coupler.protect(b)
     return coupler.solid().expand(*_batch(a, b), a.shape[-2], b.shape[-1])
-
-
-def _mixed(coupler: Propagation, call: Call) -> Any:
-    return coupler.mix(call)

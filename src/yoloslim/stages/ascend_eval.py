@@ -8,7 +8,7 @@ from yoloslim.deploy.ascend.measure import evaluate_exported
 from yoloslim.deploy.ascend.twin import predict_board
 from yoloslim.files import read_json, write_json
 from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage_of_model, trained
-from yoloslim.stages.inputs import eval_set, nms_options, split_of
+from yoloslim.stages.inputs import eval_set, nms_options, prepared_split
 
 
 def run(params: Params, which: str) -> None:
@@ -33,7 +33,7 @@ def run(params: Params, which: str) -> None:
     found = read_json(METRICS / f"{trained(which)}.json")
     if a.twin_images:
         metrics["twin"] = predict_board(
-            export, split_of("test"), options, a.twin_images, e.threads, params.ascend.aipp_input
+            export, prepared_split("test"), options, a.twin_images, e.threads, params.ascend.aipp_input
         )
     metrics |= {name: found[name] for name in ("params_m", "gflops")}
     write_json(METRICS / "ascend_eval" / f"{which}.json", rounded(metrics))

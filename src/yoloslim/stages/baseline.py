@@ -13,13 +13,13 @@ from yoloslim.models.foreign.source import find_weights
 from yoloslim.models.zoo import build_spec
 from yoloslim.stages.batches import train_set
 from yoloslim.stages.common import BASELINE, DATA, stage
-from yoloslim.stages.inputs import split_of
+from yoloslim.stages.inputs import prepared_split
 from yoloslim.stages.training import Training, train
 
 
 def start_model(params: Params, weights: Path | None = None, root: Path = DATA) -> Detector:
     """A fresh model with a head that suits the data, or one that begins with the weights of a file."""
-    classes = split_of("train", root).classes
+    classes = prepared_split("train", root).classes
     images = train_set(params, root)
     sizes = images.box_sizes() * (params.imgsz / images.imgsz)
 

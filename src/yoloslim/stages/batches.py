@@ -11,14 +11,14 @@ from torch import Tensor
 from yoloslim.config import Params
 from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.stages.common import DATA
-from yoloslim.stages.inputs import BATCH, split_of, training_sample
+from yoloslim.stages.inputs import BATCH, prepared_split, training_sample
 
 
 def train_set(params: Params, root: Path = DATA) -> TrainSet:
     """The split `train`, in the largest size that any epoch asks for."""
     t = params.train
     size = max((params.imgsz, *t.resolutions))
-    return load_train_set(split_of("train", root), size, Path(t.cache_dir) / "images", t.memory_gb)
+    return load_train_set(prepared_split("train", root), size, Path(t.cache_dir) / "images", t.memory_gb)
 
 
 def training_images(params: Params, count: int) -> Iterator[Tensor]:

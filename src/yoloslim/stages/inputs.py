@@ -15,14 +15,14 @@ BATCH = 32
 """Images at once where the number may change the last digits of a model: fixed, so that it is no parameter of it."""
 
 
-def split_of(name: str, root: Path = DATA) -> VocSplit:
+def prepared_split(name: str, root: Path = DATA) -> VocSplit:
     """A split of the prepared data."""
     return load_split(root, name)
 
 
 def eval_set(params: Params, split: str, root: Path = DATA) -> EvalSet:
     """A split, letterboxed for evaluation."""
-    return load_eval_set(split_of(split, root), params.imgsz, Path(params.train.cache_dir) / "images")
+    return load_eval_set(prepared_split(split, root), params.imgsz, Path(params.train.cache_dir) / "images")
 
 
 def training_sample(params: Params, count: int) -> NDArray[np.uint8]:

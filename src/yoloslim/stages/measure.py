@@ -7,7 +7,7 @@ from yoloslim.evaluation.nms import describe_suppression
 from yoloslim.files import read_json, write_json
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import DETECTIONS, MODELS, stage_of_model
-from yoloslim.stages.inputs import eval_set, nms_options, split_of
+from yoloslim.stages.inputs import eval_set, nms_options, prepared_split
 from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
 from yoloslim.stages.models import FACTS
 
@@ -21,7 +21,7 @@ def run(params: Params, which: str) -> None:
     model = load_model(path)
     evaluation = evaluate_model(params, model, eval_set(params, "test"))
     detections = [[[round(float(v), 4) for v in row] for row in rows] for rows in evaluation.detections]
-    write_json(DETECTIONS / f"{which}.json", {"ids": split_of("test").ids, "detections": detections})
+    write_json(DETECTIONS / f"{which}.json", {"ids": prepared_split("test").ids, "detections": detections})
     facts = read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
     costs = {**measure_cost(params, model), "size_mb": path.stat().st_size / 1e6}
     found = {

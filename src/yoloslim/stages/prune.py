@@ -21,14 +21,14 @@ from yoloslim.pruning.importance import Scores, taylor_scores
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.stages.batches import training_images
 from yoloslim.stages.common import MODELS, stage_of_percent
-from yoloslim.stages.inputs import BATCH, eval_set, split_of
+from yoloslim.stages.inputs import BATCH, eval_set, prepared_split
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
 
 
 def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
     """First-order Taylor scores on plain training images."""
-    images = load_train_set(split_of("train"), params.imgsz, Path(params.train.cache_dir) / "images")
+    images = load_train_set(prepared_split("train"), params.imgsz, Path(params.train.cache_dir) / "images")
     augmenter, rng = (
         Augmenter(images, Augmentation.none(), torch.device("cpu")),
         torch.Generator().manual_seed(params.seed),

@@ -1,11 +1,8 @@
 """Stage `rknn`: an exported model compiled for a Rockchip NPU, calibrated on training images."""
 
-import argparse
-from functools import partial
-
 from yoloslim.config import Params
 from yoloslim.deploy.rockchip.compilation import RknnOptions, compile_rknn
-from yoloslim.stages.common import MODELS, stage
+from yoloslim.stages.common import MODELS, stage_of_model
 from yoloslim.stages.inputs import training_sample
 
 
@@ -20,6 +17,4 @@ def run(params: Params, which: str) -> None:
 
 def main() -> None:
     """Run the stage for one model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", required=True, help="a percent, or `baseline`")
-    stage(partial(run, which=parser.parse_args().which))
+    stage_of_model(run, __doc__, "a percent, or `baseline`")

@@ -1,8 +1,6 @@
 """Stage `rknn_eval`: what a model compiled for a Rockchip NPU finds, in the simulator; it has no latency to tell."""
 
-import argparse
 from dataclasses import replace
-from functools import partial
 
 from yoloslim.config import Params
 from yoloslim.data.evalset import EvalSet
@@ -10,7 +8,7 @@ from yoloslim.deploy.rockchip.compilation import load_rknn_result
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.files import write_json
-from yoloslim.stages.common import METRICS, MODELS, stage
+from yoloslim.stages.common import METRICS, MODELS, stage_of_model
 from yoloslim.stages.inputs import eval_set, nms_options
 
 
@@ -51,6 +49,4 @@ def _first(images: EvalSet, count: int) -> EvalSet:
 
 def main() -> None:
     """Run the stage for one model."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", required=True, help="a percent, or `baseline`")
-    stage(partial(run, which=parser.parse_args().which))
+    stage_of_model(run, __doc__, "a percent, or `baseline`")
