@@ -19,7 +19,7 @@ PARAMS: dict[str, Any] = {"imgsz": 64, "model": "yolov4-tiny", "train": {"auto_a
 
 @pytest.fixture(autouse=True)
 def _data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baseline, "split_of", lambda *_: SimpleNamespace(classes=("cat", "dog")))
+    monkeypatch.setattr(baseline, "prepared_split", lambda *_: SimpleNamespace(classes=("cat", "dog")))
     monkeypatch.setattr(baseline, "train_set", lambda *_: tiny_train_set())
 
 
