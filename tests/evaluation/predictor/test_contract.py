@@ -3,6 +3,7 @@
 Those whose files a toolchain makes need it installed (`yoloslim toolchain install litert`), and skip without.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,3 +216,12 @@ def test_a_file_that_is_no_graph_is_refused(runtime: str, exports: Exports, tmp_
     (tmp_path / manifest.file).unlink()
     with pytest.raises(DeployError, match="there is no such file"):
         open_graph(tmp_path / manifest.file, manifest)
+
+
+def test_litert_that_is_not_installed_is_said_with_the_command(
+    exports: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.tflite").write_bytes(b"\0\0\0\0TFL3")
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(DeployError, match=r"LiteRT is not installed .*; pip install 'yoloslim\[litert\]'"):
+        open_graph(tmp_path / "model.tflite", load_manifest(exports.root / "onnx"))
