@@ -26,7 +26,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Found:
+class RankedDetections:
     """Detections of all images, best first: `image`, `label`, `score` (n,), `boxes` (n, 4) `xyxy` in pixels."""
 
     image: NDArray[np.int64]
@@ -45,13 +45,13 @@ def flatten_truth(truth: Sequence[Annotation]) -> Truth:
     )
 
 
-def flatten_detections(detections: Sequence[NDArray[np.float32]]) -> Found:
+def flatten_detections(detections: Sequence[NDArray[np.float32]]) -> RankedDetections:
     """One array over all images' (n, 6) detections, sorted by falling score; equal scores keep their order."""
     rows = np.concatenate([np.empty((0, 6)), *(d.reshape(-1, 6) for d in detections)]).astype(np.float64)
     image = np.repeat(np.arange(len(detections)), [len(d) for d in detections])
     order = np.argsort(-rows[:, 4], kind="stable")
     rows = rows[order]
-    return Found(image[order], rows[:, 5].astype(np.int64), rows[:, 4], rows[:, :4])
+    return RankedDetections(image[order], rows[:, 5].astype(np.int64), rows[:, 4], rows[:, :4])
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Matches:
     """
 
     truth: Truth
-    found: Found
+    found: RankedDetections
     right: NDArray[np.bool_]
     counted: NDArray[np.bool_]
 
@@ -96,7 +96,7 @@ def match_detections(
     return Matches(truth, found, right, counted)
 
 
-def _best_object(truth: Truth, found: Found) -> tuple[NDArray[np.int64], Doubles]:
+def _best_object(truth: Truth, found: RankedDetections) -> tuple[NDArray[np.int64], Doubles]:
     """For every detection the object of its image and class with the largest overlap (-1: none), and that IoU."""
     best, best_iou = np.full(len(found.score), -1, np.int64), np.zeros(len(found.score))
     classes = 1 + max(truth.label.max(initial=0), found.label.max(initial=0))

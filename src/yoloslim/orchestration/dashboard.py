@@ -33,7 +33,7 @@ STATES = {
 
 
 @dataclass
-class Row:
+class PointRow:
     """A point as it is shown."""
 
     name: str
@@ -50,7 +50,7 @@ class Dashboard:
 
     def __init__(self, console: Console) -> None:
         self.console, self.start = console, time.monotonic()
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, PointRow] = {}
         self.doing, self.line = "starting", ""
         self.job: Job | None = None
         self.live = Live(console=console, get_renderable=self.render, refresh_per_second=2, transient=True)
@@ -76,7 +76,7 @@ class Dashboard:
             return
         if event.job is None:
             return
-        row = self.rows.setdefault(event.job.point, Row(event.job.point, event.job.percent, "running", ""))
+        row = self.rows.setdefault(event.job.point, PointRow(event.job.point, event.job.percent, "running", ""))
         _CHANGES[event.kind](row, event)
         if event.kind == "asked":
             self.job, self.line = event.job, ""
@@ -108,7 +108,7 @@ class Dashboard:
             self.console.print(f"{_clock(time.monotonic() - self.start)}  {text}", highlight=False, soft_wrap=True)
 
 
-def points_table(rows: list[Row], width: int, winner: str | None = None) -> Table:
+def points_table(rows: list[PointRow], width: int, winner: str | None = None) -> Table:
     """All points, the winner's line in green; a narrow terminal gets fewer columns."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", collapse_padding=True)
     table.add_column("point")
@@ -155,33 +155,33 @@ def _paths(result: SweepResult) -> str:
     return "\n".join([*lines, "  metrics/sweep.json", "  report/index.html"])
 
 
-def _row(point: SweepPoint) -> Row:
+def _row(point: SweepPoint) -> PointRow:
     found = Measured(point.before, point.after, point.deployed)
-    return Row(point.name, point.percent, point.status, point.why, found, point.missed, point.error)
+    return PointRow(point.name, point.percent, point.status, point.why, found, point.missed, point.error)
 
 
-def _asked(row: Row, event: Event) -> None:
+def _asked(row: PointRow, event: Event) -> None:
     row.state, row.why = "running", event.text
 
 
-def _again(row: Row, event: Event) -> None:
+def _again(row: PointRow, event: Event) -> None:
     row.state, row.note = "again", event.text
 
 
-def _measured(row: Row, event: Event) -> None:
+def _measured(row: PointRow, event: Event) -> None:
     row.found = event.found or row.found
     row.state, row.note = ("finetuned" if row.found.deployed else "probed"), ""
 
 
-def _failed(row: Row, event: Event) -> None:
+def _failed(row: PointRow, event: Event) -> None:
     row.state, row.note = "failed", event.text
 
 
-def _dropped(row: Row, event: Event) -> None:
+def _dropped(row: PointRow, event: Event) -> None:
     row.state, row.note = "pruned", event.text
 
 
-_CHANGES: dict[str, Callable[[Row, Event], None]] = {
+_CHANGES: dict[str, Callable[[PointRow, Event], None]] = {
     "asked": _asked,
     "again": _again,
     "ended": lambda row, event: None,
@@ -191,7 +191,7 @@ _CHANGES: dict[str, Callable[[Row, Event], None]] = {
 }
 
 
-def _plain(event: Event, row: Row) -> str:
+def _plain(event: Event, row: PointRow) -> str:
     if event.kind == "measured":
         found = row.found.deployed or row.found.before
         return ", ".join(f"{key} {found[key]:.4g}" for key in ("map50", "params_m", "latency_ms") if key in found)

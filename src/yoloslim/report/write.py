@@ -11,7 +11,7 @@ from yoloslim.errors import TrackingError
 from yoloslim.files import atomic_folder, write_text
 from yoloslim.report.cuts import certificate_grid, layers_markdown, totals_grid
 from yoloslim.report.page.embed import embedded_picture
-from yoloslim.report.page.findings import Findings
+from yoloslim.report.page.findings import PageContents
 from yoloslim.report.page.render import Extras, render
 from yoloslim.report.pictures import PICTURES, Picture, draw_report
 from yoloslim.report.sweep_table import effort, sweep_grid
@@ -79,7 +79,7 @@ def write_report(
         if tables:
             write_text(folder / LAYERS, "\n".join(["# Layer by layer\n", *tables]))
         test = load_split(data, "test") if (data / "classes.txt").is_file() else None
-        findings = Findings(rows, best, judged, test, sweep)
+        findings = PageContents(rows, best, judged, test, sweep)
         pictures = [(item, *embedded_picture(folder / item.file)) for item in drawn if item.file in EMBEDDED]
         extras = Extras(pictures, results.shown_params, _links(params, root), results.outputs, images, conf_thres)
         write_text(folder / "index.html", render(findings, extras))

@@ -17,7 +17,7 @@ OF_BASELINE = ("export", "atc", "ascend_eval")
 
 
 @dataclass(frozen=True)
-class Output:
+class StageOutput:
     """What a stage wrote, and the hash that DVC keeps it under."""
 
     stage: str
@@ -25,7 +25,7 @@ class Output:
     md5: str
 
 
-def outputs(lock: Path) -> list[Output]:
+def outputs(lock: Path) -> list[StageOutput]:
     """Every output in dvc.lock; empty where there is none yet.
 
     Raises:
@@ -36,7 +36,7 @@ def outputs(lock: Path) -> list[Output]:
     try:
         stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
         return [
-            Output(name, str(out["path"]), str(out.get("md5", "")))
+            StageOutput(name, str(out["path"]), str(out.get("md5", "")))
             for name, stage in stages.items()
             for out in stage.get("outs", ())
         ]
@@ -46,7 +46,7 @@ def outputs(lock: Path) -> list[Output]:
         ) from error
 
 
-def hashes_of(found: Sequence[Output]) -> dict[str, str]:
+def hashes_of(found: Sequence[StageOutput]) -> dict[str, str]:
     """DVC's hash of what each stage made: its model or data, else its metrics."""
     numbers = {out.stage: out.md5 for out in reversed(found) if out.path.startswith(("metrics/", "plots/"))}
     return numbers | {out.stage: out.md5 for out in reversed(found) if out.path.startswith(("data/", "models/"))}

@@ -8,7 +8,7 @@ from typing import Any
 
 from yoloslim.config.results import SweepResult
 from yoloslim.results.choice import best_row
-from yoloslim.results.lineage import Output, hashes_of, outputs
+from yoloslim.results.lineage import StageOutput, hashes_of, outputs
 from yoloslim.results.records import Row, read_rows
 from yoloslim.results.sweep_file import load_sweep, seen_from
 
@@ -29,7 +29,7 @@ class Results:
     params: Mapping[str, Any]
     rows: tuple[Row, ...]
     swept: SweepResult | None
-    outputs: tuple[Output, ...]
+    outputs: tuple[StageOutput, ...]
 
     @cached_property
     def sweep(self) -> SweepResult | None:

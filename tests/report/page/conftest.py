@@ -9,7 +9,7 @@ import pytest
 
 from tests.results.made import PARAMS, build, deployed, measured, put
 from yoloslim.data.voc import load_split
-from yoloslim.report.page.findings import Findings
+from yoloslim.report.page.findings import PageContents
 from yoloslim.report.page.render import Extras, render
 from yoloslim.report.write import write_report
 from yoloslim.results.judged import judge_rows
@@ -46,7 +46,7 @@ def sweep_result(winner: str | None = "50") -> dict[str, Any]:
 def page_of(root: Path) -> str:
     """The page alone; the report's PNGs take seconds."""
     results, test = read_results(root, PARAMS), load_split(root / "data/voc", "test")
-    findings = Findings(results.rows, results.best, judge_rows(results.rows, test), test, results.sweep)
+    findings = PageContents(results.rows, results.best, judge_rows(results.rows, test), test, results.sweep)
     links = RunLinks("sqlite:///mlflow.db", "yoloslim", root)
     return render(findings, Extras([], PARAMS, links, results.outputs, 2, 0.25))
 

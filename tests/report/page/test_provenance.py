@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from yoloslim.report.page.provenance import commands, outputs_of
-from yoloslim.results.lineage import Output, outputs
+from yoloslim.results.lineage import StageOutput, outputs
 from yoloslim.results.records import Row
 
 BEST = Row("prune@50", "pruned", percent=50)
@@ -23,8 +23,8 @@ def test_hashes_of_a_model_are_those_of_its_own_stages(tmp_path: Path) -> None:
     )
     found = outputs(lock)
     assert outputs_of(BEST, found) == [
-        Output("data", "data/voc", "a"),
-        Output("finetune@50", "models/finetune/50", "c"),
+        StageOutput("data", "data/voc", "a"),
+        StageOutput("finetune@50", "models/finetune/50", "c"),
     ]
     assert [out.md5 for out in outputs_of(Row("baseline", "baseline"), found)] == ["a", "e"]
 

@@ -13,7 +13,7 @@ BOXES = f"{ONLY}; take the detector of the same family, such as yolov8n.pt for y
 
 
 @dataclass(frozen=True)
-class Family:
+class Kind:
     """A kind of network.
 
     Attributes:
@@ -34,13 +34,13 @@ def _classes(text: str) -> frozenset[str]:
 
 
 FAMILIES = (
-    Family(
+    Kind(
         "a YOLOv5-face (boxes with five landmarks)",
         f"landmarks are no boxes, and {ONLY}; train yolov5n or yolov5s on the faces' boxes",
         _classes("StemBlock CNConv"),
         r"model\.0\.stem_1\.",
     ),
-    Family(
+    Kind(
         "a YOLOv7 for poses or faces",
         "key points are no boxes, and "
         + BOXES.partition(";")[0]
@@ -48,40 +48,40 @@ FAMILIES = (
         _classes("IKeypoint"),
         r"model\.\d+\.m_kpt\.",
     ),
-    Family(
+    Kind(
         "a YOLOv7",
         "its Darknet files can be imported: give yolov7.weights with yolov7.cfg beside it (also -tiny and -x)",
         _classes("IDetect IAuxDetect IBin MP SPPCSPC ReOrg"),
         r"model\.\d+\.(ia|im)\.\d+\.implicit|model\.\d+\.rbr_reparam|model\.51\.cv7\.",
     ),
-    Family("a YOLOv9", RUN, _classes("DDetect DualDDetect TripleDDetect RepNCSPELAN4 ELAN1 SPPELAN CBFuse CBLinear")),
-    Family("a YOLOv10", RUN, _classes("v10Detect SCDown C2fCIB CIB")),
-    Family("a YOLO12", RUN, _classes("A2C2f AAttn ABlock")),
-    Family(
+    Kind("a YOLOv9", RUN, _classes("DDetect DualDDetect TripleDDetect RepNCSPELAN4 ELAN1 SPPELAN CBFuse CBLinear")),
+    Kind("a YOLOv10", RUN, _classes("v10Detect SCDown C2fCIB CIB")),
+    Kind("a YOLO12", RUN, _classes("A2C2f AAttn ABlock")),
+    Kind(
         "an RT-DETR",
         RUN,
         _classes("RTDETRDecoder HGBlock AIFI"),
         r"(decoder|transformer)\.dec_(bbox|score)_head",
     ),
-    Family("a YOLO-World or YOLOE", RUN, _classes("WorldDetect YOLOEDetect WorldModel")),
-    Family("a YOLOv6", RUN, _classes("EfficientRep RepBiFPANNeck RepPANNeck"), r"(backbone\.ERBlock|neck\.Rep_p)"),
-    Family(
+    Kind("a YOLO-World or YOLOE", RUN, _classes("WorldDetect YOLOEDetect WorldModel")),
+    Kind("a YOLOv6", RUN, _classes("EfficientRep RepBiFPANNeck RepPANNeck"), r"(backbone\.ERBlock|neck\.Rep_p)"),
+    Kind(
         "a YOLOX",
         RUN,
         _classes("YOLOX YOLOXHead YOLOPAFPN"),
         r"backbone\.backbone\.stem\.|head\.(cls|reg)_preds\.",
     ),
-    Family("a YOLO-NAS", RUN, _classes("YoloNAS_S YoloNAS_M YoloNAS_L NDFLHeads"), r"heads\.head1\.(cls|reg)_convs"),
-    Family("a detector of MMDetection or MMYOLO", RUN, frozenset(), r"(bbox_head|rpn_head|roi_head)\."),
-    Family("a detector of torchvision", RUN, frozenset(), r"(rpn\.head|roi_heads|backbone\.(body|features))\."),
-    Family("a NanoDet", RUN, _classes("NanoDetPlus GhostPAN"), r"(aux_)?(fpn|head)\.(gfl_cls|reduce_layers)"),
-    Family(
+    Kind("a YOLO-NAS", RUN, _classes("YoloNAS_S YoloNAS_M YoloNAS_L NDFLHeads"), r"heads\.head1\.(cls|reg)_convs"),
+    Kind("a detector of MMDetection or MMYOLO", RUN, frozenset(), r"(bbox_head|rpn_head|roi_head)\."),
+    Kind("a detector of torchvision", RUN, frozenset(), r"(rpn\.head|roi_heads|backbone\.(body|features))\."),
+    Kind("a NanoDet", RUN, _classes("NanoDetPlus GhostPAN"), r"(aux_)?(fpn|head)\.(gfl_cls|reduce_layers)"),
+    Kind(
         "a YOLOv3 or YOLOv4 of a PyTorch port of Darknet",
         "give the .weights that it was converted from, with its .cfg beside it, or have the port save them",
         _classes("Darknet YOLOLayer"),
         r"module_list\.\d+\.",
     ),
-    Family(
+    Kind(
         "a YOLOv5 older than v4.0",
         "its BottleneckCSP layers are none of ours: load it in YOLOv5 v7.0, whose releases have the same sizes anew",
         _classes("BottleneckCSP"),
@@ -91,7 +91,7 @@ FAMILIES = (
 """The likelier first; two of them share classes with later ones."""
 
 
-def family_of(classes: Collection[str], tensors: Collection[str]) -> Family | None:
+def family_of(classes: Collection[str], tensors: Collection[str]) -> Kind | None:
     """The family that has pickled classes or tensors of these names; None if it is none of the table."""
     return next(
         (

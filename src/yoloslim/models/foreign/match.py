@@ -39,7 +39,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Head:
+class HeadTraits:
     """What the names and shapes of the last layer tell.
 
     Attributes:
@@ -85,7 +85,7 @@ def detector_from(checkpoint: Checkpoint, name: str | None = None, classes: tupl
     return model.eval()
 
 
-def read_head(state: Mapping[str, Tensor]) -> Head:
+def read_head(state: Mapping[str, Tensor]) -> HeadTraits:
     """Find the detection layer by its names: the last layer, with one 1x1 convolution a level in its list `m`.
 
     Raises:
@@ -95,7 +95,7 @@ def read_head(state: Mapping[str, Tensor]) -> Head:
     prefix = f"model.{layer}."
     free = read_free_head(state, prefix)
     if free:
-        return Head(layer, free.widths, None, free.nc, free)
+        return HeadTraits(layer, free.widths, None, free.nc, free)
     pairs = [(state.get(f"{prefix}m.{i}.weight"), state.get(f"{prefix}m.{i}.bias")) for i in range(MAX_LEVELS)]
     convolutions = [(weight, bias) for weight, bias in pairs if weight is not None and bias is not None]
     widths = tuple(weight.shape[1] for weight, _ in convolutions if weight.ndim == 4)
@@ -116,10 +116,10 @@ def read_head(state: Mapping[str, Tensor]) -> Head:
     outputs, rest = divmod(len(biases[0]), per_level)
     if rest or not 6 <= outputs <= MAX_OUTPUTS:
         raise WeightsError(f"its head gives {len(biases[0])} values a cell, which are not {per_level} anchors' outputs")
-    return Head(layer, widths, anchors, outputs - 5)
+    return HeadTraits(layer, widths, anchors, outputs - 5)
 
 
-def _completed(checkpoint: Checkpoint, head: Head) -> Checkpoint:
+def _completed(checkpoint: Checkpoint, head: HeadTraits) -> Checkpoint:
     """The checkpoint with what fusing took out of a network without anchors, which is said."""
     if head.free is None:
         return checkpoint
@@ -152,7 +152,7 @@ def _check_norms(state: Mapping[str, Tensor]) -> None:
         )
 
 
-def _recognise(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...], name: str | None) -> ModelSpec:
+def _recognise(checkpoint: Checkpoint, head: HeadTraits, classes: tuple[str, ...], name: str | None) -> ModelSpec:
     found = {key: tuple(value.shape) for key, value in _weights(checkpoint.state, head).items()}
     candidates = [build_spec(name, classes)] if name else _candidates(checkpoint, head, classes)
     candidates = [_like(spec, checkpoint, head) for spec in candidates]
@@ -185,7 +185,7 @@ def _recognise(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...], nam
     raise WeightsError(f"{what}: {count} tensors differ: {_some(differences)}{contradiction}")
 
 
-def _like(spec: ModelSpec, checkpoint: Checkpoint, head: Head) -> ModelSpec:
+def _like(spec: ModelSpec, checkpoint: Checkpoint, head: HeadTraits) -> ModelSpec:
     return with_free_head(spec, head.free, checkpoint.modules) if head.free and not _anchored(spec) else spec
 
 
@@ -214,7 +214,7 @@ def _pruned(candidates: list[ModelSpec], found: Shapes, modules: Mapping[str, Re
     return None, contradiction
 
 
-def _candidates(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...]) -> list[ModelSpec]:
+def _candidates(checkpoint: Checkpoint, head: HeadTraits, classes: tuple[str, ...]) -> list[ModelSpec]:
     """Architectures with as many layers and levels, those first whose heads read as many channels."""
     specs = [build_spec(name, classes) for name in model_names()]
     specs = [each for each in specs if _anchored(each) == (head.free is None)]
@@ -227,7 +227,7 @@ def _candidates(checkpoint: Checkpoint, head: Head, classes: tuple[str, ...]) ->
     return sorted(specs, key=distance)[:MAX_CANDIDATES]
 
 
-def _with_geometry(spec: ModelSpec, checkpoint: Checkpoint, head: Head) -> ModelSpec:
+def _with_geometry(spec: ModelSpec, checkpoint: Checkpoint, head: HeadTraits) -> ModelSpec:
     """The spec with the file's own anchors and image size."""
     step = max(spec.strides)
     update: dict[str, object] = {"imgsz": round_up(checkpoint.imgsz or spec.imgsz, step)}
@@ -248,7 +248,7 @@ def _shapes(spec: ModelSpec) -> Shapes:
         return {key: tuple(value.shape) for key, value in Detector(spec).state_dict().items()}
 
 
-def _weights(state: Mapping[str, Tensor], head: Head) -> dict[str, Tensor]:
+def _weights(state: Mapping[str, Tensor], head: HeadTraits) -> dict[str, Tensor]:
     """The tensors without the geometry of the head, which the spec holds."""
     geometry = {f"model.{head.layer}.{name}" for name in GEOMETRY}
     return {key: value for key, value in state.items() if key not in geometry}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from yoloslim.evaluation.other_work import while_others
 from yoloslim.report.page.points import STATES, Point
 from yoloslim.report.page.provenance import outputs_of
-from yoloslim.results.lineage import Output
+from yoloslim.results.lineage import StageOutput
 from yoloslim.results.links import RunLinks
 
 MEASURES = {
@@ -46,16 +46,16 @@ class Detail:
     lines: tuple[tuple[str, str, str], ...]
     notes: tuple[str, ...]
     run: str
-    outputs: tuple[Output, ...]
+    outputs: tuple[StageOutput, ...]
 
 
-def details(points: Sequence[Point], links: RunLinks, lock: Sequence[Output]) -> list[Detail]:
+def details(points: Sequence[Point], links: RunLinks, lock: Sequence[StageOutput]) -> list[Detail]:
     """One for each point; its times stand beside the dense model's only where both ran on one backend."""
     dense = next((point for point in points if point.state == "dense"), None)
     return [_detail(point, dense, links, lock) for point in points]
 
 
-def _detail(point: Point, dense: Point | None, links: RunLinks, lock: Sequence[Output]) -> Detail:
+def _detail(point: Point, dense: Point | None, links: RunLinks, lock: Sequence[StageOutput]) -> Detail:
     lines = []
     for key, (name, _, _) in MEASURES.items():
         timed = key in ("latency_ms", "latency_p90_ms", "fps")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from yoloslim.report.page import layers, results, training
 from yoloslim.report.page.charts import Spec
-from yoloslim.report.page.findings import Findings
+from yoloslim.report.page.findings import PageContents
 from yoloslim.report.page.points import COSTS
 from yoloslim.report.page.tradeoff import Cliff, cliff_of, pareto, recovery
 
@@ -38,7 +38,7 @@ class Figure:
     width: int = 0
 
 
-def figures(findings: Findings) -> dict[str, Figure]:
+def figures(findings: PageContents) -> dict[str, Figure]:
     """All charts by name."""
     found = [_tradeoff(findings), _recovery(findings), _layers(findings), _ridges(findings)]
     found += [_curve(findings, "loss", "training loss"), _curve(findings, "map50", "validation mAP50")]
@@ -46,7 +46,7 @@ def figures(findings: Findings) -> dict[str, Figure]:
     return {figure.name: figure for figure in found}
 
 
-def _tradeoff(findings: Findings) -> Figure:
+def _tradeoff(findings: PageContents) -> Figure:
     specs = pareto(findings.points, findings.winner, findings.limits)
     if not specs:
         why = "fewer than two models have been measured, so there is nothing to compare yet"
@@ -57,7 +57,7 @@ def _tradeoff(findings: Findings) -> Figure:
     return Figure("pareto", label, first, choices=choices, chosen=next(iter(choices)), variants=specs, asks="against")
 
 
-def cliff(findings: Findings) -> Cliff | None:
+def cliff(findings: PageContents) -> Cliff | None:
     """Where mAP50 before finetuning falls off, as the sweep says or as the points show; None with fewer than two."""
     before = findings.before_finetuning()
     sweep = findings.sweep
@@ -68,7 +68,7 @@ def cliff(findings: Findings) -> Cliff | None:
     return Cliff(last, after[0] if after else None)
 
 
-def _recovery(findings: Findings) -> Figure:
+def _recovery(findings: PageContents) -> Figure:
     cut, tuned = findings.before_finetuning(), findings.after_finetuning()
     if not (set(cut) - {0} or tuned):
         return Figure("recovery", "", why="no percent has been pruned yet")
@@ -77,7 +77,7 @@ def _recovery(findings: Findings) -> Figure:
     return Figure("recovery", label, recovery(cut, tuned, cliff(findings), winner))
 
 
-def _layers(findings: Findings) -> Figure:
+def _layers(findings: PageContents) -> Figure:
     cut = {row.name: row for row in findings.rows if row.report.get("layers")}
     if not cut:
         return Figure("layers", "", why="no percent has been pruned yet")
@@ -95,7 +95,7 @@ def _layers(findings: Findings) -> Figure:
     )
 
 
-def _ridges(findings: Findings) -> Figure:
+def _ridges(findings: PageContents) -> Figure:
     arrays = next((row.gammas for row in findings.rows if row.gammas), None)
     if arrays is None:
         return Figure(
@@ -109,13 +109,13 @@ def _ridges(findings: Findings) -> Figure:
     return Figure("ridges", "density of the BatchNorm scales, one ridge an epoch", spec)
 
 
-def _curve(findings: Findings, column: str, title: str) -> Figure:
+def _curve(findings: PageContents, column: str, title: str) -> Figure:
     spec = training.curves(findings.rows, column, title)
     name = f"curve-{column}"
     return Figure(name, f"{title} along the epochs of every training", spec, "" if spec else f"no epoch has {title}")
 
 
-def _quality(findings: Findings) -> list[Figure]:
+def _quality(findings: PageContents) -> list[Figure]:
     why = _no_quality(findings)
     if why or findings.test is None:
         return [Figure("pr", "", why=why)]
@@ -139,7 +139,7 @@ def _side(matrix: Spec) -> int:
     return int(matrix["height"]) + 20
 
 
-def _no_quality(findings: Findings) -> str:
+def _no_quality(findings: PageContents) -> str:
     """Why there is nothing to say about what was found on the test images."""
     if findings.test is None:
         return "the prepared data set is not there"

@@ -13,7 +13,7 @@ from yoloslim.results.sweep_file import chosen_point, limits
 
 
 @dataclass(frozen=True)
-class Findings:
+class PageContents:
     """What there is to tell.
 
     Attributes:

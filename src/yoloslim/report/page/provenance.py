@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from yoloslim.commands import to_type
-from yoloslim.results.lineage import Output
+from yoloslim.results.lineage import StageOutput
 from yoloslim.results.records import Row
 
 STAGES = ("prune", "finetune", "export", "atc", "ascend_eval")
 """Stages of one percent."""
 
 
-def outputs_of(row: Row, found: Sequence[Output]) -> list[Output]:
+def outputs_of(row: Row, found: Sequence[StageOutput]) -> list[StageOutput]:
     """Those of the stages that made this row, the data first."""
     if row.kind == "pruned":
         names = {f"{stage}@{row.percent}" for stage in STAGES}

@@ -13,14 +13,14 @@ from yoloslim.report import wording
 from yoloslim.report.cuts import certificate_grid, layers_grid, totals_grid
 from yoloslim.report.page.details import details, measure
 from yoloslim.report.page.figures import Figure, cliff, figures
-from yoloslim.report.page.findings import Findings
+from yoloslim.report.page.findings import PageContents
 from yoloslim.report.page.photos import Photo, photos
 from yoloslim.report.page.points import Point
 from yoloslim.report.page.provenance import commands
 from yoloslim.report.pictures import Picture
 from yoloslim.report.sweep_table import effort, sweep_grid
 from yoloslim.report.tables import Grid, comparison_grid, pruning_grid, pytorch_grid, twin_grid
-from yoloslim.results.lineage import Output
+from yoloslim.results.lineage import StageOutput
 from yoloslim.results.links import RunLinks
 
 CONTENTS = (
@@ -61,12 +61,12 @@ class Extras:
     pictures: Sequence[tuple[Picture, str, int]]
     params: Mapping[str, Any]
     links: RunLinks
-    lock: Sequence[Output]
+    lock: Sequence[StageOutput]
     images: int
     conf_thres: float
 
 
-def render(findings: Findings, extras: Extras) -> str:
+def render(findings: PageContents, extras: Extras) -> str:
     """The page as HTML."""
     drawn = figures(findings)
     environment = Environment(
@@ -110,7 +110,7 @@ def library() -> str:
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
-def _head(findings: Findings) -> dict[str, Any]:
+def _head(findings: PageContents) -> dict[str, Any]:
     best = findings.best
     dense = next((point for point in findings.points if point.state == "dense"), None)
     mine = next((point for point in findings.points if point.name == findings.winner), None)
@@ -128,7 +128,7 @@ def _facts(mine: Point, dense: Point) -> list[tuple[str, str, str]]:
     return [(FACTS[key], measure(mine, key), measure(dense, key)) for key in keys]
 
 
-def _tables(findings: Findings) -> dict[str, Any]:
+def _tables(findings: PageContents) -> dict[str, Any]:
     rows = findings.rows
     return {
         "comparison": comparison_grid(rows),
@@ -149,7 +149,7 @@ def _tables(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _again(findings: Findings, extras: Extras) -> dict[str, Any]:
+def _again(findings: PageContents, extras: Extras) -> dict[str, Any]:
     lines = tuple((out.stage, out.path, out.md5) for out in extras.lock)
     return {
         "commands": commands(findings.best, findings.variant),
@@ -159,7 +159,7 @@ def _again(findings: Findings, extras: Extras) -> dict[str, Any]:
     }
 
 
-def _confusions(findings: Findings, drawn: Mapping[str, Figure]) -> list[tuple[Figure, str]]:
+def _confusions(findings: PageContents, drawn: Mapping[str, Figure]) -> list[tuple[Figure, str]]:
     found = []
     for item in findings.compared:
         figure = drawn.get(f"confusion-{item.row.name}")
@@ -168,13 +168,13 @@ def _confusions(findings: Findings, drawn: Mapping[str, Figure]) -> list[tuple[F
     return found
 
 
-def _photos(findings: Findings, extras: Extras) -> list[Photo]:
+def _photos(findings: PageContents, extras: Extras) -> list[Photo]:
     if findings.test is None or _no_photos(findings):
         return []
     return photos(findings.compared, findings.test, extras.images, extras.conf_thres)
 
 
-def _no_photos(findings: Findings) -> str:
+def _no_photos(findings: PageContents) -> str:
     """Why there is no photograph to compare."""
     if findings.test is None:
         return "the prepared data set is not there"
