@@ -38,7 +38,7 @@ repro: $(READY)  ## run the pipeline; only what changed is run
 
 test: $(DEV) lint docs  ## lint, types, documentation and all tests, the whole pipeline at a tiny scale included
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
-	OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile -m slow
+	OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m slow
 
 docs: $(DEV)  ## build the documentation into site/, strictly
 	python -m zensical build --strict --clean

@@ -1,5 +1,33 @@
 """One thread for all tests: the networks here are too small for more, and others share the machine."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+LONGEST = (
+    "stages/test_pipeline.py",
+    "orchestration/test_typed.py",
+    "orchestration/test_sweep_flow.py",
+    "orchestration/test_schedule.py",
+    "test_every_model.py",
+    "test_containers.py",
+    "tracking/test_postgres.py",
+    "orchestration/test_runners.py",
+    "benchmarks/test_experiment.py",
+    "campaigns/test_bad_inputs.py",
+    "orchestration/test_shown.py",
+    "campaigns/test_database_damage.py",
+    "test_project.py",
+    "stages/test_resume.py",
+    "benchmarks/test_race.py",
+)
+"""Files whose slow tests take half a minute and more, the longest first: begun last, one of them would run alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Longest files first; `make test` tells xdist to keep this order."""
+    rank = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))

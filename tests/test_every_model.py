@@ -1,7 +1,8 @@
 """Every model through everything: built, run at two sizes, trained a step, cut in every scope, exported.
 
-Certificates are computed in float64, which takes 6 GB of memory for the largest model, yolov5x6. Of the families
-without anchors the sizes above n run only where YOLOSLIM_ALL_MODELS is set: their blocks are those of n.
+Of the families without anchors the sizes above n, and of YOLOv5 those above s, run only where YOLOSLIM_ALL_MODELS is
+set: their blocks are those of the small ones. Certificates are computed in float64, which takes 6 GB of memory for the
+largest model, yolov5x6.
 """
 
 import gc
@@ -32,6 +33,7 @@ QUICK = ("yolov5n", "v5Lite-e", "yolov3-tiny", "yolov4-tiny")
 ON_DEMAND = {f"{family}{size}" for family in ("yolov8", "yolo11", "yolo26") for size in "smlx"} | {
     f"yolov5{size}u" for size in "smlx"
 }
+ON_DEMAND |= {f"yolov5{size}{variant}" for size in "mlx" for variant in ("", "6", "-v5.0")}
 SCOPES: tuple[Scope, ...] = ("source", "slim", "free", "coupled")
 CLASSES = ("ant", "bee", "cat")
 LARGE = 30e6

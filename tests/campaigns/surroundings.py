@@ -194,7 +194,7 @@ def _clock(assets: Assets, step: str) -> Callable[[Path], str]:
             text=True,
         )
         log = folder / ".cache"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 900
         while process.poll() is None and not list(log.rglob("*.pt")) and time.monotonic() < deadline:
             time.sleep(0.05)
         clock.write_text(f"{step}\n")  # at the first checkpoint, so in the middle

@@ -77,7 +77,7 @@ def kill(root: Path, way: str, rng: random.Random) -> tuple[str, int]:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900
     while not (began := bool(list(root.glob("*mlflow.db*")))) and victim.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     if way != "live: it ends":

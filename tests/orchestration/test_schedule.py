@@ -62,7 +62,7 @@ class Scheduled(Toy):
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.api + path, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return json.loads(answer.read() or "null")
 
     def wait(self, until: Any, seconds: float, what: str) -> Any:

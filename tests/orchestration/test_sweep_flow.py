@@ -99,7 +99,7 @@ def server(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", dict[str
     command, environment = [sys.executable, "-m", "prefect", *words], os.environ | settings
     with subprocess.Popen(command, env=environment, stdout=-3, stderr=-3, start_new_session=True) as process:
         try:
-            deadline = time.monotonic() + 240
+            deadline = time.monotonic() + 1200
             while time.monotonic() < deadline:
                 with socket.socket() as probe:
                     if not probe.connect_ex(("127.0.0.1", port)):

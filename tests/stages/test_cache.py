@@ -81,7 +81,7 @@ def interrupted(project: Path) -> Path:
     write_params(project, baseline={"epochs": 300})
     command = [sys.executable, "-m", "pipeline.baseline"]
     with subprocess.Popen(command, cwd=project, env=environment(), stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 900
         while not (found := list((project / ".cache/checkpoints").glob("[!.]*.pt"))) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)

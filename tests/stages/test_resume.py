@@ -34,7 +34,7 @@ def kill_after_an_epoch(project: Project, *command: str) -> None:
         with suppress(psutil.NoSuchProcess):
             if "pipeline.baseline" in " ".join(process.cmdline()):
                 process.kill()
-    assert dvc.wait(60) != 0
+    assert dvc.wait(600) != 0
     assert checkpoints(project)
 
 
