@@ -1,6 +1,7 @@
 """LiteRT's format, `model.tflite`: fp32 by onnx2tf in the toolchain `litert`, fp16 and int8 by Google's quantiser.
 
-The graph inside is NHWC, as LiteRT's kernels want it; its input and outputs keep ONNX's layout (NCHW), names and order.
+The graph inside is NHWC, as LiteRT's kernels want it; its input keeps ONNX's layout (NCHW), names and order stay.
+Outputs of five sides keep their layout, those of four come as (1, H, W, C).
 """
 
 import re

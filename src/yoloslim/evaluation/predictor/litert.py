@@ -1,5 +1,6 @@
 """LiteRT on the CPU: a `.tflite` file, its operators computed by XNNPACK."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -42,4 +43,12 @@ class LiteRtPredictor(GraphPredictor):
         """See `GraphPredictor.run`."""
         self._interpreter.set_tensor(self._input, batch)
         self._interpreter.invoke()
-        return [to_numpy(self._interpreter.get_tensor(place)) for place in self._outputs]
+        shapes = self.head.outputs(len(self.classes), self.imgsz).values()
+        found = (self._interpreter.get_tensor(place) for place in self._outputs)
+        return [to_numpy(_channels_first(head, shape)) for head, shape in zip(found, shapes, strict=True)]
+
+
+def _channels_first(head: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+    """An output in the layout of its head: the converter leaves those of four sides as (1, H, W, C)."""
+    last = (*shape[1:], shape[0])
+    return head.transpose(0, 3, 1, 2) if len(shape) == 3 and head.shape[1:] == last else head
