@@ -6,10 +6,10 @@ from typing import Any
 
 from yoloslim.data.folders import is_image, is_side_file, walk
 from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset
-from yoloslim.data.layouts.yolo_labels import Rows, label_file, read_rows
 from yoloslim.data.names import note_on_renamed, settle_class
 from yoloslim.data.reading import names_of, set_splits, split_of
 from yoloslim.data.voc import RawAnnotation, RawObject
+from yoloslim.data.yolo_labels import Rows, label_file, read_rows
 from yoloslim.documents import read_yaml
 from yoloslim.errors import DataError
 from yoloslim.runner.text import NotText, read_lines
