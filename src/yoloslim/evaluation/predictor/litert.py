@@ -42,7 +42,10 @@ class LiteRtPredictor(GraphPredictor):
     def run(self, batch: NDArray[Any]) -> list[Floats]:
         """See `GraphPredictor.run`."""
         self._interpreter.set_tensor(self._input, batch)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise DeployError(f"LiteRT failed to run {self.path}: {error}") from error
         shapes = self.head.outputs(len(self.classes), self.imgsz).values()
         found = (self._interpreter.get_tensor(place) for place in self._outputs)
         return [to_numpy(_channels_first(head, shape)) for head, shape in zip(found, shapes, strict=True)]
