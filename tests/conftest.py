@@ -1,5 +1,7 @@
 """One thread for all tests: the networks here are too small for more, and others share the machine."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,23 @@ LONGEST = (
     "benchmarks/test_race.py",
 )
 """Files whose slow tests take half a minute and more, the longest first: begun last, one of them would run alone."""
+
+
+@pytest.fixture(autouse=True)
+def heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Let `caplog` hear yoloslim even where Prefect, which a test set up in this process, took the root's handlers away."""
+
+    def once(record: logging.LogRecord) -> bool:
+        first = not hasattr(record, "heard")
+        record.heard = True
+        return first
+
+    logger = logging.getLogger("yoloslim")
+    logger.addHandler(caplog.handler)
+    caplog.handler.addFilter(once)
+    yield
+    caplog.handler.removeFilter(once)
+    logger.removeHandler(caplog.handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
