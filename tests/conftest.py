@@ -31,7 +31,7 @@ LONGEST = (
 
 @pytest.fixture(autouse=True)
 def heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Let `caplog` hear yoloslim even where Prefect, which a test set up in this process, took the root's handlers away."""
+    """Let `caplog` hear yoloslim even where Prefect, set up in this process, took the handlers of the root away."""
 
     def once(record: logging.LogRecord) -> bool:
         first = not hasattr(record, "heard")
