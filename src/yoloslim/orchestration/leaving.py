@@ -66,8 +66,6 @@ def leaving() -> Iterator[None]:
 
 
 def _leave(status: int) -> None:
-    while threading.main_thread().is_alive():  # a command of a program that goes on: tests, say
-        time.sleep(1)
     time.sleep(PATIENCE_S)
     while not is_away():
         time.sleep(1)
