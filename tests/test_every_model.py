@@ -1,8 +1,8 @@
 """Every model through everything: built, run at two sizes, trained a step, cut in every scope, exported.
 
 Of the families without anchors the sizes above n, and of YOLOv5 those above s, run only where YOLOSLIM_ALL_MODELS is
-set: their blocks are those of the small ones. Certificates are computed in float64, which takes 6 GB of memory for the
-largest model, yolov5x6.
+set: their blocks are those of the small ones. There each scope of the large ones is certified, too. Certificates are
+computed in float64, which takes 6 GB of memory for the largest model, yolov5x6.
 """
 
 import gc
@@ -21,6 +21,8 @@ from yoloslim.heads.anchor_free import AnchorFreeHead
 from yoloslim.heads.anchor_free_assignment import Answers, Limits
 from yoloslim.heads.anchor_free_loss import AnchorFreeLoss
 from yoloslim.models.detector import Detector, build_detector, count_params
+from yoloslim.models.foreign.checkpoint import Checkpoint
+from yoloslim.models.foreign.match import detector_from
 from yoloslim.models.store import load_model, save_model
 from yoloslim.models.zoo import model_names
 from yoloslim.prune_request import PruneRequest, Scope
@@ -34,16 +36,18 @@ ON_DEMAND = {f"{family}{size}" for family in ("yolov8", "yolo11", "yolo26") for 
     f"yolov5{size}u" for size in "smlx"
 }
 ON_DEMAND |= {f"yolov5{size}{variant}" for size in "mlx" for variant in ("", "6", "-v5.0")}
+ON_DEMAND |= {f"yolov8{size}-{level}" for size in "nsmlx" for level in ("p2", "p6")} - {"yolov8n-p2"} | {"yolov3u"}
 SCOPES: tuple[Scope, ...] = ("source", "slim", "free", "coupled")
 CLASSES = ("ant", "bee", "cat")
+ALL = "YOLOSLIM_ALL_MODELS" in os.environ
 LARGE = 30e6
-"""Parameters above which one scope is certified: the blocks are those of the smaller sizes."""
+"""Parameters above which one scope is certified, if not all are to be: the blocks are those of the smaller sizes."""
 
 
 def marks(name: str) -> list[pytest.MarkDecorator]:
     if name in QUICK:
         return []
-    if name in ON_DEMAND and "YOLOSLIM_ALL_MODELS" not in os.environ:
+    if name in ON_DEMAND and not ALL:
         return [pytest.mark.skip(reason="runs with YOLOSLIM_ALL_MODELS=1")]
     return [pytest.mark.slow]
 
@@ -54,6 +58,7 @@ def test_model_goes_through_the_whole_pipeline(name: str, tmp_path: Path) -> Non
     scramble(model)
     check_shapes(model)
     check_training_step(model)
+    check_import(model)
     small = cut_by_half(model)
     assert count_params(small) < 0.5 * count_params(model)
     del model
@@ -127,10 +132,21 @@ def hold_targets(loss: AnchorFreeLoss) -> None:
     loss._assign = held_or_new  # type: ignore[method-assign]
 
 
+def check_import(model: Detector) -> None:
+    """A plain state dict of a network without anchors tells which one it is of."""
+    if not isinstance(model.spec.head, AnchorFreeHead):
+        return
+    again = detector_from(Checkpoint(model.state_dict()), None, CLASSES)
+    assert again.spec.name == model.spec.name
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(model.eval()(x), again(x), strict=True))
+
+
 def cut_by_half(model: Detector) -> Detector:
-    """Certify a cut of 50 % in each scope (of large models in one); gives the model cut and folded in the last."""
+    """Certify a cut of 50 % in each scope (of large models mostly in one); gives the model cut and folded in the last."""
     coupling = find_coupling(model.eval())
-    for scope in SCOPES if count_params(model) < LARGE else ("coupled",):
+    for scope in SCOPES if ALL or count_params(model) < LARGE else ("coupled",):
         keep = select_channels(model, coupling, PruneRequest(scope=scope, percent=50, imgsz=64, round_to=1)).keep
         certificate = certify(model, coupling, keep)
         assert not certificate.inexact

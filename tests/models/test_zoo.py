@@ -34,6 +34,7 @@ PARAMS = {
     "yolov8m": (25_902_640, 25_867_900),
     "yolov8l": (43_691_520, 43_645_260),
     "yolov8x": (68_229_648, 68_171_868),
+    "yolov8x-p2": (66_637_536, None),
     "yolo11n": (2_624_080, 2_593_740),
     "yolo11s": (9_458_752, 9_435_532),
     "yolo11m": (20_114_688, 20_068_428),
@@ -55,6 +56,8 @@ PARAMS = {
     "yolov4-tiny": (6_056_606, None),
 }
 """Of the public models with 80 and with 20 classes, biases and BatchNorm scales and shifts included."""
+NOT_PUBLIC = {f"yolov8{size}-{level}" for size in "nsmlx" for level in ("p2", "p6")} - {"yolov8x-p2"} | {"yolov3u"}
+"""Whose counts are published for another network, rounded, or not at all."""
 GFLOPS = {
     "yolov8n": 8.74,
     "yolov8s": 28.60,
@@ -106,11 +109,17 @@ def classes(count: int) -> tuple[str, ...]:
 
 
 def test_every_model_has_its_public_parameter_count() -> None:
-    assert set(model_names()) == set(PARAMS)
+    assert set(model_names()) == set(PARAMS) | NOT_PUBLIC
     for name, counts in PARAMS.items():
         for nc, expected in zip((80, 20), counts, strict=True):
             with torch.device("meta"):
                 assert expected in (None, count_params(build_detector(name, classes(nc)))), (name, nc)
+
+
+def test_levels_more_than_three_name_their_outputs() -> None:
+    names = {name: list(build_spec(name, ("a",)).head.outputs(1, 640)) for name in ("yolov8n-p2", "yolov8n-p6")}
+    assert names["yolov8n-p2"] == ["head_p2", "head_p3", "head_p4", "head_p5"]
+    assert names["yolov8n-p6"] == ["head_p3", "head_p4", "head_p5", "head_p6"]
 
 
 @pytest.mark.parametrize("name", [n if n[-1] in "ns" else pytest.param(n, marks=pytest.mark.slow) for n in GFLOPS])

@@ -16,7 +16,7 @@ def import_weights(
     partial: Annotated[bool, typer.Option(help="let Darknet weights end early")] = False,
     out: Annotated[Path | None, typer.Option(help="where to; default: beside the weights")] = None,
 ) -> None:
-    """Turn weights of YOLOv5, a state dict or Darknet into a model file; runs nothing of the file."""
+    """Turn weights of YOLOv5, v8, 11, 26, a state dict or Darknet into a model file; runs nothing of the file."""
     import torch
 
     from yoloslim.config import DataParams
