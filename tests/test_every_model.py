@@ -144,7 +144,7 @@ def check_import(model: Detector) -> None:
 
 
 def cut_by_half(model: Detector) -> Detector:
-    """Certify a cut of 50 % in each scope (of large models mostly in one); gives the model cut and folded in the last."""
+    """Certify a cut of 50 % in each scope (of most large ones in one); gives the last of them, folded."""
     coupling = find_coupling(model.eval())
     for scope in SCOPES if ALL or count_params(model) < LARGE else ("coupled",):
         keep = select_channels(model, coupling, PruneRequest(scope=scope, percent=50, imgsz=64, round_to=1)).keep
