@@ -108,6 +108,14 @@ def test_systematically_broken_boxes_are_refused(
         prepare(make_params(path=str(make_voc(tmp_path / "in", objects=objects))), tmp_path / "out")
 
 
+def test_small_boxes_as_x_y_width_height_are_refused_though_they_look_reversed(
+    tmp_path: Path, make_voc: Any, make_params: Any
+) -> None:
+    objects = {f"a{i}": [("car", (8 + x, 9, 4, 5)) for x in range(10)] for i in range(12)}
+    with pytest.raises(DataError, match="120 of 120 boxes end before they begin, and all of them would fit as x, y"):
+        prepare(make_params(path=str(make_voc(tmp_path / "in", objects=objects))), tmp_path / "out")
+
+
 def test_small_boxes_that_were_asked_away_do_not_count(tmp_path: Path, make_voc: Any, make_params: Any) -> None:
     objects = {f"a{i}": [("car", (1, 1, 4, 4)), ("car", (1, 1, 20, 20))] for i in range(12)}
     report = prepare(make_params(path=str(make_voc(tmp_path / "in", objects=objects)), min_box_px=8), tmp_path / "out")

@@ -225,7 +225,7 @@ def test_unusable_sources_say_the_way_out(
 
 def test_folder_without_voc_layout_is_refused(tmp_path: Path, make_params: Any) -> None:
     (tmp_path / "in").mkdir()
-    with pytest.raises(DataError, match="has no VOC layout"):
+    with pytest.raises(DataError, match="has no layout that was looked for"):
         prepare(make_params(path=str(tmp_path / "in")), tmp_path / "out")
 
 

@@ -248,7 +248,7 @@ def test_eval_names_what_is_wrong_with_a_data_set(model: Path, dataset: Path, tm
     assert "image sets there: test" in run("eval", model, dataset, "--image-set", "val", fails=True)
     assert f"archive {tmp_path / 'txt'} is missing" in run("eval", model, tmp_path / "txt", fails=True)
     (tmp_path / "empty").mkdir()
-    assert "has no VOC layout and none of the others" in run("eval", model, tmp_path / "empty", fails=True)
+    assert "has no layout that was looked for" in run("eval", model, tmp_path / "empty", fails=True)
     path = dataset / "VOC2007/Annotations/000001.xml"
     tree = ElementTree.parse(path)
     name = tree.find("object/name")

@@ -25,6 +25,7 @@ from yoloslim.data.validation import (
     check_box_share,
     check_not_empty,
     check_problem_share,
+    note_on_doubles,
     notes_on_classes,
 )
 from yoloslim.data.voc import SPLITS, RawAnnotation, write_annotation
@@ -35,6 +36,8 @@ from yoloslim.files import share_blocks
 logger = logging.getLogger(__name__)
 
 JPEG_QUALITY = 95
+TOLD = 5
+"""Images left out that are told one by one; the report lists them all."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -99,6 +102,7 @@ def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
     order = {item.name: position for position, item in enumerate(found.items)}
     findings.left_out.sort(key=lambda item: order[item["name"]])
     check_problem_share(findings.left_out, len(found.items))
+    _tell_left_out(findings.left_out)
     if not classes:
         raise DataError(f"{found.root} has no object in any annotation; a detector needs at least one class")
     lost = sum(item.get("boxes", 0) for item in findings.left_out)
@@ -116,7 +120,7 @@ def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
     if source.name not in ("voc", "voc2007"):
         report["layout"] = found.layout
     renamed = {item.written for raw in raws.values() for item in raw.objects if item.written}
-    report["notes"] += note_on_renamed(renamed) + notes_on_classes(classes, report["boxes"])
+    report["notes"] += note_on_renamed(renamed) + notes_on_classes(classes, report["boxes"]) + note_on_doubles(reported)
     return report
 
 
@@ -244,8 +248,14 @@ def _place(entry: UsableImage, target: Path, *, owned: bool) -> bool:
 
 def _left_out(item: Item, error: DataError, root: Path, boxes: int) -> dict[str, Any]:
     reason = str(error).replace(f"{root}{os.sep}", "")  # the same report wherever the source lies
-    logger.warning("left out %s: %s", item.name, reason)
     return {"name": item.name, "reason": reason} | ({"boxes": boxes} if boxes else {})
+
+
+def _tell_left_out(left_out: Sequence[Mapping[str, Any]]) -> None:
+    for item in left_out[:TOLD]:
+        logger.warning("left out %s: %s", item["name"], item["reason"])
+    if len(left_out) > TOLD:
+        logger.warning("left out %d more images", len(left_out) - TOLD)
 
 
 def _in_threads(work: Callable[[A], B], items: Sequence[A], workers: int, label: str) -> Iterable[B]:

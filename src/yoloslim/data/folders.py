@@ -1,7 +1,9 @@
 """What lies in a folder, without the files that operating systems leave beside those of people."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from yoloslim.data.names import composed
@@ -11,6 +13,8 @@ from yoloslim.runner.pictures import SUFFIXES
 MAX_DEPTH = 24
 """Folders in folders; deeper ones are no data set."""
 
+_LOOKED_AT = 10_000
+"""Files that are counted to tell what a folder holds."""
 _SIDE_NAMES = {"__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "icon\r", "$recycle.bin"}
 _FOREIGN = (".heic", ".heif", ".avif", ".gif", ".cr2", ".nef", ".dng", ".raw", ".arw", ".svg", ".jp2", ".psd")
 """Pictures of kinds that are not read."""
@@ -57,6 +61,18 @@ def key_of(path: Path, root: Path) -> str:
 def is_image(path: Path) -> bool:
     """Whether a file's suffix is of a kind that is read."""
     return path.suffix.lower() in SUFFIXES
+
+
+def contents(path: Path) -> str:
+    """What lies below a folder, as a sentence: how many files of which kinds."""
+    if not path.is_dir():
+        return f"It is a file of kind {path.suffix or 'none'}"
+    kinds = Counter(p.suffix.lower() or p.name for p in islice(walk(path), _LOOKED_AT))
+    if not kinds:
+        return "It holds no files"
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5)) + (" ..." if len(kinds) > 5 else "")
+    missing = "; nothing says where boxes are" if all(kind in (*SUFFIXES, *_FOREIGN) for kind in kinds) else ""
+    return f"It holds {listed}{missing}"
 
 
 def unread_pictures(files: Sequence[Path]) -> dict[str, int]:

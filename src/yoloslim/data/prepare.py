@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from yoloslim.config import DataParams
 from yoloslim.data import download
 from yoloslim.data.archives import extract
 from yoloslim.data.convert import Source, convert
-from yoloslim.data.folders import is_side_file
+from yoloslim.data.folders import contents, is_side_file
 from yoloslim.data.layouts import Found, Reader, readers
 from yoloslim.data.names import settle_class
 from yoloslim.data.scenes.generate import generate_scenes
@@ -65,12 +65,13 @@ def read_layout(path: Path, name: str, sets: dict[str, str]) -> Found:
     path = _only_folder(path)
     fits: list[tuple[Reader, Path]] = []
     for reader in candidates:
-        root = reader.find(path)
-        if root is not None:
-            fits.append((reader, root))
+        with suppress(DataError) if fits else nullcontext():
+            root = reader.find(path)
+            if root is not None:
+                fits.append((reader, root))
     if not fits:
         looked = "; ".join(f"{reader.name} ({reader.about})" for reader in candidates)
-        raise DataError(f"{path} has no VOC layout and none of the others that were tried: {looked}")
+        raise DataError(f"{path} has no layout that was looked for: {looked}. {contents(path)}")
     reader, root = fits[0]
     found = reader.read(root, sets)
     if len(fits) > 1:

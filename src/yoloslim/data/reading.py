@@ -1,6 +1,6 @@
 """What readers share: pictures by path and name, splits by folder, polygons as boxes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,19 @@ MOST = 1e9
 """Pixels from the corner of an image; what is farther away is no place, and infinite before long."""
 
 
+def _folded_stem(name: str) -> str:
+    return (name.rpartition(".")[0] or name).casefold()
+
+
+_ALIKE: tuple[Callable[[str], str], ...] = (str, str.casefold, _folded_stem)
+"""What two names have in common that mean one picture, the surest first."""
+
+
 class Pictures:
-    """The image files below a folder, found by path or, if that is told apart by it, by name."""
+    """The image files below a folder, found by path or, if that is told apart by it, by name.
+
+    Where no file has the name, one whose name differs in case or in suffix alone is taken; `notes` tells how many.
+    """
 
     def __init__(self, root: Path) -> None:
         """Look at all of it."""
@@ -25,14 +36,14 @@ class Pictures:
         self.files = [path for path in files if is_image(path)]
         self.unread = unread_pictures(files)
         self._by_path = {composed(p.relative_to(root).as_posix()): p for p in self.files}
-        self._by_name: dict[str, list[str]] = {}
-        for path in self._by_path:
-            self._by_name.setdefault(path.rpartition("/")[2], []).append(path)
+        self._tables: list[dict[str, list[str]]] = []
+        self._renamed: dict[str, str] = {}
 
     def find(self, stated: str, beside: Path) -> Path | None:
         """The picture that a file in the folder `beside` calls `stated`.
 
-        The longest common end of the paths decides; None where no picture has the name.
+        The name as it is comes before one in other case, and that before one of another suffix. Of several the
+        longest common end of the paths decides; None where no picture has the name.
 
         Raises:
             DataError: several fit equally well.
@@ -42,18 +53,44 @@ class Pictures:
             here = composed(beside.relative_to(self.root).as_posix()).split("/")
         except ValueError:
             here = []
-        candidates = self._by_name.get(wanted[-1], [])
+        candidates = self._called(wanted[-1])
         if not candidates:
             return None
 
         def score(path: str) -> tuple[int, int]:
             parts = path.split("/")
-            return _common(parts[::-1], wanted[::-1]), _common(parts, here)
+            return _common(parts[-2::-1], wanted[-2::-1]), _common(parts, here)
 
         ranked = sorted(candidates, key=score, reverse=True)
         if len(ranked) > 1 and score(ranked[0]) == score(ranked[1]):
             raise DataError(f"'{stated}' could be {ranked[0]} and {ranked[1]}; give paths in the annotation")
+        if (name := ranked[0].rpartition("/")[2]) != wanted[-1]:
+            self._renamed.setdefault(ranked[0], f"{name!a} for {wanted[-1]!a}")
         return self._by_path[ranked[0]]
+
+    def _called(self, name: str) -> list[str]:
+        """Paths of the pictures of a name; the tables of other cases and suffixes are made when one is wanted."""
+        for number, kind in enumerate(_ALIKE):
+            if number == len(self._tables):
+                table: dict[str, list[str]] = {}
+                for path in self._by_path:
+                    table.setdefault(kind(path.rpartition("/")[2]), []).append(path)
+                self._tables.append(table)
+            found = self._tables[number].get(kind(name))
+            if found:
+                return found
+        return []
+
+    def beside(self, file: Path) -> Path | None:
+        """The only picture in the folder of `file` that has its name; None where there is none, or are several."""
+        folder = composed(file.parent.relative_to(self.root).as_posix())
+        paths = [path for path in self._called(composed(file.name)) if (path.rpartition("/")[0] or ".") == folder]
+        return self._by_path[paths[0]] if len(paths) == 1 else None
+
+    def unused(self, used: Iterable[Path | None]) -> list[str]:
+        """Paths below the root of the pictures that are not among those in use."""
+        known = set(used)
+        return sorted(path.relative_to(self.root).as_posix() for path in self.files if path not in known)
 
     def of(self, stated: str, file: Path) -> Path | DataError:
         """As `find`, for the annotation `file`; an error where there is none."""
@@ -63,17 +100,37 @@ class Pictures:
             return error
 
     def notes(self) -> list[str]:
-        """What cannot be read."""
-        return [
+        """What cannot be read, and which pictures are called otherwise than annotations say."""
+        found = [
             f"{count} files of kind {suffix} cannot be read and were ignored; convert them to JPEG or PNG"
             for suffix, count in self.unread.items()
         ]
+        if self._renamed:
+            first = next(iter(self._renamed.values()))
+            found.append(f"{len(self._renamed)} images have names of other case or suffix than is stated: {first}")
+        return found
 
 
 def names_of(images: Sequence[Path | str], root: Path) -> list[str]:
     """Settled unique names of images, in step."""
     keys = [_key(image, root) for image in images]
     return unique_names(keys)
+
+
+def refuse_twice(images: Iterable[tuple[Path | DataError | None, Path]]) -> None:
+    """Refuse an image that two annotations are about, given as pairs of image and the file that lists it.
+
+    Raises:
+        DataError: names the image and both files.
+    """
+    seen: dict[Path, Path] = {}
+    for image, file in images:
+        if not isinstance(image, Path):
+            continue
+        if image in seen:
+            where = f"twice in {file}" if seen[image] == file else f"in {seen[image]} and in {file}"
+            raise DataError(f"image {image} is listed {where}; keep one, or point data.path at one of the files")
+        seen[image] = file
 
 
 def set_splits(found: Found, splits: Sequence[str]) -> None:

@@ -10,6 +10,8 @@ from yoloslim.errors import DataError
 
 ENOUGH = 10
 """Boxes from which on a pattern is one."""
+MANY = 100
+"""Boxes that do not all lie in the upper left quarter by chance, as corners in the wrong order must to fit as sizes."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def refuse_other_conventions(raws: Sequence[RawAnnotation]) -> None:
         raw.width and box[0] + box[2] <= raw.width + 1 and box[1] + box[3] <= raw.height + 1 for raw, box in boxes
     )
     share = sum(reversed_) / len(boxes)
-    if fits and share > 0.2 and sum(both) < 0.9 * len(boxes):
+    if fits and share > 0.2 and (sum(both) < 0.9 * len(boxes) or len(boxes) >= MANY):
         raise DataError(
             f"{sum(reversed_)} of {len(boxes)} boxes end before they begin, and all of them would fit as x, y, width, "
             "height; write corners (xmin, ymin, xmax, ymax) instead"

@@ -127,6 +127,20 @@ def notes_on_classes(classes: Sequence[str], boxes: Mapping[str, Mapping[str, in
     return notes
 
 
+def note_on_doubles(splits: Mapping[str, Sequence[ReportedImage]]) -> list[str]:
+    """A note on boxes that stand in an image more than once: same class, same corners."""
+    found: dict[str, int] = {}
+    for image in (image for images in splits.values() for image in images):
+        note = image.annotation
+        rows = {(int(label), box.tobytes()) for label, box in zip(note.labels, note.boxes, strict=True)}
+        if len(rows) < len(note):
+            found[image.name] = len(note) - len(rows)
+    if not found:
+        return []
+    images = f"{len(found)} images, the first {next(iter(found))}"
+    return [f"{sum(found.values())} boxes stand twice, of one class and with the same corners: {images}"]
+
+
 def check_problem_share(left_out: Sequence[Mapping[str, Any]], total: int) -> None:
     """Refuse a data set of which too much cannot be used.
 

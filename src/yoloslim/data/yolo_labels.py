@@ -14,23 +14,32 @@ Rows = list[tuple[int, tuple[float, float, float, float]]]
 
 def label_file(image: Path) -> Path | None:
     """The text file of an image: in `labels` where it is in `images`, or beside it."""
-    parts = list(image.parts)
+    return next((place for place in label_places(image) if place.is_file()), None)
+
+
+def label_places(image: Path) -> list[Path]:
+    """Where the text file of an image may be, the likeliest first; folder and suffix may be in other case."""
+    parts = image.parts
+    stems = []
     for i in range(len(parts) - 2, -1, -1):
         if parts[i].lower() == "images":
-            other = Path(*parts[:i], "labels", *parts[i + 1 :]).with_suffix(".txt")
-            if other.is_file():
-                return other
+            folders = dict.fromkeys([{"Images": "Labels", "IMAGES": "LABELS"}.get(parts[i], "labels"), "labels"])
+            stems = [Path(*parts[:i], folder, *parts[i + 1 :]) for folder in folders]
             break
-    beside = image.with_suffix(".txt")
-    return beside if beside.is_file() else None
+    return [stem.with_suffix(suffix) for suffix in (".txt", ".TXT") for stem in (*stems, image)]
 
 
-def read_rows(file: Path | None) -> Rows | DataError:
-    """Class numbers and boxes (corners, shares of the sides) of one label file, or what is wrong with it."""
+def read_rows(file: Path | None, key_points: int = 0) -> Rows | DataError:
+    """Class numbers and boxes (corners, shares of the sides) of one label file, or what is wrong with it.
+
+    Args:
+        file: None for an image without one.
+        key_points: numbers behind each box, as pose data has them; they are not used.
+    """
     if file is None:
         return []
     try:
-        return [_row(line, number, file) for number, line in enumerate(read_lines(file), 1)]
+        return [_row(line, number, file, key_points) for number, line in enumerate(read_lines(file), 1)]
     except NotText as error:
         return DataError(f"{file} {error}")
     except OSError as error:
@@ -39,11 +48,15 @@ def read_rows(file: Path | None) -> Rows | DataError:
         return error
 
 
-def _row(line: str, number: int, file: Path) -> tuple[int, tuple[float, float, float, float]]:
+def _row(line: str, number: int, file: Path, key_points: int) -> tuple[int, tuple[float, float, float, float]]:
     where = f"{file} line {number}"
     words = line.split()
-    if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
-        raise DataError(f"{where} has {len(words)} columns; a box has 5, a polygon 7, 9, 11 ...")
+    if key_points and len(words) == 5 + key_points:
+        words = words[:5]
+    if len(words) != 5 and (key_points or len(words) < 7 or len(words) % 2 == 0):
+        right = f"a box with key points {5 + key_points}" if key_points else "a polygon 7, 9, 11 ..."
+        score = "; is the sixth a score, as detectors write?" if len(words) == 6 else ""
+        raise DataError(f"{where} has {len(words)} columns; a box has 5, {right}{score}")
     try:
         values = [float(word) for word in words]
     except ValueError as error:

@@ -91,6 +91,8 @@ def change_boxes(root: Path, change: Callable[[list[float]], list[float]], only_
 
             start = max(0, text.find(f"a{LAST}.jpg")) if only_last else 0
             text = text[:start] + re.sub(pattern, partial(_changed, change), text[start:], flags=re.DOTALL)
+            if not only_last:
+                text = re.sub(r'points="([^"]*)"', lambda found: _polygon(change, found[1]), text)
         path.write_text(text)
 
 
@@ -100,6 +102,12 @@ def _changed(change: Callable[[list[float]], list[float]], found: re.Match[str])
         new += found[0][at : found.start(number) - found.start()] + str(value)
         at = found.end(number) - found.start()
     return new + found[0][at:]
+
+
+def _polygon(change: Callable[[list[float]], list[float]], points: str) -> str:
+    first, _, last = (list(map(float, point.split(","))) for point in points.split(";"))
+    x0, y0, x1, y1 = change([*first, *last])
+    return f'points="{x0},{y0};{x1},{y0};{x1},{y1}"'
 
 
 def reverse(box: list[float]) -> list[float]:
@@ -149,6 +157,23 @@ def renamed(root: Path, suffix: str, new: str) -> None:
         path.rename(path.with_suffix(new))
 
 
+def dog(root: Path, name: str, encoding: str) -> None:
+    """The class dog has another name."""
+    for path in texts(root):
+        text, inside = path.read_text(), name.replace("\n", "\\n")
+        text = re.sub(r">dog<", f">{name}<", text)
+        text = text.replace('label="dog"', f'label="{name.replace(chr(10), "&#10;")}"')
+        text = text.replace('"dog"', f'"{inside}"').replace("[dog,", f'["{inside}",')
+        path.write_bytes(text.encode(encoding))
+
+
+def other_units(root: Path) -> None:
+    """Shares of the sides where pixels are meant, and pixels where shares are."""
+    sides = [64.0, 48.0, 64.0, 48.0]
+    shares = bool(list(root.rglob("data.yaml")))
+    change_boxes(root, lambda box: [v * s if shares else v / s for v, s in zip(box, sides, strict=True)])
+
+
 def picture(root: Path) -> Path:
     return next(p for p in pictures(root) if p.stem == f"a{LAST}")
 
@@ -159,6 +184,7 @@ FAULTS: dict[str, Callable[[Path], None]] = {
     "byte-order marks": encoded("utf-8-sig"),
     "UTF-16": encoded("utf-16"),
     "`.JPG`": lambda root: renamed(root, ".jpg", ".JPG"),
+    "images of another suffix": lambda root: renamed(root, ".jpg", ".jpeg"),
     "EXIF orientation 6": sideways,
     "12 bits in 16-bit PNG": many_bits,
     "a NaN in one box": lambda root: change_boxes(root, lambda box: [float("nan"), *box[1:]], True),
@@ -170,6 +196,10 @@ FAULTS: dict[str, Callable[[Path], None]] = {
     "one image missing": lambda root: picture(root).unlink(),
     "one image cut short": lambda root: picture(root).write_bytes(picture(root).read_bytes()[:400]) and None,
     "one image that is text": lambda root: picture(root).write_text("none") and None,
+    "an empty file of boxes": lambda root: last(root).write_text("") and None,
+    "bytes of another encoding": lambda root: dog(root, "d\u00f6g", "latin-1"),
+    "a line break in a class name": lambda root: dog(root, "dog\n big", "utf-8"),
+    "all boxes in other units": other_units,
     "two images of one stem": lambda root: (
         picture(root)
         .with_suffix(".png")

@@ -7,12 +7,16 @@ from typing import Any
 from yoloslim.data.folders import walk
 from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
 from yoloslim.data.names import note_on_renamed, settle_class
-from yoloslim.data.reading import Box, Pictures, around, names_of, number, set_splits, whole
+from yoloslim.data.reading import Box, Pictures, around, names_of, number, refuse_twice, set_splits, whole
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.documents import read_json_file
 from yoloslim.errors import DataError
 
 _HEAD = 2**16
+_BESIDE = ("annotations", "annotation", "labels")
+"""Names of folders whose images lie beside the folder, not in it."""
+_NO_BOXES = ("captions_", "image_info_", "panoptic_")
+"""Beginnings of the names of COCO's other files."""
 
 
 def find(path: Path) -> Path | None:
@@ -31,7 +35,7 @@ def read(root: Path, wanted: Wanted) -> Found:
     del wanted
     files = [root] if root.is_file() else _files(root)
     folder = root.parent if root.is_file() else root
-    pictures = Pictures(folder if root.is_dir() or folder.name != "annotations" else folder.parent)
+    pictures = Pictures(folder if root.is_dir() or folder.name.lower() not in _BESIDE else folder.parent)
     found = Found("coco", pictures.root, [])
     rows: list[tuple[str, Path | DataError, RawAnnotation | DataError, Path, int]] = []
     splits: list[str] = []
@@ -49,6 +53,7 @@ def read(root: Path, wanted: Wanted) -> Found:
             rows.append((stated, pictures.of(stated, file), _raw(entry, objects, names, file), file, len(objects)))
             splits.append(split)
     found.classes = tuple(classes)
+    refuse_twice((image, file) for _, image, _, file, _ in rows)
     keys: list[Path | str] = [image if isinstance(image, Path) else stated for stated, image, *_ in rows]
     for name, (_, image, raw, file, count) in zip(names_of(keys, pictures.root), rows, strict=True):
         if isinstance(image, DataError):
@@ -58,16 +63,14 @@ def read(root: Path, wanted: Wanted) -> Found:
     set_splits(found, splits)
     found.notes += pictures.notes() + note_on_renamed(written)
     found.notes += [f"{count} annotations were left out: {what}" for what, count in odd.items()]
-    used = {item.image for item in found.items}
-    spare = [p for p in pictures.files if p not in used]
-    found.unlabelled = sorted(p.relative_to(pictures.root).as_posix() for p in spare)
+    found.unlabelled = pictures.unused(item.image for item in found.items)
     return found
 
 
 def _files(folder: Path) -> list[Path]:
     jsons = [p for p in walk(folder) if p.suffix.lower() == ".json"]
     instances = [p for p in jsons if p.name.startswith("instances_")]
-    return instances or [p for p in jsons if _looks_like_coco(p)]
+    return instances or [p for p in jsons if not p.name.startswith(_NO_BOXES) and _looks_like_coco(p)]
 
 
 def _looks_like_coco(path: Path) -> bool:
@@ -144,8 +147,10 @@ def _raw(
 
 def _object(item: Mapping[str, Any], names: Mapping[int, str]) -> RawObject:
     category = item.get("category_id")
+    if isinstance(category, str) and category.isdecimal() and len(category) < 10:
+        category = int(category)
     if not isinstance(category, int) or category not in names:
-        raise DataError(f"category_id {category!r} is not among the categories")
+        raise DataError(f"category_id {str(category)[:40]!r} is not among the categories")
     return RawObject(names[category], _box(item), bool(item.get("iscrowd")) or bool(item.get("ignore")), False)
 
 

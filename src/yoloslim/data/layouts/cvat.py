@@ -1,56 +1,82 @@
-"""CVAT for images: one XML with an `<image>` of `<box>` and `<polygon>` for every picture."""
+"""CVAT for images: an XML a task, with an `<image>` of `<box>` and `<polygon>` for every picture."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from yoloslim.data.folders import walk
 from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
 from yoloslim.data.names import settle_class
-from yoloslim.data.reading import Box, Pictures, around, names_of, number, set_splits, split_of, whole
+from yoloslim.data.reading import (
+    Box,
+    Pictures,
+    around,
+    names_of,
+    number,
+    refuse_twice,
+    set_splits,
+    split_of,
+    whole,
+)
 from yoloslim.data.voc import RawAnnotation, RawObject, read_xml
 from yoloslim.errors import DataError
 
+_BOXES = ("box", "polygon", "ellipse")
+_OTHERS = ("polyline", "points", "mask")
+
 
 def find(path: Path) -> Path | None:
-    """An XML file with `<annotations>`, or the folder that holds one."""
+    """An XML file with `<annotations>`, or a folder that holds some."""
     if path.is_file():
         return path if _is_cvat(path) else None
-    if not path.is_dir():
-        return None
-    return next((p for p in walk(path) if p.suffix.lower() == ".xml" and _is_cvat(p)), None)
+    return path if path.is_dir() and any(map(_is_cvat, _xmls(path))) else None
 
 
 def read(root: Path, wanted: Wanted) -> Found:
-    """Read it; see `layouts.Found`.
+    """Read all of them as one data set; see `layouts.Found`.
 
     Raises:
         DataError: no XML, or none of its images.
     """
     del wanted
-    tree = read_xml(root)
-    pictures = Pictures(root.parent)
-    found = Found("cvat", root.parent, [])
-    images = tree.findall("image")
-    if not images:
-        raise DataError(f"{root} lists no <image>; export from CVAT as 'CVAT for images'")
-    names = [image.get("name") or "" for image in images]
-    for image, stated, name in zip(images, names, names_of(list(names), root.parent), strict=True):
-        shapes = [item for item in image if item.tag in ("box", "polygon", "polyline", "ellipse", "points", "mask")]
-        picture, raw = pictures.of(stated, root), _raw(image, shapes, root)
-        if isinstance(picture, DataError):
-            found.items.append(Item(name, None, root, picture, len(shapes)))
+    files = [root] if root.is_file() else [path for path in _xmls(root) if _is_cvat(path)]
+    folder = root.parent if root.is_file() else root
+    pictures = Pictures(folder)
+    found = Found("cvat", folder, [])
+    rows: list[tuple[str, Path | DataError, RawAnnotation | DataError, Path, int]] = []
+    splits, listed, ignored = [], [], 0
+    for file in files:
+        tree = read_xml(file)
+        images = tree.findall("image")
+        if not images:
+            raise DataError(f"{file} lists no <image>; export from CVAT as 'CVAT for images'")
+        for entry in images:
+            stated = entry.get("name") or ""
+            shapes = [item for item in entry if item.tag in (*_BOXES, *_OTHERS)]
+            ignored += sum(item.tag in _OTHERS for item in shapes)
+            rows.append((stated, pictures.of(stated, file), _raw(entry, shapes, file), file, len(shapes)))
+            splits.append(_split(entry, stated, folder))
+        listed += [settle_class(label.findtext("name") or "") for label in tree.iter("label")]
+    refuse_twice((image, file) for _, image, _, file, _ in rows)
+    keys: list[Path | str] = [image if isinstance(image, Path) else stated for stated, image, *_ in rows]
+    for name, (_, image, raw, file, count) in zip(names_of(keys, folder), rows, strict=True):
+        if isinstance(image, DataError):
+            found.items.append(Item(name, None, file, image, count))
         else:
-            found.items.append(Item(name, picture, root, raw, len(shapes) if isinstance(raw, DataError) else 0))
-    listed = [settle_class(label.findtext("name") or "") for label in tree.iter("label")]
+            found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
     used = {o.name for item in found.items if isinstance(item.raw, RawAnnotation) for o in item.raw.objects}
     found.classes = tuple(dict.fromkeys([*filter(None, listed), *sorted(used)])) if any(listed) else ()
     found.notes += pictures.notes()
-    ignored = sum(item.tag in ("polyline", "points", "mask") for image in images for item in image)
     if ignored:
         found.notes.append(f"{ignored} points, lines and masks are no boxes and were left out")
-    set_splits(found, [_split(image, stated, root) for image, stated in zip(images, names, strict=True)])
+    set_splits(found, splits)
+    found.unlabelled = pictures.unused(item.image for item in found.items)
     return found
+
+
+def _xmls(folder: Path) -> Iterator[Path]:
+    return (path for path in walk(folder) if path.suffix.lower() == ".xml")
 
 
 def _is_cvat(path: Path) -> bool:
@@ -58,8 +84,8 @@ def _is_cvat(path: Path) -> bool:
         return re.search(rb"<annotations[\s>]", stream.read(2000).replace(b"\0", b"")) is not None
 
 
-def _split(image: Element, stated: str, root: Path) -> str:
-    return SPLIT_NAMES.get((image.get("subset") or "").lower(), "") or split_of(stated, root.parent)
+def _split(image: Element, stated: str, folder: Path) -> str:
+    return SPLIT_NAMES.get((image.get("subset") or "").lower(), "") or split_of(stated, folder)
 
 
 def _raw(image: Element, shapes: list[Element], file: Path) -> RawAnnotation | DataError:
@@ -67,7 +93,7 @@ def _raw(image: Element, shapes: list[Element], file: Path) -> RawAnnotation | D
         parts = tuple(
             RawObject(_label(item), _box(item), False, False, item.get("label") or "")
             for item in shapes
-            if item.tag in ("box", "polygon", "ellipse")
+            if item.tag in _BOXES
         )
         size = [whole(_float(image.get(key) or "0")) for key in ("width", "height")]
     except DataError as error:
@@ -99,4 +125,4 @@ def _float(text: str) -> float:
         raise DataError(f"'{text[:40]}' stands where a number belongs") from error
 
 
-register_dataset(Reader("cvat", "CVAT for images: one XML", find, read))
+register_dataset(Reader("cvat", "CVAT for images: an XML a task", find, read))

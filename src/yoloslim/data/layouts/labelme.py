@@ -2,18 +2,31 @@
 
 import math
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from yoloslim.data.folders import walk
 from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset
 from yoloslim.data.names import settle_class
-from yoloslim.data.reading import Box, Pictures, around, names_of, number, set_splits, split_of, whole
+from yoloslim.data.reading import (
+    Box,
+    Pictures,
+    around,
+    names_of,
+    number,
+    refuse_twice,
+    set_splits,
+    split_of,
+    whole,
+)
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.documents import read_json_file
 from yoloslim.errors import DataError
 
 _HEAD = 2**20
+_LOOKED_AT = 20
+"""JSON files of a folder that are looked at for `shapes`."""
 _NO_BOXES = ("line", "point", "linestrip", "points")
 
 
@@ -21,8 +34,8 @@ def find(path: Path) -> Path | None:
     """A folder with JSON files that hold `shapes`."""
     if not path.is_dir():
         return None
-    first = next((p for p in walk(path) if p.suffix.lower() == ".json"), None)
-    return path if first is not None and _has_shapes(first) else None
+    jsons = (p for p in walk(path) if p.suffix.lower() == ".json")
+    return path if any(map(_has_shapes, islice(jsons, _LOOKED_AT))) else None
 
 
 def read(root: Path, wanted: Wanted) -> Found:
@@ -30,7 +43,11 @@ def read(root: Path, wanted: Wanted) -> Found:
     del wanted
     pictures = Pictures(root)
     found = Found("labelme", root, [])
-    files = [p for p in walk(root) if p.suffix.lower() == ".json"]
+    jsons = [p for p in walk(root) if p.suffix.lower() == ".json"]
+    files = [p for p in jsons if _has_shapes(p) or pictures.beside(p)]
+    if len(files) < len(jsons):
+        other = next(p for p in jsons if p not in set(files)).relative_to(root)
+        found.notes.append(f"{len(jsons) - len(files)} JSON files are none of LabelMe and were not read: {other} ...")
     lines = 0
     for name, file in zip(names_of(list(files), root), files, strict=True):
         raw: RawAnnotation | DataError
@@ -47,9 +64,9 @@ def read(root: Path, wanted: Wanted) -> Found:
         found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
     if lines:
         found.notes.append(f"{lines} points and lines are no boxes and were left out")
+    refuse_twice((item.image, item.file) for item in found.items)
     set_splits(found, [split_of(file, root) for file in files])
-    used = {item.image for item in found.items}
-    found.unlabelled = sorted(p.relative_to(root).as_posix() for p in pictures.files if p not in used)
+    found.unlabelled = pictures.unused(item.image for item in found.items)
     found.notes += pictures.notes()
     return found
 
@@ -72,11 +89,10 @@ def _document(file: Path) -> Mapping[str, Any]:
 def _picture(document: Mapping[str, Any], file: Path, pictures: Pictures) -> Path:
     stated = document.get("imagePath")
     found = pictures.find(stated, file.parent) if isinstance(stated, str) and stated else None
+    found = found or pictures.beside(file)
     if found is None:
-        own = [p for p in pictures.files if p.parent == file.parent and p.stem == file.stem]
-        found = own[0] if len(own) == 1 else None
-    if found is None:
-        raise DataError(f"image of {file} ('{str(stated)[:80]}') is nowhere in {pictures.root}")
+        inside = "; it is in the JSON only, from which LabelMe writes it" if document.get("imageData") else ""
+        raise DataError(f"image of {file} ('{str(stated)[:80]}') is nowhere in {pictures.root}{inside}")
     return found
 
 

@@ -195,8 +195,9 @@ class _Images:
         )
 
     def unused(self, used: set[Path | DataError]) -> list[str]:
-        """Keys of images that no annotation asked for."""
-        return sorted(k for k, paths in self._by_key.items() if not any(p in used for p in paths))
+        """Keys of images that no annotation asked for; with the suffix where another of that key is in use."""
+        spare = [(k, p, paths) for k, paths in self._by_key.items() for p in paths if p not in used]
+        return sorted(k if len(paths) == 1 else f"{k}{p.suffix}" for k, p, paths in spare)
 
 
 def _notes(keys: Sequence[str], names: Mapping[str, str], files: Sequence[Path]) -> list[str]:

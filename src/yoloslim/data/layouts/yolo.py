@@ -1,56 +1,68 @@
-"""YOLO: a `data.yaml`, images, and one text file of `class x y width height` (shares of the sides) an image."""
+"""YOLO: a `data.yaml` or Darknet's `.data`, images, and a text file an image: `class x y width height`, in shares."""
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from yoloslim.data.folders import is_image, is_side_file, walk
-from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset
+from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
 from yoloslim.data.names import note_on_renamed, settle_class
 from yoloslim.data.reading import names_of, set_splits, split_of
 from yoloslim.data.voc import RawAnnotation, RawObject
-from yoloslim.data.yolo_labels import Rows, label_file, read_rows
-from yoloslim.documents import read_yaml
+from yoloslim.data.yolo_description import NAME_FILES, class_names, described_images, descriptions, read_description
+from yoloslim.data.yolo_labels import Rows, label_file, label_places, read_rows
 from yoloslim.errors import DataError
 from yoloslim.runner.text import NotText, read_lines
 
 DIFFICULT = "difficult.txt"
 """Beside data.yaml: label file and row (from 0) of every difficult box, a mark that YOLO's label files lack."""
-_NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels/classes.txt", "_darknet.labels")
+_LOOKED_AT = 20
+"""Images of a folder whose label files are looked for to tell whether it is a data set."""
 
 
 def find(path: Path) -> Path | None:
-    """A data.yaml, or the folder that has one, or folders `images` and `labels`."""
+    """A data.yaml or `.data`, the folder that has one, or the one whose images have label files.
+
+    Raises:
+        DataError: several data sets side by side.
+    """
     if path.is_file():
-        return path if path.suffix.lower() in (".yaml", ".yml") else None
+        return path if path.suffix.lower() in (".yaml", ".yml", ".data") else None
     if not path.is_dir():
         return None
-    for folder in (path, *_folders(path)):
-        yaml = next((p for p in sorted(folder.glob("*.y*ml")) if _describes(p)), None)
-        if yaml is not None:
-            return yaml
-    for folder in (path, *_folders(path)):
-        if (folder / "labels").is_dir() and (folder / "images").is_dir():
-            return folder
-        if any((folder / name).is_file() for name in _NAME_FILES) and any(map(_is_label, folder.glob("*.txt"))):
-            return folder
-    return None
+    below = _folders(path)
+    for folders in ([path], below):
+        described = [found[0] for found in map(descriptions, folders) if found]
+        if described:
+            return _only(described, path)
+    if _holds_set(path):
+        return path
+    sets = [folder for folder in below if _holds_set(folder)]
+    if sets and all(folder.name.lower() in SPLIT_NAMES for folder in sets):
+        return path
+    return _only(sets, path)
 
 
 def read(root: Path, wanted: Wanted) -> Found:
     """Read a YOLO data set; see `layouts.Found`.
 
     Raises:
-        DataError: paths that lead nowhere (says what was tried), no names, or fewer than the largest class.
+        DataError: paths that lead nowhere (says what was tried), no label file at all, or fewer names than classes.
     """
     del wanted
-    description = _description(root) if root.is_file() else {}
+    description = read_description(root) if root.is_file() else {}
     folder = root.parent if root.is_file() else root
     found = Found("yolo", folder, [])
-    images = _images(description, folder) if description else _all_images(folder)
+    if description:
+        told = described_images(description, root)
+        images, found.notes = told.images, told.notes + _note_on_others(root)
+    else:
+        images = _all_images(folder)
     if not images:
         raise DataError(f"{folder} holds no image")
-    names = _names(description, folder, found)
+    names, notes = class_names(description, root if root.is_file() else None, folder)
+    found.notes += notes
     settled = tuple(settle_class(name) for name in names.values())
     if len(set(settled)) < len(settled):
         twice = next(name for name in settled if settled.count(name) > 1)
@@ -58,10 +70,15 @@ def read(root: Path, wanted: Wanted) -> Found:
     found.classes, found.notes = settled, [*found.notes, *note_on_renamed(names.values())]
     by_number = dict(zip(names, settled, strict=True))
     files = [label_file(image) for image, _ in images]
+    if not any(files):
+        raise DataError(
+            f"none of the {len(images)} images has a label file; for {images[0][0]} it would be "
+            f"{' or '.join(map(str, label_places(images[0][0])))}"
+        )
     orphans = _orphans(images, files)
     files += [file for file, _ in orphans]
     images += orphans
-    rows = [read_rows(file) for file in files]
+    rows = [read_rows(file, _key_points(description)) for file in files]
     found.classes, by_number = _check_numbers(root, rows, by_number, found)
     ids = names_of([image for image, _ in images], folder)
     missing = {file for file, _ in orphans}
@@ -99,10 +116,23 @@ def _orphans(images: list[tuple[Path, str]], files: list[Path | None]) -> list[t
         stems = {each.stem for place in places[folder] for each in place.iterdir() if is_image(each)}
         for file in sorted(folder.glob("*.txt")):
             alone = file not in used and file.stem not in stems and not is_side_file(file.name)
-            rows = read_rows(file) if alone and file.name not in (*_NAME_FILES, DIFFICULT) else None
+            rows = read_rows(file) if alone and file.name not in (*NAME_FILES, DIFFICULT) else None
             if rows and not isinstance(rows, DataError):
                 found.append((file, split))
     return found
+
+
+def _note_on_others(file: Path) -> list[str]:
+    others = [each.name for each in descriptions(file.parent) if each != file]
+    return [f"described by {file.name}; data.path chooses: {', '.join(others[:5])} are there too"] if others else []
+
+
+def _key_points(description: Mapping[str, Any]) -> int:
+    """Numbers of a row behind its box, by the `kpt_shape` of pose data; 0 for none."""
+    shape = description.get("kpt_shape")
+    if not isinstance(shape, list) or len(shape) != 2 or not all(isinstance(each, int) for each in shape):
+        return 0
+    return max(0, int(shape[0]) * int(shape[1]))
 
 
 def _difficult(folder: Path) -> set[tuple[Path, int]]:
@@ -119,107 +149,30 @@ def _folders(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX")))
 
 
-def _describes(path: Path) -> bool:
-    try:
-        raw = read_yaml(path, DataError)
-    except DataError:
-        return path.name.lower() in ("data.yaml", "data.yml")
-    return isinstance(raw, dict) and ("names" in raw or "nc" in raw) and bool({"train", "val"} & raw.keys())
+def _holds_set(folder: Path) -> bool:
+    """Whether a folder holds `images` and `labels`, or images with their label files beside them."""
+    kinds = {p.name.lower(): p for p in folder.iterdir() if p.is_dir()}
+    if {"images", "labels"} <= kinds.keys():
+        return any(p.suffix.lower() == ".txt" for p in walk(kinds["labels"]))
+    images = islice((p for p in folder.iterdir() if is_image(p)), _LOOKED_AT)
+    rows = [read_rows(file) for file in map(label_file, images) if file is not None]
+    return any(each and not isinstance(each, DataError) for each in rows)
 
 
-def _is_label(path: Path) -> bool:
-    return any(path.with_suffix(suffix).is_file() for suffix in (".jpg", ".png", ".jpeg", ".JPG"))
+def _only(places: list[Path], path: Path) -> Path | None:
+    """The one place, if there is one.
 
-
-def _description(path: Path) -> dict[str, Any]:
-    raw = read_yaml(path, DataError)
-    if not isinstance(raw, dict):
-        raise DataError(f"{path} must hold `names:`, `train:` and `val:`, not {type(raw).__name__}")
-    return raw
-
-
-def _images(description: Mapping[str, Any], folder: Path) -> list[tuple[Path, str]]:
-    """Images with their splits, as data.yaml gives them."""
-    result: list[tuple[Path, str]] = []
-    seen: dict[Path, str] = {}
-    for key, split in (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test")):
-        value = description.get(key)
-        if not value or (key == "valid" and description.get("val")):
-            continue
-        for entry in value if isinstance(value, list) else [value]:
-            if not isinstance(entry, str):
-                raise DataError(f"data.yaml: `{key}` holds {entry!r:.40}, which is no path")
-            place = _resolve(entry, description.get("path"), folder, key)
-            members = _listed(place, folder) if place.is_file() else [p for p in walk(place) if is_image(p)]
-            for image in members:
-                if seen.setdefault(image, split) == split and (image, split) not in result[-1:]:
-                    result.append((image, split))
-    result = list(dict.fromkeys(result))
-    if not any(split == "train" for _, split in result):
-        raise DataError(f"{folder}: data.yaml names no image to train on")
-    return result
-
-
-def _resolve(entry: str, base: Any, folder: Path, key: str) -> Path:
-    """Where a path of data.yaml leads: from its `path`, its own folder or the one above, or without leading `..`."""
-    entry = entry.replace("\\", "/")
-    plain = entry
-    while plain.startswith(("../", "./")):
-        plain = plain.split("/", 1)[1]
-    bases = [folder / base, Path(base)] if isinstance(base, str) and base else []
-    if isinstance(base, str) and base:
-        bases.append(folder / Path(base.replace("\\", "/")).name)
-    tried = [*(b / entry for b in bases), folder / entry, folder / plain, *(b / plain for b in bases)]
-    if plain.startswith(f"{folder.name}/"):
-        tried.append(folder / plain.removeprefix(f"{folder.name}/"))
-    for place in tried:
-        if place.exists() and not (place.is_file() and place.suffix.lower() != ".txt"):
-            return place
-    listed = ", ".join(dict.fromkeys(str(p) for p in tried))
-    raise DataError(f"data.yaml: `{key}: {entry[:80]}` leads nowhere; tried {listed}")
-
-
-def _listed(file: Path, folder: Path) -> list[Path]:
-    try:
-        lines = read_lines(file)
-    except NotText as error:
-        raise DataError(f"list {file} {error}") from error
-    found = []
-    for line in lines:
-        line = line.replace("\\", "/")
-        tried = [file.parent / line, folder / line, folder / line.removeprefix("./")]
-        place = next((p for p in tried if p.is_file()), None)
-        found.append(place or tried[0])
-    return found
+    Raises:
+        DataError: there are several.
+    """
+    if len(places) > 1:
+        names = ", ".join(str(place.relative_to(path)) for place in places[:5])
+        raise DataError(f"{path} holds several data sets ({names}); point data.path at one of them")
+    return places[0] if places else None
 
 
 def _all_images(folder: Path) -> list[tuple[Path, str]]:
     return [(path, split_of(path, folder)) for path in walk(folder) if is_image(path)]
-
-
-def _names(description: Mapping[str, Any], folder: Path, found: Found) -> dict[int, str]:
-    """Class number -> name."""
-    names = description.get("names")
-    if isinstance(names, list):
-        return dict(enumerate(map(str, names)))
-    if isinstance(names, dict):
-        try:
-            return {int(key): str(value) for key, value in sorted(names.items(), key=lambda item: int(item[0]))}
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{folder}: `names` of data.yaml has keys that are no numbers") from error
-    if names is not None:
-        raise DataError(f"{folder}: `names` of data.yaml is neither a list nor number: name")
-    for name in _NAME_FILES:
-        if (folder / name).is_file():
-            try:
-                return dict(enumerate(read_lines(folder / name)))
-            except NotText as error:
-                raise DataError(f"class names {folder / name} {error}") from error
-    count = description.get("nc")
-    if isinstance(count, int) and 0 < count < 10_000:
-        found.notes.append(f"data.yaml names no class: they are called class0 to class{count - 1}")
-        return {i: f"class{i}" for i in range(count)}
-    return {}
 
 
 def _check_numbers(

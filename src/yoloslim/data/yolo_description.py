@@ -1,0 +1,187 @@
+"""What describes a YOLO data set: a `data.yaml`, or Darknet's `.data`, and the lists of images that they name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yoloslim.data.folders import is_image, walk
+from yoloslim.data.reading import Pictures
+from yoloslim.documents import read_yaml
+from yoloslim.errors import DataError
+from yoloslim.runner.text import NotText, read_lines
+
+NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels/classes.txt", "_darknet.labels")
+_SPLIT_KEYS = (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test"))
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a description says.
+
+    Attributes:
+        images: images with their splits, each once.
+        notes: what a person should know.
+    """
+
+    images: list[tuple[Path, str]]
+    notes: list[str]
+
+
+def descriptions(folder: Path) -> list[Path]:
+    """The files in a folder that describe a data set, `data.yaml` first."""
+    yamls = [path for path in sorted(folder.glob("*.y*ml")) if _describes(path)]
+    return sorted(yamls, key=lambda p: p.stem.lower() != "data") or sorted(filter(_is_darknet, folder.glob("*.data")))
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Keys and values of a description.
+
+    Raises:
+        DataError: it cannot be read, or holds something else.
+    """
+    if path.suffix.lower() == ".data":
+        return _darknet(path)
+    raw = read_yaml(path, DataError)
+    if not isinstance(raw, dict):
+        raise DataError(f"{path} must hold `names:`, `train:` and `val:`, not {type(raw).__name__}")
+    return raw
+
+
+def described_images(description: Mapping[str, Any], file: Path) -> Described:
+    """Images with their splits, as a description gives them; an image of two splits is of the first.
+
+    Raises:
+        DataError: a path that leads nowhere, which says what was tried; or nothing to train on.
+    """
+    folder, result = file.parent, Described([], [])
+    seen: dict[Path, str] = {}
+    for key, split in _SPLIT_KEYS:
+        value = description.get(key)
+        if not value or (key == "valid" and description.get("val")):
+            continue
+        doubled: dict[str, int] = {}
+        for entry in value if isinstance(value, list) else [value]:
+            if not isinstance(entry, str):
+                raise DataError(f"{file.name}: `{key}` holds {entry!r:.40}, which is no path")
+            place = _resolve(entry, description.get("path"), file, key)
+            if place.is_file():
+                members = _listed(place, folder, result.notes)
+            else:
+                members = [p for p in walk(place) if is_image(p)]
+            for image in members:
+                if image not in seen:
+                    seen[image] = split
+                    result.images.append((image, split))
+                elif seen[image] != split:
+                    doubled[seen[image]] = doubled.get(seen[image], 0) + 1
+        result.notes.extend(
+            f"{count} images of `{key}` are in {other} too and stay there" for other, count in doubled.items()
+        )
+    if "train" not in seen.values():
+        raise DataError(f"{folder}: {file.name} names no image to train on")
+    return result
+
+
+def class_names(description: Mapping[str, Any], file: Path | None, folder: Path) -> tuple[dict[int, str], list[str]]:
+    """Class number -> name, by a description or a file of names; and notes.
+
+    Raises:
+        DataError: names that are none.
+    """
+    names, count = description.get("names"), description.get("nc")
+    said = file.name if file else "data.yaml"
+    if isinstance(names, str) and file is not None and file.suffix.lower() == ".data":
+        return dict(enumerate(_lines(_resolve(names, None, file, "names"), "class names"))), []
+    if isinstance(names, list):
+        found = dict(enumerate(map(str, names)))
+    elif isinstance(names, dict):
+        try:
+            found = {int(key): str(value) for key, value in sorted(names.items(), key=lambda item: int(item[0]))}
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{folder}: `names` of {said} has keys that are no numbers") from error
+    elif names is not None:
+        raise DataError(f"{folder}: `names` of {said} is neither a list nor number: name")
+    else:
+        for name in NAME_FILES:
+            if (folder / name).is_file():
+                return dict(enumerate(_lines(folder / name, "class names"))), []
+        if isinstance(count, int) and 0 < count < 10_000:
+            note = f"{said} names no class: they are called class0 to class{count - 1}"
+            return {i: f"class{i}" for i in range(count)}, [note]
+        return {}, []
+    if isinstance(count, int) and count != len(found):
+        return found, [f"{said} says nc: {count}, but names {len(found)} classes: its names count"]
+    return found, []
+
+
+def _describes(path: Path) -> bool:
+    try:
+        raw = read_yaml(path, DataError)
+    except DataError:
+        return path.name.lower() in ("data.yaml", "data.yml")
+    return isinstance(raw, dict) and ("names" in raw or "nc" in raw) and bool({"train", "val"} & raw.keys())
+
+
+def _is_darknet(path: Path) -> bool:
+    try:
+        return path.is_file() and "train" in _darknet(path)
+    except DataError:
+        return False
+
+
+def _darknet(path: Path) -> dict[str, Any]:
+    """Darknet's `key = value`: lists of images of each split, and the file of names."""
+    pairs = [line.partition("=") for line in _lines(path, "description") if not line.startswith("#")]
+    return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}
+
+
+def _resolve(entry: str, base: Any, file: Path, key: str) -> Path:
+    """Where a path leads: from `path`, the folder of the file or the one above, or without leading `..`."""
+    folder, entry = file.parent, entry.replace("\\", "/")
+    plain = entry
+    while plain.startswith(("../", "./")):
+        plain = plain.split("/", 1)[1]
+    bases = []
+    if isinstance(base, str) and base:
+        named = Path(base.replace("\\", "/"))
+        bases = [folder / named, named, folder / named.name, folder / "datasets" / named.name]
+        bases += [folder.parent / "datasets" / named.name]
+    tried = [*(b / entry for b in bases), folder / entry, folder / plain, *(b / plain for b in bases)]
+    if plain.startswith(f"{folder.name}/"):
+        tried.append(folder / plain.removeprefix(f"{folder.name}/"))
+    if file.suffix.lower() == ".data":  # Darknet starts from the folder above
+        tried += [folder.parent / plain, folder / Path(plain).name]
+    for place in tried:
+        if place.exists() and not (place.is_file() and place.suffix.lower() not in (".txt", ".names", ".list")):
+            return place
+    listed = ", ".join(dict.fromkeys(str(p) for p in tried))
+    raise DataError(f"{file.name}: `{key}: {entry[:80]}` leads nowhere; tried {listed}")
+
+
+def _listed(file: Path, folder: Path, notes: list[str]) -> list[Path]:
+    """The images of a list; those that are not where it says are looked for by the ends of their paths."""
+    found: list[Path] = []
+    pictures: Pictures | None = None
+    elsewhere = 0
+    for line in _lines(file, "list"):
+        line = line.replace("\\", "/")
+        tried = [file.parent / line, folder / line, folder / line.removeprefix("./")]
+        place = next((p for p in tried if p.is_file()), None)
+        if place is None:
+            pictures = pictures or Pictures(folder)
+            place = pictures.find(line, file.parent)
+            elsewhere += place is not None
+        found.append(place or tried[0])
+    if elsewhere:
+        notes.append(f"{elsewhere} images of {file.name} are not where it says; found by the ends of their paths")
+    return found
+
+
+def _lines(file: Path, what: str) -> list[str]:
+    try:
+        return read_lines(file)
+    except NotText as error:
+        raise DataError(f"{what} {file} {error}") from error
+    except OSError as error:
+        raise DataError(f"{what} {file} cannot be read: {error.strerror or error}") from error
