@@ -168,6 +168,15 @@ def test_a_layer_of_an_unknown_class_is_named() -> None:
         detector_from(Checkpoint(state, paths))
 
 
+def test_a_block_of_an_unknown_class_is_refused_though_its_tensors_fit() -> None:
+    state = build_detector("yolov8n", CLASSES, imgsz=64).state_dict()
+    pruned = Checkpoint(state, dict([module("model.2", "C2f"), module("model.4", "C2fPruned")]))
+    assert detector_from(pruned).spec.name == "yolov8n"
+    other = Checkpoint(state, dict([module("model.2", "C2f_SimAM"), module("model.4", "C2f_SimAM")]))
+    with pytest.raises(WeightsError, match=r"model.2 and 1 more of class C2f_SimAM, which is not known, where C2f is"):
+        detector_from(other)
+
+
 @pytest.mark.parametrize(("name", "near"), [("yolov8k", "yolov8"), ("yolo11z", "yolo11"), ("yolo27n", "yolo26n")])
 def test_a_scale_or_family_that_does_not_exist_names_those_that_do(name: str, near: str) -> None:
     with pytest.raises(ModelError, match=rf"model '{name}' is not known; did you mean .*{near}"):

@@ -19,12 +19,18 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """By class of a leaf module, what it computes with besides its tensors."""
 
+PUBLIC: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"Conv": ("Conv", "DWConv"), "C2f": ("C2f", "C3k2"), "AnchorFreeNetwork": ("Detect",), "Detect": ("Detect",)}
+    | {name: (name,) for name in ("Bottleneck", "C3", "C3k", "C2PSA", "PSABlock", "Attention", "SPPF", "SPP", "Focus")}
+)
+"""By class of ours, what the public classes that compute the same are called; programs that prune add a word to it."""
+
 
 def structure_differences(model: Detector, modules: Mapping[str, Record]) -> list[str]:
     """What the pickled modules do otherwise than the model's, in words; empty if nothing, or if there are none."""
     if not modules:
         return []
-    return [*_layer_differences(model, modules), *_leaf_differences(model, modules)]
+    return [*_layer_differences(model, modules), *_class_differences(model, modules), *_leaf_differences(model, modules)]
 
 
 def _layer_differences(model: Detector, modules: Mapping[str, Record]) -> Iterator[str]:
@@ -43,6 +49,25 @@ def _layer_differences(model: Detector, modules: Mapping[str, Record]) -> Iterat
             wanted = tuple(index + each if each < 0 else each for each in layer.inputs)
             if read != wanted:
                 yield f"layer {index} ({kind}) reads layers {describe(read)}, not {wanted}"
+
+
+def _class_differences(model: Detector, modules: Mapping[str, Record]) -> Iterator[str]:
+    """Classes that are not known: nobody here can tell what they compute with such tensors."""
+    unknown: dict[tuple[str, str], list[str]] = {}
+    for path, module in model.named_modules():
+        public = PUBLIC.get(type(module).__name__, ())
+        kind = modules[path].kind.name if public and path in modules else ""
+        if kind and kind.removesuffix("Pruned") not in public and kind not in BLOCKS:
+            unknown.setdefault((kind, public[0]), []).append(path)
+    for (kind, public_name), paths in unknown.items():
+        yield (
+            f"{_list(paths)} of class {kind[:80]}, which is not known, where {public_name} is expected (if it computes "
+            "the same, give a file with its state dict alone)"
+        )
+
+
+def _list(paths: list[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
 def _leaf_differences(model: Detector, modules: Mapping[str, Record]) -> Iterator[str]:
