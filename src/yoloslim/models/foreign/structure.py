@@ -30,7 +30,8 @@ def structure_differences(model: Detector, modules: Mapping[str, Record]) -> lis
     """What the pickled modules do otherwise than the model's, in words; empty if nothing, or if there are none."""
     if not modules:
         return []
-    return [*_layer_differences(model, modules), *_class_differences(model, modules), *_leaf_differences(model, modules)]
+    looks = (_layer_differences, _class_differences, _leaf_differences)
+    return [difference for look in looks for difference in look(model, modules)]
 
 
 def _layer_differences(model: Detector, modules: Mapping[str, Record]) -> Iterator[str]:
