@@ -41,7 +41,7 @@ class Cleaned:
     swapped: list[BoxNote] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFacts(Pixels):
     """What decoding an image tells, and keys equal for equal bytes and for equal pixels."""
 

@@ -40,7 +40,7 @@ def check(
             raise
         typer.echo(f"{path}: layout {report.get('layout', layout)}, {len(report['classes'])} classes")
         show(report)
-        write_gallery(prepared, page, str(path))
+        write_gallery(prepared, page, str(path), report)
     typer.echo(f"pictures: {page}")
 
 

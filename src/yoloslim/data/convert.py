@@ -5,13 +5,14 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 from tqdm import tqdm
 
-from yoloslim.data.checks import Cleaned, ImageFacts, clean_boxes, inspect_image
+from yoloslim.data.checks import ImageFacts, clean_boxes, inspect_image
 from yoloslim.data.exif import swaps_sides, turned, without_orientation
 from yoloslim.data.images import decode_image, is_jpeg, read_image_bytes, to_8_bits
 from yoloslim.data.layouts import Found, Item
@@ -28,7 +29,7 @@ from yoloslim.data.validation import (
     note_on_doubles,
     notes_on_classes,
 )
-from yoloslim.data.voc import SPLITS, RawAnnotation, write_annotation
+from yoloslim.data.voc import SPLITS, Annotation, RawAnnotation, write_annotation
 from yoloslim.data.workers import worker_count
 from yoloslim.errors import DataError
 from yoloslim.files import share_blocks
@@ -36,6 +37,8 @@ from yoloslim.files import share_blocks
 logger = logging.getLogger(__name__)
 
 JPEG_QUALITY = 95
+AT_ONCE = 512
+"""Images that wait for a thread; each that waits takes a kilobyte."""
 TOLD = 5
 """Images left out that are told one by one; the report lists them all."""
 
@@ -68,20 +71,20 @@ class Source:
     workers: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UsableImage:
     """A usable image of the source; `turn` is the orientation its pixels are to be turned by, `white` becomes 255."""
 
     name: str
     image: Path
     facts: ImageFacts
-    cleaned: Cleaned
+    annotation: Annotation
     turn: int
     white: float
 
     def reported(self) -> ReportedImage:
         """The entry as the report counts it."""
-        return ReportedImage(self.name, self.cleaned.annotation, self.facts.bytes_key, self.facts.pixels_key)
+        return ReportedImage(self.name, self.annotation, self.facts.bytes_key, self.facts.pixels_key)
 
 
 def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
     if not classes:
         raise DataError(f"{found.root} has no object in any annotation; a detector needs at least one class")
     lost = sum(item.get("boxes", 0) for item in findings.left_out)
-    total = lost + len(findings.dropped) + sum(len(entry.cleaned.annotation) for entry in entries.values())
+    total = lost + len(findings.dropped) + sum(len(entry.annotation) for entry in entries.values())
     check_box_share(findings.dropped, lost, total, source.min_box_px)
     splits, origins, split_notes = _deal(source, found, entries)
     check_not_empty(splits, origins)
@@ -155,7 +158,7 @@ def _inspect(
     facts: dict[str, ImageFacts] = {}
     for item, result in zip(items, _in_threads(_look, items, source.workers, "checking"), strict=True):
         if isinstance(result, DataError):
-            findings.left_out.append(_left_out(item, result, found.root, len(raws[item.name].objects)))
+            findings.left_out.append(_left_out(item, result, found.root, len(raws[item.name])))
         else:
             facts[item.name] = result
     turning, notes = turns(raws, facts)
@@ -169,10 +172,10 @@ def _inspect(
         try:
             cleaned = clean_boxes(raw, size, classes, source.min_box_px, item.file)
         except DataError as error:
-            findings.left_out.append(_left_out(item, error, found.root, len(raw.objects)))
+            findings.left_out.append(_left_out(item, error, found.root, len(raw)))
             continue
         assert item.image is not None  # it was decoded
-        entries[item.name] = UsableImage(item.name, item.image, fact, cleaned, turn, white)
+        entries[item.name] = UsableImage(item.name, item.image, fact, cleaned.annotation, turn, white)
         findings.dropped += cleaned.dropped
         findings.clipped += cleaned.clipped
         findings.swapped += cleaned.swapped
@@ -223,7 +226,7 @@ def _write(entries: Sequence[UsableImage], folder: Path, classes: Sequence[str],
     def write(entry: UsableImage) -> bool:
         target = folder / "JPEGImages" / f"{entry.name}.jpg"
         path = folder / "Annotations" / f"{entry.name}.xml"
-        write_annotation(path, target.name, entry.cleaned.annotation, classes)
+        write_annotation(path, target.name, entry.annotation, classes)
         return _place(entry, target, owned=owned)
 
     return sum(_in_threads(write, entries, workers, "writing"))
@@ -260,4 +263,6 @@ def _tell_left_out(left_out: Sequence[Mapping[str, Any]]) -> None:
 
 def _in_threads(work: Callable[[A], B], items: Sequence[A], workers: int, label: str) -> Iterable[B]:
     with ThreadPoolExecutor(worker_count(workers)) as pool:
-        yield from tqdm(pool.map(work, items), total=len(items), desc=label, disable=None)
+        parts = (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
+        results = chain.from_iterable(pool.map(work, part) for part in parts)
+        yield from tqdm(results, total=len(items), desc=label, disable=None)

@@ -36,40 +36,46 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     if len(rows) > len(shown):
         table.add_row(f"  and {len(rows) - len(shown)} classes with fewer boxes")
     console.print(table)
-    problems = _problems(report)
-    if problems:
+    if found := problems(report):
         table = Table("not as it was", "images", "boxes", "first", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for what, images, boxes, first in problems:
-            table.add_row(escape(what), images, boxes, escape(first))
+        for what, images, boxes, examples in found:
+            table.add_row(escape(what), images, boxes, escape(examples[0][:120]))
         console.print(table)
     for note in report["notes"]:
         console.print(f"- {escape(note)}", highlight=False)
 
 
-def _problems(report: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """What was dropped or changed: what, how many images, how many boxes, the first of them."""
+def problems(report: Mapping[str, Any], most: int = 3) -> list[tuple[str, str, str, list[str]]]:
+    """What was dropped or changed: what, how many images, how many boxes, the first of them, `most` at most."""
     found = []
     left_out = report["left_out"]
     if left_out:
         lost = sum(item.get("boxes", 0) for item in left_out)
-        found.append(("images left out", str(len(left_out)), str(lost), left_out[0]["reason"][:120]))
+        reasons = [item["reason"] for item in left_out[:most]]
+        found.append(("images left out", str(len(left_out)), str(lost), reasons))
     unlabelled = report["images_without_xml"]
     if unlabelled:
-        found.append(("images without annotation, not used", str(len(unlabelled)), "", str(unlabelled[0])[:60]))
+        first = [str(name) for name in unlabelled[:most]]
+        found.append(("images without annotation, not used", str(len(unlabelled)), "", first))
     for key, what in (("dropped_boxes", "dropped"), ("swapped_boxes", "swapped"), ("clipped_boxes", "clipped")):
         notes = report.get(key, [])
         by_reason = Counter(_kind(note["reason"]) for note in notes)
         for reason, count in by_reason.most_common(5):
             those = [note for note in notes if _kind(note["reason"]) == reason]
             images = len({note["file"] for note in those})
-            found.append((f"boxes {what}: {reason}", str(images), str(count), those[0]["file"]))
+            first = [
+                f"{note['file']}: {note['class']} {', '.join(f'{v:g}' for v in note['box'])}" for note in those[:most]
+            ]
+            found.append((f"boxes {what}: {reason}", str(images), str(count), first))
     if report["size_mismatches"]:
-        first = report["size_mismatches"][0]
-        found.append(("size differs from annotation", str(len(report["size_mismatches"])), "", first["name"]))
+        first = [
+            f"{item['name']}: {'x'.join(map(str, item['xml']))} stated, {'x'.join(map(str, item['image']))} px"
+            for item in report["size_mismatches"][:most]
+        ]
+        found.append(("size differs from annotation", str(len(report["size_mismatches"])), "", first))
     if report["duplicates"]:
-        found.append(
-            ("in several splits", str(len(report["duplicates"])), "", ", ".join(report["duplicates"][0]["names"]))
-        )
+        first = [", ".join(item["names"]) for item in report["duplicates"][:most]]
+        found.append(("in several splits", str(len(report["duplicates"])), "", first))
     return found
 
 

@@ -14,7 +14,7 @@ MANY = 100
 """Boxes that do not all lie in the upper left quarter by chance, as corners in the wrong order must to fit as sizes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pixels:
     """What decoding an image tells that the whole set has to decide on.
 

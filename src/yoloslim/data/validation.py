@@ -14,7 +14,7 @@ MAX_PROBLEM_SHARE = 0.2
 """Share of unusable images above which a data set is refused: so many are a wrong path, not bad luck."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReportedImage:
     """One usable image, as the report counts it."""
 

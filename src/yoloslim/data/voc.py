@@ -9,7 +9,9 @@ So `xmin, ymin, xmax, ymax` in a file is `xmin - 1, ymin - 1, xmax, ymax` in mem
 
 import difflib
 import math
-from collections.abc import Sequence
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,7 +41,7 @@ VOC_CLASSES = (
 Units = Literal["voc", "pixels", "shares"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Annotation:
     """The boxes of one image.
 
@@ -63,7 +65,7 @@ class Annotation:
         return len(self.labels)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawObject:
     """One object as written: a settled class name and an unchecked box, in the units of its `RawAnnotation`."""
 
@@ -75,23 +77,42 @@ class RawObject:
     """The class as the file has it; empty where it says what `name` does, or only a number."""
 
 
-@dataclass(frozen=True)
 class RawAnnotation:
-    """The objects of one image as a file has them.
+    """The objects of one image as a file has them, packed: a set of a hundred thousand images is held at once.
 
     Attributes:
         width: of the image as the file states it, px; 0 where it does not.
         height: likewise.
-        objects: as written.
         units: of the boxes: `voc` (pixels from 1, inclusive), `pixels` (from 0, half-open), `shares` of the sides.
         filename: of the image as the file states it; empty where it does not.
     """
 
-    width: int
-    height: int
-    objects: tuple[RawObject, ...]
-    units: Units = "voc"
-    filename: str = ""
+    __slots__ = ("_boxes", "_flags", "_names", "_written", "filename", "height", "units", "width")
+
+    def __init__(
+        self, width: int, height: int, objects: Iterable[RawObject], units: Units = "voc", filename: str = ""
+    ) -> None:
+        """Pack them."""
+        objects = tuple(objects)
+        self.width, self.height, self.units, self.filename = width, height, units, filename
+        self._names = tuple(sys.intern(item.name) for item in objects)
+        self._boxes = array("d", [corner for item in objects for corner in item.box])
+        self._flags = bytes(item.difficult + 2 * item.truncated for item in objects)
+        written = tuple(sys.intern(item.written) for item in objects)
+        self._written = written if any(written) else ()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def objects(self) -> tuple[RawObject, ...]:
+        """As written."""
+        corners = iter(self._boxes)
+        rows = zip(self._names, zip(*[corners] * 4, strict=True), self._flags, strict=True)
+        return tuple(
+            RawObject(name, box, bool(flags & 1), bool(flags & 2), self._written[i] if self._written else "")
+            for i, (name, box, flags) in enumerate(rows)
+        )
 
 
 @dataclass(frozen=True)
@@ -124,7 +145,7 @@ def annotation_from(
     return Annotation(
         width,
         height,
-        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(boxes, np.float32) if len(boxes) else np.zeros((0, 4), np.float32),  # reshaped it would be two objects
         np.array(labels, np.int64),
         np.array(difficult, np.bool_),
         np.array(truncated, np.bool_),

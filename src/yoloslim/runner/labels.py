@@ -86,7 +86,10 @@ class Painter:
         self.unnamed = 0
 
     def draw(self, image: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """A copy of an RGB image (H, W, 3) with detections (n, 6), best first, their names and scores."""
+        """A copy of an RGB image (H, W, 3) with detections (n, 6), best first, their names and scores.
+
+        A score that is NaN is not written: truth has none.
+        """
         image = np.ascontiguousarray(image).copy()
         height, width = image.shape[:2]
         line = max(1, round(max(height, width) / 400))
@@ -102,7 +105,7 @@ class Painter:
         size, taken = max(12, round(max(height, width) / 45)), np.zeros((height, width), np.bool_)
         plates: dict[tuple[int, str], np.ndarray] = {}  # thousands of boxes say the same
         for row in rows:
-            said = int(row[5]), f"{row[4]:.2f}"
+            said = int(row[5]), "" if np.isnan(row[4]) else f"{row[4]:.2f}"
             if said not in plates:
                 plates[said] = self._plate(*said, size)[:height, :width]
             plate = plates[said]
@@ -131,7 +134,7 @@ class Painter:
 
     def _plate(self, label: int, score: str, size: int) -> np.ndarray:
         """Name and score on the colour of the class (h, w, 3), `size` px high, nearly."""
-        text, font, colour = f"{self._names[label]} {score}", self._fonts[label], colour_of(label)
+        text, font, colour = f"{self._names[label]} {score}".rstrip(), self._fonts[label], colour_of(label)
         if ImageFont is None:
             return _plate_of_opencv(text, size, colour)
         written = _sized(font or "", size)

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -74,8 +75,29 @@ def test_check_tells_layout_problems_and_draws(tmp_path: Path, yolo: Path) -> No
     assert result.exit_code == 0, result.output + str(result.exception)
     assert "layout yolo, 2 classes" in result.output
     assert "zero area" in result.output
-    assert page.read_text().count("<figure>") >= 12
-    assert "<script" not in page.read_text()
+    text = page.read_text()
+    assert text.count("<figure>") >= 12
+    assert '<tr><td>car<td class="n">4<td class="n">1<td class="n">1' in text
+    assert '<td>boxes dropped: zero area<td class="n">1<td class="n">1<td>a0.txt: car 0.5, 0.4, 0.5, 0.6' in text
+    assert "Suspicious boxes (0 images)" in text
+    assert "<script" not in text
+
+
+def test_check_shows_suspicious_boxes_close_up(tmp_path: Path, make_params: Any) -> None:
+    root = tmp_path / "in"
+    for kind in ("images", "labels"):
+        (root / kind).mkdir(parents=True)
+    for i in range(12):
+        pixels = np.random.default_rng(i).integers(0, 255, (480, 640, 3), np.uint8)
+        (root / f"images/a{i}.jpg").write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
+        small = "1 0.5 0.5 0.004 0.1\n" if i == 3 else ""
+        (root / f"labels/a{i}.txt").write_text(f"0 0.3 0.3 0.2 0.2\n{small}")
+    page = tmp_path / "boxes.html"
+    result = CliRunner().invoke(app, ["data", "check", str(root), "--page", str(page)])
+    assert result.exit_code == 0, result.output + str(result.exception)
+    why = "a side under 4 px: 1; more than ten times as long as wide: 1 (pixels 248 to 392, 168 to 312)"
+    assert "Suspicious boxes (1 images)</h2><section><figure>" in page.read_text()
+    assert f"a3, 2 boxes<br>{why}</figcaption>" in page.read_text()
 
 
 def test_check_draws_a_set_that_is_refused(tmp_path: Path, yolo: Path) -> None:

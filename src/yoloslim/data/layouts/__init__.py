@@ -9,7 +9,7 @@ from yoloslim.data.voc import RawAnnotation
 from yoloslim.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One image as a layout names it.
 

@@ -143,7 +143,7 @@ def _item(
 ) -> Item:
     file = xmls.get(key, root / f"{key}.xml")
     if isinstance(raw, RawAnnotation) and isinstance(image, DataError):
-        return Item(name, None, file, image, len(raw.objects))
+        return Item(name, None, file, image, len(raw))
     return Item(name, None if isinstance(image, DataError) else image, file, raw)
 
 

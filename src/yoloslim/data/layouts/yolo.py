@@ -11,7 +11,7 @@ from yoloslim.data.names import note_on_renamed, settle_class
 from yoloslim.data.reading import names_of, set_splits, split_of
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.data.yolo_description import NAME_FILES, class_names, described_images, descriptions, read_description
-from yoloslim.data.yolo_labels import Rows, label_file, label_places, read_rows
+from yoloslim.data.yolo_labels import label_file, label_places, read_rows
 from yoloslim.errors import DataError
 from yoloslim.runner.text import NotText, read_lines
 
@@ -78,25 +78,25 @@ def read(root: Path, wanted: Wanted) -> Found:
     orphans = _orphans(images, files)
     files += [file for file, _ in orphans]
     images += orphans
-    rows = [read_rows(file, _key_points(description)) for file in files]
-    found.classes, by_number = _check_numbers(root, rows, by_number, found)
     ids = names_of([image for image, _ in images], folder)
     missing = {file for file, _ in orphans}
     difficult = _difficult(folder)
-    background = 0
-    for (image, _), name, file, parsed in zip(images, ids, files, rows, strict=True):
-        background += file is None
+    numbers: set[int] = set()
+    for (image, _), name, file in zip(images, ids, files, strict=True):
         raw: RawAnnotation | DataError
-        if isinstance(parsed, DataError):
-            raw = parsed
+        rows = read_rows(file, _key_points(description))
+        if isinstance(rows, DataError):
+            raw = rows
         else:
-            marks = [(file, row) in difficult for row in range(len(parsed))]
-            objects = zip(parsed, marks, strict=True)
-            raw = RawAnnotation(
-                0, 0, tuple(RawObject(by_number[n], box, mark, False) for (n, box), mark in objects), "shares"
+            numbers.update(number for number, _ in rows)
+            objects = (
+                RawObject(by_number.get(number, f"class{number}"), box, (file, row) in difficult, False)
+                for row, (number, box) in enumerate(rows)
             )
+            raw = RawAnnotation(0, 0, objects, "shares")
         found.items.append(Item(name, None if image in missing else image, file or image, raw))
-    if background:
+    found.classes = _check_numbers(root, numbers, by_number, found)
+    if background := sum(file is None for file in files):
         found.notes.append(f"{background} images have no label file: background, as the format says")
     set_splits(found, [split for _, split in images])
     return found
@@ -175,10 +175,12 @@ def _all_images(folder: Path) -> list[tuple[Path, str]]:
     return [(path, split_of(path, folder)) for path in walk(folder) if is_image(path)]
 
 
-def _check_numbers(
-    root: Path, rows: list[Rows | DataError], names: dict[int, str], found: Found
-) -> tuple[tuple[str, ...], dict[int, str]]:
-    used = {n for one in rows if not isinstance(one, DataError) for n, _ in one}
+def _check_numbers(root: Path, used: set[int], names: dict[int, str], found: Found) -> tuple[str, ...]:
+    """The classes, `class0` and so on where the set has no names.
+
+    Raises:
+        DataError: numbers without a name.
+    """
     if not names and used:
         if max(used) >= 10_000:
             raise DataError(f"{root}: class number {max(used)} without any names")
@@ -188,7 +190,7 @@ def _check_numbers(
     unknown = sorted(used - names.keys())
     if unknown:
         raise DataError(f"{root} names {len(names)} classes, but labels use number {unknown[-1]}; complete `names`")
-    return tuple(names.values()), names
+    return tuple(names.values())
 
 
 register_dataset(Reader("yolo", "YOLO: data.yaml or images and labels, one text file an image", find, read))
