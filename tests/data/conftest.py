@@ -12,6 +12,7 @@ Object = tuple[str, tuple[float, float, float, float]]
 MakeVoc = Callable[..., Path]
 MakeParams = Callable[..., SimpleNamespace]
 WIDTH, HEIGHT = 32, 24
+REPO = Path(__file__).resolve().parents[2]
 
 
 def write_jpeg(path: Path, seed: int) -> None:
@@ -78,3 +79,11 @@ def make_params(tmp_path: Path) -> MakeParams:
         return SimpleNamespace(**(defaults | values))
 
     return make
+
+
+@pytest.fixture
+def pack(request: pytest.FixtureRequest) -> Path:
+    path: Path = REPO.parent / "shared" / "data" / f"{request.param}.tar"
+    if not path.is_file():
+        pytest.skip(f"photographs are not here: {path.name} in ../shared/data")
+    return path

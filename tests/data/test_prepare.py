@@ -13,21 +13,12 @@ from yoloslim.data.prepare import prepare
 from yoloslim.data.voc import load_split
 from yoloslim.errors import DataError
 
-REPO = Path(__file__).resolve().parents[2]
 NAMED = {"train_set": "train", "val_set": "val", "test_set": "test"}
 
 
 def _sets(count: int = 12) -> dict[str, list[str]]:
     names = [f"a{index}" for index in range(count)]
     return {"train": names[: count - 4], "val": names[count - 4 : count - 2], "test": names[count - 2 :]}
-
-
-@pytest.fixture
-def pack(request: pytest.FixtureRequest) -> Path:
-    path: Path = REPO.parent / "shared" / "data" / f"{request.param}.tar"
-    if not path.is_file():
-        pytest.skip(f"photographs are not here: {path.name} in ../shared/data")
-    return path
 
 
 def test_named_sets_become_splits_and_images_keep_their_bytes(tmp_path: Path, make_voc: Any, make_params: Any) -> None:

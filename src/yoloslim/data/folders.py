@@ -71,6 +71,7 @@ def contents(path: Path) -> str:
     if not kinds:
         return "It holds no files"
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5)) + (" ..." if len(kinds) > 5 else "")
+    listed += " and more" if kinds.total() == _LOOKED_AT else ""
     missing = "; nothing says where boxes are" if all(kind in (*SUFFIXES, *_FOREIGN) for kind in kinds) else ""
     return f"It holds {listed}{missing}"
 

@@ -157,7 +157,10 @@ def _opened(params: DataParams, out: Path) -> Iterator[tuple[Path, bool, list[st
     # Beside `out`, so that files can be moved into it instead of being copied over from another disk.
     with scratch_folder(out.with_name(f"{out.name}.extract")) as unpacked:
         notes = [note for archive in archives for note in extract(archive, unpacked)]
-        yield unpacked, True, notes
+        try:
+            yield unpacked, True, notes
+        except DataError as error:
+            raise DataError(str(error).replace(str(unpacked), str(archives[0]))) from error
 
 
 def located(path: Path) -> Path:

@@ -184,6 +184,15 @@ def test_boxes_that_stand_twice_are_said(tmp_path: Path, yolo: Path, make_params
     assert "1 boxes stand twice, of one class and with the same corners: 1 images, the first a0" in report["notes"]
 
 
+def test_messages_on_archives_name_the_archive(tmp_path: Path, yolo: Path, make_params: Any) -> None:
+    shutil.rmtree(yolo / "labels")
+    archive = shutil.make_archive(str(tmp_path / "mine"), "zip", yolo)
+    with pytest.raises(
+        DataError, match=rf"for {re.escape(archive)}/images/train/a0\.jpg it would be {re.escape(archive)}/"
+    ):
+        prepare(make_params(path=archive, source="auto"), tmp_path / "out")
+
+
 def test_a_folder_of_no_layout_says_what_it_holds(tmp_path: Path) -> None:
     for i in range(5):
         made.image(tmp_path / "in" / f"a{i}.jpg", i)
