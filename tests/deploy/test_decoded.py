@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from tests.deploy.models import tiny_detector
 from yoloslim.choices import Outputs
@@ -119,6 +120,24 @@ def test_what_a_graph_decided_cannot_be_asked_for_again(tmp_path: Path) -> None:
         showing(head, iou=0.7)
     raw = TorchPredictor(tiny_detector()).head
     assert (showing(raw).conf_thres, showing(raw).iou_thres, showing(raw, 0.1, 0.7).iou_thres) == (0.25, 0.45, 0.7)
+
+
+def test_boxes_of_a_head_that_finds_each_object_once_are_not_suppressed(tmp_path: Path) -> None:
+    model = build_detector("yolo26n", ("a", "b"), 64).eval()
+    export_model(model, tmp_path, ExportOptions(batch=2, outputs="decoded"))
+    raw, boxes = TorchPredictor(model), open_predictor(tmp_path)
+    expected, found = (detect(each.predict(IMAGES), each.head, NmsOptions(0)) for each in (raw, boxes))
+    assert describe_suppression(boxes.head, NmsOptions()).startswith("none")
+    assert [len(each) for each in found] == [len(each) for each in expected]
+    assert len(found[0]) > len(nms(*boxes.predict(IMAGES), NmsOptions(0))[0])
+
+
+def test_distances_below_zero_are_suppressed_alike_inside_and_outside(tmp_path: Path) -> None:
+    model = with_branch(build_detector("yolo26n", ("a", "b"), 128).eval(), "one_to_many")
+    torch.manual_seed(0)
+    for tower in model.model[-1].cv2:
+        torch.nn.init.normal_(tower[2].bias, 0, 2)
+    assert export_model(model, tmp_path, ExportOptions(outputs="nms")).outputs == "nms"
 
 
 @pytest.mark.parametrize("options", [{"opset": 10}, {"opset": 19}, {"batch": -1}])

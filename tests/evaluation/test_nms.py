@@ -61,6 +61,19 @@ def test_only_overlap_above_the_threshold_removes(shift: float, iou: float, kept
     assert expected == kept or shift == 4
 
 
+def test_corners_in_any_order_make_the_same_box() -> None:
+    rows = crowd(5)
+    turned = rows.copy()
+    turned[::2, [0, 2]], turned[1::3, [1, 3]] = rows[::2, [2, 0]], rows[1::3, [3, 1]]
+    plain, other = nms(rows[None])[0], nms(turned[None])[0]
+    assert len(plain) > 5
+    np.testing.assert_array_equal(other[:, 4:], plain[:, 4:])
+    labels, scores = np.zeros(len(rows), np.intp), np.linspace(1, 0.5, len(rows))
+    kept = [suppression.suppress_greedily(each[:, :4], labels, scores, 0.6).tolist() for each in (rows, turned)]
+    assert kept[0] == kept[1]
+    assert len(kept[0]) < len(rows)
+
+
 def test_classes_do_not_suppress_each_other() -> None:
     rows = np.array([[0, 0, 10, 10, 1, 0.9, 0.8]], np.float32)
     found = nms(rows[None])[0]

@@ -26,7 +26,7 @@ def describe_inside(file: Path, graph: GraphDescription, outputs: Outputs) -> De
     """
     count = len(graph.classes)
     if outputs == "decoded":
-        head = BoxesHead(form="pair", classes=count)
+        head = BoxesHead(form="pair", classes=count, once=not graph.head.needs_nms)
     elif outputs == "end2end":
         rule = "the best pairs of a cell and a class, of a head that finds each object once"
         head = BoxesHead(form="final", classes=count, rule=rule)

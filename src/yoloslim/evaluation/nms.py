@@ -113,8 +113,9 @@ def nms(boxes: Floats, scores: Floats, options: NmsOptions | None = None) -> lis
 
 
 def _greedy(boxes: Floats, labels: NDArray[np.intp], scores: Floats, iou_thres: float) -> NDArray[np.intp]:
-    """Positions that survive, ascending; the input is sorted by falling score."""
-    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    """Positions that survive, ascending; the input is sorted by falling score. Corners may come in any order."""
+    first = np.minimum(boxes[:, :2], boxes[:, 2:])
+    xywh = np.concatenate([first, np.maximum(boxes[:, :2], boxes[:, 2:]) - first], axis=1)
     keep = [np.empty(0, np.intp)]
     for label in np.unique(labels):
         mine = np.flatnonzero(labels == label)

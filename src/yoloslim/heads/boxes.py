@@ -30,6 +30,7 @@ class BoxesHead(Head):
         classes: how many there are.
         rule: of a `final` form, how detections were chosen inside, in words.
         least: score that they have at least.
+        once: whether each object is found once, as one-to-one branches do, so that nothing is to be suppressed.
     """
 
     kind: Literal["boxes"] = "boxes"
@@ -38,11 +39,12 @@ class BoxesHead(Head):
     classes: int = Field(ge=1)
     rule: str = "by the graph's own rule"
     least: float = 0.0
+    once: bool = False
 
     @property
     def needs_nms(self) -> bool:
         """See `Head.needs_nms`."""
-        return self.form != "final"
+        return self.form != "final" and not self.once
 
     def build(self, channels: Sequence[int], classes: int) -> nn.Module:
         """See `Head.build`; there is nothing to build."""

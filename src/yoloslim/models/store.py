@@ -17,6 +17,7 @@ from yoloslim.models.detector import Detector
 from yoloslim.models.spec import ModelSpec
 
 FORMAT = "yoloslim-1"
+SUFFIX = ".safetensors"
 MAX_PARAMS = 500_000_000
 """Of a network before pruning, which is built first; the largest published YOLO has 290 million."""
 MAX_HEADER = 16 << 20
@@ -24,6 +25,11 @@ MAX_HEADER = 16 << 20
 
 LONGEST_SPEC = 2**19
 """Characters of a description: that of YOLOv4 with 1,000 classes has 38,000. Checking 3.6 million takes seconds."""
+
+
+def model_name(path: Path) -> Path:
+    """The path with `.safetensors` behind it if it ends otherwise: commands tell files by their ends."""
+    return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
 
 
 def save_model(model: Detector, path: Path) -> None:

@@ -84,7 +84,8 @@ def _best(scores: np.ndarray, count: int) -> np.ndarray:
 
 
 def suppress_greedily(boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, iou_thres: float) -> np.ndarray:
-    """See `Greedy`."""
+    """See `Greedy`. Corners may come in any order, as in ONNX's NonMaxSuppression."""
+    boxes = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     alive, keep = np.ones(len(boxes), np.bool_), []
     for i in range(len(boxes)):

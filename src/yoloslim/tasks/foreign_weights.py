@@ -24,14 +24,14 @@ def import_weights(
     from yoloslim.models.foreign.adapt import read_names, with_classes
     from yoloslim.models.foreign.load import import_model
     from yoloslim.models.foreign.source import find_weights
-    from yoloslim.models.store import save_model
+    from yoloslim.models.store import model_name, save_model
 
     path = find_weights(source, Path(DataParams().download_dir))
     wanted = read_names(classes) if classes else None
     torch.manual_seed(0)  # what starts afresh is the same every time
     network = import_model(path, model, wanted, cfg, partial)
     network = with_classes(network, wanted) if wanted else network
-    target = out or path.with_name(f"{path.stem}-imported.safetensors")
+    target = model_name(out or path.with_name(f"{path.stem}-imported"))
     save_model(network, target)
     spec = network.spec
     typer.echo(

@@ -15,7 +15,7 @@ from yoloslim.errors import PruneError
 from yoloslim.files import write_json
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.foreign.load import read_model
-from yoloslim.models.store import save_model
+from yoloslim.models.store import model_name, save_model
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.certified_cut import PruneResult, prune
 from yoloslim.pruning.coupling import find_coupling
@@ -80,7 +80,7 @@ def prune_file(
     Args:
         model: its file, or one to import.
         request: what should go; FLOPs are counted at the model's own size.
-        out: file to write; None stands beside the model.
+        out: file to write, `.safetensors`; None stands beside the model.
         settling: what makes up for the cut.
         clock: what latencies are measured on, for `target_latency_ms` and `target_speedup`.
 
@@ -93,7 +93,7 @@ def prune_file(
         raise PruneError("importance taylor needs training images: use the pipeline (prune.importance: taylor)")
     network = read_model(model)
     request = dataclasses.replace(request, imgsz=network.spec.imgsz)
-    target = out or model.with_name(f"{model.stem}-pruned.safetensors")
+    target = model_name(out or model.with_name(f"{model.stem}-pruned"))
     if settling.data is None:
         result = prune(network, request, measure_ms=clock)
         yield from _written(network, result, result.model, request, target, clock)

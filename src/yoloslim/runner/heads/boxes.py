@@ -20,7 +20,7 @@ from ..cells import Cells
 def cells(outputs: Sequence[np.ndarray], head: dict[str, Any], options: dict[str, Any]) -> list[Cells]:
     """See `heads.cells`."""
     if head["form"] == "pair":
-        return [_pair(boxes, scores, options) for boxes, scores in zip(*outputs)]
+        return [_pair(boxes, scores, head, options) for boxes, scores in zip(*outputs)]
     read = {"objectness": _objectness, "transposed": _transposed, "final": _final}[head["form"]]
     return [read(image, head, options) for image in outputs[0]]
 
@@ -36,9 +36,9 @@ def _transposed(image: np.ndarray, head: dict[str, Any], options: dict[str, Any]
     return Cells(np.ascontiguousarray(chosen[:, 4:]), _corners(chosen[:, :4]).__getitem__)
 
 
-def _pair(boxes: np.ndarray, scores: np.ndarray, options: dict[str, Any]) -> Cells:
+def _pair(boxes: np.ndarray, scores: np.ndarray, head: dict[str, Any], options: dict[str, Any]) -> Cells:
     chosen = scores.max(axis=1) > options["conf_thres"]
-    return Cells(scores[chosen], boxes[chosen].__getitem__)
+    return Cells(scores[chosen], boxes[chosen].__getitem__, nms=not head["once"])
 
 
 def _final(image: np.ndarray, head: dict[str, Any], options: dict[str, Any]) -> Cells:
