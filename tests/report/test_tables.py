@@ -64,11 +64,12 @@ def test_the_way_from_cut_to_deployment(root: Path) -> None:
     )
 
 
-def test_the_terminal_table_fits_a_narrow_terminal(root: Path) -> None:
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(comparison_table(read_rows(root)))
+def test_a_wide_terminal_sees_images_a_second_too(root: Path) -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(comparison_table(read_rows(root), width=120))
     lines = [line.strip() for line in console.export_text().splitlines()]
-    assert lines[-2].split() == ["50", "%", "pruned", "0.778", "0.467", "1.00", "4.0", "250", "2.00", "onnxruntime-cpu"]
+    last = [line for line in lines if line][-1]
+    assert last.split() == ["50", "%", "pruned", "0.778", "0.467", "1.00", "4.0", "250", "2.00", "onnxruntime-cpu"]
 
 
 def test_what_a_board_would_change_is_told_in_points_one_effect_at_a_time(root: Path) -> None:
@@ -115,3 +116,20 @@ def test_times_that_other_programs_disturbed_are_marked() -> None:
     assert beside.metrics()["latency_other_cores"] == 1.31
     table = comparison_table([quiet, beside])
     assert table.caption == disturbance([quiet, beside])
+
+
+def test_80_columns_show_every_number_whole_and_a_long_backend_in_two_lines() -> None:
+    rows = [finished(0, 0.8, 2.0), finished(50, 0.79, 0.8)]
+    dense = replace(rows[0], name="control", kind="control")
+    marked = {"latency_ms": 1234.5, "fps": 1038.0, "latency_other_cores": 1.2, "backend": "onnxruntime-cpu-int8"}
+    rows = [rows[0], dense, replace(rows[1], deployed=rows[1].deployed | marked)]
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(comparison_table(rows, width=80))
+    text = console.export_text()
+    assert "…" not in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert "dense, trained on" in text
+    assert "1234.5*" in text
+    assert [line[65:].strip() for line in text.splitlines()[3:7]] == [
+        *("onnxruntime-cpu", "onnxruntime-cpu", "onnxruntime-cpu", "-int8"),
+    ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -86,9 +87,15 @@ def pruning_grid(rows: Sequence[Row]) -> Grid:
     return _grid(cut, columns, words={9})
 
 
-def comparison_table(rows: Sequence[Row], best: Row | None = None) -> Table:
-    """The comparison for a terminal, `best` marked, without the columns that only a wide one has room for."""
-    left_out = {"VOC07", "precision", "recall", "GFLOPs", "size MB", "ms p90"}
+def comparison_table(rows: Sequence[Row], best: Row | None = None, width: int = 80) -> Table:
+    """The comparison for a terminal, `best` marked, without the columns that it has no room for.
+
+    Args:
+        rows: one a model.
+        best: the one to mark.
+        width: columns of the terminal; 80 are enough for every number whole, a long backend goes on in a second line.
+    """
+    left_out = {"VOC07", "precision", "recall", "GFLOPs", "size MB", "ms p90"} | ({"FPS"} if width < 100 else set())
     grid = comparison_grid(rows)
     shown = [index for index, name in enumerate(grid.header) if name not in left_out]
     table = Table(
@@ -96,11 +103,17 @@ def comparison_table(rows: Sequence[Row], best: Row | None = None) -> Table:
         title_justify="left",
         header_style="bold",
         box=SIMPLE_HEAD,
+        show_edge=False,
         collapse_padding=True,
         pad_edge=False,
     )
     for index in shown:
-        table.add_column(grid.header[index], justify="left" if index in grid.words else "right", no_wrap=True)
+        cells = [grid.header[index], *(line[index] for line in grid.rows)]
+        if index < len(grid.header) - 1:
+            justify: Literal["left", "right"] = "left" if index in grid.words else "right"
+            table.add_column(cells[0], justify=justify, no_wrap=True, min_width=max(map(len, cells)))
+        else:
+            table.add_column(cells[0], overflow="fold")
     for row, line in zip(_with_int8(rows), grid.rows, strict=True):
         table.add_row(*(line[index] for index in shown), style="bold green" if row is best else None)
     table.caption, table.caption_justify = disturbance(rows), "left"

@@ -58,7 +58,7 @@ def run(params: Params) -> None:
     results = read_results(Path(), params.model_dump(mode="json"))
     sync_or_say(params, results)
     console = Console()
-    console.print(comparison_table(results.rows, results.best))
+    console.print(comparison_table(results.rows, results.best, console.width))
     if results.best:
         console.print(f"Recommended: {recommendation(results.best, results.rows)}\n")
         warning = careful(results.best, results.rows)

@@ -198,7 +198,9 @@ def doctor(
     from yoloslim.config import Params, load_params
     from yoloslim.tasks.doctor import examine  # PyTorch and SSH take seconds to import
 
-    console, table = Console(), Table("", "state", "what was found", "what to do", box=None, pad_edge=False)
+    console, table = Console(), Table("", "state", box=None, pad_edge=False)
+    for name in ("what was found", "what to do"):
+        table.add_column(name, overflow="fold")  # what is to be typed must not be cut off
     styles = {"ok": "green", "absent": "dim", "broken": "bold red"}
     findings = list(examine(load_params(params) if params.is_file() else Params()))
     for found in findings:
