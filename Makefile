@@ -80,6 +80,6 @@ bench: $(READY)  ## measure what the README claims
 	python -m benchmarks.pruning
 
 clean:  ## remove results (caches of DVC and MLflow stay)
-	rm -rf code data detections models metrics plots report .cache site
+	rm -rf code data detections models metrics plots report summary .cache site
 
 .PHONY: help setup repro test docs debian-packages toolchains unit lint flow sweep serve deploy track ui bench clean

@@ -61,7 +61,7 @@ def test_axes_are_searched_in_worktrees_and_can_be_applied(tmp_path: Path) -> No
     ran = toy.ran
     assert apply_variant(tmp_path, "scope=free/70")["overrides"] == {"prune.scope": "free"}
     toy.run("dvc", "repro")
-    assert {name.partition("@")[0] for name in toy.ran[len(ran) :]} <= {"report", "timing"}
+    assert {name.partition("@")[0] for name in toy.ran[len(ran) :]} <= {"report", "timing", "champion"}
     assert toy.json("metrics/finetune/70.json")["map50"] < here
     with pytest.raises(SweepError, match="no variant 'scope=none'; there are: scope=free"):
         apply_variant(tmp_path, "scope=none/50")

@@ -23,6 +23,7 @@ BASELINE_STAGES = {
         "ascend_eval_baseline",
         "unstructured",
         "timing",
+        "champion",
         "report",
     ),
     *("measure_baseline", "measure_sparse", "measure_unstructured"),
@@ -159,11 +160,10 @@ def test_other_thresholds_and_settings_of_the_machine_train_nothing_again(projec
         assert project.repro() == {
             *("measure_baseline", "measure_sparse", "measure_unstructured", "measure_prune@40", "measure_finetune@40"),
             *("measure_control@dense", "ascend_eval_control@dense"),
-            *("measure_int8@40", "ascend_eval_baseline", "ascend_eval@40", "report"),
+            *("measure_int8@40", "ascend_eval_baseline", "ascend_eval@40", "champion", "report"),
         }
     finally:
         path.write_text(before)
-        project.repro()
 
 
 def test_edited_code_reruns_the_stages_that_run_it(project: Project) -> None:
@@ -174,21 +174,31 @@ def test_edited_code_reruns_the_stages_that_run_it(project: Project) -> None:
         assert project.repro() == set()
         path.write_text(before + "\nOTHER = 1\n")
         # the same model, but a history with other times beside it: what reads the folder is due
-        after = {"export@40", "measure_finetune@40", "ascend_eval@40", "report"}
+        after = {"export@40", "measure_finetune@40", "ascend_eval@40", "champion", "report"}
         ran = project.repro() - {"timing"}  # due only where the exported graph is another one
         assert ran == {"finetune@40"} | after
     finally:
         path.write_text(before)
-        project.repro()
 
 
 def test_metrics_and_plots_show(project: Project) -> None:
-    shown = project.run("dvc", "metrics", "show")
-    for name in ("baseline.json", "sparse.json", "40.json", "map50_95"):
-        assert name in shown
+    lines = project.run("dvc", "metrics", "show").splitlines()
+    assert lines[0].split() == ["Path", "latency_ms", "map50", "map50_95", "params_m", "speedup"]
+    assert {line.split()[0] for line in lines[1:]} == {
+        f"summary/{name}.json" for name in ("baseline", "control", "40", "40-int8-onnxruntime", "40-int8-ncnn")
+    }
+    assert max(map(len, lines)) <= 100
     page = Path(project.run("dvc", "plots", "show").strip().removeprefix("file://"))
     assert page.suffix == ".html"
     assert "epochs.csv" in page.read_text()
+
+
+def test_the_champion_is_an_artifact_that_other_projects_take(project: Project, tmp_path: Path) -> None:
+    project.run("gto", "register", "champion")
+    project.run("dvc", "artifacts", "get", str(project.root), "champion", "--out", str(tmp_path / "champion"))
+    assert json.loads((tmp_path / "champion/champion.json").read_text())["model"] == "prune@40"
+    graph = (project.root / "models/export/40/model.onnx").read_bytes()
+    assert (tmp_path / "champion/model.onnx").read_bytes() == graph
 
 
 def test_missing_checkpoint_names_the_way_out(project: Project) -> None:
@@ -222,7 +232,7 @@ def test_wrong_image_size_names_the_nearest(project: Project) -> None:
 
 def test_another_percent_runs_only_its_own_stages(project: Project) -> None:
     project.write_params({"percents": [40, 60]})
-    assert project.repro() == stages_of(60) | {"timing", "report"}
+    assert project.repro() == stages_of(60) | {"timing", "champion", "report"}
     assert project.json("metrics/finetune/60.json")["params_m"] < project.json("metrics/finetune/40.json")["params_m"]
     changes = json.loads(project.run("dvc", "metrics", "diff", "--json"))
-    assert "map50" in changes["metrics/finetune/60.json"]
+    assert "map50" in changes["summary/60.json"]
