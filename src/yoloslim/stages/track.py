@@ -19,7 +19,7 @@ logger = logging.getLogger("yoloslim")
 NEXT = {
     "open report/index.html": "tables, pictures, predictions",
     "dvc metrics show": "the models in a few numbers; all of them are in metrics/",
-    "git add dvc.lock metrics plots summary": "once committed, `dvc metrics diff` tells what changed since",
+    "git add dvc.lock summary": "once committed, `dvc metrics diff` tells what changed since",
     "dvc exp run -S prune.scope=source": "try another way of pruning",
 }
 
