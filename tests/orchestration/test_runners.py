@@ -1,9 +1,8 @@
-"""Sweeps on the workers of Dask and Ray, each in a checkout of its own, against real schedulers."""
+"""Sweeps on workers in checkouts of their own, against a real scheduler of Dask; `test_typed.py` has Ray's."""
 
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -120,19 +119,6 @@ def _everything_is_in_the_drivers_checkout(main: Path, log: Path) -> None:
     )
     assert "Running stage" not in done.stdout
     assert tiny.events(log) == before
-
-
-@pytest.mark.slow
-def test_points_spread_over_ray_workers(main: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed; `pip install 'yoloslim[ray]'`")
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as short:  # sockets' paths end at 107 bytes
-        monkeypatch.setenv("RAY_TMPDIR", short)
-        outcomes = list(fan_out("ray", "", main))
-    assert sorted(outcome.job.percent for outcome in outcomes) == [10, 20, 30, 40]
-    assert [outcome.error for outcome in outcomes] == [""] * len(JOBS)
-    places = {where for event, stage, where in tiny.events(log) if "probe" in stage}
-    assert places == {main / FOLDER / "0", main / FOLDER / "1"}
-    _everything_is_in_the_drivers_checkout(main, log)
 
 
 @pytest.mark.slow

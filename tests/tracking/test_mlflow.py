@@ -51,6 +51,7 @@ def test_every_row_gets_one_run_and_keeps_it(root: Path) -> None:
     assert (tags["stage"], tags["percent"], tags["backend"]) == ("pruned", "50", "onnxruntime-cpu")
     assert all(run.data.tags["yoloslim.current"] == "true" for run in found)
     _curves_and_files(root, half)
+    assert "50 % pruned" in _comparison(root)
     _links_of_the_page_find_the_run(root, half)
 
     start = time.perf_counter()
@@ -100,6 +101,17 @@ def _curves_and_files(root: Path, run: Any) -> None:
     assert stored.read_bytes() == (root / "models/finetune/50/model.safetensors").read_bytes()
 
 
+def _comparison(root: Path) -> str:
+    """The table of all models, which the baseline's run has beside the chart, without any sweep."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=absolute_uri(URI, root))
+    (number,) = {run.info.run_id for run in runs(root) if run.info.run_name == "baseline"}
+    found = {item.path for item in client.list_artifacts(number, "comparison")}
+    assert found == {"comparison/comparison.md", "comparison/comparison.png"}
+    return Path(client.download_artifacts(number, "comparison/comparison.md")).read_text()
+
+
 def _changes_supersede(root: Path) -> None:
     model = root / "models/finetune/50/model.safetensors"
     before = model.read_bytes()
@@ -107,6 +119,7 @@ def _changes_supersede(root: Path) -> None:
     assert sync(read_results(root, PARAMS), URI, "trial").created == ("prune@50",)
     current = {run.data.tags["yoloslim.current"] for run in runs(root)[:4] if run.info.run_name == "prune@50"}
     assert current == {"false"}
+    assert "| 50 % pruned | 0.778 |" in _comparison(root)
     model.write_bytes(before)  # as `git checkout` and `dvc checkout` do
     assert sync(read_results(root, PARAMS), URI, "trial").created == ()
     assert [run.data.tags["yoloslim.current"] for run in runs(root)] == ["true"] * 4 + ["false"]
@@ -149,6 +162,9 @@ def test_a_percent_is_added_without_touching_the_others_and_a_removed_one_stays_
     assert sync(read_results(root, few), URI, "trial").created == ALL[:3]
     percent(root, 70, 0.7)
     assert sync(read_results(root, PARAMS | {"percents": [30, 70]}), URI, "trial").created == ("prune@70",)
+    assert "70 % pruned" in _comparison(root)
+    assert sync(read_results(root, few), URI, "trial").created == ()
+    assert "70 % pruned" not in _comparison(root)
 
 
 def test_an_unreachable_server_is_said_within_seconds(root: Path) -> None:

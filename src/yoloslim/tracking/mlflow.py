@@ -27,6 +27,7 @@ from yoloslim.results.records import Row
 from yoloslim.results.results import Results
 from yoloslim.results.uris import absolute_uri, database_of, without_password
 from yoloslim.tracking.champion import IsBetter
+from yoloslim.tracking.comparison import COMPARISON, ZERO_ROW, bring_comparison_in_line, comparison_key
 from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, TRAINING, Connection, reaching
 from yoloslim.tracking.live import is_training
 from yoloslim.tracking.naming import curves_of, data_set, run_key, run_metrics, run_params
@@ -86,13 +87,17 @@ def sync(
     root, rows, sweep = results.root, results.rows, results.swept
     uri = absolute_uri(uri, root)
     keys = {row.name: run_key(row) for row in rows}
+    compared = comparison_key(keys)
     keys |= {SWEEP_SLOT: content_key(sweep)} if sweep else {}
-    if not force and is_known(root, uri, experiment, keys):
+    known = keys | ({COMPARISON: compared} if compared else {})
+    if not force and is_known(root, uri, experiment, known):
         return SyncResult((), tuple(keys), without_password(uri))
     champion = ""
     with reaching(uri, root):
         connection = Connection(uri, experiment, root)
         created = _Session(connection, results).bring_in_line(keys)
+        if compared:
+            bring_comparison_in_line(connection, results, compared, keys[ZERO_ROW])
         if sweep:
             runs = SweepRuns(connection, results, sweep)
             created += runs.bring_in_line()
@@ -100,7 +105,7 @@ def sync(
                 champion = promote_winner(connection, experiment, runs, rows, better)
             runs.finish()
     if not uri.startswith("sqlite:"):
-        write_json(root / STATE, _state(uri, experiment, keys))
+        write_json(root / STATE, _state(uri, experiment, known))
     unchanged = tuple(name for name in keys if name not in created)
     return SyncResult(tuple(created), unchanged, without_password(uri), champion)
 
@@ -247,13 +252,13 @@ def is_known(root: Path, uri: str, experiment: str, keys: Mapping[str, str]) -> 
         return False
     query = """
         SELECT k.value FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id
-        JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = ?
+        JOIN tags k ON k.run_uuid = r.run_uuid AND k.key IN (?, ?)
         JOIN tags c ON c.run_uuid = r.run_uuid AND c.key = ? AND c.value = 'true'
         WHERE e.name = ? AND e.lifecycle_stage = 'active' AND r.status = 'FINISHED' AND r.lifecycle_stage = 'active'
     """
     try:
         with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-            found = {value for (value,) in connection.execute(query, (KEY, CURRENT, experiment))}
+            found = {value for (value,) in connection.execute(query, (KEY, COMPARISON, CURRENT, experiment))}
     except (sqlite3.Error, UnicodeDecodeError) as error:  # other tables, damaged texts: MLflow itself will say
         logger.debug("cannot read %s directly: %s", database, error)
         return False

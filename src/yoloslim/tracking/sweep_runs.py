@@ -6,11 +6,9 @@ the server or with the sweep, is made good by the next.
 
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 from yoloslim.commands import to_type
@@ -22,6 +20,7 @@ from yoloslim.results.records import Row
 from yoloslim.results.results import Results
 from yoloslim.results.sweep_file import failed_log
 from yoloslim.tracking.champion import IsBetter, promote
+from yoloslim.tracking.comparison import log_comparison
 from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, Connection
 from yoloslim.tracking.naming import data_set, flat, run_key, run_metrics, run_params
 from yoloslim.tracking.origin import MADE_BY, NOTE, origin_tags
@@ -87,29 +86,13 @@ class SweepRuns:
         """Say that all of the sweep is there, and that earlier ones are not current."""
         self.client.log_dict(self.parent, self.result.model_dump(mode="json"), "sweep.json")
         self.client.log_dict(self.parent, self.results.shown_params, "params.yaml")
-        self._log_comparison()
+        log_comparison(self.client, self.parent, self.results, self.results.sweep or self.result)
         for run in self.connection.runs(SLOT, SWEEP_SLOT):
             if run.info.run_id != self.parent and run.data.tags.get(CURRENT) == "true":
                 self.client.set_tag(run.info.run_id, CURRENT, "false")
         for name, value in ((CURRENT, "true"), (KEY, content_key(self.result))):
             self.client.set_tag(self.parent, name, value)
         self.client.set_terminated(self.parent, "FINISHED")
-
-    def _log_comparison(self) -> None:
-        """The chart of mAP, parameters and speed against percent, and the points as a table."""
-        from yoloslim.report.plots import comparison  # matplotlib takes a second
-        from yoloslim.report.style import side_by_side
-        from yoloslim.report.sweep_table import effort, sweep_grid
-        from yoloslim.report.tables import comparison_grid
-
-        sweep, rows = self.results.sweep or self.result, self.results.rows
-        parts = ["# Comparison", sweep.why, comparison_grid(rows).markdown(), "## Points", effort(sweep)]
-        self.client.log_text(self.parent, "\n\n".join([*parts, sweep_grid(sweep).markdown()]) + "\n", "comparison.md")
-        if any(row.kind == "pruned" for row in rows):
-            with tempfile.TemporaryDirectory() as folder:
-                picture = Path(folder) / "comparison.png"
-                side_by_side(comparison(rows), picture)
-                self.client.log_artifact(self.parent, str(picture))
 
     def _of_parent(self, request: str) -> dict[str, Any]:
         found = self.result
