@@ -3,7 +3,7 @@
 import pytest
 
 from yoloslim.report.page.points import Point, comparable, front
-from yoloslim.report.page.tradeoff import Cliff, cliff_of, pareto
+from yoloslim.report.page.tradeoff import Cliff, _label_places, cliff_of, pareto
 
 
 def point(name: str, cost: float, map50: float, state: str = "finetuned", backend: str = "a") -> Point:
@@ -50,3 +50,11 @@ def test_the_cliff_in_words(points: dict[int, float], cliff: Cliff | None, text:
     found = cliff_of(points)
     assert found == cliff
     assert text in (found.text if found else "")
+
+
+def test_labels_of_models_that_cost_about_the_same_stand_apart() -> None:
+    spots = [{"x": x, "y": y, "label": f"{p} %"} for x, y, p in ((1.0, 0.70, 50), (1.02, 0.71, 55), (1.05, 0.70, 60))]
+    places = _label_places(spots, [0.0, 4.0], [0.5, 0.8])
+    assert places == ["below", "above", "right"]
+    far = [{"x": x, "y": 0.7, "label": "50 %"} for x in (1.0, 2.0, 3.0)]
+    assert _label_places(far, [0.0, 4.0], [0.5, 0.8]) == ["above"] * 3

@@ -32,6 +32,16 @@ FINGER = 900
 RING: Spec = {"type": "point", "size": 460, "color": ACCENT, "strokeWidth": 3, "opacity": 1, "aria": False}
 """Around the winner."""
 
+HEIGHT, NARROW, DOT = 280, 260, 7
+"""Of the chart of accuracy against cost, px: its height, its width on a phone, half a point's side."""
+PLACES: dict[str, tuple[Spec, tuple[int, int]]] = {
+    "above": ({"dy": -18}, (0, -1)),
+    "below": ({"dy": 18}, (0, 1)),
+    "right": ({"dx": 14, "align": "left"}, (1, 0)),
+    "left": ({"dx": -14, "align": "right"}, (-1, 0)),
+}
+"""Where a point's label may stand, and in which direction that is."""
+
 
 @dataclass(frozen=True)
 class Cliff:
@@ -92,16 +102,55 @@ def _pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float], c
             "encoding": place | _state_colours(points),
         },
         {"data": rows(ring), "mark": RING, "encoding": place},
-        {
-            "mark": {"type": "text", "dy": -18, "fontSize": 12, "aria": False},
-            "encoding": place | {"text": word("label")},
-        },
+        *(
+            {
+                "mark": dict[str, Any]({"type": "text", "fontSize": 12, "aria": False}) | aside,
+                "encoding": place | {"text": word("label")},
+                "transform": [{"filter": f"datum.place === '{name}'"}],
+            }
+            for name, (aside, _) in PLACES.items()
+        ),
         {  # what is touched and read out is larger than what is seen
             "mark": {"type": "point", "size": FINGER, "filled": True, "opacity": 0, "cursor": "pointer"},
             "encoding": place | {"tooltip": tooltip, "description": word("spoken")},
         },
     ]
-    return chart(layers, 360, [_spot(point, cost) for point in points])
+    spots = [_spot(point, cost) for point in points]
+    places = _label_places(spots, x_scale["domain"], y_scale["domain"])
+    return chart(layers, HEIGHT, [spot | {"place": name} for spot, name in zip(spots, places, strict=True)])
+
+
+def _label_places(spots: Sequence[Spec], x: Sequence[float], y: Sequence[float]) -> list[str]:
+    """Which of `PLACES` each label takes: the first that is clear of all points and of the labels before it.
+
+    As on a phone: what is clear there is clear on a wide screen too. Where none is free, the first.
+
+    Args:
+        spots: the points.
+        x: lowest and highest value of the chart.
+        y: likewise.
+    """
+    middles = [
+        (NARROW * (s["x"] - x[0]) / (x[1] - x[0]), HEIGHT * (y[1] - s["y"]) / (y[1] - y[0]), 3.6 * len(s["label"]))
+        for s in spots
+    ]
+    taken = [(left - DOT, top - DOT, left + DOT, top + DOT) for left, top, _ in middles]
+    chosen = []
+    for number_, (left, top, half) in enumerate(middles):
+        others = [box for other, box in enumerate(taken) if other != number_]
+        free = {}
+        for name, (_, (across, down)) in PLACES.items():
+            middle, line = left + across * (half + 14), top + down * 18
+            free[name] = (middle - half, line - 8, middle + half, line + 8)
+        inside = (item for item in free.items() if item[1][0] >= 0 and item[1][2] <= NARROW and item[1][3] <= HEIGHT)
+        clear = (name for name, box in inside if not any(_overlap(box, other) for other in others))
+        chosen.append(next(clear, "above"))
+        taken.append(free[chosen[-1]])
+    return chosen
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _state_colours(points: Sequence[Point]) -> Spec:
