@@ -78,6 +78,22 @@ def test_all_of_it_is_drawn_without_errors_requests_or_sideways_scrolling(any_wi
     assert len([url for url in any_width.asked if url.startswith("file:")]) == 1
 
 
+def test_the_first_screen_of_a_desktop_holds_the_chart_with_its_axes(opened: Opened) -> None:
+    titles = [title.bounding_box() for title in opened.page.locator("#chart-pareto .role-axis-title text").all()]
+    assert len(titles) == 2
+    assert all(box and box["y"] + box["height"] <= DESKTOP["viewport"]["height"] for box in titles)
+
+
+def test_no_photograph_is_alone_in_its_row(opened: Opened) -> None:
+    opened.page.evaluate(
+        "(all => { while (all.children.length < 4) all.append(all.children[0].cloneNode(true)) })"
+        "(document.querySelector('.photos'))"
+    )
+    tops = opened.page.eval_on_selector_all(".photo", "all => all.map(e => Math.round(e.getBoundingClientRect().top))")
+    assert len(tops) == 4
+    assert len(set(tops)) == 1
+
+
 def test_hovering_shows_the_numbers_of_a_point(opened: Opened) -> None:
     opened.point("30 % pruned").hover()
     tip = opened.page.locator("#tip")
