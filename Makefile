@@ -37,8 +37,8 @@ repro: $(READY)  ## run the pipeline; only what changed is run
 	@python -m yoloslim.orchestration.mending && dvc repro && python -m pipeline.track
 
 test: $(DEV) lint docs  ## lint, types, documentation and all tests, the whole pipeline at a tiny scale included
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
-	OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m slow
+	OMP_NUM_THREADS=1 python -m pytest --max-worker-restart 0 -n 2 --dist loadfile -m 'not slow'
+	OMP_NUM_THREADS=1 python -m pytest --max-worker-restart 0 -n 3 --dist loadfile --no-loadscope-reorder -m slow
 
 docs: $(DEV)  ## build the documentation into site/, strictly
 	python -m zensical build --strict --clean
@@ -51,7 +51,7 @@ toolchains: $(DEV)  ## converters of other makers, which some tests need: 1.2 GB
 	yoloslim toolchain install rockchip
 
 unit: $(DEV)  ## the quick tests alone
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m 'not slow'
+	OMP_NUM_THREADS=1 python -m pytest --max-worker-restart 0 -n 2 --dist loadfile -m 'not slow'
 
 lint: $(DEV)  ## ruff and mypy
 	ruff check

@@ -74,6 +74,21 @@ def test_states_and_removal(home: Path) -> None:
     assert remove(LITERT) == 0
 
 
+def test_what_was_borrowed_from_an_installation_that_is_gone_is_said(home: Path, tmp_path: Path) -> None:
+    rockchip = TOOLCHAINS["rockchip"]
+    site = home / "rockchip" / "lib" / "python3.11" / "site-packages"
+    site.mkdir(parents=True)
+    (home / "rockchip" / MARK).write_text(json.dumps({"pins": rockchip.pins}))
+    for package in rockchip.borrows:
+        (tmp_path / package).mkdir()
+        (site / package).symlink_to(tmp_path / package, target_is_directory=True)
+    assert state_of(rockchip).word == "installed"
+    (tmp_path / "torch").rmdir()
+    assert state_of(rockchip).word == "outdated"
+    with pytest.raises(DeployError, match=r"borrowed torch from an installation .* is gone: yoloslim t"):
+        self_test(rockchip)
+
+
 def test_the_command_lists_what_there_is_and_what_to_type() -> None:
     done = CliRunner().invoke(app, ["toolchain", "list"])
     assert done.exit_code == 0
