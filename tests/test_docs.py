@@ -2,10 +2,9 @@
 
 import re
 import tomllib
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from tests.page_commands import ELSEWHERE, ROOT, all_commands, commands_of, typed_here
 
 
 def test_every_page_is_in_the_navigation() -> None:
@@ -30,18 +29,11 @@ def test_errors_that_the_page_explains_are_errors_that_the_library_has() -> None
     assert [text for text in said if not all(part in joined for part in parts[text])] == []
 
 
-def _commands(page: Path) -> list[str]:
-    """What its blocks of shell say to type, comments left out."""
-    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", "").splitlines()
-    return [" ".join(line.split("  #")[0].split(" # ")[0].split()) for line in lines if line.strip()]
-
-
 def test_the_chinese_pages_type_the_same_commands_and_have_the_same_figures() -> None:
     english, chinese = ROOT / "README.md", ROOT / "README.zh-CN.md"
-    known = {*_commands(english), *_commands(ROOT / "docs/first-model.md")}
-    assert [command for command in _commands(chinese) if command not in known] == []
-    assert [command for command in _commands(english) if command not in _commands(chinese)] == []
+    known = {*commands_of(english), *commands_of(ROOT / "docs/first-model.md")}
+    assert [command for command in commands_of(chinese) if command not in known] == []
+    assert [command for command in commands_of(english) if command not in commands_of(chinese)] == []
     text = chinese.read_text(encoding="utf-8")
     rows = re.findall(r"^\| (?:baseline|\d+ %).*", english.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(rows) == 4
@@ -57,5 +49,11 @@ def test_the_commands_of_the_story_are_commands_that_exist() -> None:
     from yoloslim.cli import app
 
     known = set(get_command(app).commands)  # type: ignore[attr-defined]
-    typed = [part for line in _commands(ROOT / "docs/first-model.md") for part in line.split(" && ")]
+    typed = [part for line in commands_of(ROOT / "docs/first-model.md") for part in line.split(" && ")]
     assert [line for line in typed if line.startswith("yoloslim") and line.split()[1] not in known] == []
+
+
+def test_most_commands_of_the_pages_are_typed_and_every_other_has_its_reason() -> None:
+    every = all_commands()
+    assert [known for known in ELSEWHERE if not any(re.fullmatch(known, command) for command in every)] == []
+    assert len(typed_here()) >= 19, typed_here()

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,3 +61,25 @@ def test_runs_are_named_and_logged_and_a_failed_point_is_failed_with_its_log_kep
     assert points["70"]["status"] == "failed"
     assert points["70"]["error"] == "error: the penalty is too strong (.cache/sweep/failed/70.log)"
     assert "the penalty is too strong" in (toy.root / ".cache/sweep/failed/70.log").read_text()
+
+    events = toy.wait(lambda: materialized(toy), 300, "assets of the sweep")
+    place = f"dvc://{toy.root.name}"
+    assert {f"{place}/{name}" for name in ("data/voc", "models/baseline", "models/sparse", "models/champion")} <= set(
+        events
+    )
+    winner = toy.json("metrics/sweep.json")["winner"]
+    assert of(events[f"{place}/models/champion"]) == {f"{place}/models/finetune/{winner}"}
+    assert of(events[f"{place}/models/finetune/{winner}"]) == {f"{place}/data/voc", f"{place}/models/sparse"}
+    assert events[f"{place}/data/voc"]["payload"]["md5"].endswith(".dir")
+
+
+def materialized(toy: Scheduled) -> dict[str, dict[str, Any]]:
+    """Assets that the server has heard of, once the last of them is there."""
+    wanted = {"filter": {"event": {"prefix": ["prefect.asset.materialization"]}}}
+    found = {event["resource"]["prefect.resource.id"]: event for event in toy.ask("/events/filter", wanted)["events"]}
+    return found if any(name.endswith("champion") for name in found) else {}
+
+
+def of(event: dict[str, Any]) -> set[str]:
+    """What an asset was made from."""
+    return {r["prefect.resource.id"] for r in event["related"] if r["prefect.resource.role"] == "asset"}

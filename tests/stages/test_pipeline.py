@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.page_commands import typed_here
 from tests.project import Project
 
 pytestmark = pytest.mark.slow
@@ -199,6 +200,31 @@ def test_the_champion_is_an_artifact_that_other_projects_take(project: Project, 
     assert json.loads((tmp_path / "champion/champion.json").read_text())["model"] == "prune@40"
     graph = (project.root / "models/export/40/model.onnx").read_bytes()
     assert (tmp_path / "champion/model.onnx").read_bytes() == graph
+
+
+def test_the_pages_commands_run_as_they_are_printed(project: Project) -> None:
+    """Each in a shell of its own, in a finished project with percent 50, photographs and untouched settings."""
+    photos = project.root / "photos"
+    shutil.copytree(project.root / "data/voc", photos)
+    shutil.copy(next((photos / "JPEGImages").iterdir()), project.root / "photo.jpg")
+    shutil.copytree(project.root / "models/finetune/40", project.root / "models/finetune/50")
+    settings = {name: (project.root / name).read_bytes() for name in ("params.yaml", ".dvc/config")}
+    failed = {}
+    try:
+        for command in typed_here():
+            if not command.startswith("dvc remote modify"):  # of the remote of the line before
+                for name, before in settings.items():
+                    (project.root / name).write_bytes(before)
+                (project.root / ".dvc/config.local").unlink(missing_ok=True)
+            done = project.attempt("bash", "-c", command)
+            if done.returncode:
+                failed[command] = done.stdout[-1000:] + done.stderr[-1000:]
+    finally:
+        for name, before in settings.items():
+            (project.root / name).write_bytes(before)
+        (project.root / ".dvc/config.local").unlink(missing_ok=True)
+        shutil.rmtree(project.root / "models/finetune/50")
+    assert failed == {}
 
 
 def test_missing_checkpoint_names_the_way_out(project: Project) -> None:

@@ -14,13 +14,15 @@ from pathlib import Path
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from yoloslim.config import Params
+from yoloslim.config import Params, load_params
 from yoloslim.errors import SweepError
+from yoloslim.orchestration.assets import publish_assets
 from yoloslim.orchestration.leaving import insisting, leaving
 from yoloslim.orchestration.mending import mend
 from yoloslim.orchestration.process import CommandError, quiet_clients, stream
 from yoloslim.orchestration.server import prefect_server
 from yoloslim.orchestration.stopping import stop_if_asked, stoppable
+from yoloslim.results.results import read_results
 from yoloslim.stages.common import stage
 
 logger = logging.getLogger("yoloslim")
@@ -52,9 +54,13 @@ def track() -> None:
 
 @flow(name="pipeline", flow_run_name="pipeline")
 def pipeline(targets: Sequence[str] = ()) -> None:
-    """Reproduce, then track."""
+    """Reproduce, then track, then tell Prefect what there is."""
     reproduce(targets)
     track()
+    from yoloslim.orchestration.shown import only_shown  # what is only shown needs half the library
+
+    with only_shown():
+        publish_assets(read_results(Path(), load_params().model_dump(mode="json")))
 
 
 def run(params: Params) -> None:

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from yoloslim.config import Params, SweepResult
+from yoloslim.config import Params, SweepResult, load_params
+from yoloslim.orchestration.assets import publish_assets
 from yoloslim.orchestration.runners import run_logger
 from yoloslim.orchestration.variant_run import Event, Listener
 from yoloslim.report.sweep_table import effort, sweep_grid
 from yoloslim.report.tables import Grid
 from yoloslim.results.records import Row, read_rows
+from yoloslim.results.results import read_results
 
 COUNTED = ("asked", "measured", "failed")
 LEVELS = {"warning": logging.WARNING, "again": logging.WARNING, "failed": logging.ERROR}
@@ -36,7 +38,7 @@ class FlowRecord:
         self.checkout, self._listen, self._logger = checkout, listen, run_logger()
         self._count = dict.fromkeys(COUNTED, 0)
         self._progress: Any = None
-        with _only_shown():
+        with only_shown():
             self._progress = create_progress_artifact(0.0, key="progress", description="points that were asked for")
 
     def listen(self, event: Event) -> None:
@@ -54,12 +56,12 @@ class FlowRecord:
 
         done = self._count["measured"] + self._count["failed"]
         share = 100.0 * done / max(1, self._count["asked"], done)
-        with _only_shown():
+        with only_shown():
             update_progress_artifact(self._progress, min(99.0, share))
 
     def publish(self, result: SweepResult) -> None:
         """Tables, the chart, and where the report lies, as artifacts of the flow run."""
-        with _only_shown():
+        with only_shown():
             self._publish(result)
 
     def _publish(self, result: SweepResult) -> None:
@@ -72,6 +74,7 @@ class FlowRecord:
         )
 
         update_progress_artifact(self._progress, 100.0)
+        publish_assets(read_results(self.checkout, load_params(self.checkout / "params.yaml").model_dump(mode="json")))
         create_table_artifact(table=_records(sweep_grid(result)), key="points", description=result.why)
         text = "\n\n".join(["# " + result.why, effort(result), sweep_grid(result).markdown()])
         create_markdown_artifact(text, key="result", description="what the sweep found")
@@ -84,7 +87,7 @@ class FlowRecord:
 
 
 @contextmanager
-def _only_shown() -> Iterator[None]:
+def only_shown() -> Iterator[None]:
     """What is only shown must not end a sweep: the server may be away by now."""
     try:
         yield
