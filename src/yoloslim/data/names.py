@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import PurePath
 
 from yoloslim.errors import DataError
@@ -13,6 +14,7 @@ MAX_LENGTH = 80
 _JOINERS = "\u200c\u200d"  # part of how Persian and Indic words are spelled
 
 
+@lru_cache(maxsize=4096)
 def settle_class(name: str) -> str:
     """A class name as every later stage can write it: in a line, in a file name, behind a blank.
 
