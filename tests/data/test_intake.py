@@ -141,7 +141,8 @@ def test_classes_without_training_boxes_and_near_equal_ones_are_noted(
     root = make_voc(tmp_path / "in", objects={"a8": [("Car", (2, 3, 20, 18))]}, sets=sets)
     notes = prepare(make_params(path=str(root), **NAMED), tmp_path / "out")["notes"]
     assert "nearly equal class names, are they one? 'Car', 'car'" in notes
-    assert "1 of 2 classes have no training box and cannot be found: 'Car'" in notes
+    said = "1 of 2 classes have no training box and cannot be found: 'Car'"
+    assert f"{said}; 1 of them have boxes in val or test, and count as 0 in the means there" in notes
 
 
 def test_classes_that_are_written_otherwise_are_noted(tmp_path: Path, make_voc: Any, make_params: Any) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.results.made import finished
-from yoloslim.report.wording import careful, why
+from yoloslim.report.wording import careful, notes, why
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,11 @@ def test_models_that_find_nothing_are_not_praised(dense: float, half: float, sai
     assert careful(rows[1], rows).startswith(said)
     assert bool(careful(rows[1], rows)) == bool(said)
     assert ("Careful" in why(rows[1], rows)) == bool(said)
+
+
+def test_classes_that_no_box_was_trained_on_are_told_where_they_count() -> None:
+    counts = {"dog": 0, "car": 5, "bird": 0}
+    data = {"boxes": {"train": counts, "val": counts, "test": counts | {"dog": 3}}}
+    said = "No box of dog was trained on, but the test split has some: they count as 0 in every mean."
+    assert said in notes([finished(0, 0.8, 2.0)], data)
+    assert said not in notes([finished(0, 0.8, 2.0)], {})

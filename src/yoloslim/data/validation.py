@@ -123,7 +123,9 @@ def notes_on_classes(classes: Sequence[str], boxes: Mapping[str, Mapping[str, in
     empty = [name for name in classes if not boxes["train"][name]]
     if empty:
         shown = ", ".join(map(repr, empty[:8])) + (" ..." if len(empty) > 8 else "")
-        notes.append(f"{len(empty)} of {len(classes)} classes have no training box and cannot be found: {shown}")
+        asked = sum(bool(boxes["val"][name] or boxes["test"][name]) for name in empty)
+        means = f"; {asked} of them have boxes in val or test, and count as 0 in the means there" if asked else ""
+        notes.append(f"{len(empty)} of {len(classes)} classes have no training box and cannot be found: {shown}{means}")
     return notes
 
 

@@ -1,6 +1,7 @@
 """The sentences that report.md and the page share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from yoloslim.config.results import SweepResult
 from yoloslim.report.sweep_table import asked_for
@@ -87,11 +88,18 @@ def proof(rows: Sequence[Row]) -> str:
     )
 
 
-def notes(rows: Sequence[Row]) -> list[str]:
-    """What a reader must know to read the numbers rightly."""
+def notes(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
+    """What a reader must know to read the numbers rightly; `data` is the report of the stage data, or empty."""
     ways = sorted({str(row.deployed["preprocessing"]) for row in rows if row.deployed.get("preprocessing")})
     backends = sorted({row.backend for row in rows if row.deployed})
     found = ["Metrics are of the test split. Latency and FPS are of single images on the backend named beside them."]
+    boxes = data.get("boxes", {})
+    untrained = [name for name, count in boxes.get("train", {}).items() if not count and boxes["test"].get(name)]
+    if untrained:
+        found.append(
+            f"No box of {', '.join(untrained[:8])}{' ...' if len(untrained) > 8 else ''} was trained on, but the test "
+            "split has some: they count as 0 in every mean."
+        )
     if backends:
         shown = f"Deployed models ran on {', '.join(backends)}"
         found.append(shown + (f", preprocessing {', '.join(ways)}." if ways else "."))

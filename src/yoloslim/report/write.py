@@ -8,7 +8,7 @@ from typing import Any
 from yoloslim.config.results import SweepResult
 from yoloslim.data.voc import load_split
 from yoloslim.errors import TrackingError
-from yoloslim.files import atomic_folder, write_text
+from yoloslim.files import atomic_folder, read_json, write_text
 from yoloslim.report.cuts import certificate_grid, layers_markdown, totals_grid
 from yoloslim.report.page.embed import embedded_picture
 from yoloslim.report.page.findings import PageContents
@@ -74,12 +74,13 @@ def write_report(
     with atomic_folder(out_dir) as folder:
         judged = draw_report(rows, best, data, folder, images=images, conf_thres=conf_thres, maps=feature_maps)
         drawn = [picture for picture in PICTURES if (folder / picture.file).is_file()]
-        write_text(folder / "report.md", _markdown(rows, best, drawn, sweep))
+        held = read_json(data / "report.json") if (data / "report.json").is_file() else {}
+        write_text(folder / "report.md", _markdown(rows, best, drawn, sweep, held))
         tables = [layers_markdown(row) for row in rows if row.report.get("layers")]
         if tables:
             write_text(folder / LAYERS, "\n".join(["# Layer by layer\n", *tables]))
         test = load_split(data, "test") if (data / "classes.txt").is_file() else None
-        findings = PageContents(rows, best, judged, test, sweep)
+        findings = PageContents(rows, best, judged, test, sweep, held)
         pictures = [(item, *embedded_picture(folder / item.file)) for item in drawn if item.file in EMBEDDED]
         extras = Extras(pictures, results.shown_params, _links(params, root), results.outputs, images, conf_thres)
         write_text(folder / "index.html", render(findings, extras))
@@ -99,9 +100,15 @@ def _links(params: Mapping[str, Any], root: Path) -> RunLinks:
     return RunLinks(tracking.get("uri", "sqlite:///mlflow.db"), tracking.get("experiment", "yoloslim"), root)
 
 
-def _markdown(rows: Sequence[Row], best: Row | None, drawn: Sequence[Picture], sweep: SweepResult | None) -> str:
+def _markdown(
+    rows: Sequence[Row],
+    best: Row | None,
+    drawn: Sequence[Picture],
+    sweep: SweepResult | None,
+    data: Mapping[str, Any],
+) -> str:
     parts = ["# Report", f"**{headline(best, rows, sweep)}**", why(best, rows, sweep)]
-    parts += ["## Models", comparison_grid(rows).markdown(), "\n".join(f"- {note}" for note in notes(rows))]
+    parts += ["## Models", comparison_grid(rows).markdown(), "\n".join(f"- {note}" for note in notes(rows, data))]
     if sweep:
         parts += ["## The sweep", effort(sweep), sweep_grid(sweep).markdown()]
     if any(row.pruned for row in rows):

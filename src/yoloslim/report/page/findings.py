@@ -1,8 +1,9 @@
 """What the page tells, read once: rows, points, judged detections, and a sweep's result where there is one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from yoloslim.config.results import SweepResult
 from yoloslim.data.voc import VocSplit
@@ -22,6 +23,7 @@ class PageContents:
         judged: detections of the rows on the test images, judged.
         test: the test images; None where the data is not there.
         sweep: what a sweep found; None without one.
+        data: the report of the stage data; empty where it is not there.
     """
 
     rows: Sequence[Row]
@@ -29,6 +31,7 @@ class PageContents:
     judged: Sequence[Judged] = ()
     test: VocSplit | None = None
     sweep: SweepResult | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def points(self) -> list[Point]:

@@ -138,7 +138,7 @@ def _tables(findings: PageContents) -> dict[str, Any]:
         "layers": [(row.title, layers_grid(row)) for row in rows if row.report.get("layers")],
         "pytorch": pytorch_grid(rows),
         "twin": twin_grid(rows),
-        "notes": wording.notes(rows),
+        "notes": wording.notes(rows, findings.data),
         "sweep": sweep_grid(findings.sweep) if findings.sweep else None,
         "effort": effort(findings.sweep) if findings.sweep else "",
         "cut_text": wording.CUT,
