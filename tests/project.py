@@ -58,7 +58,7 @@ class Project:
 
     def attempt(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=self.root, env=self.environment, check=False, capture_output=True, text=True, timeout=900
+            command, cwd=self.root, env=self.environment, check=False, capture_output=True, text=True, timeout=3600
         )
 
     def run(self, *command: str) -> str:
