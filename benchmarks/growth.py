@@ -1,4 +1,4 @@
-"""How cost grows with the work: `python -m benchmarks.growth` (some 10 minutes; `--most 64000` for the largest set).
+"""How cost grows with the work: `python -m benchmarks.growth` (some 10 minutes; `--most 120000` for the largest set).
 
 Each cost is the CPU time of a process of its own and of its children, less that of the smallest job of its kind, which
 is what starting takes; so other programs on the machine change little. The slope is that of log(cost) against log(work)
@@ -164,9 +164,9 @@ def sized(make: Callable[..., Callable[[], object]], key: str, **fixed: Any) -> 
 
 def all_growth(most: int, checkout: Path | None) -> list[Growth]:
     """What is measured: sizes rise by powers of two or so."""
-    images = tuple(size for size in (1000, 2000, 4000, 8000, 16000, 32000, 64000) if size <= most)
+    images = tuple(size for size in (1000, 2000, 4000, 8000, 16000, 32000, 64000, 120000) if size <= most)
     found = [
-        Growth("stage data", "images", images, sized(stage_data, "images")),
+        Growth("stage data, 7 boxes an image", "images", images, sized(stage_data, "images", boxes=7)),
         Growth("stage data, 200 images", "boxes an image", (20, 50, 100, 200, 500), sized(stage_data, "boxes")),
         Growth("stage data, 1,000 images", "classes", (10, 100, 1000), sized(stage_data, "classes", images=1000)),
         Growth("an epoch, yolov5n, 96 px", "images", (128, 256, 512, 1024), sized(an_epoch, "images")),
