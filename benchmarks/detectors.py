@@ -4,7 +4,8 @@
 the recipe of `benchmarks.bccd`; the test split chooses the epoch, as where the public trainer was measured.
 `--coco20 PACK --weights yolov5n-coco.pt`: those weights as they are, finetuned at 320 px, and the pipeline's way from
 there: sparse training, 50 % cut, finetuned; val chooses the epoch, test is reported.
-`--speed`: on a CPU, images a second and memory of training, each model in turn with the same bare step of yolov5n.
+`--speed`: on a CPU, images a second and memory of training, each model in turn with the same bare step of yolov5n;
+`--busy` counts processor time of one thread, on a machine that has other work.
 
 The same command goes on where it stopped; `--minutes 9` stops by itself; `--jobs 8` trains so many side by side, one
 thread each. docs/training.md names the few packages that it needs besides PyTorch.
@@ -16,7 +17,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import chdir
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     parser.add_argument("--minutes", type=float, default=0, help="stop after so long; 0 runs to the end")
     parser.add_argument("--speed", action="store_true", help="measure speed and memory on bccd; train nothing else")
+    parser.add_argument("--busy", action="store_true", help="with --speed: count processor time, of one thread")
     parser.add_argument("--table", action="store_true", help="train nothing; make the tables of what is finished")
     arguments = parser.parse_args()
     if bool(arguments.coco20) != bool(arguments.weights):
@@ -94,7 +96,7 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     os.chdir(arguments.work)
     if arguments.speed:
-        print(speed_table(arguments.bccd, arguments.models, arguments.epochs))
+        print(speed_table(arguments.bccd, arguments.models, arguments.epochs, arguments.busy))
         return
     runs = [Run(model, seed) for seed in arguments.seeds for model in arguments.models if arguments.bccd]
     runs += [Run("coco", seed) for seed in arguments.seeds if arguments.coco20]
@@ -209,16 +211,17 @@ def spread(values: list[float]) -> str:
     return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
 
 
-def speed_table(pack: Path, models: Iterable[str], epochs: int) -> str:
+def speed_table(pack: Path, models: Iterable[str], epochs: int, busy: bool) -> str:
     """Training on this CPU, brought to the public trainer's machine by yolov5n, in Markdown."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if busy else 2)
+    clock = time.process_time if busy else time.perf_counter
     lines = [
         "| model | times a bare step of yolov5n (p10-p90) | images/s there | public trainer "
         "| times as fast | memory MB |",
         "|:--|--:|--:|--:|--:|--:|",
     ]
     folder = Path("speed").absolute()
-    shares = {model: pace(pack, folder, model, epochs) for model in dict.fromkeys(["yolov5n", *models])}
+    shares = {model: pace(pack, folder, model, epochs, clock) for model in dict.fromkeys(["yolov5n", *models])}
     for model, (median, low, high) in shares.items():
         rate = OURS * shares["yolov5n"][0] / median
         peer = PEER[model][2] if model in PEER else None
@@ -228,11 +231,11 @@ def speed_table(pack: Path, models: Iterable[str], epochs: int) -> str:
     return "\n".join(lines)
 
 
-def pace(pack: Path, folder: Path, model: str, epochs: int) -> tuple[float, float, float]:
+def pace(pack: Path, folder: Path, model: str, epochs: int, clock: Callable[[], float]) -> tuple[float, float, float]:
     """Time of a whole step of `fit`, in bare bf16 steps of yolov5n between them: median, p10, p90."""
     images = bccd(pack, folder)
     network = new_model(model, CLASSES, IMGSZ)
-    turns = Turns({"yolov5n": BareStep(new_model("yolov5n", CLASSES, IMGSZ), fast=True)})
+    turns = Turns({"yolov5n": BareStep(new_model("yolov5n", CLASSES, IMGSZ), fast=True)}, clock)
     phase = BaselineParams(epochs=epochs)
     fit(Task(network, images, no_validation, MOSAIC, phase, callbacks=(turns,)))
     whole, bare = (np.array(turns.times[key][2:]) for key in ("whole", "yolov5n"))

@@ -42,28 +42,28 @@ class BareStep:
 
 
 class Turns(Callback):
-    """After each step of `fit`, bare steps; notes what each took, in seconds."""
+    """After each step of `fit`, bare steps; notes what each took, in seconds of a clock."""
 
-    def __init__(self, bare: dict[str, BareStep]) -> None:
-        self.bare = bare
+    def __init__(self, bare: dict[str, BareStep], clock: Callable[[], float] = time.perf_counter) -> None:
+        self.bare, self.clock = bare, clock
         self.times: dict[str, list[float]] = {"whole": [], **{name: [] for name in bare}}
         self.since = 0.0
 
     def start(self, state: State) -> None:
         """See Callback."""
-        self.since = time.perf_counter()
+        self.since = self.clock()
 
     def after_step(self, state: State) -> None:
         """Time the step that is over, then the bare ones; the short last batch of an epoch does not count."""
         if len(state.images) == BATCH:
-            self.times["whole"].append(time.perf_counter() - self.since)
+            self.times["whole"].append(self.clock() - self.since)
             for name, step in self.bare.items():
-                self.times[name].append(seconds_of(lambda step=step: step(state.targets)))  # type: ignore[misc]
-        self.since = time.perf_counter()
+                self.times[name].append(seconds_of(lambda step=step: step(state.targets), self.clock))  # type: ignore[misc]
+        self.since = self.clock()
 
     def after_epoch(self, state: State) -> dict[str, float]:
         """See Callback."""
-        self.since = time.perf_counter()
+        self.since = self.clock()
         return {}
 
 
@@ -103,7 +103,7 @@ def clocked(*names: str) -> Iterator[list[float]]:
             setattr(Augmenter, name, method)
 
 
-def seconds_of(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def seconds_of(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
