@@ -6,7 +6,6 @@ A run that finds data, code and params as the last sweep left them does nothing 
 import json
 import subprocess
 import sys
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,13 @@ from prefect import flow, get_run_logger
 from prefect.states import Completed, State
 
 from yoloslim.config import Params, load_params
+from yoloslim.data.source_state import is_as_seen, is_outside
 from yoloslim.errors import SweepError
-from yoloslim.files import read_json, write_json
 from yoloslim.orchestration.points import environment
 from yoloslim.orchestration.sweep_flow import sweep
 from yoloslim.results.sweep_file import load_sweep
 from yoloslim.stages.track import sync_or_say
 
-SEEN = Path(".cache") / "sweep" / "source.json"
-"""What the data's source looked like when stage `data` last read it, since DVC does not look outside the project."""
 SHOWN = 5
 """Changed stages that are named."""
 
@@ -37,11 +34,9 @@ def nightly(remote: bool = False) -> State[Any]:
     params, say = load_params(), get_run_logger().info
     if remote:
         _dvc("pull", "--run-cache", "--allow-missing")
-    source = look_at(params)
-    if source and source != (read_json(SEEN) if SEEN.is_file() else ""):
+    if is_outside(params.data) and not is_as_seen(params.data):
         say("the source of the data changed: stage data reads it again")
         _dvc("--wait-for-lock", "repro", "--single-item", "--force", "data")
-        write_json(SEEN, source)
     reason = what_changed(params)
     if not reason:
         last = load_sweep(Path())
@@ -71,23 +66,6 @@ def what_changed(params: Params) -> str:
     stale = sorted(set(json.loads(_dvc("status", "--json") or "{}")) - {"code"})  # which is always due
     more = " ..." if len(stale) > SHOWN else ""
     return f"changed: {', '.join(stale[:SHOWN])}{more}" if stale else ""
-
-
-def look_at(params: Params) -> str:
-    """Names, sizes and times of the files that stage data reads from outside, as a hash; empty if it reads none.
-
-    Raises:
-        SweepError: they cannot be looked at.
-    """
-    if params.data.source != "voc":
-        return ""
-    path = Path(params.data.path)
-    try:
-        files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
-        facts = [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    except OSError as error:
-        raise SweepError(f"cannot look at data.path {path}: {error.strerror}") from error
-    return sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _dvc(*words: str) -> str:

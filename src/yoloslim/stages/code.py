@@ -8,9 +8,14 @@ reruns the stages whose code changed and no others. Comments, docstrings and lay
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+
+from yoloslim.config import load_params
+from yoloslim.data.source_state import SEEN, is_as_seen
+from yoloslim.errors import YoloslimError
 
 CODE, SCRIPTS = Path("code"), Path("pipeline")
 PACKAGE = "yoloslim"
@@ -143,5 +148,17 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def main() -> None:
-    """Run the stage."""
+    """Run the stage, and say where the photographs are not those that were prepared, which DVC does not see."""
     write_fingerprints()
+    if not SEEN.is_file():
+        return
+    try:
+        params = load_params().data
+    except YoloslimError:  # the stages that need params.yaml say what is wrong with it
+        return
+    if is_as_seen(params) is False:
+        print(
+            f"data.path {params.path} has other files than stage data prepared; to prepare them: "
+            "dvc repro --force --single-item data",
+            file=sys.stderr,
+        )

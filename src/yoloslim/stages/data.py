@@ -2,6 +2,7 @@
 
 from yoloslim.config import Params
 from yoloslim.data.prepare import prepare
+from yoloslim.data.source_state import remember
 from yoloslim.data.summary import show
 from yoloslim.files import write_json
 from yoloslim.stages.common import DATA, METRICS, stage
@@ -19,6 +20,7 @@ def run(params: Params) -> None:
         "duplicates": len(report["duplicates"]),
     }
     write_json(METRICS / "data.json", counts | boxes | problems)
+    remember(params.data)
     show(report)
 
 
