@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--lr0", type=float, default=0.0005, help="AdamW's rate from the public weights on coco20")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     parser.add_argument("--minutes", type=float, default=0, help="stop after so long; 0 runs to the end")
@@ -150,7 +151,7 @@ def coco(arguments: argparse.Namespace, run: Run) -> None:
 def coco_params(arguments: argparse.Namespace, run: Run) -> Params:
     """The pipeline's parameters."""
     sets = {f"{name}_set": name for name in ("train", "val", "test")}
-    gentle = {"optimizer": "AdamW", "epochs": arguments.epochs, "lr0": 0.0005, "warmup_epochs": 1}
+    gentle = {"optimizer": "AdamW", "epochs": arguments.epochs, "lr0": arguments.lr0, "warmup_epochs": 1}
     return parse_params(
         {
             "seed": run.seed,
