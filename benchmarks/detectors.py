@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--lr0", type=float, default=0.0005, help="AdamW's rate from the public weights on coco20")
+    parser.add_argument("--gentle", action="store_true", help="coco20: a tenth of every learning rate")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     parser.add_argument("--minutes", type=float, default=0, help="stop after so long; 0 runs to the end")
@@ -151,7 +151,8 @@ def coco(arguments: argparse.Namespace, run: Run) -> None:
 def coco_params(arguments: argparse.Namespace, run: Run) -> Params:
     """The pipeline's parameters."""
     sets = {f"{name}_set": name for name in ("train", "val", "test")}
-    gentle = {"optimizer": "AdamW", "epochs": arguments.epochs, "lr0": arguments.lr0, "warmup_epochs": 1}
+    share = 0.1 if arguments.gentle else 1.0
+    adam = {"optimizer": "AdamW", "epochs": arguments.epochs, "warmup_epochs": 1}
     return parse_params(
         {
             "seed": run.seed,
@@ -168,10 +169,10 @@ def coco_params(arguments: argparse.Namespace, run: Run) -> Params:
                 "device": arguments.device,
                 "cache_dir": str(Path.cwd() / ".cache"),
             },
-            "baseline": {**gentle, "weights": str(arguments.weights)},
-            "sparse": {"epochs": arguments.epochs},
+            "baseline": {**adam, "lr0": 0.0005 * share, "weights": str(arguments.weights)},
+            "sparse": {"epochs": arguments.epochs, "lr0": 0.01 * share, "rate": 0.02 / share},  # scales shrink alike
             "prune": {"scope": "coupled", "round_to": 8},
-            "finetune": gentle | {"lr0": 0.002},
+            "finetune": {**adam, "lr0": 0.002 * share},
             "tracking": {"enabled": False},
         }
     )
