@@ -6,6 +6,7 @@ from typing import Any
 import onnx
 
 from yoloslim.errors import DeployError
+from yoloslim.evaluation.predictor.openvino import openvino_core
 
 
 def to_ir(graph: onnx.ModelProto) -> Any:
@@ -14,12 +15,9 @@ def to_ir(graph: onnx.ModelProto) -> Any:
     Raises:
         DeployError: OpenVINO is not installed, or cannot read the graph.
     """
+    core = openvino_core()
     try:
-        import openvino
-    except ImportError as error:
-        raise DeployError(f"OpenVINO is not installed ({error}); pip install 'yoloslim[runtimes]'") from error
-    try:
-        return openvino.Core().read_model(graph.SerializeToString(), b"")
+        return core.read_model(graph.SerializeToString(), b"")
     except RuntimeError as error:
         raise DeployError(f"OpenVINO cannot convert the graph: {str(error).strip()}") from error
 

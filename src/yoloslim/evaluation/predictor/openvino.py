@@ -1,5 +1,6 @@
 """OpenVINO on the CPU. It reads its own IR (`.xml` beside `.bin`) and ONNX alike."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,24 @@ from yoloslim.evaluation.nms import Floats
 from yoloslim.evaluation.predictor.base import GraphDescription, GraphPredictor, Preprocess, divide_by_255, to_numpy
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+@cache
+def openvino_core() -> Any:
+    """The process's one `openvino.Core`, which stays until its end.
+
+    On a CPU with AMX every Core gives the thread a stack for signals, and takes it away when it goes; of several that
+    do not go in the reverse order of their coming, one leaves a stack that is gone, and the next Ctrl-C ends the
+    process by SIGSEGV.
+
+    Raises:
+        DeployError: OpenVINO is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise DeployError(f"OpenVINO is not installed ({error}); pip install 'yoloslim[runtimes]'") from error
+    return openvino.Core()
 
 
 class OpenVinoPredictor(GraphPredictor):
@@ -37,11 +56,7 @@ class OpenVinoPredictor(GraphPredictor):
 
     def load(self) -> None:
         """See `GraphPredictor.load`."""
-        try:
-            import openvino
-        except ImportError as error:
-            raise DeployError(f"OpenVINO is not installed ({error}); pip install 'yoloslim[runtimes]'") from error
-        core = openvino.Core()
+        core = openvino_core()
         settings = {
             "INFERENCE_PRECISION_HINT": _HINTS[self._precision],
             "INFERENCE_NUM_THREADS": self.threads,
