@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.page_commands import typed_here
-from tests.project import Project
+from tests.project import ROOT, Project
 
 pytestmark = pytest.mark.slow
 
@@ -206,6 +206,7 @@ def test_the_pages_commands_run_as_they_are_printed(project: Project) -> None:
     """Each in a shell of its own, in a finished project with percent 50, photographs and untouched settings."""
     photos = project.root / "photos"
     shutil.copytree(project.root / "data/voc", photos)
+    shutil.copy(ROOT / "prefect.yaml", project.root)  # `yoloslim init` copies the files of its checkout
     shutil.copy(next((photos / "JPEGImages").iterdir()), project.root / "photo.jpg")
     shutil.copytree(project.root / "models/finetune/40", project.root / "models/finetune/50")
     settings = {name: (project.root / name).read_bytes() for name in ("params.yaml", ".dvc/config")}
