@@ -30,7 +30,8 @@ import numpy as np
 from benchmarks.contestants import WAYS
 from benchmarks.latency import clock_of, in_turn, opened
 from benchmarks.processes import ending_by, quiet
-from benchmarks.racer import RESULT, Racer, Run, Setup
+from benchmarks.race_run import RESULT, Run, Setup
+from benchmarks.racer import Racer
 from yoloslim.errors import ConfigError, Interrupted, YoloslimError
 from yoloslim.files import read_json, write_json
 from yoloslim.models.detector import Detector

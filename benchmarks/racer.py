@@ -1,6 +1,5 @@
 """One training of `benchmarks.race`: of the dense model, of a penalty, or of a contestant."""
 
-import dataclasses
 import time
 import warnings
 from collections.abc import Callable
@@ -11,15 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.contestants import PENALTIES, STEP, TEACHER, WAYS, Bench, Way
+from benchmarks.contestants import PENALTIES, STEP, WAYS, Bench, Way
 from benchmarks.latency import clock_of, in_turn, opened
+from benchmarks.race_run import MODEL, RESULT, Run, Setup
 from yoloslim.config import BaselineParams, DataParams, FinetuneParams, PhaseParams, SparseParams, TrainParams
 from yoloslim.data.evalset import EvalSet, load_eval_set
 from yoloslim.data.prepare import prepare
 from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.data.voc import VocSplit, load_split
 from yoloslim.deploy.latency_table import latency_table
-from yoloslim.errors import PruneError, YoloslimError
+from yoloslim.errors import PruneError
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.files import read_json, write_json
@@ -37,66 +37,12 @@ from yoloslim.training.distillation import Distillation
 from yoloslim.training.fit import Task, fit
 from yoloslim.training.sparsity import SparsityPenalty
 
-RESULT, MODEL, START, CHECKPOINT = "result.json", "model.safetensors", "start.safetensors", "checkpoint.pt"
+START, CHECKPOINT = "start.safetensors", "checkpoint.pt"
 ROUNDS = 40
 """Turns in which a network's share of the dense latency is measured while it is cut."""
 CLOSE = 0.02
 """A network whose latency is this close to what is asked for, relatively, is taken."""
 RECALIBRATION_IMAGES = 200
-
-
-@dataclasses.dataclass(frozen=True)
-class Setup:
-    """What the finished runs of a folder have in common, and how this machine works (`device`, `deadline`)."""
-
-    pack: str
-    sets: tuple[str, str, str]
-    report: str
-    model: str
-    imgsz: int
-    batch: int
-    mosaic: float
-    dense: str
-    epochs: tuple[int, int, int]
-    val_every: int
-    finetune: tuple[str, float]
-    rate: float
-    threads: int
-    by: str
-    device: str = "auto"
-    deadline: float = float("inf")
-
-    def counts(self) -> dict[str, Any]:
-        """What results depend on."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("device", "deadline")}
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One training: of the dense model, of a penalty, or of a way at a share of the dense latency."""
-
-    seed: int
-    name: str
-    share: float = 1.0
-
-    @property
-    def folder(self) -> Path:
-        """Where its files lie."""
-        return Path(f"seed{self.seed}") / (f"{self.name}@{self.share:g}" if self.share < 1 else self.name)
-
-    @property
-    def needs(self) -> tuple["Run", ...]:
-        """The trainings whose models it starts from and learns from, in this order."""
-        if self.name == "start":
-            return ()
-        way = WAYS.get(self.name)
-        begin = Run(self.seed, f"sparse-{way.penalty}" if way and way.penalty else "start")
-        return (begin, Run(self.seed, TEACHER)) if way and way.distill else (begin,)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether its result is there."""
-        return (self.folder / RESULT).is_file()
 
 
 class Racer:
@@ -193,7 +139,7 @@ class Racer:
         penalty = PENALTIES[name]
         settings: dict[str, Any] = {"rate": self.setup.rate} | penalty.changes
         phase = SparseParams(epochs=self.setup.epochs[1], **settings)
-        model = self.before(run)
+        model = run.needs[0].made()
         layers = penalised_bns(model, penalty.scope)
         momentum = phase.momentum if phase.optimizer == "SGD" else 0.0
         callback = SparsityPenalty(model, layers, phase.rate, phase.mode, phase.beta_factor, momentum)
@@ -216,7 +162,7 @@ class Racer:
                 phase = phase.model_copy(update={"momentum": 0.937})
         callbacks: tuple[Callback, ...] = ()
         if way.distill:
-            callbacks = (Distillation(_made(run.needs[1]), self.train, *way.distill),)
+            callbacks = (Distillation(run.needs[1].made(), self.train, *way.distill),)
         self.finish(run, self.trained(run, model, phase, callbacks), {"epochs": phase.epochs, **facts})
 
     def shrunk(self, run: Run, way: Way) -> Detector:
@@ -224,7 +170,7 @@ class Racer:
         path = run.folder / START
         if path.is_file():
             return load_model(path)
-        model = self.before(run)
+        model = run.needs[0].made()
         bench = Bench(run.seed, self.setup.threads, self.images, self.train, self.device)
         facts: dict[str, Any] = {}
         if way.fixed:
@@ -288,14 +234,6 @@ class Racer:
             }
         return 1 / in_turn(calls, ROUNDS, clock=clock_of(self.setup.threads))["small"].speedup
 
-    def before(self, run: Run) -> Detector:
-        """The model that a run starts from.
-
-        Raises:
-            YoloslimError: its training failed.
-        """
-        return _made(run.needs[0])
-
     def trained(
         self,
         run: Run,
@@ -354,15 +292,3 @@ class Racer:
             },
         )
         (run.folder / START).unlink(missing_ok=True)
-
-
-def _made(run: Run) -> Detector:
-    """The model of a finished run.
-
-    Raises:
-        YoloslimError: its training failed.
-    """
-    result = read_json(run.folder / RESULT)
-    if "error" in result:
-        raise YoloslimError(f"{run.folder} failed: {result['error']}")
-    return load_model(run.folder / MODEL)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from benchmarks.contestants import WAYS
 from benchmarks.race import check_same, runs_of, spread
-from benchmarks.racer import Racer, Run, Setup
+from benchmarks.race_run import Run, Setup
+from benchmarks.racer import Racer
 
 from tests.project import ROOT
 from yoloslim.data.scenes.generate import generate_scenes
