@@ -1,5 +1,6 @@
 """What the three trainings share, with a fake loop: nothing is trained here."""
 
+import logging
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,8 @@ from yoloslim.stages import training
 from yoloslim.stages.measuring import evaluate_model, validate_model
 from yoloslim.stages.training import Training, train
 from yoloslim.training.fit import Fit, Task
+
+ROW = ("map50", "map50_95", "precision", "recall")
 
 
 @dataclass
@@ -36,7 +39,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
     def measure(params: Params, model: Detector, images: object, precision: str = "fp32") -> Any:
         found.measured.append(model)
-        return SimpleNamespace(metrics=dict.fromkeys(("map50", "map50_95", "precision", "recall"), 0.5))
+        return SimpleNamespace(metrics=dict.fromkeys(ROW, 0.5))
 
     def fake_fit(task: Task) -> Fit:
         return Fit(task.model, [task.validate(task.model) for _ in range(2)], 2)
@@ -68,6 +71,26 @@ def test_no_training_image_is_read_where_nothing_is_recalibrated(seen: Seen) -> 
     train(params, Training("baseline", params.baseline), model)
     assert seen.samples == []
     assert seen.measured == [model] * 2
+
+
+@pytest.mark.parametrize(("before", "after", "warned"), [(0.44, 0.28, True), (0.44, 0.44, False), (0.02, 0.5, False)])
+def test_weights_that_a_training_made_worse_are_told(
+    seen: Seen,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    before: float,
+    after: float,
+    warned: bool,
+) -> None:
+    found, written = iter([before, after - 0.1, after]), list[Any]()
+    monkeypatch.setattr(training, "validate_model", lambda *_: SimpleNamespace(metrics=dict.fromkeys(ROW, next(found))))
+    monkeypatch.setattr(training, "write_json", lambda path, value: written.append(value))
+    params = params_of()
+    with caplog.at_level(logging.INFO):
+        train(params, Training("baseline", params.baseline, is_from_weights=True), tiny_detector())
+    assert f"val mAP50 {before:.3f} before training, {after:.3f} after" in caplog.text
+    assert ("made the weights that it started from worse: val mAP50 0.440 before, 0.280" in caplog.text) == warned
+    assert written[0]["start"] == dict.fromkeys(ROW, before)
 
 
 class FakePredictor:

@@ -40,7 +40,8 @@ def run(params: Params) -> None:
     source = params.baseline.weights
     weights = find_weights(source, Path(params.data.download_dir)) if source else None
     inputs = (weights,) if weights else ()
-    train(params, Training(BASELINE, params.baseline, inputs), start_model(params, weights))
+    training = Training(BASELINE, params.baseline, inputs, is_from_weights=weights is not None)
+    train(params, training, start_model(params, weights))
 
 
 def main() -> None:

@@ -44,6 +44,8 @@ class Training:
         keep_last: keep the last epoch, not the one with the best val mAP.
         recalibrate_images: training images to re-estimate BatchNorm statistics on before a model is measured or
             stored: running averages lag behind scales that shrink every step. 0 keeps the averages.
+        is_from_weights: it starts from weights of others; what they find is measured first, and it is said where the
+            training made it worse.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Training:
     callbacks: tuple[Callback, ...] = ()
     keep_last: bool = False
     recalibrate_images: int = 0
+    is_from_weights: bool = False
 
 
 def train(
@@ -83,6 +86,7 @@ def train(
         recalibrate(settled, images, fixed=settled.model[: params.train.freeze])
         return settled
 
+    given = validation_row(params, model, val) if training.is_from_weights else None
     preview, key = Preview(), checkpoint_key(params, training)
     live = follow(params, training.name, key)
     checkpoint = Path(params.train.cache_dir) / "checkpoints" / f"{key}.pt"
@@ -104,12 +108,30 @@ def train(
     if not result.is_main:
         return
     history = {"kept_epoch": result.kept_epoch, "training": key, "epochs": result.history}
+    if given:
+        history["start"] = given
+        _compare(given, result, phase)
     write_json(MODELS / training.name / "history.json", history)
     write_csv(PLOTS / training.name / "epochs.csv", result.history)
     preview.write(MODELS / training.name / "batches.npz")
     facts = more(result) if more else None
     store(settle(result.model), training.name, facts)
     checkpoint.unlink(missing_ok=True)
+
+
+def _compare(given: dict[str, float], result: Fit, phase: PhaseParams) -> None:
+    """Say what weights found before they were trained on, and warn where they found more."""
+    before, after = given["map50"], result.history[result.kept_epoch - 1]["map50"]
+    logger.info("val mAP50 %.3f before training, %.3f after", before, after)
+    if after < before:
+        logger.warning(
+            "the training made the weights that it started from worse: val mAP50 %.3f before, %.3f after; lower "
+            "baseline.lr0 (%g) or baseline.epochs (%d), or train on more images",
+            before,
+            after,
+            phase.lr0,
+            phase.epochs,
+        )
 
 
 def validation_row(params: Params, model: Detector, val: EvalSet) -> dict[str, float]:
