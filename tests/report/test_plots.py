@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from tests.results.made import measured, put
 from yoloslim.report import plots
 from yoloslim.report.style import Panel, shades
 from yoloslim.results.records import read_rows
@@ -67,3 +68,11 @@ def test_channels_are_left_out_where_nothing_was_cut(root: Path) -> None:
 def test_shades_differ_however_many_there_are() -> None:
     assert len({tuple(colour) for colour in shades(20)}) == 20
     assert len(shades(1)) == 1
+
+
+def test_the_control_is_a_line_across_the_percents(root: Path) -> None:
+    put(root / "metrics/control/dense.json", measured(0.83, 2.0, "pytorch-cpu", 100))
+    put(root / "models/control/dense/history.json", {"kept_epoch": 1, "training": "key", "epochs": []})
+    axes = drawn(plots.comparison(read_rows(root, None, ["dense"]))[0])
+    (line,) = [each for each in axes.get_lines() if each.get_label() == "mAP50, dense, trained on"]
+    assert set(line.get_ydata()) == {0.83}

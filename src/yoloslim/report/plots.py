@@ -22,11 +22,13 @@ from yoloslim.report.style import (
     shades,
     whole_numbers,
 )
+from yoloslim.results.choice import control_of
 from yoloslim.results.records import Epoch, Row
 
 
 def comparison(rows: Sequence[Row]) -> list[Panel]:
-    """Accuracy, size and speed against percent; the dense baseline stands at 0."""
+    """Accuracy, size and speed against percent; the dense baseline stands at 0, the control is a line."""
+    dense = control_of(rows)
     points = [row for row in rows if row.kind in ("baseline", "pruned")]
 
     def size(axes: Any) -> None:
@@ -38,7 +40,7 @@ def comparison(rows: Sequence[Row]) -> list[Panel]:
         _falling_or_rising(axes, points, [row.deployed.get("speedup") for row in points], PURPLE, "{:.2f}")
         axes.set_title(f"Speed-up on {', '.join(sorted(backends)) or 'no runtime yet'}")
 
-    return [lambda axes: _accuracy(axes, points), size, speed]
+    return [lambda axes: _accuracy(axes, points, dense.number("map50") if dense else None), size, speed]
 
 
 def curves(rows: Sequence[Row]) -> list[Panel]:
@@ -123,7 +125,7 @@ def _bars(axes: Any, values: Sequence[float], colour: Any) -> None:
     axes.stairs(heights.ravel()[:-1], edges.ravel(), color=colour, fill=True)
 
 
-def _accuracy(axes: Any, points: Sequence[Row]) -> None:
+def _accuracy(axes: Any, points: Sequence[Row], control: float | None) -> None:
     cut = [row.pruned.get("map50_recalibrated", row.pruned.get("map50")) for row in points]
     for key, colour, name in (("map50", BLUE, "mAP50"), ("map50_95", ORANGE, "mAP50-95")):
         deployed = [row.deployed.get(key) for row in points]
@@ -131,6 +133,8 @@ def _accuracy(axes: Any, points: Sequence[Row]) -> None:
         _line(axes, points, deployed, f"{name}, deployed", colour)
         if key == "map50":
             _line(axes, points, cut, "mAP50, not finetuned", RED, linestyle=":", marker="x")
+    if control is not None:
+        axes.axhline(control, color=FAINT, linestyle="-.", label="mAP50, dense, trained on")
     axes.set_ylim(0, 1)
     axes.set_title("Accuracy on the test images")
     _percent_axis(axes, points)

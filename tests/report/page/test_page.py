@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import vl_convert
 
-from tests.results.made import LAYERS, build, put
+from tests.results.made import LAYERS, PARAMS, build, measured, put
 from yoloslim.data.voc import load_split
 from yoloslim.errors import TrackingError
 from yoloslim.evaluation.confusion import confusion_matrix
@@ -180,3 +180,14 @@ def test_files_that_are_broken_are_named(tmp_path: Path, file: str, content: Any
     put(root / file, content)
     with pytest.raises(TrackingError, match=message):
         page_of(root)
+
+
+def test_the_control_is_a_point_and_a_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PARAMS, "controls", ["dense"])
+    put(root / "metrics/control/dense.json", measured(0.83, 2.0, "pytorch-cpu", 100))
+    put(root / "models/control/dense/history.json", {"kept_epoch": 1, "training": "key", "epochs": []})
+    charts = charts_of(page_of(root))
+    spots = {spot["name"]: spot for spot in values(charts["pareto"]["variants"]["params_m"])}
+    assert {key: spots["control"][key] for key in ("label", "y")} == {"label": "control", "y": 0.83}
+    lines = [layer for layer in charts["recovery"]["spec"]["layer"] if layer["mark"].get("type") == "rule"]
+    assert [line["data"]["values"][0] for line in lines] == [{"y": 0.83, "text": "dense, trained on: 0.830"}]

@@ -7,6 +7,7 @@ from yoloslim.report.page.charts import Spec
 from yoloslim.report.page.findings import PageContents
 from yoloslim.report.page.points import COSTS
 from yoloslim.report.page.tradeoff import Cliff, cliff_of, pareto, recovery
+from yoloslim.results.choice import control_of
 
 CHOICES = {"latency_ms": "latency", "params_m": "parameters", "size_mb": "size"}
 
@@ -74,7 +75,9 @@ def _recovery(findings: PageContents) -> Figure:
         return Figure("recovery", "", why="no percent has been pruned yet")
     winner = findings.best.percent if findings.best else None
     label = "mAP50 before and after finetuning along the percent of channels pruned"
-    return Figure("recovery", label, recovery(cut, tuned, cliff(findings), winner))
+    dense = control_of(findings.rows)
+    control = dense.number("map50") if dense else None
+    return Figure("recovery", label, recovery(cut, tuned, cliff(findings), winner, control))
 
 
 def _layers(findings: PageContents) -> Figure:

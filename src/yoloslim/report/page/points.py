@@ -14,6 +14,7 @@ NUMBERS = (*QUALITY, *COST, *SPEED, "size_mb", "speedup")
 """Metrics that a point is told by."""
 STATES = {
     "dense": "baseline",
+    "control": "dense, trained on",
     "finetuned": "finetuned",
     "int8": "int8",
     "probed": "only cut",
@@ -46,14 +47,14 @@ class Point:
 
 
 def points_of(rows: Sequence[Row], sweep: SweepResult | None = None) -> list[Point]:
-    """The dense model, every pruned one and their int8 versions, and what else a sweep tried.
+    """The dense models, every pruned one and their int8 versions, and what else a sweep tried.
 
     Those without mAP are left out. What the stages wrote counts before what a sweep says of the same percent.
     """
     tried = {point.percent: point for point in (sweep.points if sweep else ()) if not point.overrides}
     found = []
     for row in rows:
-        if row.kind in ("baseline", "pruned"):
+        if row.kind in ("baseline", "control", "pruned"):
             notes = _notes(tried.pop(row.percent)) if row.kind == "pruned" and row.percent in tried else ()
             found += [replace(_point(each), notes=notes) for each in row.with_int8()]
     others = [point for point in (sweep.points if sweep else ()) if point.overrides or point.percent in tried]
@@ -90,7 +91,7 @@ def _notes(point: SweepPoint) -> tuple[str, ...]:
 
 def _point(row: Row) -> Point:
     found: Metrics = {name: row.best(name) for name in (*QUALITY, *COST, "size_mb")}
-    state = "int8" if " int8 " in row.name else "dense" if row.kind == "baseline" else "finetuned"
+    state = "int8" if " int8 " in row.name else {"baseline": "dense", "control": "control"}.get(row.kind, "finetuned")
     timed = row.deployed or row.trained  # times are those of the backend, or none
     if state == "finetuned" and not timed:
         state, timed = "probed", row.pruned

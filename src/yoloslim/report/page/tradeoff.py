@@ -24,7 +24,9 @@ from yoloslim.report.page.charts import (
 from yoloslim.report.page.points import COSTS, STATES, Point, comparable, front
 from yoloslim.sweeping.cliff import CLIFF, find_fall
 
-COLOURS = {"dense": DENSE, "finetuned": TUNED, "int8": INT8, "probed": CUT}
+COLOURS = {"dense": DENSE, "control": FAINT, "finetuned": TUNED, "int8": INT8, "probed": CUT}
+DENSE_LABELS = {"dense": "baseline", "control": "control"}
+"""Of points that no percent tells apart."""
 DIGITS = {"latency_ms": 2, "params_m": 3, "size_mb": 2}
 UNITS = {"latency_ms": "ms", "params_m": "M", "size_mb": "MB"}
 FINGER = 900
@@ -170,7 +172,11 @@ def _spot(point: Point, cost: str) -> dict[str, Any]:
     text, price = f"{map50:.3f}", f"{x:.{DIGITS[cost]}f} {UNITS[cost]}"
     return {
         **{"name": point.name, "title": point.title, "state": STATES[point.state], "x": x, "y": map50},
-        **{"label": "baseline" if point.state == "dense" else f"{point.percent} %", "map50": text, "cost": price},
+        **{
+            "label": {"dense": "baseline", "control": "control"}.get(point.state, f"{point.percent} %"),
+            "map50": text,
+            "cost": price,
+        },
         "spoken": f"{point.title}: mAP50 {text}, {price}",
     }
 
@@ -205,7 +211,13 @@ def cliff_of(points: Mapping[int, float]) -> Cliff | None:
     return Cliff(fall.last, fall.first)
 
 
-def recovery(cut: Mapping[int, float], tuned: Mapping[int, float], cliff: Cliff | None, winner: int | None) -> Spec:
+def recovery(
+    cut: Mapping[int, float],
+    tuned: Mapping[int, float],
+    cliff: Cliff | None,
+    winner: int | None,
+    control: float | None = None,
+) -> Spec:
     """mAP50 along percent, before and after finetuning, the cliff marked.
 
     Args:
@@ -213,6 +225,7 @@ def recovery(cut: Mapping[int, float], tuned: Mapping[int, float], cliff: Cliff 
         tuned: percent -> mAP50 after finetuning.
         cliff: where the first falls off.
         winner: percent to mark.
+        control: mAP50 of the dense model that was trained on for as long, drawn as a line.
     """
     before, after = "before finetuning", "after finetuning"
     data = [
@@ -232,6 +245,7 @@ def recovery(cut: Mapping[int, float], tuned: Mapping[int, float], cliff: Cliff 
     tooltip = tip(("asked", "pruned"), ("map50", "mAP50"), ("step", "measured"))
     layers = [
         *(_cliff_layers(cliff) if cliff and cliff.after is not None else []),
+        *(_control_layers(control) if control is not None else []),
         {"mark": {"type": "line", "aria": False}, "encoding": place | {"color": colour}},
         {
             "mark": dot | {"fill": CARD, "stroke": CUT},
@@ -265,4 +279,15 @@ def _cliff_layers(cliff: Cliff) -> list[Spec]:
     return [
         {"data": data, "mark": band, "encoding": x | {"x2": {"field": "to"}}},
         {"data": data, "mark": text, "encoding": x | {"text": word("text")}},
+    ]
+
+
+def _control_layers(map50: float) -> list[Spec]:
+    data = rows([{"y": map50, "text": f"dense, trained on: {map50:.3f}"}])
+    y: Spec = {"y": number("y")}
+    rule: Spec = {"type": "rule", "color": DENSE, "strokeDash": [6, 4], "strokeWidth": 1.5, "aria": False}
+    text: Spec = {"type": "text", "align": "left", "x": 4, "dy": -7, "color": DENSE, "aria": False}
+    return [
+        {"data": data, "mark": rule, "encoding": y},
+        {"data": data, "mark": text, "encoding": y | {"text": word("text")}},
     ]
