@@ -110,7 +110,7 @@ def train(
     history = {"kept_epoch": result.kept_epoch, "training": key, "epochs": result.history}
     if given:
         history["start"] = given
-        _compare(given, result, phase)
+        compare_with_start(given, result, phase)
     write_json(MODELS / training.name / "history.json", history)
     write_csv(PLOTS / training.name / "epochs.csv", result.history)
     preview.write(MODELS / training.name / "batches.npz")
@@ -119,14 +119,20 @@ def train(
     checkpoint.unlink(missing_ok=True)
 
 
-def _compare(given: dict[str, float], result: Fit, phase: PhaseParams) -> None:
-    """Say what weights found before they were trained on, and warn where they found more."""
+def compare_with_start(given: dict[str, float], result: Fit, phase: PhaseParams) -> None:
+    """Say what weights found on val before they were trained on, and warn where that was more than after.
+
+    Args:
+        given: metrics of the weights, of which `map50` counts.
+        result: what came of them.
+        phase: rate and epochs of the training.
+    """
     before, after = given["map50"], result.history[result.kept_epoch - 1]["map50"]
     logger.info("val mAP50 %.3f before training, %.3f after", before, after)
     if after < before:
         logger.warning(
-            "the training made the weights that it started from worse: val mAP50 %.3f before, %.3f after; lower "
-            "baseline.lr0 (%g) or baseline.epochs (%d), or train on more images",
+            "the training made the weights that it started from worse: val mAP50 %.3f before, %.3f after; lower its "
+            "rate (lr0 %g) or its epochs (%d), or train on more images",
             before,
             after,
             phase.lr0,

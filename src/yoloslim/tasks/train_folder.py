@@ -32,7 +32,7 @@ from yoloslim.stages.baseline import start_model
 from yoloslim.stages.batches import train_set
 from yoloslim.stages.inputs import eval_set
 from yoloslim.stages.measuring import evaluate_model
-from yoloslim.stages.training import validation_row, write_csv
+from yoloslim.stages.training import compare_with_start, validation_row, write_csv
 from yoloslim.training.callback import Row
 from yoloslim.training.fit import Task, fit
 
@@ -118,6 +118,7 @@ def train_folder(request: Request, out: Path, tell: Callable[[dict[str, Any]], N
         tell(report)
     val = eval_set(params, "val", out / DATA)
     start = start_model(params, weights, out / DATA)
+    given = validation_row(params, start, val) if weights else None
     checkpoint = cache / "checkpoint.pt"
     images = train_set(params, out / DATA)
     result = fit(
@@ -135,6 +136,8 @@ def train_folder(request: Request, out: Path, tell: Callable[[dict[str, Any]], N
     trained = Trained(result.model, {}, result.history, result.kept_epoch, out / MODEL)
     if not result.is_main:
         return trained
+    if given:
+        compare_with_start(given, result, params.baseline)
     evaluation = evaluate_model(params, result.model, eval_set(params, "test", out / DATA))
     trained.metrics.update(evaluation.metrics)
     write_json(out / "history.json", {"kept_epoch": result.kept_epoch, "epochs": result.history})
