@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.results.made import finished
+from tests.report.page.conftest import page_of
+from tests.results.made import build, finished, put
 from yoloslim.report.tables import (
     comparison_grid,
     comparison_table,
     disturbance,
+    npu_grid,
     pruning_grid,
     pytorch_grid,
     recommendation,
@@ -133,3 +135,19 @@ def test_80_columns_show_every_number_whole_and_a_long_backend_in_two_lines() ->
     assert [line[65:].strip() for line in text.splitlines()[3:7]] == [
         *("onnxruntime-cpu", "onnxruntime-cpu", "onnxruntime-cpu", "-int8"),
     ]
+
+
+def test_a_line_a_model_and_precision_of_an_npu(root: Path) -> None:
+    found = {"map50": 0.7812, "map50_95": 0.4, "images": 128, "size_mb": 1.46, "layers_off_npu": 0, "chip": "rk3588"}
+    put(root / "metrics/rknn_eval/50.json", {"fp16": found, "int8": found | {"map50": 0.77, "size_mb": 0.9}})
+    rows = read_rows(root)
+    assert npu_grid(rows).rows == (
+        ("50 % pruned", "fp16", "rk3588", "128", "0.781", "0.400", "1.5", "0"),
+        ("50 % pruned", "int8", "rk3588", "128", "0.770", "0.400", "0.9", "0"),
+    )
+    row = next(row for row in rows if row.name == "prune@50")
+    assert (row.metrics()["map50_rknn_int8"], row.metrics()["size_mb_rknn_fp16"]) == (0.77, 1.46)
+    assert row.key() != replace(row, simulated={}).key()
+    page = page_of(root)
+    assert "Compiled for a Rockchip NPU" in page
+    assert "Compiled for a Rockchip NPU" not in page_of(build(root / "other"))

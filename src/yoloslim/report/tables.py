@@ -65,6 +65,21 @@ def twin_grid(rows: Sequence[Row]) -> Grid:
     return _grid(predicted, columns)
 
 
+def npu_grid(rows: Sequence[Row]) -> Grid:
+    """What models compiled for a Rockchip NPU find in its simulator, one line a model and precision."""
+    header = ("model", "precision", "chip", "images", "mAP50", "mAP50-95", "size MB", "layers off the NPU")
+    lines = [
+        (
+            *(row.title, precision, str(found.get("chip", MISSING)), number(found.get("images"), 0)),
+            *(share(found.get("map50")), share(found.get("map50_95"))),
+            *(number(found.get("size_mb"), 1), number(found.get("layers_off_npu"), 0)),
+        )
+        for row in rows
+        for precision, found in row.simulated.items()
+    ]
+    return Grid(header, tuple(lines), frozenset({0, 1, 2}))
+
+
 def pruning_grid(rows: Sequence[Row]) -> Grid:
     """What every step from cut to deployment did to mAP50, and the proof that the cut is exact."""
     cut = [row for row in rows if row.pruned]

@@ -19,6 +19,11 @@ PROOF = (
     "one against the one whose doomed channels are frozen. The last line of each is what folding cannot see at "
     "zero-padded borders; it is no fault."
 )
+NPU_TITLE = "Compiled for a Rockchip NPU"
+NPU_TEXT = (
+    "Accuracy of the compiled models in the NPU's simulator, on so many of the test images, the first; a simulator has "
+    "no speed to tell."
+)
 TWIN_TITLE = "What the board is predicted to change"
 TWIN_TEXT = (
     "Points of mAP50 against the exported graph, one peculiarity of the board at a time, emulated on this machine's "

@@ -15,8 +15,8 @@ from yoloslim.report.page.findings import PageContents
 from yoloslim.report.page.render import Extras, render
 from yoloslim.report.pictures import PICTURES, Picture, draw_report
 from yoloslim.report.sweep_table import effort, sweep_grid
-from yoloslim.report.tables import comparison_grid, pruning_grid, pytorch_grid, recommendation, twin_grid
-from yoloslim.report.wording import CUT, PROOF, TWIN_TEXT, TWIN_TITLE, headline, notes, why
+from yoloslim.report.tables import comparison_grid, npu_grid, pruning_grid, pytorch_grid, recommendation, twin_grid
+from yoloslim.report.wording import CUT, NPU_TEXT, NPU_TITLE, PROOF, TWIN_TEXT, TWIN_TITLE, headline, notes, why
 from yoloslim.results.links import RunLinks
 from yoloslim.results.records import Row
 from yoloslim.results.results import Results
@@ -121,5 +121,7 @@ def _markdown(
         parts += ["## The same models in PyTorch, fp32", pytorch_grid(rows).markdown()]
     if any(row.deployed.get("twin") for row in rows):
         parts += [f"## {TWIN_TITLE}", TWIN_TEXT, twin_grid(rows).markdown()]
+    if any(row.simulated for row in rows):
+        parts += [f"## {NPU_TITLE}", NPU_TEXT, npu_grid(rows).markdown()]
     parts += [f"## {item.title}\n\n![{item.title}]({item.file})\n\n{item.text}" for item in drawn]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -50,6 +50,7 @@ class Row:
         exported: what `export` measured.
         deployed: what `ascend_eval` measured, on the backend that it names.
         quantized: what `quantize` measured, by runtime.
+        simulated: what `rknn_eval` found in the NPU's simulator, by precision; it has no speed.
         compiled: what `atc` left: `compiled`, `not_available` or empty.
         report: layer by layer account of the cut; see `pruning.report`.
         epochs: the training's history.
@@ -69,6 +70,7 @@ class Row:
     exported: Metrics = field(default_factory=dict)
     deployed: Metrics = field(default_factory=dict)
     quantized: dict[str, Metrics] = field(default_factory=dict)
+    simulated: dict[str, Metrics] = field(default_factory=dict)
     compiled: str = ""
     report: dict[str, Any] = field(default_factory=dict)
     epochs: tuple[Epoch, ...] = ()
@@ -106,7 +108,8 @@ class Row:
         Plain quality and cost are PyTorch's at fp32. `latency_ms`, `latency_p90_ms` and `fps` are those of the
         deployed model, since two backends under one name would be compared with each other; PyTorch's end in
         `_pytorch`. `speedup` is against the dense model, timed in turn with it.
-        Quality and file size of the deployed model end in `_deployed`, those of int8 versions in `_int8_<runtime>`.
+        Quality and file size of the deployed model end in `_deployed`, those of int8 versions in `_int8_<runtime>`,
+        those in Rockchip's simulator in `_rknn_<precision>`.
         `twin_map50_reference` and `twin_map50_<effect>`: mAP50 without, and the predicted change with, what is
         peculiar to an Ascend board.
         """
@@ -117,6 +120,8 @@ class Row:
         found |= {f"{key}_deployed": self.deployed.get(key) for key in (*QUALITY, "size_mb")}
         for runtime, values in self.quantized.items():
             found |= {f"{key}_int8_{runtime}": values.get(key) for key in (*QUALITY, *SPEED, "size_mb", "speedup")}
+        for precision, values in self.simulated.items():
+            found |= {f"{key}_rknn_{precision}": values.get(key) for key in (*QUALITY, "size_mb")}
         found |= {key: self.pruned.get(key) for key in PRUNING} | _cut_metrics(self.report)
         for effect, change in (self.deployed.get("twin") or {}).items():  # what the board will do, predicted
             found[f"twin_map50_{effect}"] = change.get("map50")
@@ -141,7 +146,7 @@ class Row:
     def key(self) -> str:
         """SHA-256 of what the stages produced: all numbers and the model file."""
         content = [self.name, self.trained, self.pruned, self.exported, self.deployed, self.compiled]
-        content += [self.quantized] if self.quantized else []
+        content += [part for part in (self.quantized, self.simulated) if part]
         content.append(sha256_file(self.model) if self.model else "")
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -191,6 +196,7 @@ def _stage_row(root: Path, kind: Unpruned) -> Row:
         exported=_metrics(metrics / "export" / f"{name}.json") if deployed else {},
         deployed=_metrics(metrics / "ascend_eval" / f"{name}.json") if deployed else {},
         quantized=_metrics(metrics / "quantize" / f"{name}.json") if deployed else {},
+        simulated=_metrics(metrics / "rknn_eval" / f"{name}.json") if deployed else {},
         compiled=_atc_state(models / "atc" / name / "atc.json"),
         epochs=_epochs(root / "plots" / name / "epochs.csv"),
         model=_first(models / name / "model.safetensors"),
@@ -222,6 +228,7 @@ def _percent_row(root: Path, percent: int) -> Row:
         exported=_metrics(metrics / "export" / f"{name}.json"),
         deployed=_metrics(metrics / "ascend_eval" / f"{name}.json"),
         quantized=_metrics(metrics / "quantize" / f"{name}.json"),
+        simulated=_metrics(metrics / "rknn_eval" / f"{name}.json"),
         compiled=_atc_state(models / "atc" / name / "atc.json"),
         report=_metrics(models / "prune" / name / "report.json"),
         epochs=_epochs(root / "plots" / "finetune" / name / "epochs.csv"),

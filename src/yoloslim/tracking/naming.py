@@ -36,9 +36,11 @@ BELOW = {
     "pytorch": ("map50", "map50_95", "map50_voc07", "precision", "recall", "latency_ms", "latency_p90_ms", "fps"),
     "runtime": ("map50_voc07", "precision", "recall", "latency_p90_ms"),
     "quantized": ("map50", "map50_95", "latency_ms", "fps", "speedup", "size_mb"),
+    "rknn": ("map50", "map50_95", "size_mb"),
     "prune": ("percent_effective", "map50", "map50_cut", "map50_folded", "map50_recalibrated", "certificate_max_diff"),
 }
-"""What stands below a prefix: of PyTorch, of the deployed model, of its int8 versions, and of the cut model."""
+"""What stands below a prefix: of PyTorch, of the deployed model, of its int8 versions, in Rockchip's simulator, and of
+the cut model."""
 
 
 def curve_name(column: str) -> str:
@@ -100,6 +102,8 @@ def run_metrics(row: Row) -> dict[str, float]:
     found |= {f"runtime/{key}": row.deployed.get(key) for key in BELOW["runtime"]}
     for runtime, values in row.quantized.items():
         found |= {f"quantized/{runtime}_{key}": values.get(key) for key in BELOW["quantized"]}
+    for precision, values in row.simulated.items():
+        found |= {f"rknn/{precision}_{key}": values.get(key) for key in BELOW["rknn"]}
     for effect, change in (row.deployed.get("twin") or {}).items():
         found[f"twin/map50_{effect}"] = change.get("map50")
     found |= {f"prune/{key}": row.pruned.get(key) for key in BELOW["prune"]}

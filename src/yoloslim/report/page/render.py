@@ -19,7 +19,7 @@ from yoloslim.report.page.points import Point
 from yoloslim.report.page.provenance import commands
 from yoloslim.report.pictures import Picture
 from yoloslim.report.sweep_table import effort, sweep_grid
-from yoloslim.report.tables import Grid, comparison_grid, pruning_grid, pytorch_grid, twin_grid
+from yoloslim.report.tables import Grid, comparison_grid, npu_grid, pruning_grid, pytorch_grid, twin_grid
 from yoloslim.results.lineage import StageOutput
 from yoloslim.results.links import RunLinks
 
@@ -138,6 +138,7 @@ def _tables(findings: PageContents) -> dict[str, Any]:
         "layers": [(row.title, layers_grid(row)) for row in rows if row.report.get("layers")],
         "pytorch": pytorch_grid(rows),
         "twin": twin_grid(rows),
+        "npu": npu_grid(rows),
         "notes": wording.notes(rows, findings.data),
         "sweep": sweep_grid(findings.sweep) if findings.sweep else None,
         "effort": effort(findings.sweep) if findings.sweep else "",
@@ -146,6 +147,8 @@ def _tables(findings: PageContents) -> dict[str, Any]:
         "proof_text": wording.PROOF,
         "twin_title": wording.TWIN_TITLE,
         "twin_text": wording.TWIN_TEXT,
+        "npu_title": wording.NPU_TITLE,
+        "npu_text": wording.NPU_TEXT,
     }
 
 
