@@ -14,7 +14,7 @@ RknnPrecision = Literal["fp16", "int8", "hybrid"]
 """Arithmetic of a Rockchip NPU: hybrid is int8 but for the layers that lose most by it."""
 AippInput = Literal["nv12", "rgb"]
 """What the device is fed: decoder output (YUV 4:2:0, JPEG colours) or packed RGB."""
-LatencyRuntime = Literal["onnxruntime", "pytorch"]
+LatencyRuntime = Literal["onnxruntime", "openvino", "ncnn", "litert", "pytorch"]
 """What latencies of a model under way are measured on."""
 Activation = Literal["silu", "leaky", "mish", "relu", "hardswish", "sigmoid", "relu6", "linear"]
 """What stands behind a convolution."""

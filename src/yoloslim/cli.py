@@ -14,7 +14,17 @@ from yoloslim.choices import Branch, LatencyRuntime, Outputs, Weights
 from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
-from yoloslim.prune_request import IMPORTANCE, GroupScore, Importance, PruneRequest, Scope, check_typed, option
+from yoloslim.prune_request import (
+    IMPORTANCE,
+    ChannelSelection,
+    GroupScore,
+    Importance,
+    PruneRequest,
+    Scope,
+    check_by_latency,
+    check_typed,
+    option,
+)
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed, train
@@ -164,12 +174,20 @@ def prune(
     fit: Annotated[
         bool, typer.Option("--fit/--no-fit", help="fit layers to what they gave; else re-estimate BatchNorm statistics")
     ] = True,
+    selection: Annotated[
+        ChannelSelection,
+        typer.Option(help="percent: one threshold over all layers; latency: by what channels matter for their time"),
+    ] = "percent",
+    latency_table: Annotated[
+        Path | None, typer.Option(help="of this machine, for --selection latency; default: measured once, then kept")
+    ] = None,
     runtime: Annotated[LatencyRuntime, typer.Option(help="what milliseconds are measured on")] = "onnxruntime",
     threads: Annotated[int, typer.Option(help="CPU threads that milliseconds are measured with", min=1)] = 1,
     out: Annotated[Path | None, typer.Option(help="where to; default: beside the model")] = None,
 ) -> None:
     """Cut channels out of a stored model, prove the cut exact, and write model and report.
 
+    With --selection latency the percent is one of the latency: 40 leaves a network that takes 60 % of the time.
     With --data the cut network is made up for the cut without training, from some images; boxes are used to say what it
     finds before and after.
     """
@@ -179,13 +197,19 @@ def prune(
     check_typed({name: value for name, value in choices.items() if name != "percent" or percent_typed})
     if data is None:
         refuse(typed(context, "layout", "images", "fit"), "says how --data is used, and no --data is given; add it")
-    if target_latency_ms is None and target_speedup is None:
+    if selection == "latency":
+        check_by_latency(choices)
+    else:
+        refuse(typed(context, "latency_table"), "is for --selection latency; add that")
+    if target_latency_ms is None and target_speedup is None and selection == "percent":
         why = "says how milliseconds are measured; add --target-latency-ms or --target-speedup, which ask for them"
         refuse(typed(context, "runtime", "threads"), why)
     request = PruneRequest(**choices)
-    from yoloslim.tasks.prune_file import Clock, Settling, prune_file
+    from yoloslim.deploy.timed_prune import Timing
+    from yoloslim.tasks.prune_file import Settling, prune_file
 
-    for line in prune_file(model, request, out, Settling(data, layout, images, fit), Clock(runtime, threads)):
+    timing = Timing(runtime, threads, selection, latency_table)
+    for line in prune_file(model, request, out, Settling(data, layout, images, fit), timing):
         typer.echo(line)
 
 

@@ -17,6 +17,8 @@ from yoloslim.nearest import check_name
 Scope = Literal["source", "slim", "free", "coupled"]
 Importance = Literal["gamma", "l1", "l2", "taylor", "random"]
 GroupScore = Literal["mean", "max", "sum"]
+ChannelSelection = Literal["percent", "latency"]
+"""How channels are chosen: one threshold over all layers, or in bundles by what they matter for the time they take."""
 Scorer = Callable[[str, Any], Any]
 """An importance: the path of a layer and the layer -> (outputs,) scores >= 0, a tensor or whatever becomes one."""
 
@@ -185,6 +187,28 @@ def check_typed(said: Mapping[str, Any]) -> None:
     target = next((name for name in TARGETS if said.get(name) is not None), None)
     if target and said.get("percent") is not None:
         raise PruneError(f"percent and {target} are given at once; keep one of them")
+
+
+def check_by_latency(said: Mapping[str, Any]) -> None:
+    """Refuse options that choosing channels by latency has no use for.
+
+    Args:
+        said: fields of `PruneRequest` with their values.
+
+    Raises:
+        PruneError: one of them is set.
+    """
+    idle = {
+        "target_params_m": "another target; latency takes target_latency_ms, target_speedup or a percent",
+        "target_gflops": "another target; latency takes target_latency_ms, target_speedup or a percent",
+        "cost_power": "another way to count cost",
+        "layer_percents": "a number of channels, and the budget decides that",
+        "group_score": "another way to count; scores of channels that go together are added up",
+        "residual_units": "what goes after the channels, so that the budget would not be met",
+    }
+    for name, why in idle.items():
+        if said.get(name, option(name).default) not in (option(name).default, {}):
+            raise PruneError(f"{name}={said[name]!r} is {why}: leave it out, or take selection percent")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,13 @@
+from importlib.metadata import PackageNotFoundError
+
 import pytest
 import torch
 from torch import nn
 
 from tests.deploy.models import tiny_detector
-from yoloslim.deploy.latency import latency_ms, layer_latencies_ms
+from yoloslim.deploy import layer_calls
+from yoloslim.deploy.latency import Clock, layer_latencies_ms
+from yoloslim.errors import DeployError
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.certified_cut import prune
 
@@ -21,10 +25,21 @@ def test_every_convolution_is_timed_and_a_big_one_takes_longer(runtime):
     assert not model.training
 
 
-def test_the_latency_of_a_model_is_positive_on_both_runtimes():
+@pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime", "openvino"])
+def test_a_network_is_timed_in_turn_with_the_dense_one(runtime):
     model = tiny_detector()
-    assert latency_ms(model, "pytorch", 1, repeats=2) > 0
-    assert latency_ms(model, "onnxruntime", 1, repeats=2) > 0
+    clock = Clock(model, runtime, 1, repeats=5)
+    assert clock.machine["runtime"] == runtime
+    assert clock(model) == pytest.approx(clock.dense_ms, rel=0.7)  # the same network, on a machine that does others
+
+
+def test_a_runtime_that_is_not_installed_is_named_with_what_installs_it(monkeypatch):
+    def missing(package):
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(layer_calls, "version", missing)
+    with pytest.raises(DeployError, match=r"ncnn is not installed; pip install 'yoloslim\[runtimes\]'"):
+        Clock(tiny_detector(), "ncnn", 1)
 
 
 def test_dear_layers_lose_more_channels_when_their_cost_counts():

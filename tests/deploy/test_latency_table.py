@@ -9,6 +9,7 @@ import pytest
 from tests.tiny import tiny_detector
 from yoloslim.deploy import latency_table as module
 from yoloslim.deploy.latency_table import LatencyTable, latency_table, shapes_of
+from yoloslim.errors import PruneError
 
 GRID = (np.array([8.0, 16.0]), np.array([8.0, 24.0]), np.array([[1.0, 2.0], [3.0, 6.0]]))
 
@@ -34,7 +35,7 @@ def test_layers_of_one_shape_are_timed_once() -> None:
 def test_a_table_is_measured_once_on_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[int] = []
 
-    def measure(shapes: Any, step: int, threads: int) -> Any:
+    def measure(shapes: Any, step: int, threads: int, runtime: str) -> Any:
         measured.append(threads)
         return tuple(GRID for _ in shapes)
 
@@ -44,9 +45,36 @@ def test_a_table_is_measured_once_on_a_machine(tmp_path: Path, monkeypatch: pyte
     assert measured == [1]
     assert first.layer_ms("model.0.conv", 12, 8) == again.layer_ms("model.0.conv", 12, 8) == pytest.approx(2)
     latency_table(model, 2, 8, tmp_path)  # of other threads nothing is known
-    monkeypatch.setattr(module, "this_machine", lambda threads: {"processor": "another"})
+    monkeypatch.setattr(module, "this_machine", lambda threads, runtime: {"processor": "another"})
     latency_table(model, 1, 8, tmp_path)
     assert measured == [1, 2, 1]
+
+
+def test_a_table_that_is_named_must_be_of_this_machine_and_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_measure", lambda shapes, *_: tuple(GRID for _ in shapes))
+    model = tiny_detector()
+    file = latency_table(model, 1, cache=tmp_path).file
+    assert file is not None
+    assert latency_table(model, 1, given=file).layer_ms("model.0.conv", 12, 8) == pytest.approx(2)
+    with pytest.raises(PruneError, match=r"is of another machine: threads 1, not 2"):
+        latency_table(model, 2, given=file)
+    with pytest.raises(PruneError, match=r"another machine: runtime 'onnxruntime', not 'pytorch'; version"):
+        latency_table(model, 1, runtime="pytorch", given=file)
+    with pytest.raises(PruneError, match="of another network or image size"):
+        latency_table(tiny_detector(imgsz=96), 1, given=file)
+    with pytest.raises(PruneError, match=r"none\.json is missing; without latency_table one is measured"):
+        latency_table(model, 1, given=tmp_path / "none.json")
+    (tmp_path / "other.json").write_text("[1]")
+    with pytest.raises(PruneError, match="is no table of latencies"):
+        latency_table(model, 1, given=tmp_path / "other.json")
+
+
+def test_what_a_call_and_a_value_cost_is_told_by_layers_run_once_and_twice() -> None:
+    (few, many), own = (2 * c * s * s for c, s in module.EXCHANGES), 0.5
+    extra = np.array([[0.01 + 1e-6 * n + own, 0.01 + 1e-6 * n + 2 * own] for n in (few, many)])
+    assert module._exchange(extra.ravel()) == pytest.approx((0.01, 1e-6))
 
 
 def test_more_channels_never_take_less() -> None:

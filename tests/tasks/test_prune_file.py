@@ -14,8 +14,9 @@ from tests.tiny import tiny_detector
 from yoloslim.cli import app
 from yoloslim.data.scenes.generate import generate_scenes
 from yoloslim.data.voc import VOC_CLASSES
+from yoloslim.deploy.latency import Clock
 from yoloslim.errors import DataError, PruneError, YoloslimError
-from yoloslim.models.detector import build_detector
+from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import load_model, save_model
 
 runner = CliRunner()
@@ -78,9 +79,37 @@ def test_speed_is_measured_in_turn_when_it_was_asked_for(stored: Path) -> None:
         assert "target_speedup=1.01, from" in str(result.exception)
 
 
+def test_channels_are_chosen_by_latency_within_a_budget(
+    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(Clock, "speedup", lambda clock, model, repeats=None: 17192 / count_params(model))
+    words = ["prune", str(stored), "--selection", "latency", "--percent", "30", "--round-to", "1"]
+    result = runner.invoke(app, [*words, "--runtime", "pytorch"])
+    assert result.exit_code == 0, result.output
+    assert "budget" in result.output
+    assert "the table alone predicted" in result.output
+    report = json.loads(stored.with_name("dense-pruned.json").read_text())
+    found = report["latency"]
+    assert 0.97 * 0.7 <= found["measured_ms"] / found["dense_ms"] <= 0.7
+    assert report["speedup"] == pytest.approx(found["dense_ms"] / found["measured_ms"], rel=0.01)
+    assert (found["runtime"], found["threads"]) == ("pytorch", 1)
+    table = Path(found["table"])
+    assert table.parent == tmp_path / "cache" / "yoloslim" / "latency"
+    assert found["measuring_s"] > 0
+    again = runner.invoke(app, [*words, "--runtime", "pytorch"])
+    assert again.exit_code == 0, again.output
+    assert json.loads(stored.with_name("dense-pruned.json").read_text())["latency"]["measuring_s"] == 0
+    foreign = runner.invoke(app, [*words, "--runtime", "onnxruntime", "--latency-table", str(table)])
+    assert "is of another machine: runtime 'pytorch', not 'onnxruntime'" in str(foreign.exception)
+
+
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
+        (["--selection", "latency", "--target-gflops", "1"], PruneError, "target_gflops=1.0 is another target"),
+        (["--selection", "latency", "--cost-power", "1"], PruneError, "leave it out, or take selection percent"),
+        (["--latency-table", "t.json"], YoloslimError, "--latency-table is for --selection latency"),
         (["--data", "nowhere"], DataError, "nowhere"),
         (["--data", "nowhere", "--images", "0"], PruneError, "images=0 leaves nothing to look at"),
         (["--target-speedup", "0.5"], PruneError, "target_speedup=0.5 is out of range; allowed: above 1"),

@@ -2,11 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from yoloslim.choices import LatencyRuntime
 from yoloslim.config.base import Section
-from yoloslim.prune_request import GroupScore, Importance, Scope, option
+from yoloslim.errors import PruneError
+from yoloslim.prune_request import ChannelSelection, GroupScore, Importance, Scope, check_by_latency, option
 
 
 def _shared(name: str) -> Any:
@@ -31,11 +32,24 @@ class PruneParams(Section):
     target_latency_ms: float | None = _shared("target_latency_ms")
     target_speedup: float | None = _shared("target_speedup")
     latency_runtime: LatencyRuntime = "onnxruntime"
+    selection: ChannelSelection = "percent"
+    latency_table: str = ""
     residual_units: int = _shared("residual_units")
     fold: bool = _shared("fold")
     recalibrate_images: int = Field(200, ge=0)
     certificate_images: int = Field(8, ge=1)
     tolerance: float = Field(1e-4, gt=0)
+
+    @model_validator(mode="after")
+    def _selection_has_a_use_for_all(self) -> "PruneParams":
+        if self.selection == "latency":
+            try:
+                check_by_latency(dict(self))
+            except PruneError as error:
+                raise ValueError(f"selection latency: {error}") from error
+        elif self.latency_table:
+            raise ValueError(f"latency_table {self.latency_table} is for selection latency: set that, or leave it out")
+        return self
 
 
 class UnstructuredParams(Section):

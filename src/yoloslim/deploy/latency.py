@@ -3,44 +3,92 @@
 Pruning without a latency in mind imports this file, too, so runtimes are imported where they are used.
 """
 
-import io
+import logging
 import tempfile
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from yoloslim.choices import LatencyRuntime
+from yoloslim.deploy.layer_calls import open_layers, this_machine, torch_threads
+from yoloslim.evaluation.predictor.base import Predictor
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
-from yoloslim.evaluation.speed import measure_latency
+from yoloslim.evaluation.speed import measure_in_turn
 from yoloslim.models.detector import Detector
 
 
-def latency_ms(model: Detector, runtime: LatencyRuntime, threads: int, repeats: int = 30) -> float:
-    """Median milliseconds an image, batch 1.
+class Clock:
+    """Milliseconds of cut networks, each timed in turn with the dense one that they come from.
 
-    Args:
-        model: exported to a temporary folder first where the runtime needs it.
-        runtime: what runs it, on the CPU.
-        threads: CPU threads.
-        repeats: timed calls.
+    On a machine that does other things, too, milliseconds taken a minute apart cannot be compared. So each network is
+    timed against the dense one, turn by turn, and its milliseconds are those of the dense one in the first session
+    over the speed-up in its own: the ratios hold, whatever the machine does meanwhile. With one thread a ratio is one
+    of the time that the process computes, which other programs hardly change.
 
-    Raises:
-        DeployError: the export failed.
+    Attributes:
+        dense_ms: of the dense network, median milliseconds an image.
+        machine: see `this_machine`.
     """
+
+    def __init__(self, dense: Detector, runtime: LatencyRuntime, threads: int = 1, repeats: int = 30) -> None:
+        """Open the dense network, batch 1, and time it.
+
+        Args:
+            dense: what others are timed against; unchanged.
+            runtime: what runs them, on the CPU.
+            threads: CPU threads.
+            repeats: turns that count in a session.
+
+        Raises:
+            DeployError: the runtime is not installed, or the export failed.
+        """
+        self.runtime, self.threads, self.repeats = runtime, threads, repeats
+        self.machine = this_machine(threads, runtime)
+        with _unheard():
+            self._dense = _open(dense, runtime, threads)
+        with torch_threads(threads):
+            self.dense_ms = measure_in_turn({"dense": self._dense}, "dense", repeats=repeats)["dense"]["latency_ms"]
+
+    def speedup(self, model: Detector, repeats: int | None = None) -> float:
+        """How many times as fast as the dense network another is, by so many turns, or the usual number."""
+        with _unheard():
+            pair = {"dense": self._dense, "cut": _open(model, self.runtime, self.threads)}
+        clock = time.process_time if self.threads == 1 else None
+        with torch_threads(self.threads):
+            return measure_in_turn(pair, "dense", repeats=repeats or self.repeats, clock=clock)["cut"]["speedup"]
+
+    def __call__(self, model: Detector) -> float:
+        """Milliseconds of a network, against the dense one's; unheard, since it is called for many networks."""
+        with _unheard():
+            return self.dense_ms / self.speedup(model)
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Say nothing but errors: of networks on the way nobody wants to know where they were written for a moment."""
+    spoken = logging.getLogger("yoloslim")
+    before = spoken.level
+    spoken.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        spoken.setLevel(before)
+
+
+def _open(model: Detector, runtime: LatencyRuntime, threads: int) -> Predictor:
+    """A network in a runtime, by way of a file where it needs one, which is read whole and removed."""
     if runtime == "pytorch":
-        return measure_latency(TorchPredictor(model), repeats=repeats, threads=threads)["latency_ms"]
+        return TorchPredictor(model)
     from yoloslim.deploy.export_model import export_model
-    from yoloslim.evaluation.predictor import OnnxPredictor
+    from yoloslim.deploy.runtimes import open_predictor, runtime_named
 
     with tempfile.TemporaryDirectory() as folder:
-        manifest = export_model(model, Path(folder))
-        predictor = OnnxPredictor(Path(folder) / manifest.file, manifest, threads)
-        return measure_latency(predictor, repeats=repeats)["latency_ms"]
+        export_model(model, Path(folder), file_format=runtime_named(runtime).format)
+        return open_predictor(Path(folder), runtime, threads)
 
 
 def layer_latencies_ms(model: Detector, runtime: LatencyRuntime, threads: int, repeats: int = 20) -> dict[str, float]:
@@ -54,22 +102,23 @@ def layer_latencies_ms(model: Detector, runtime: LatencyRuntime, threads: int, r
 
     Returns:
         Module path -> milliseconds, for `prune(layer_costs=...)`.
+
+    Raises:
+        DeployError: the runtime is not installed.
     """
     convolutions = {path: module for path, module in model.named_modules() if isinstance(module, nn.Conv2d)}
     inputs = inputs_of(model, convolutions)
-    open_layer = _open_torch if runtime == "pytorch" else _open_onnx
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        calls = {path: open_layer(module, inputs[path], threads) for path, module in convolutions.items()}
+    with torch_threads(threads):
+        calls = {
+            path: open_layers([module], inputs[path], runtime, threads, activated=False)
+            for path, module in convolutions.items()
+        }
         best = dict.fromkeys(calls, float("inf"))
         for _ in range(repeats):
             for path, call in calls.items():
                 start = time.perf_counter()
                 call()
                 best[path] = min(best[path], (time.perf_counter() - start) * 1000)
-    finally:
-        torch.set_num_threads(before)
     return best
 
 
@@ -89,23 +138,3 @@ def inputs_of(model: Detector, layers: dict[str, nn.Conv2d]) -> dict[str, Tensor
         for hook in hooks:
             hook.remove()
     return seen
-
-
-def _open_torch(layer: nn.Conv2d, x: Tensor, threads: int) -> Callable[[], object]:
-    def call() -> Tensor:
-        with torch.inference_mode():
-            return layer(x)  # type: ignore[no-any-return]
-
-    return call
-
-
-def _open_onnx(layer: nn.Conv2d, x: Tensor, threads: int) -> Callable[[], object]:
-    from yoloslim.evaluation.predictor.onnxruntime import open_session
-
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # dynamo=False is deprecated; the new exporter is ten times slower
-        torch.onnx.export(layer, (x.clone(),), buffer, dynamo=False, input_names=["x"])  # type: ignore[arg-type]
-    session = open_session(buffer.getvalue(), threads)
-    feed = {"x": np.ascontiguousarray(x.numpy())}
-    return lambda: session.run(None, feed)

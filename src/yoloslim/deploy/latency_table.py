@@ -4,17 +4,16 @@ A network's time is close to the sum of its convolutions' times, each with the a
 the rest takes. A convolution's time hardly depends on its weights and jumps where a runtime's vectors are full, so each
 distinct shape is timed on a grid of (channels in, channels out) and read off between the points of the grid.
 
-A layer that is run by itself also brings its tensors into the runtime's own order of channels and back, which takes
-longer than a small convolution, and which a network does at its ends alone. What that costs a value is measured too,
-by a layer run once and twice in a row, and taken off.
+A layer that is run by itself is also called by itself, and brings its tensors into the runtime's own order of channels
+and back, which takes longer than a small convolution, and which a network does at its ends alone. What that costs a
+call and a value is measured too, by layers run once and twice in a row, and taken off.
 """
 
-import io
+import hashlib
 import json
-import platform
+import os
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -24,19 +23,25 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from yoloslim.choices import LatencyRuntime
 from yoloslim.deploy.latency import inputs_of
-from yoloslim.evaluation.predictor.onnxruntime import open_session
+from yoloslim.deploy.layer_calls import Call, open_layers, this_machine, torch_threads
+from yoloslim.errors import PruneError
 from yoloslim.files import read_json, write_json
 from yoloslim.models.detector import Detector
 
 POINTS = 5
 """Widths that a layer is timed at on each side, from its own down in equal steps."""
-REPEATS = 15
-EXCHANGE = (32, 40)
-"""Channels and side, px, of the layer that tells what bringing tensors in and out costs."""
+REPEATS = 30
+EXCHANGES = ((8, 4), (32, 40))
+"""Channels and side, px, of the layers that tell what a call, and bringing tensors in and out, costs."""
+METHOD = 2
+"""Goes up where tables are measured another way than before: older ones are not read."""
 LEAST = 0.05
 """Share of what was measured that a layer takes at least, whatever is taken off."""
 Floats = NDArray[np.float64]
+Grid = tuple[Floats, Floats, Floats]
+"""Widths in, widths out, and milliseconds (in, out)."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,16 @@ class LatencyTable:
         shapes: the distinct shapes.
         layers: module path -> number of its shape.
         grids: for each shape the widths in, the widths out, and milliseconds (in, out).
+        file: where it lies; None where it is kept nowhere.
+        seconds: that measuring it took; 0 where it was read.
     """
 
     machine: Mapping[str, Any]
     shapes: tuple[Shape, ...]
     layers: Mapping[str, int]
-    grids: tuple[tuple[Floats, Floats, Floats], ...] = field(repr=False)
+    grids: tuple[Grid, ...] = field(repr=False)
+    file: Path | None = None
+    seconds: float = 0.0
 
     def layer_ms(self, path: str, c_in: float, c_out: float) -> float:
         """Milliseconds of one layer, between the points of the grid by proportion."""
@@ -95,40 +104,70 @@ def _place(widths: Floats, wanted: float) -> tuple[int, float]:
     return i, float(np.clip((wanted - widths[i]) / (widths[i + 1] - widths[i]), 0, 1))
 
 
-def latency_table(model: Detector, threads: int, step: int = 8, cache: Path | None = None) -> LatencyTable:
-    """Measure a network's layers in ONNX Runtime, or read what was measured on this very machine before.
+def tables_folder() -> Path:
+    """Where tables are kept: the user's cache, since they are the machine's and no project's."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoloslim" / "latency"
+
+
+def latency_table(
+    model: Detector,
+    threads: int,
+    step: int = 8,
+    cache: Path | None = None,
+    runtime: LatencyRuntime = "onnxruntime",
+    given: Path | None = None,
+) -> LatencyTable:
+    """Measure a network's layers, or read what was measured on this very machine, runtime and version before.
 
     Args:
         model: on the CPU; unchanged. Its widths are the most that are timed.
         threads: of the runtime.
         step: widths on the grid are multiples of this, as far as a layer has as many.
         cache: folder of tables; None keeps none.
+        runtime: what runs the layers.
+        given: a table to take, as one was written to `cache`; nothing is measured then.
+
+    Raises:
+        DeployError: the runtime is not installed.
+        PruneError: the given table is none, or of another machine, runtime, version, number of threads or network.
     """
-    machine = this_machine(threads)
+    machine = this_machine(threads, runtime)
     shapes, layers = shapes_of(model)
-    path = cache / f"latency-{_digest([machine, [asdict(s) for s in shapes], step])}.json" if cache else None
-    if path and path.is_file():
-        grids = tuple((np.array(a), np.array(b), np.array(c)) for a, b, c in read_json(path)["grids"])
-        return LatencyTable(machine, shapes, layers, grids)
-    grids = _measure(shapes, step, threads)
-    if path:
+    if given:
+        return LatencyTable(machine, shapes, layers, _given(given, machine, shapes), given)
+    file = cache / f"latency-{_digest([METHOD, machine, [asdict(s) for s in shapes], step])}.json" if cache else None
+    if file and file.is_file():
+        return LatencyTable(machine, shapes, layers, _grids(read_json(file)), file)
+    begin = time.perf_counter()
+    grids = _measure(shapes, step, threads, runtime)
+    seconds = time.perf_counter() - begin
+    if file:
         plain = [[part.tolist() for part in grid] for grid in grids]
-        write_json(path, {"machine": machine, "shapes": [asdict(s) for s in shapes], "grids": plain})
-    return LatencyTable(machine, shapes, layers, grids)
+        write_json(file, {"machine": machine, "shapes": [asdict(s) for s in shapes], "grids": plain})
+    return LatencyTable(machine, shapes, layers, grids, file, seconds)
 
 
-def this_machine(threads: int) -> dict[str, Any]:
-    """What latencies of this machine are known by."""
-    import onnxruntime
+def _grids(stored: Any) -> tuple[Grid, ...]:
+    return tuple((np.array(a), np.array(b), np.array(c)) for a, b, c in stored["grids"])
 
-    processor = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        processor = names[0] if names else processor
-    return {"processor": processor, "runtime": "onnxruntime", "version": onnxruntime.__version__, "threads": threads}
+
+def _given(file: Path, machine: Mapping[str, Any], shapes: tuple[Shape, ...]) -> tuple[Grid, ...]:
+    """A table that was named: refused where it tells nothing of this machine and network."""
+    leave_out = "without latency_table one is measured here and kept"
+    if not file.is_file():
+        raise PruneError(f"latency_table {file} is missing; {leave_out}")
+    stored = read_json(file)
+    try:
+        theirs, grids = dict(stored["machine"]), _grids(stored)
+        same = stored["shapes"] == json.loads(json.dumps([asdict(shape) for shape in shapes]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise PruneError(f"latency_table {file} is no table of latencies: {error!r}; {leave_out}") from error
+    other = [f"{key} {theirs.get(key)!r}, not {machine[key]!r}" for key in machine if theirs.get(key) != machine[key]]
+    if other:
+        raise PruneError(f"latency_table {file} is of another machine: {'; '.join(other)}; {leave_out}")
+    if not same or len(grids) != len(shapes):
+        raise PruneError(f"latency_table {file} is of another network or image size; {leave_out}")
+    return grids
 
 
 def shapes_of(model: Detector) -> tuple[tuple[Shape, ...], dict[str, int]]:
@@ -150,60 +189,65 @@ def shapes_of(model: Detector) -> tuple[tuple[Shape, ...], dict[str, int]]:
     return tuple(shapes), layers
 
 
-def _measure(shapes: tuple[Shape, ...], step: int, threads: int) -> tuple[tuple[Floats, Floats, Floats], ...]:
-    """Time every shape at every point, all in turn: the fastest call of each counts, being the least disturbed."""
-    calls: list[Callable[[], object]] = [_exchange_call(count, threads) for count in (1, 2)]
-    values = [0.0, 0.0]  # that a call brings in and out
-    sides = []
-    for shape in shapes:
-        ins, outs = _widths(shape.c_in, step), _widths(shape.c_out, step)
-        ins = outs if shape.depthwise else ins
-        sides.append((ins, outs))
-        for c_in in ins:
-            for c_out in outs:
-                if not shape.depthwise or c_in == c_out:
-                    calls.append(_open(shape, int(c_in), int(c_out), threads))
-                    cells = shape.rows * shape.columns
-                    values.append(cells * (c_in + c_out / (shape.stride[0] * shape.stride[1])))
-    best = _fastest(calls, threads)
-    channels, side = EXCHANGE
-    a_value = max(2 * best[0] - best[1], 0.0) / (2 * channels * side**2)
-    best = np.maximum(best - a_value * np.array(values), LEAST * best)
-    grids, position = [], 2
-    for shape, (ins, outs) in zip(shapes, sides, strict=True):
-        if shape.depthwise:
-            times = np.repeat(best[position : position + len(outs)][None], len(ins), 0)
-            position += len(outs)
-        else:
-            times = best[position : position + len(ins) * len(outs)].reshape(len(ins), len(outs))
-            position += times.size
-        times = np.maximum.accumulate(np.maximum.accumulate(times, 0), 1)  # more channels never take less: noise does
-        grids.append((ins, outs, times))
+def _measure(shapes: tuple[Shape, ...], step: int, threads: int, runtime: LatencyRuntime) -> tuple[Grid, ...]:
+    """Time every shape at every point, shape by shape: the fastest call of each counts, being the least disturbed."""
+    sides, times, values = [], [], []
+    extra = np.full(2 * len(EXCHANGES), np.inf)
+    with torch_threads(threads):
+        for shape in shapes:
+            outs = _widths(shape.c_out, step)
+            ins = outs if shape.depthwise else _widths(shape.c_in, step)
+            sides.append((ins, outs))
+            points = [(i, o) for i in ins for o in outs if not shape.depthwise or i == o]
+            calls = [_open(shape, int(i), int(o), threads, runtime) for i, o in points]
+            calls += [_exchange_call(e, count, threads, runtime) for e in EXCHANGES for count in (1, 2)]
+            best = _fastest(calls, threads)
+            times.append(best[: len(points)])
+            extra = np.minimum(extra, best[len(points) :])
+            cells = shape.rows * shape.columns
+            values.append(np.array([cells * (i + o / (shape.stride[0] * shape.stride[1])) for i, o in points]))
+    a_call, a_value = _exchange(extra)
+    grids = []
+    for (ins, outs), best, many, shape in zip(sides, times, values, shapes, strict=True):
+        left = np.maximum(best - a_call - a_value * many, LEAST * best)
+        table = np.repeat(left[None], len(ins), 0) if shape.depthwise else left.reshape(len(ins), len(outs))
+        table = np.maximum.accumulate(np.maximum.accumulate(table, 0), 1)  # more channels never take less: noise does
+        grids.append((ins, outs, table))
     return tuple(grids)
 
 
-def _fastest(calls: list[Callable[[], object]], threads: int) -> Floats:
-    """Milliseconds of each call's fastest repeat.
+def _exchange(extra: Floats) -> tuple[float, float]:
+    """Milliseconds of a call, and of each value that it brings in and out, from EXCHANGES run once and twice in a row.
+
+    What a layer takes that is run once, less what a second one adds, is neither's own.
+    """
+    small, large = (max(2 * once - twice, 0.0) for once, twice in extra.reshape(-1, 2))
+    few, many = (2 * channels * side**2 for channels, side in EXCHANGES)
+    a_value = max(large - small, 0.0) / (many - few)
+    return max(small - a_value * few, 0.0), a_value
+
+
+def _fastest(calls: list[Call], threads: int) -> Floats:
+    """Milliseconds of each call's fastest repeat, all in turn.
 
     With one thread what counts is the time that the thread computes, which programs beside it do not change.
     """
     clock = time.thread_time if threads == 1 else time.perf_counter
     best = np.full(len(calls), np.inf)
-    for call in calls:
-        call()
     for _ in range(REPEATS):
         for number, call in enumerate(calls):
+            call()  # as in use, the timed call finds its weights in the cache
             start = clock()
             call()
             best[number] = min(best[number], (clock() - start) * 1000)
     return best
 
 
-def _exchange_call(count: int, threads: int) -> Callable[[], object]:
-    """A small layer, run `count` times in a row."""
-    channels, side = EXCHANGE
-    layers = [layer for _ in range(count) for layer in (nn.Conv2d(channels, channels, 1), nn.SiLU())]
-    return _run(nn.Sequential(*layers), torch.zeros(1, channels, side, side), threads)
+def _exchange_call(exchange: tuple[int, int], count: int, threads: int, runtime: LatencyRuntime) -> Call:
+    """A layer of so many channels on so many pixels, run `count` times in a row."""
+    channels, side = exchange
+    layers = [nn.Conv2d(channels, channels, 1) for _ in range(count)]
+    return open_layers(layers, torch.zeros(1, channels, side, side), runtime, threads)
 
 
 def _widths(most: int, step: int) -> Floats:
@@ -214,24 +258,11 @@ def _widths(most: int, step: int) -> Floats:
     return np.unique([*counts, most]).astype(np.float64)
 
 
-def _open(shape: Shape, c_in: int, c_out: int, threads: int) -> Callable[[], object]:
+def _open(shape: Shape, c_in: int, c_out: int, threads: int, runtime: LatencyRuntime) -> Call:
     groups = c_in if shape.depthwise else 1
     layer = nn.Conv2d(c_in, c_out, shape.kernel, shape.stride, shape.padding, groups=groups)
-    return _run(nn.Sequential(layer, nn.SiLU()), torch.zeros(1, c_in, shape.rows, shape.columns), threads)
-
-
-def _run(network: nn.Module, x: torch.Tensor, threads: int) -> Callable[[], object]:
-    """A call of a network in ONNX Runtime."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # dynamo=False is deprecated; the new exporter is ten times slower
-        torch.onnx.export(network.eval(), (x,), buffer, dynamo=False, input_names=["x"])  # type: ignore[arg-type]
-    session = open_session(buffer.getvalue(), threads)
-    feed = {"x": x.numpy()}
-    return lambda: session.run(None, feed)
+    return open_layers([layer], torch.zeros(1, c_in, shape.rows, shape.columns), runtime, threads)
 
 
 def _digest(value: Any) -> str:
-    import hashlib
-
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

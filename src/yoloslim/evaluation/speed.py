@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -85,7 +85,11 @@ def measure_speedup(predictor: Predictor, reference: Predictor, warmup: int = 5,
 
 
 def measure_in_turn(
-    predictors: Mapping[str, Predictor], reference: str, warmup: int = 5, repeats: int = 30
+    predictors: Mapping[str, Predictor],
+    reference: str,
+    warmup: int = 5,
+    repeats: int = 30,
+    clock: Callable[[], float] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Time several predictors in one session, so that their latencies and speed-ups agree with each other.
 
@@ -96,6 +100,7 @@ def measure_in_turn(
         reference: name of the one that speed-ups are against.
         warmup: turns before the first that counts.
         repeats: turns that count.
+        clock: seconds; None is the wall's.
 
     Returns:
         For each: latency_ms (the median), latency_p50_ms (the same), latency_p90_ms, fps = 1000 / latency_ms, speedup
@@ -113,7 +118,7 @@ def measure_in_turn(
             for number in order.permutation(len(names)):
                 name = names[number]
                 predictors[name].predict(images[name])
-                turn[number] = _timed(predictors[name], images[name])
+                turn[number] = _timed(predictors[name], images[name], clock)
     times = times[warmup:]
     speedups = np.median(times[:, [names.index(reference)]] / times, axis=0)
     if disturbed(others.cores):
@@ -145,8 +150,13 @@ def _same_threads_after() -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def _timed(predictor: Predictor, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:
+def _timed(
+    predictor: Predictor,
+    images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
+    clock: Callable[[], float] | None = None,
+) -> float:
     """Milliseconds of one call."""
-    start = time.perf_counter()
+    clock = clock or time.perf_counter
+    start = clock()
     predictor.predict(images)
-    return (time.perf_counter() - start) * 1000
+    return (clock() - start) * 1000

@@ -6,7 +6,7 @@ reckoned anew from a table of measured times (the idea of HALP, arXiv 2110.10811
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from math import gcd
 
 import numpy as np
@@ -18,6 +18,7 @@ from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.minimums import classes_of
+from yoloslim.pruning.overrides import ignored_groups
 from yoloslim.pruning.selection import candidate_groups
 
 LayerCost = Callable[[str, int, int], float]
@@ -32,7 +33,7 @@ def within_budget(
     Args:
         model: the network that was traced; read only.
         coupling: of its channels.
-        request: scope, minimums, and `round_to`, which is the size of a bundle.
+        request: see `budget_of`.
         scores: what each channel matters; those of channels that go together are added up.
         cost: of a convolution by its widths.
         share: of the present cost, in (0, 1].
@@ -40,17 +41,32 @@ def within_budget(
     Raises:
         PruneError: the minimums leave more, or nothing can be pruned.
     """
+    budget = budget_of(model, coupling, request, scores, cost)
+    return budget.reduce_to(share * budget.total)
+
+
+def budget_of(model: nn.Module, coupling: Coupling, request: PruneRequest, scores: Scores, cost: LayerCost) -> "Budget":
+    """Lay out what may go of a network.
+
+    Args:
+        model: the network that was traced; read only.
+        coupling: of its channels.
+        request: scope, layers that are ignored, minimums, and `round_to`, which is the size of a bundle.
+        scores: what each channel matters; those of channels that go together are added up.
+        cost: of a convolution by its widths.
+
+    Raises:
+        PruneError: nothing can be pruned.
+    """
     value, scored = np.zeros(coupling.groups), np.zeros(coupling.groups, np.bool_)
     for path, values in scores.items():
         np.add.at(value, coupling.layers[path].outputs, values)
         scored[coupling.layers[path].outputs] = True
-    candidates = candidate_groups(coupling, request.scope) & scored
+    candidates = candidate_groups(coupling, request.scope) & scored & ~ignored_groups(coupling, request.ignored_layers)
     if not candidates.any():
         raise PruneError(f"scope '{request.scope}' finds no prunable channel in this network")
     paths = [path for path in coupling.layers if isinstance(model.get_submodule(path), nn.Conv2d)]
-    minimums = (request.round_to, request.min_channels, request.layer_keep)
-    budget = Budget(coupling, candidates, value, cost, paths, *minimums)
-    return budget.reduce_to(share * budget.total)
+    return Budget(coupling, candidates, value, cost, paths, request.round_to, request.min_channels, request.layer_keep)
 
 
 class Budget:
@@ -78,7 +94,7 @@ class Budget:
             step: channels of a bundle.
             min_channels, layer_keep: what every layer keeps at least; always one bundle.
         """
-        self.coupling, self.cost = coupling, cost
+        self.coupling, self.candidates, self.cost = coupling, candidates, cost
         self.paths = [path for path in coupling.layers if path in paths]
         self.keep = np.ones(coupling.groups, np.bool_)
         self.widths = {p: [len(coupling.layers[p].inputs), len(coupling.layers[p].outputs)] for p in self.paths}
@@ -120,23 +136,32 @@ class Budget:
         Raises:
             PruneError: the minimums leave more than that.
         """
+        left = self.total
+        if left <= target:
+            return self.keep
+        for _, left in self.removals():
+            if left <= target:
+                return self.keep
+        raise PruneError(
+            f"a cost of {target:.4g} is out of reach: the minimums leave {left:.4g}; ask for that, or lower "
+            "min_channels or layer_keep"
+        )
+
+    def removals(self) -> Iterator[tuple[NDArray[np.int64], float]]:
+        """Remove bundle after bundle, down to the minimums: the groups of each, and the cost of what is left then."""
         total = self.total
         ratios = {number: self._ratio(number) for number in range(len(self.bundles)) if self.bundles[number]}
-        while total > target:
-            if not ratios:
-                raise PruneError(
-                    f"a cost of {target:.4g} is out of reach: the minimums leave {total:.4g}; ask for that, or lower "
-                    "min_channels or layer_keep"
-                )
+        while ratios:
             number = min(ratios, key=ratios.__getitem__)
+            bundle = self.bundles[number][0]
             total -= self._remove(number)
+            yield bundle, total
             changed = {other for path in self.touches[number] for other in self.readers[path]}
             for other in changed:
                 if self.bundles[other]:
                     ratios[other] = self._ratio(other)
                 else:
                     ratios.pop(other, None)
-        return self.keep
 
     def _ratio(self, number: int) -> float:
         """What the weakest bundle of a class matters for what it saves."""

@@ -9,10 +9,12 @@ from torch import nn
 
 from yoloslim.errors import PruneError, YoloslimError
 from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.budget import LayerCost
 from yoloslim.pruning.certificate import Certificate, certify
 from yoloslim.pruning.coupling import BoolArray, find_coupling
-from yoloslim.pruning.importance import Scores
+from yoloslim.pruning.importance import Scores, channel_scores
 from yoloslim.pruning.inputs import Example, Inputs
+from yoloslim.pruning.latency_selection import select_by_latency
 from yoloslim.pruning.prune_report import count_totals, prune_report
 from yoloslim.pruning.selection import Selection, select_channels
 from yoloslim.pruning.surgery import M, cut
@@ -28,7 +30,8 @@ class PruneResult(Generic[M]):
         cut: the same without folding, to see what folding is worth.
         selection: which channel groups stayed.
         certificate: the proof that the cut is exact.
-        report: plain values; see `prune_report`, plus `removed_units` and `certificate`.
+        report: plain values; see `prune_report`, plus `removed_units` and `certificate`, and `latency` where channels
+            were chosen by it.
     """
 
     model: M
@@ -47,6 +50,7 @@ def prune(
     scores: Scores | None = None,
     layer_costs: dict[str, float] | None = None,
     measure_ms: Callable[[nn.Module], float] | None = None,
+    layer_ms: LayerCost | None = None,
     example: Example | Inputs = (2, 3, 64, 64),
 ) -> PruneResult[M]:
     """Prune a network; the input is unchanged.
@@ -59,6 +63,8 @@ def prune(
         scores: importance per layer and channel; needed for importance `taylor` (see `taylor_scores`).
         layer_costs: module path -> cost, for `cost_power`; by default MACs.
         measure_ms: milliseconds of a cut network on the target, for `target_latency_ms` and `target_speedup`.
+        layer_ms: milliseconds of a convolution by its widths; with it channels are chosen by latency, see
+            `select_by_latency`, for which `measure_ms` is needed, too.
         example: inputs that the network accepts, or the shape (N, C, H, W) of one.
 
     Raises:
@@ -71,9 +77,14 @@ def prune(
         assert measure_ms is not None
         return _milliseconds(measure_ms, cut(model, coupling, keep))
 
+    latency: dict[str, Any] = {}
     with torch.no_grad():
-        timer = measure if measure_ms else None
-        selection = select_channels(model, coupling, request, scores=scores, layer_costs=layer_costs, measure=timer)
+        if layer_ms:
+            scores = scores or channel_scores(model, coupling, request.importance, seed=request.seed)
+            selection, latency = select_by_latency(model, coupling, request, scores, layer_ms, measure)
+        else:
+            timer = measure if measure_ms else None
+            selection = select_channels(model, coupling, request, scores=scores, layer_costs=layer_costs, measure=timer)
         certificate = certify(model, coupling, selection.keep, images, tolerance=tolerance)
         plain = cut(model, coupling, selection.keep)
         final = cut(model, coupling, selection.keep, fold=True) if request.fold else plain
@@ -85,6 +96,8 @@ def prune(
     if removed:
         report["after"] = count_totals(final, request.imgsz, example)
     report |= {"removed_units": removed, "certificate": certificate.as_dict()}
+    if latency:
+        report["latency"] = latency
     return PruneResult(final, plain, selection, certificate, report)
 
 

@@ -2,20 +2,22 @@
 
 import copy
 import dataclasses
+import logging
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from yoloslim.config import Params
 from yoloslim.data.augment import Augmentation, Augmenter
 from yoloslim.data.trainset import load_train_set
-from yoloslim.deploy.latency import latency_ms, layer_latencies_ms
+from yoloslim.deploy.latency import layer_latencies_ms
+from yoloslim.deploy.timed_prune import Timing, about_time, timed_prune
 from yoloslim.files import write_json
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.certified_cut import PruneResult, prune
+from yoloslim.pruning.certified_cut import PruneResult
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
 from yoloslim.pruning.recalibrate import recalibrate
@@ -24,6 +26,8 @@ from yoloslim.stages.common import MODELS, stage_of_percent
 from yoloslim.stages.inputs import BATCH, eval_set, prepared_split
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
+
+logger = logging.getLogger(__name__)
 
 
 def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
@@ -51,17 +55,20 @@ def cut_model(params: Params, percent: int) -> PruneResult[Detector]:
     sample = torch.cat(list(training_images(params, params.prune.certificate_images)))
     sparse = load_model(MODELS / "sparse" / "model.safetensors")
     p, threads = params.prune, params.evaluation.threads
-    return prune(
+    result = timed_prune(
         sparse,
         request_of(params, percent),
+        Timing(p.latency_runtime, threads, p.selection, Path(p.latency_table) if p.latency_table else None),
         sample,
         tolerance=p.tolerance,
         scores=taylor(params, sparse) if p.importance == "taylor" else None,
         layer_costs=layer_latencies_ms(sparse, p.latency_runtime, threads)
         if p.cost_power and p.cost == "latency"
         else None,
-        measure_ms=lambda model: latency_ms(cast(Detector, model), p.latency_runtime, threads),
     )
+    if time := about_time(result.report):
+        logger.info("%s", time)
+    return result
 
 
 def recalibrated(params: Params, model: Detector) -> Detector:

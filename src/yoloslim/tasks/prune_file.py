@@ -3,21 +3,18 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
-from typing import cast
 
 import torch
 
-from yoloslim.choices import LatencyRuntime
-from yoloslim.deploy.latency import latency_ms
 from yoloslim.deploy.quoting import quote
+from yoloslim.deploy.timed_prune import Timing, about_time, timed_prune
 from yoloslim.errors import PruneError
 from yoloslim.files import write_json
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.foreign.load import read_model
 from yoloslim.models.store import model_name, save_model
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.certified_cut import PruneResult, prune
+from yoloslim.pruning.certified_cut import PruneResult
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.inspection import removed_scale
 from yoloslim.pruning.prune_report import shortfall
@@ -27,8 +24,6 @@ from yoloslim.tasks.sample import Sample, sample_of
 
 NOTICEABLE = 0.05
 """Share of the sum of all scales above which a cut changes what a network finds."""
-ROUNDS = 5
-"""Turns in which dense and cut network are timed in the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,23 +52,11 @@ class Settling:
             raise PruneError(f"images={self.images} leaves nothing to look at; give 1 or more")
 
 
-@dataclasses.dataclass(frozen=True)
-class Clock:
-    """What milliseconds are measured on: a runtime and its CPU threads."""
-
-    runtime: LatencyRuntime = "onnxruntime"
-    threads: int = 1
-
-    def __call__(self, model: object) -> float:
-        """Median milliseconds an image."""
-        return latency_ms(cast(Detector, model), self.runtime, self.threads)
-
-
-NOTHING, CLOCK = Settling(), Clock()
+NOTHING, TIMING = Settling(), Timing()
 
 
 def prune_file(
-    model: Path, request: PruneRequest, out: Path | None = None, settling: Settling = NOTHING, clock: Clock = CLOCK
+    model: Path, request: PruneRequest, out: Path | None = None, settling: Settling = NOTHING, timing: Timing = TIMING
 ) -> Iterator[str]:
     """Cut a stored model, write it and its report, and say what became of it.
 
@@ -82,7 +65,8 @@ def prune_file(
         request: what should go; FLOPs are counted at the model's own size.
         out: file to write, `.safetensors`; None stands beside the model.
         settling: what makes up for the cut.
-        clock: what latencies are measured on, for `target_latency_ms` and `target_speedup`.
+        timing: what latencies are measured on, for `target_latency_ms` and `target_speedup`, and whether they choose
+            the channels.
 
     Raises:
         PruneError: importance `taylor`, which needs boxes; and what `prune` raises.
@@ -95,19 +79,19 @@ def prune_file(
     request = dataclasses.replace(request, imgsz=network.spec.imgsz)
     target = model_name(out or model.with_name(f"{model.stem}-pruned"))
     if settling.data is None:
-        result = prune(network, request, measure_ms=clock)
-        yield from _written(network, result, result.model, request, target, clock)
+        result = timed_prune(network, request, timing)
+        yield from _written(network, result, result.model, request, target)
         yield from _missed(network, result, target)
         return
     with sample_of(settling.data, settling.layout, network, settling.images) as sample:
         yield f"{len(sample.images)} images of {settling.data} to settle the network on{sample.what_is_missing}"
-        result = prune(network, request, sample.images[:8], measure_ms=clock)
+        result = timed_prune(network, request, timing, sample.images[:8])
         settled = _settled(network, result, sample, settling.fit)
         accuracies = [sample.accuracy(each) for each in (network, result.model, settled)]
         for name, found in zip(("dense", "cut", "settled"), accuracies, strict=True):
             if found is not None:
                 result.report[f"accuracy_{name}"] = found
-        yield from _written(network, result, settled, request, target, clock)
+        yield from _written(network, result, settled, request, target)
         if None not in accuracies:
             told = [f"{a['map50']:.3f} / {a['map50_95']:.3f}" for a in accuracies if a is not None]
             yield f"mAP50 / mAP50-95 on the test images: {told[0]}; cut {told[1]}; settled without training {told[2]}"
@@ -126,18 +110,13 @@ def _settled(network: Detector, result: PruneResult[Detector], sample: Sample, f
 
 
 def _written(
-    network: Detector, result: PruneResult[Detector], final: Detector, request: PruneRequest, target: Path, clock: Clock
+    network: Detector, result: PruneResult[Detector], final: Detector, request: PruneRequest, target: Path
 ) -> Iterator[str]:
     """Store model and report; lines about its size, its speed and what was not met."""
-    speed = ""
-    if request.target_latency_ms is not None or request.target_speedup is not None:
-        times = [(clock(network), clock(final)) for _ in range(ROUNDS)]
-        dense, cut = (median(column) for column in zip(*times, strict=True))
-        result.report.update(latency_ms_dense=dense, latency_ms=cut, speedup=median(a / b for a, b in times))
-        speed = f"; {dense:.2f} -> {cut:.2f} ms, {result.report['speedup']:.2f} times as fast, measured in turn"
     save_model(final, target)
     write_json(target.with_suffix(".json"), result.report)
-    yield _summary(network, result, target) + speed
+    time = about_time(result.report)
+    yield _summary(network, result, target) + (f"; {time}" if time else "")
     if less := shortfall(request, result.report):
         yield f"{less}. `yoloslim inspect` shows the scales"
 
