@@ -54,6 +54,7 @@ PARAMS = {
     "yolov3-tiny": (8_852_366, None),
     "yolov4": (64_363_101, None),
     "yolov4-tiny": (6_056_606, None),
+    "yolov4-tiny-3l": (6_327_453, None),
 }
 """Of the public models with 80 and with 20 classes, biases and BatchNorm scales and shifts included."""
 NOT_PUBLIC = {f"yolov8{size}-{level}" for size in "nsmlx" for level in ("p2", "p6")} - {"yolov8x-p2"} | {"yolov3u"}
@@ -100,6 +101,7 @@ DARKNET_FLOATS = {
     "yolov3-tiny": 8_858_734,
     "yolov4": 64_429_405,
     "yolov4-tiny": 6_062_814,
+    "yolov4-tiny-3l": 6_334_045,
 }
 """Behind the header of the public `.weights` files: parameters and BatchNorm statistics."""
 

@@ -82,10 +82,15 @@ def tiny_stage(channels: int) -> str:
     return f"c {channels} 3 1 leaky; r -1 half; {half}; {half}; r -1,-2; c {channels} 1 1 leaky; r -6,-1; m 2 2;"
 
 
-YOLOV4_TINY = (
+YOLOV4_TINY_BACKBONE = (
     "c 32 3 2 leaky; c 64 3 2 leaky;" + tiny_stage(64) + tiny_stage(128) + tiny_stage(256) +
-    leaky((512, 3), (256, 1), (512, 3)) + "y 3,4,5; r -4; c 128 1 1 leaky; u 2; r -1,23; c 256 3 1 leaky; y 1,2,3"
+    leaky((512, 3), (256, 1), (512, 3))
 )  # fmt: skip
+YOLOV4_TINY = YOLOV4_TINY_BACKBONE + "y 3,4,5; r -4; c 128 1 1 leaky; u 2; r -1,23; c 256 3 1 leaky; y 1,2,3"
+YOLOV4_TINY_3L = (
+    YOLOV4_TINY_BACKBONE + "y 6,7,8; r -4; c 128 1 1 leaky; u 2; r -1,23; c 256 3 1 leaky; y 3,4,5;"
+    "r -3; c 64 1 1 leaky; u 2; r -1,15; c 128 3 1 leaky; y 0,1,2"
+)
 YOLOV4 = (
     "c 32 3 1 mish;" + crossing(1, 64, 32, 64) + crossing(2, 64, 64, 128) + crossing(8, 128, 128, 256)
     + crossing(8, 256, 256, 512) + crossing(4, 512, 512, 1024) + THREE + SPP + THREE
@@ -103,4 +108,5 @@ PUBLIC = {
     "yolov3-tiny": cfg(YOLOV3_TINY, TINY_ANCHORS),
     "yolov4": cfg(YOLOV4, YOLOV4_ANCHORS, 608),
     "yolov4-tiny": cfg(YOLOV4_TINY, TINY_ANCHORS),
+    "yolov4-tiny-3l": cfg(YOLOV4_TINY_3L, YOLOV4_ANCHORS, 608),
 }

@@ -22,7 +22,7 @@ from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.certified_cut import prune
 
 PUBLIC = {"yolov3": 62_001_757, "yolov3-spp": 63_052_381, "yolov3-tiny": 8_858_734}
-PUBLIC |= {"yolov4": 64_429_405, "yolov4-tiny": 6_062_814}
+PUBLIC |= {"yolov4": 64_429_405, "yolov4-tiny": 6_062_814, "yolov4-tiny-3l": 6_334_045}
 
 
 def on_meta(name: str) -> Detector:
@@ -55,7 +55,7 @@ def assert_equal(a: Detector, b: Detector) -> None:
         assert all(torch.equal(x, y) for x, y in zip(a(x), b(x), strict=True))
 
 
-@pytest.mark.parametrize("name", ["yolov3-tiny", "yolov4-tiny"])
+@pytest.mark.parametrize("name", ["yolov3-tiny", "yolov4-tiny", "yolov4-tiny-3l"])
 def test_model_to_weights_to_model_is_the_same_bit_for_bit(name: str, tmp_path: Path) -> None:
     model = shaken(name)
     files = export_darknet(model, tmp_path / "m.cfg")
