@@ -51,7 +51,8 @@ def test_public_cfgs_are_our_architectures(name: str) -> None:
         known.head.anchors,
         known.strides,
     )
-    assert (found.imgsz, found.nc, found.bn_eps) == (608 if name in ("yolov4", "yolov4-tiny-3l") else 416, 80, known.bn_eps)
+    side = 608 if name in ("yolov4", "yolov4-tiny-3l") else 416
+    assert (found.imgsz, found.nc, found.bn_eps) == (side, 80, known.bn_eps)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
