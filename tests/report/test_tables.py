@@ -45,6 +45,21 @@ def test_a_model_without_finetuning_is_not_called_finetuned() -> None:
     assert recommendation(row, [row]) == "50 % pruned: mAP50 –."
 
 
+def test_mean_and_spread_over_seeds_are_shown_where_there_are_several() -> None:
+    found = {"repeats": 3, "map50_mean": 0.79, "map50_std": 0.004, "map50_95_mean": 0.5, "map50_95_std": 0.01}
+    row = finished(50, 0.78, 0.82)
+    rows = [finished(0, 0.8, 2.0), replace(row, trained=row.trained | found, quantized={"openvino": row.deployed})]
+    grid = comparison_grid(rows)
+    assert grid.header[-4:] == ("seeds", "mAP50 of seeds", "mAP50-95 of seeds", "measured with")
+    assert [line[-4:-1] for line in grid.rows] == [
+        ("–", "–", "–"),
+        ("3", "0.790 ± 0.004", "0.500 ± 0.010"),
+        ("3", "–", "–"),
+    ]
+    assert rows[1].metrics()["map50_std"] == 0.004
+    assert "seeds" not in comparison_grid(rows[:1]).header
+
+
 def test_every_speed_stands_beside_its_backend(root: Path) -> None:
     grid = comparison_grid(read_rows(root))
     assert [(line[0], line[-3], line[-1]) for line in grid.rows] == [

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,6 +65,14 @@ def test_training_images_are_read_once_and_every_measured_model_is_settled_on_th
     means = [m.state_dict()["model.0.bn.running_mean"] for m in seen.measured]
     assert all(torch.equal(mean, means[0]) for mean in means)
     assert not torch.equal(means[0], model.state_dict()["model.0.bn.running_mean"])
+
+
+def test_of_a_repeat_nothing_is_kept_but_the_model(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    params, saved = params_of(), []
+    monkeypatch.setattr(training, "save_model", lambda model, path: saved.append(path))
+    monkeypatch.setattr(training, "write_json", lambda *_: pytest.fail("a history of a repeat"))
+    train(params, Training("finetune/50", params.finetune, repeat=2), tiny_detector())
+    assert saved == [Path("models/finetune/50/repeats/0.safetensors")]
 
 
 def test_no_training_image_is_read_where_nothing_is_recalibrated(seen: Seen) -> None:

@@ -103,6 +103,7 @@ class FinetuneParams(PhaseParams):
     lr0: float = Field(0.002, gt=0, le=10)
     lrf: float = Field(0.05, gt=0, le=1)
     warmup_epochs: float = Field(0.5, ge=0)
+    repeats: int = Field(1, ge=1, le=100, description="trainings with seeds of their own, for mean and spread")
     distill: Literal["none", "baseline", "sparse"] = Field("none", description="the teacher")
     distill_output: float = Field(0.5, ge=0, le=1000, description="weight of the teacher's detections")
     distill_feature: float = Field(0.2, ge=0, le=1000, description="weight of holding what the teacher's features hold")

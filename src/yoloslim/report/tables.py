@@ -9,7 +9,7 @@ from rich.table import Table
 
 from yoloslim.deploy.ascend.effects import TITLES
 from yoloslim.evaluation.other_work import disturbed
-from yoloslim.results.choice import baseline_of, control_of
+from yoloslim.results.choice import baseline_of, control_of, indistinct
 from yoloslim.results.records import Row, is_number
 
 MISSING = "–"
@@ -38,7 +38,8 @@ Column = tuple[str, Callable[[Row], str]]
 def comparison_grid(rows: Sequence[Row]) -> Grid:
     """One line a model: what it finds, weighs and does a second, on the deployment runtime where it has been there."""
     return _grid(
-        _with_int8(rows), [("model", lambda row: row.title), *_measures(Row.best), ("measured with", _backend)]
+        _with_int8(rows),
+        [("model", lambda row: row.title), *_measures(Row.best), *_spreads(rows), ("measured with", _backend)],
     )
 
 
@@ -46,7 +47,7 @@ def pytorch_grid(rows: Sequence[Row]) -> Grid:
     """The same in PyTorch at fp32."""
     trained = [row for row in rows if row.trained]
     backend = ("measured with", lambda row: str(row.trained.get("backend", MISSING)))
-    return _grid(trained, [("model", lambda row: row.title), *_measures(Row.number), backend])
+    return _grid(trained, [("model", lambda row: row.title), *_measures(Row.number), *_spreads(rows), backend])
 
 
 def twin_grid(rows: Sequence[Row]) -> Grid:
@@ -110,7 +111,8 @@ def comparison_table(rows: Sequence[Row], best: Row | None = None, width: int = 
         best: the one to mark.
         width: columns of the terminal; 80 are enough for every number whole, a long backend goes on in a second line.
     """
-    left_out = {"VOC07", "precision", "recall", "GFLOPs", "size MB", "ms p90"} | ({"FPS"} if width < 100 else set())
+    left_out = {"VOC07", "precision", "recall", "GFLOPs", "size MB", "ms p90", "seeds", "mAP50-95 of seeds"}
+    left_out |= {"FPS", "mAP50 of seeds"} if width < 100 else set()
     grid = comparison_grid(rows)
     shown = [index for index, name in enumerate(grid.header) if name not in left_out]
     table = Table(
@@ -158,7 +160,18 @@ def recommendation(row: Row, rows: Sequence[Row]) -> str:
     speedup = row.best("speedup")
     if speedup:
         text += f", {speedup:.2g}x the speed ({row.backend})"
-    return text + "."
+    text += "."
+    if alike := indistinct(row, rows):
+        others = ", ".join(f"{each.title} ({spread(each, 'map50')})" for each in alike)
+        seeds = f"{row.trained['repeats']:.0f} seeds ({spread(row, 'map50')})"
+        text += f" By the mAP50 of {seeds} it cannot be told apart from {others}."
+    return text
+
+
+def spread(row: Row, key: str) -> str:
+    """Mean and standard deviation over seeds, such as `0.812 ± 0.004`; a dash where it was trained once."""
+    mean, deviation = row.trained.get(f"{key}_mean"), row.trained.get(f"{key}_std")
+    return f"{share(mean)} ± {share(deviation)}" if is_number(mean) and is_number(deviation) else MISSING
 
 
 def number(value: float | None, digits: int) -> str:
@@ -196,6 +209,21 @@ def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:
         ("ms p90", timed("latency_p90_ms", 1)),
         ("FPS", timed("fps", 0)),
         ("speed-up", column("speedup", 2)),
+    ]
+
+
+def _spreads(rows: Sequence[Row]) -> list[Column]:
+    """Mean and spread, where a model was trained with several seeds."""
+    if not any(row.trained.get("repeats") for row in rows):
+        return []
+
+    def of_seeds(key: str) -> Callable[[Row], str]:
+        return lambda row: MISSING if " int8 " in row.name else spread(row, key)
+
+    return [
+        ("seeds", lambda row: number(row.trained.get("repeats"), 0)),
+        ("mAP50 of seeds", of_seeds("map50")),
+        ("mAP50-95 of seeds", of_seeds("map50_95")),
     ]
 
 

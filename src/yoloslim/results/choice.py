@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from yoloslim.config.results import SweepPoint, SweepResult
-from yoloslim.results.records import Row
+from yoloslim.results.records import Row, is_number
 from yoloslim.results.sweep_file import chosen_point
 
 MAX_DROP = 0.03
@@ -55,3 +55,20 @@ def dense_of(rows: Sequence[Row]) -> Row | None:
     """The dense model that pruned ones must be compared with: the better of baseline and control."""
     dense = [row for row in rows if row.kind in ("baseline", "control")]
     return max(dense, key=lambda row: row.best("map50") or 0.0, default=None)
+
+
+def indistinct(row: Row, rows: Sequence[Row]) -> list[Row]:
+    """The other models whose mean mAP50 over seeds is within one standard deviation, the larger one, of this one's.
+
+    Empty where the model was trained once; others that were are passed over.
+    """
+
+    def known(each: Row) -> tuple[float, float] | None:
+        mean, deviation = each.trained.get("map50_mean"), each.trained.get("map50_std")
+        return (mean, deviation) if is_number(mean) and is_number(deviation) else None
+
+    mine = known(row)
+    if mine is None:
+        return []
+    others = [(each, found) for each in rows if each.name != row.name and (found := known(each))]
+    return [each for each, (mean, deviation) in others if abs(mean - mine[0]) <= max(deviation, mine[1])]

@@ -31,6 +31,8 @@ COST = ("params_m", "gflops")
 """Millions of parameters; 1e9 floating point operations an image."""
 SPEED = ("latency_ms", "latency_p90_ms", "fps", "latency_other_cores")
 """Of one image at a time, on the `backend` beside them; the last: cores that other programs used meanwhile."""
+REPEATED = ("repeats", "map50_mean", "map50_std", "map50_95_mean", "map50_95_std")
+"""Of the same training with several seeds, in PyTorch at fp32; the spread is that of the sample."""
 PRUNING = (
     *("percent_requested", "percent_effective", "certificate_max_diff"),
     *("map50_cut", "map50_folded", "map50_recalibrated"),
@@ -114,6 +116,7 @@ class Row:
         peculiar to an Ascend board.
         """
         found: Metrics = {key: self.number(key) for key in (*QUALITY, *COST, "size_mb", "near_zero", "zero_percent")}
+        found |= {key: self.trained.get(key) for key in REPEATED}
         found |= {key: self.deployed.get(key) for key in SPEED}
         found["speedup"] = self.deployed.get("speedup")
         found |= {f"{key}_pytorch": self.trained.get(key) for key in SPEED}

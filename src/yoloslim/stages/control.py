@@ -10,7 +10,8 @@ from functools import partial
 from yoloslim.config import Params, PhaseParams
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import BASELINE, CONTROL, MODELS, stage
-from yoloslim.stages.training import Training, train
+from yoloslim.stages.repeats import train_repeats
+from yoloslim.stages.training import Training
 
 
 def phase_of(params: Params) -> PhaseParams:
@@ -22,7 +23,8 @@ def phase_of(params: Params) -> PhaseParams:
 def run(params: Params, which: str) -> None:
     """Write models/control/<which> and plots/control/<which>."""
     start = MODELS / BASELINE / "model.safetensors"
-    train(params, Training(f"{CONTROL}/{which}", phase_of(params), (start,)), load_model(start))
+    training = Training(f"{CONTROL}/{which}", phase_of(params), (start,))
+    train_repeats(params, lambda: (training, load_model(start)), params.finetune.repeats)
 
 
 def main() -> None:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from yoloslim.config import Params
+from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import MODELS, stage_of_percent
-from yoloslim.stages.training import Training, train
+from yoloslim.stages.repeats import train_repeats
+from yoloslim.stages.training import Training
 from yoloslim.training.distillation import Distillation
 from yoloslim.training.fit import Callback
 
@@ -23,9 +25,13 @@ def distillation(params: Params) -> tuple[tuple[Path, ...], tuple[Callback, ...]
 def run(params: Params, percent: int) -> None:
     """Write models/finetune/<percent> and plots/finetune/<percent>."""
     start = MODELS / "prune" / str(percent) / "model.safetensors"
-    teachers, callbacks = distillation(params)
-    training = Training(f"finetune/{percent}", params.finetune, (start, *teachers), callbacks=callbacks)
-    train(params, training, load_model(start))
+
+    def begin() -> tuple[Training, Detector]:
+        teachers, callbacks = distillation(params)
+        training = Training(f"finetune/{percent}", params.finetune, (start, *teachers), callbacks=callbacks)
+        return training, load_model(start)
+
+    train_repeats(params, begin, params.finetune.repeats)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from yoloslim.stages.common import DETECTIONS, MODELS, stage_of_model
 from yoloslim.stages.inputs import eval_set, nms_options, prepared_split
 from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
 from yoloslim.stages.models import FACTS
+from yoloslim.stages.repeats import measure_repeats
 
 logger = logging.getLogger("yoloslim")
 
@@ -19,7 +20,8 @@ def run(params: Params, which: str) -> None:
     folder = MODELS / which
     path = folder / "model.safetensors"
     model = load_model(path)
-    evaluation = evaluate_model(params, model, eval_set(params, "test"))
+    images = eval_set(params, "test")
+    evaluation = evaluate_model(params, model, images)
     detections = [[[round(float(v), 4) for v in row] for row in rows] for rows in evaluation.detections]
     write_json(DETECTIONS / f"{which}.json", {"ids": prepared_split("test").ids, "detections": detections})
     facts = read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
@@ -29,9 +31,13 @@ def run(params: Params, which: str) -> None:
         "suppression": describe_suppression(model.spec.head, nms_options(params)),
         **costs,
         **facts,
+        **measure_repeats(params, folder, evaluation.metrics, images),
     }
     write_metrics(which, found)
     logger.info("%s: test mAP50 %.3f, %.2f M parameters", which, found["map50"], found["params_m"])
+    if "repeats" in found:
+        mean, std = found["map50_mean"], found["map50_std"]
+        logger.info("%s: mAP50 %.3f ± %.3f of %d seeds", which, mean, std, found["repeats"])
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What a model finds and costs, by the section `evaluation`; and the fixed rule by which trainings choose."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from yoloslim.choices import Precision
 from yoloslim.config import Params
@@ -42,10 +43,12 @@ def measure_cost(params: Params, model: Detector) -> dict[str, float | str]:
     }
 
 
-def write_metrics(name: str, metrics: Mapping[str, float | str]) -> None:
+def write_metrics(name: str, metrics: Mapping[str, Any]) -> None:
     """Write `metrics/<name>.json`, six digits a number."""
     write_json(METRICS / f"{name}.json", {k: _rounded(v) for k, v in metrics.items()})
 
 
-def _rounded(value: float | str) -> float | str:
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value

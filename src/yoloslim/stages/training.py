@@ -16,6 +16,7 @@ from yoloslim.data.digests import Digests
 from yoloslim.data.evalset import EvalSet
 from yoloslim.files import atomic_path, write_json
 from yoloslim.models.detector import Detector
+from yoloslim.models.store import save_model
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.stages.batches import as_batches, train_set
 from yoloslim.stages.code import Library
@@ -29,6 +30,9 @@ from yoloslim.training.fit import Callback, Fit, Task, fit
 from yoloslim.training.preview import Preview
 
 logger = logging.getLogger(__name__)
+
+REPEATS = "repeats"
+"""Folder beside a model with those of the same training with other seeds, `<seed>.safetensors`."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Training:
             stored: running averages lag behind scales that shrink every step. 0 keeps the averages.
         is_from_weights: it starts from weights of others; what they find is measured first, and it is said where the
             training made it worse.
+        repeat: number of this training among those with other seeds; 0 is the one whose model goes on, and of the
+            others nothing is kept but the model.
     """
 
     name: str
@@ -56,6 +62,7 @@ class Training:
     keep_last: bool = False
     recalibrate_images: int = 0
     is_from_weights: bool = False
+    repeat: int = 0
 
 
 def train(
@@ -63,13 +70,26 @@ def train(
 ) -> None:
     """Train, resuming an interrupted run of the very same inputs; write model and plots.
 
-    The checkpoint is removed once these are written, and before starting under `dvc repro --force`.
+    The checkpoint is removed once these are written, and before starting under `dvc repro --force`; for the arguments
+    see `train_resumable`.
+    """
+    if checkpoint := train_resumable(params, training, model, more):
+        checkpoint.unlink(missing_ok=True)
+
+
+def train_resumable(
+    params: Params, training: Training, model: Detector, more: Callable[[Fit], dict[str, float]] | None = None
+) -> Path | None:
+    """Train likewise, and leave the checkpoint for the caller to remove: until then the same costs nothing again.
 
     Args:
         params: all sections.
         training: which one.
         model: where to start.
         more: writes further files from what came out, and gives facts for the model's metrics.
+
+    Returns:
+        The checkpoint; None in a process that is not the one that writes.
     """
     phase, start = training.phase, "trained weights" if params.baseline.weights else "scratch"
     logger.info("%s, lr0 %g, for a pipeline that starts from %s", phase.optimizer, phase.lr0, start)
@@ -106,7 +126,10 @@ def train(
     with live:
         result = fit(task)
     if not result.is_main:
-        return
+        return None
+    if training.repeat:
+        save_model(settle(result.model), MODELS / training.name / REPEATS / f"{params.seed}.safetensors")
+        return checkpoint
     history = {"kept_epoch": result.kept_epoch, "training": key, "epochs": result.history}
     if given:
         history["start"] = given
@@ -116,7 +139,7 @@ def train(
     preview.write(MODELS / training.name / "batches.npz")
     facts = more(result) if more else None
     store(settle(result.model), training.name, facts)
-    checkpoint.unlink(missing_ok=True)
+    return checkpoint
 
 
 def compare_with_start(given: dict[str, float], result: Fit, phase: PhaseParams) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yoloslim.config.machine import MACHINE
-from yoloslim.results.records import Row, is_number
+from yoloslim.results.records import REPEATED, Row, is_number
 
 UNREAD = ("percents", "probes", "report", "sweep", "schedule", "tracking")
 """Sections of params.yaml that change no model and no measurement."""
@@ -99,6 +99,7 @@ def run_metrics(row: Row) -> dict[str, float]:
     found["percent"] = float(row.percent)
     found |= {f"network/{key}": row.number(key) for key in ("gflops", "near_zero", "zero_percent")}
     found |= {f"pytorch/{key}": row.trained.get(key) for key in BELOW["pytorch"]}
+    found |= {f"repeats/{key}": row.trained.get(key) for key in REPEATED}
     found |= {f"runtime/{key}": row.deployed.get(key) for key in BELOW["runtime"]}
     for runtime, values in row.quantized.items():
         found |= {f"quantized/{runtime}_{key}": values.get(key) for key in BELOW["quantized"]}

@@ -1,0 +1,77 @@
+"""The same training with several seeds, to tell what is better from what had luck.
+
+`finetune.repeats` trainings go one after the other, with the seeds `seed`, `seed` + 1 and so on. The first one's model
+goes on through the pipeline, whatever came of the others: these are measured on the test images, and tell the spread.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from yoloslim.config import Params
+from yoloslim.data.evalset import EvalSet
+from yoloslim.models.detector import Detector
+from yoloslim.models.store import load_model
+from yoloslim.stages.common import MODELS
+from yoloslim.stages.measuring import evaluate_model
+from yoloslim.stages.training import REPEATS, Training, train_resumable
+
+logger = logging.getLogger("yoloslim")
+
+MEASURED = ("map50", "map50_95")
+
+
+def train_repeats(params: Params, begin: Callable[[], tuple[Training, Detector]], repeats: int) -> None:
+    """Train so many times; what an interrupted run has done is not done again.
+
+    Args:
+        params: all sections.
+        begin: which training, and where it starts, made anew for each.
+        repeats: how often, at least 1.
+    """
+    checkpoints: list[Path | None] = []
+    for number in range(repeats):
+        training, model = begin()
+        if repeats > 1:
+            logger.info("%s: training %d of %d, seed %d", training.name, number + 1, repeats, params.seed + number)
+        if not number:
+            shutil.rmtree(MODELS / training.name / REPEATS, ignore_errors=True)
+        checkpoints.append(train_resumable(_with_seed(params, number), replace(training, repeat=number), model))
+    for checkpoint in filter(None, checkpoints):
+        checkpoint.unlink(missing_ok=True)
+
+
+def _with_seed(params: Params, number: int) -> Params:
+    """The params of a repeat; MLflow, which has one run a model, follows the first."""
+    if not number:
+        return params
+    tracking = params.tracking.model_copy(update={"enabled": False})
+    return params.model_copy(update={"seed": params.seed + number, "tracking": tracking})
+
+
+def measure_repeats(params: Params, folder: Path, first: dict[str, Any], images: EvalSet) -> dict[str, Any]:
+    """Mean and spread over the repeats of a model; nothing where it was trained once.
+
+    Args:
+        params: all sections.
+        folder: of the model.
+        first: its own metrics.
+        images: to measure the others on.
+
+    Returns:
+        `repeats`, how many; and for `map50` and `map50_95`: `<name>_mean`, `<name>_std` (of the sample, n - 1), and
+        `<name>_values`, the model's own first.
+    """
+    files = sorted((folder / REPEATS).glob("*.safetensors"), key=lambda file: int(file.stem))
+    if not files:
+        return {}
+    found: dict[str, Any] = {"repeats": 1 + len(files)}
+    all_metrics = [first, *(evaluate_model(params, load_model(file), images).metrics for file in files)]
+    for name in MEASURED:
+        values = [float(metrics[name]) for metrics in all_metrics]
+        found |= {f"{name}_mean": fmean(values), f"{name}_std": stdev(values), f"{name}_values": values}
+    return found
