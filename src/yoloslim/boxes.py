@@ -73,18 +73,31 @@ def letterbox(
     Every runtime and every stage prepares images with this function, so that none sees other pixels.
     """
     geometry = fit(image.shape[1], image.shape[0], imgsz, align)
-    if (geometry.height, geometry.width) != image.shape[:2]:
-        shrinks = geometry.scale < 1
-        image = cv2.resize(
+    canvas = np.full((imgsz, imgsz, 3), fill, np.uint8)
+    place(canvas, resized(image, geometry), geometry)
+    return canvas, geometry
+
+
+def resized(image: NDArray[np.uint8], geometry: Letterbox) -> NDArray[np.uint8]:
+    """An image (H, W, 3) in the size that it has on its canvas."""
+    if (geometry.height, geometry.width) == image.shape[:2]:
+        return image
+    shrinks = geometry.scale < 1
+    return np.asarray(
+        cv2.resize(
             image,
             (geometry.width, geometry.height),
             interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-        )
-    canvas = np.full((imgsz, imgsz, 3), fill, np.uint8)
+        ),
+        np.uint8,
+    )
+
+
+def place(canvas: NDArray[np.uint8], image: NDArray[np.uint8], geometry: Letterbox) -> None:
+    """Write a resized image where it lies on its canvas."""
     rows = slice(geometry.top, geometry.top + geometry.height)
     columns = slice(geometry.left, geometry.left + geometry.width)
     canvas[rows, columns] = image
-    return canvas, geometry
 
 
 def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:

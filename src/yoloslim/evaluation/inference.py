@@ -21,14 +21,22 @@ Placed = tuple[Letterbox, int, int]
 
 
 class PredictorInference(Inference):
-    """Decodes, letterboxes and suppresses as evaluation does, around any predictor."""
+    """Decodes, letterboxes and suppresses as evaluation does, around any predictor.
+
+    Attributes:
+        imgsz: side of a canvas, px.
+        fill: grey level around an image.
+        batch: images that the graph takes at once, None for any number.
+    """
 
     def __init__(self, predictor: Predictor, options: nms.NmsOptions) -> None:
         self._predictor, self._options = predictor, options
         self.backend, self.classes = predictor.backend, predictor.classes
         graph = getattr(predictor, "graph", None)  # exported graphs know how their images are to be placed
         self._align: Align = getattr(graph, "letterbox_align", "center")
-        self._fill: int = getattr(graph, "letterbox_fill", FILL)
+        self.fill: int = getattr(graph, "letterbox_fill", FILL)
+        self.imgsz = predictor.imgsz
+        self.batch: int | None = getattr(predictor, "batch", None)
 
     def read(self, path: Path) -> Image:
         """See `Inference.read`."""
@@ -39,12 +47,17 @@ class PredictorInference(Inference):
 
     def prepare(self, image: Image) -> tuple[Image, Placed]:
         """See `Inference.prepare`."""
-        canvas, box = letterbox(image, self._predictor.imgsz, self._align, self._fill)
+        canvas, box = letterbox(image, self._predictor.imgsz, self._align, self.fill)
         return canvas, (box, image.shape[1], image.shape[0])
 
     def infer(self, canvas: Image) -> list[nms.Floats]:
         """See `Inference.infer`."""
         return self._predictor.predict(canvas[None])
+
+    def infer_all(self, canvases: Image) -> list[list[nms.Floats]]:
+        """Raw outputs as `infer` gives them for each of several canvases (n, S, S, 3), computed in one call."""
+        levels = self._predictor.predict(canvases)
+        return [[level[i : i + 1] for level in levels] for i in range(len(canvases))]
 
     def share_cores(self) -> int:
         """See `Inference.share_cores`: each thread computes an image by itself, and waits for no other.

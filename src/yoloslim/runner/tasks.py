@@ -8,9 +8,9 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,9 @@ STAGES = ("decode", "resize", "inference", "postprocess", "end_to_end")
 QUANTILES = (50, 90, 99)
 _AHEAD = 8
 """Images decoded ahead of the one that is being run."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Inference(ABC):
@@ -79,7 +82,7 @@ def detections(
         return image, inference.find(inference.infer(canvas), place)
 
     with ThreadPoolExecutor(max(2, workers), initializer=inference.share_cores) as pool:
-        for path, loaded in _ahead(pool, load, paths):
+        for path, loaded in ahead(pool, load, paths):
             if isinstance(loaded, RunnerError):
                 if skip is None:
                     raise loaded
@@ -200,14 +203,14 @@ def _timed(inference: Inference, path: Path) -> list[float]:
     return [1e3 * (b - a) for a, b in zip(clock, clock[1:])] + [1e3 * (clock[-1] - clock[0])]
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Path], Any], items: Iterable[Path]
-) -> Iterator[tuple[Path, Any]]:
-    """`function` of every item, in order, with a bounded number of them computed ahead."""
-    waiting: deque[tuple[Path, Any]] = deque()
+def ahead(
+    pool: ThreadPoolExecutor, function: Callable[[_Item], _Result], items: Iterable[_Item], most: int = _AHEAD
+) -> Iterator[tuple[_Item, _Result]]:
+    """`function` of every item, in order, with at most so many of them computed ahead."""
+    waiting: deque[tuple[_Item, Future[_Result]]] = deque()
     for item in items:
         waiting.append((item, pool.submit(function, item)))
-        if len(waiting) > _AHEAD:
+        if len(waiting) > most:
             first, future = waiting.popleft()
             yield first, future.result()
     for first, future in waiting:

@@ -14,10 +14,15 @@ Model = Annotated[
         help="file (.safetensors, .pt, .weights, .onnx, .xml, .param, .tflite, .om, .rknn), or folder of an export"
     ),
 ]
-Source = Annotated[
-    str, typer.Argument(help="image, folder, list of images (.txt), video, number or rtsp:// address of a camera")
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        help="image, folder, list of images (.txt) with the folder they are in (default: beside the list), or videos, "
+        "numbers and rtsp:// addresses of cameras, several at once"
+    ),
 ]
-ImageDir = Annotated[Path | None, typer.Argument(help="where the images of a list are; default: beside the list")]
+Batch = Annotated[int, typer.Option(help="videos and cameras: frames a call of the network", min=1, max=1024)]
+Tile = Annotated[str | None, typer.Option(help="splice so many streams into one picture, rows x columns, such as 2x2")]
 Backend = Annotated[str | None, typer.Option(help="runtime, such as onnxruntime; default: the usual one for the file")]
 Precise = Annotated[Precision, typer.Option(help="what pytorch and openvino compute in")]
 MaxMegapixels = Annotated[float, typer.Option(help="larger pictures are not decoded, millions of pixels", min=0.001)]
@@ -26,8 +31,7 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads; default: the run
 
 def detect(
     model: Model,
-    source: Source,
-    image_dir: ImageDir = None,
+    source: Sources,
     runtime: Backend = None,
     threads: Threads = None,
     precision: Precise = "fp32",
@@ -36,7 +40,9 @@ def detect(
     iou: Annotated[
         float | None, typer.Option(help="overlap above which the worse box goes, 0 to 1; default: 0.45")
     ] = None,
-    frames: Annotated[int | None, typer.Option(help="video or camera: stop after so many", min=1)] = None,
+    frames: Annotated[int | None, typer.Option(help="video or camera: stop after so many of each", min=1)] = None,
+    batch: Batch = 1,
+    tile: Tile = None,
     classes: Annotated[
         list[str] | None, typer.Option(help="names or numbers of the classes to keep, with commas; default: all")
     ] = None,
@@ -44,22 +50,25 @@ def detect(
     crops: Annotated[bool, typer.Option("--crops", help="every box cut out, as crops/CLASS/NAME-NUMBER.jpg")] = False,
     out: Annotated[Path, typer.Option(help="where to")] = Path("image_result"),
 ) -> None:
-    """Draw boxes: every image to image_result/, a video or camera to image_result/<name>.mp4."""
+    """Draw boxes: every image to image_result/, each video or camera to image_result/<name>.mp4."""
     from yoloslim.deploy.runtimes import open_predictor
     from yoloslim.evaluation.inference import PredictorInference
     from yoloslim.evaluation.nms import showing
     from yoloslim.runner.output import Output
-    from yoloslim.tasks.detect import detect_images, detect_stream
-    from yoloslim.tasks.sources import Stream, image_paths, is_stream, stem_of
+    from yoloslim.tasks.detect import detect_images
+    from yoloslim.tasks.sources import image_paths, is_stream, split_sources
+    from yoloslim.tasks.streams import detect_streams, way_of
 
     limit_megapixels(max_megapixels)
+    sources, image_dir = split_sources(source)
+    way = way_of(sources, batch, tile)
     predictor = open_predictor(model, runtime, threads, precision)
     inference = PredictorInference(predictor, showing(predictor.head, conf, iou))
     output = Output(out, inference.classes, classes or (), save_txt, crops)
-    if is_stream(source):
-        done = detect_stream(inference, Stream(source), output, stem_of(source), frames)
+    if is_stream(sources[0]):
+        done = detect_streams(inference, sources, output, way, frames)
     else:
-        done = detect_images(inference, image_paths(source, image_dir), output)
+        done = detect_images(inference, image_paths(sources[0], image_dir), output)
     typer.echo(f"{done['images']} images, {done['boxes']} boxes, on {inference.backend}: {out}/")
 
 
@@ -105,8 +114,7 @@ def train(
 
 def speed(
     model: Model,
-    source: Source,
-    image_dir: ImageDir = None,
+    source: Sources,
     runtime: Backend = None,
     threads: Threads = None,
     precision: Precise = "fp32",
@@ -115,9 +123,15 @@ def speed(
     conf: Annotated[
         float | None, typer.Option(help="lowest score that is kept, as detect has it; default: 0.25", min=0, max=0.99)
     ] = None,
+    frames: Annotated[int, typer.Option(help="videos and cameras: frames of each that are timed", min=1)] = 100,
+    batch: Batch = 1,
+    tile: Tile = None,
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures")] = None,
 ) -> None:
-    """Time decoding, resizing, inference and post-processing, image by image; no picture is written."""
+    """Time decoding, resizing, inference and post-processing, image by image; no picture is written.
+
+    Of videos and cameras: frames a second one by one and, if asked for, in batches and spliced into one picture.
+    """
     import numpy as np
 
     from yoloslim.deploy.ascend.predictors import AisBenchPredictor
@@ -126,11 +140,24 @@ def speed(
     from yoloslim.evaluation.nms import NmsOptions, describe_suppression, showing
     from yoloslim.files import write_json
     from yoloslim.runner.tasks import measure, speed_lines
-    from yoloslim.tasks.sources import image_paths
+    from yoloslim.tasks.sources import image_paths, is_stream, split_sources
+    from yoloslim.tasks.streams import speed_of_streams, way_of
 
     limit_megapixels(max_megapixels)
+    sources, image_dir = split_sources(source)
+    way = way_of(sources, batch, tile)
     predictor = open_predictor(model, runtime, threads, precision)
-    paths, shown, counted = image_paths(source, image_dir), showing(predictor.head, conf), NmsOptions()
+    if is_stream(sources[0]):
+        of_streams = speed_of_streams(
+            PredictorInference(predictor, showing(predictor.head, conf)), sources, way, frames
+        )
+        if out:
+            write_json(out, of_streams)
+        for name, value in of_streams["fps"].items():
+            typer.echo(f"{name:16} {value:8.1f} frames/s")
+        typer.echo(f"{len(sources)} streams, from file to boxes, median of turns, on {predictor.backend}")
+        return
+    paths, shown, counted = image_paths(sources[0], image_dir), showing(predictor.head, conf), NmsOptions()
     result = measure(PredictorInference(predictor, shown), paths, warmup) | {"conf": shown.conf_thres}
     lines = speed_lines(result)
     if predictor.head.needs_nms:

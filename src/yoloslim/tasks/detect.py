@@ -5,16 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from yoloslim.errors import DataError
-from yoloslim.files import atomic_path, write_json
+from yoloslim.files import write_json
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.output import Output
 from yoloslim.runner.tasks import Inference, draw_detections
-from yoloslim.tasks.sources import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -73,37 +71,6 @@ def detect_images(inference: Inference, paths: Sequence[Path], output: Output) -
     if complaint:
         raise DataError(complaint)
     return {"images": len(found), "boxes": sum(map(len, found.values()))}
-
-
-def detect_stream(
-    inference: Inference, stream: Stream, output: Output, stem: str, limit: int | None = None
-) -> dict[str, int]:
-    """Write a video with boxes, `stem`.mp4; Ctrl-C ends it, and what was written is kept.
-
-    Returns:
-        Frames written, boxes found.
-    """
-    frames = boxes = 0
-    writer: cv2.VideoWriter | None = None
-    with atomic_path(output.folder / f"{stem}.mp4") as temporary:
-        try:
-            for image in stream.frames(limit):
-                canvas, place = inference.prepare(image)
-                rows = output.keep(inference.find(inference.infer(canvas), place))
-                if writer is None:
-                    size = (image.shape[1], image.shape[0])
-                    writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), stream.fps, size)
-                writer.write(cv2.cvtColor(output.painter.draw(image, rows), cv2.COLOR_RGB2BGR))
-                output.parts(f"{stem}-{frames + 1:06}", image, rows)
-                frames, boxes = frames + 1, boxes + len(rows)
-        except KeyboardInterrupt:
-            logger.info("stopped after %d frames", frames)
-        finally:
-            if writer is not None:
-                writer.release()
-    for remark in output.painter.remarks():
-        logger.warning(remark)
-    return {"images": frames, "boxes": boxes}
 
 
 def as_records(rows: NDArray[np.float32], classes: Sequence[str]) -> list[dict[str, object]]:

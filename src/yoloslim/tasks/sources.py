@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -78,12 +78,30 @@ def image_paths(source: str, image_dir: Path | None = None) -> list[Path]:
         raise DataError(str(error)) from error
 
 
+def split_sources(sources: Sequence[str]) -> tuple[list[str], Path | None]:
+    """Sources as given on the command line, and the folder of a list's images, which stands behind the list.
+
+    Raises:
+        DataError: several that are not all videos or cameras.
+    """
+    others = [source for source in sources if not is_stream(source)]
+    if not others or len(sources) == 1:
+        return list(sources), None
+    if len(sources) == 2 and sources[0].lower().endswith(".txt"):
+        return [sources[0]], Path(sources[1])
+    raise DataError(
+        f"{others[0]} is no video or camera, and only these are taken several at once; give one source, "
+        "or a list of images (.txt) and the folder they are in"
+    )
+
+
 class Stream:
     """Frames of a video or camera, RGB (H, W, 3).
 
     Attributes:
         fps: frames a second, as the file or the driver states it; 25 where it does not.
-        expected: frames that a file says it has; 0 for a camera.
+        expected: frames that a file says it has; 0 for a camera or an address.
+        live: whether it is a camera; a video behind an address says how many frames it has.
     """
 
     def __init__(self, source: str) -> None:
@@ -109,7 +127,9 @@ class Stream:
             self._capture.release()
             raise DataError(f"video {source} {refusal}")
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
-        self.expected = 0 if is_camera or address else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.live = is_camera or (address and not frames)
+        self.expected = 0 if is_camera or address else frames
 
     def frames(self, limit: int | None = None) -> Iterator[NDArray[np.uint8]]:
         """All frames, at most `limit`; a video that ends before it should is said.
