@@ -74,9 +74,13 @@ class PeakMemory(Callback):
 
     def after_step(self, state: State) -> None:
         """See Callback."""
-        me = psutil.Process()
-        tree = [me, *me.children(recursive=True)]
-        self.peak = max(self.peak, sum(p.memory_full_info().pss for p in tree) / 1e6)
+        self.peak = max(self.peak, memory_of_tree())
+
+
+def memory_of_tree() -> float:
+    """Proportional set size of this process and its children, MB."""
+    me = psutil.Process()
+    return float(sum(p.memory_full_info().pss for p in (me, *me.children(recursive=True)))) / 1e6
 
 
 @contextmanager

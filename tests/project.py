@@ -14,9 +14,14 @@ ROOT = Path(__file__).parents[1]
 TINY: dict[str, dict[str, Any]] = {
     "data": {"train_images": 24, "val_images": 8, "test_images": 8, "imgsz": 64, "workers": 1},
     "train": {"batch": 8, "precision": "fp32", "device": "cpu", "threads": 1, "val_every": 1},
-    **{name: {"epochs": 1} for name in ("baseline", "sparse")},
+    "baseline": {"epochs": 1},
+    "sparse": {"penalty": "slimming", "epochs": 1},
     "finetune": {"epochs": 1, "distill": "sparse"},
-    "prune": {"recalibrate_images": 24, "certificate_images": 2},  # on 8, logits of 1000 hide the export in rounding
+    "prune": {
+        "importance": "gamma",
+        "recalibrate_images": 24,
+        "certificate_images": 2,
+    },  # on 8, logits of 1000 hide the export in rounding
     "ascend_eval": {"warmup": 1, "repeats": 3},
     "export": {"formats": ["openvino", "ncnn"]},
     "quantize": {"models": [40], "runtimes": ["onnxruntime", "ncnn"], "images": 4},

@@ -10,17 +10,17 @@ from yoloslim.errors import PruneError
 from yoloslim.prune_request import ChannelSelection, GroupScore, Importance, Scope, check_by_latency, option
 
 
-def _shared(name: str) -> Any:
-    """A key that `PruneRequest` states: default, limits and explanation."""
+def _shared(name: str, **changed: Any) -> Any:
+    """A key that `PruneRequest` states: default (unless changed), limits and explanation."""
     stated = option(name)
-    return Field(stated.default, description=stated.help, **stated.limits)
+    return Field(**{"default": stated.default, "description": stated.help, **stated.limits, **changed})
 
 
 class PruneParams(Section):
     """Which channels go."""
 
     scope: Scope = _shared("scope")
-    importance: Importance = _shared("importance")
+    importance: Importance = _shared("importance", default="taylor")  # the stage has images with boxes
     group_score: GroupScore = _shared("group_score")
     min_channels: int = _shared("min_channels")
     layer_keep: float = _shared("layer_keep")

@@ -21,7 +21,7 @@ class TrainParams(Section):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$")
     devices: int = Field(1, ge=1, le=64, description="processes, one a GPU; torchrun overrides it")
     sync_bn: bool = Field(False, description="BatchNorm over the whole batch of several devices")
-    share: int = Field(0, ge=0, le=4096, description="images a CPU thread computes at once; 0: all threads share all")
+    share: int = Field(8, ge=0, le=4096, description="images a CPU thread computes at once; 0: all threads share all")
     threads: int = Field(0, ge=0, le=512, description="CPU threads; 0 is one a core that may be used")
     workers: int = Field(0, ge=0, le=512, description="threads that make batches ahead; 0 takes them for a GPU alone")
     memory_gb: float = Field(
@@ -82,7 +82,7 @@ class BaselineParams(PhaseParams):
 class SparseParams(PhaseParams):
     """Training under the sparsity penalty (Network Slimming, arXiv 1708.06519)."""
 
-    penalty: Literal["slimming", "none"] = Field("slimming", description="none trains nothing: the baseline is cut")
+    penalty: Literal["slimming", "none"] = Field("none", description="none trains nothing: the baseline is cut")
     optimizer: Optimizer = "SGD"
     momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum; beta1 of Adam and AdamW")
     epochs: int = Field(14, ge=1, le=10_000)
@@ -99,7 +99,7 @@ class SparseParams(PhaseParams):
 class FinetuneParams(PhaseParams):
     """Training of a pruned model."""
 
-    epochs: int = Field(5, ge=1, le=10_000)
+    epochs: int = Field(14, ge=1, le=10_000)
     lr0: float = Field(0.002, gt=0, le=10)
     lrf: float = Field(0.05, gt=0, le=1)
     warmup_epochs: float = Field(0.5, ge=0)
