@@ -5,7 +5,10 @@ from yoloslim.stages.control import phase_of
 
 
 def test_the_control_trains_for_all_epochs_that_a_pruned_model_has() -> None:
-    sections = {"sparse": {"epochs": 14}, "finetune": {"epochs": 5, "lr0": 0.003, "distill": "sparse"}}
+    sections = {
+        "sparse": {"penalty": "slimming", "epochs": 14},
+        "finetune": {"epochs": 5, "lr0": 0.003, "distill": "sparse"},
+    }
     phase = phase_of(parse_params(sections))
     assert (phase.epochs, phase.lr0, phase.model_dump()["distill"]) == (19, 0.003, "none")
 

@@ -42,9 +42,11 @@ def test_the_trace_names_the_parts(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["profile.md", "trace.json.gz"]
 
 
-def test_shares_of_a_batch_are_clocked_too(tmp_path: Path) -> None:
-    text = profiled(tmp_path, share=2)
-    assert share_of(text, "forward") > 0
+@pytest.mark.parametrize("share", [0, 1])
+def test_parts_add_up_whether_or_not_threads_compute_shares(tmp_path: Path, share: int) -> None:
+    text = profiled(tmp_path, batch=2, share=share, threads=2)
+    parts = [share_of(text, part) for part in ("data", "forward", "loss", "backward", "update", "rest")]
+    assert sum(parts) == pytest.approx(100, abs=0.5)
 
 
 def test_an_epoch_that_is_too_short_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,7 +16,7 @@ from yoloslim.training.callback import Row, State
 from yoloslim.training.memory import try_batch
 from yoloslim.training.network import prepare
 from yoloslim.training.optim import Ema, build_optimizer, set_learning_rates
-from yoloslim.training.profile import Profile
+from yoloslim.training.profile import SHARES, Profile
 from yoloslim.training.shares import Shares, one_thread_an_operation
 from yoloslim.training.task import Task
 
@@ -70,7 +70,11 @@ class Learner:
             self.optimizer, phase, state.step, state.steps, self.task.train.schedule, phase.momentum
         )
         state.images, state.targets = step.batch.images, step.batch.targets
-        sums = self.shares.learn(state, self._learn) if self.shares else self._learn(state, step.images)
+        if self.shares:
+            with self.part(SHARES):
+                sums = self.shares.learn(state, self._learn)
+        else:
+            sums = self._learn(state, step.images)
         self.sums[:-1] += sums
         self.sums[-1] += step.images  # no tensor of it: a GPU would be waited for
         if step.updates:

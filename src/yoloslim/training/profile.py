@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from yoloslim.files import atomic_path, write_text
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+SHARES = "shares"
+"""The part in which threads compute shares of a batch side by side (`train.share`), parts of a step themselves."""
 WARM_UP, STEPS = 3, 10
 """Steps of the first epoch before those that are recorded, and how many are."""
 OPERATIONS = 15
@@ -72,7 +75,9 @@ class Profile:
 
     def _begin(self) -> None:
         cuda = [ProfilerActivity.CUDA] if self.device.type == "cuda" else []
-        self._profiler = profile(activities=[ProfilerActivity.CPU, *cuda])
+        self._profiler = profile(
+            activities=[ProfilerActivity.CPU, *cuda], experimental_config=_ExperimentalConfig(profile_all_threads=True)
+        )
         self._profiler.start()
         self._wait()
         self._start = time.perf_counter()
@@ -100,8 +105,10 @@ class Profile:
         self._write()
 
     def _table(self, whole: float, steps: int) -> str:
-        """What the parts of a step take; threads that work side by side (`train.share`) take over 100 % together."""
-        parts = {name: s for name, s in self._seconds.items() if name != "validation"}
+        """What the parts of a step take; threads that worked side by side count by how long all of them took."""
+        parts = {name: s for name, s in self._seconds.items() if name not in ("validation", SHARES)}
+        beside = {name: parts[name] for name in ("forward", "loss", "backward") if SHARES in self._seconds}
+        parts |= {name: s * self._seconds[SHARES] / sum(beside.values()) for name, s in beside.items()}
         parts["rest"] = max(0.0, whole - sum(parts.values()))
         where = f"{self.device.type}, {torch.get_num_threads()} thread(s)"
         lines = [
