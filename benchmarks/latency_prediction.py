@@ -1,21 +1,24 @@
 """How well a table of layers' times tells the latency of a network: `python -m benchmarks.latency_prediction`.
 
 For each model: seconds to measure the table, to read it again, and to choose channels for half of the layers' time
-with it; then 20 networks of random widths, their latency as the table has it beside what ONNX Runtime takes.
+with it; then 20 networks of random widths, their latency as the table has it beside what the runtime takes.
 """
 
 import argparse
 import tempfile
 import time
-import warnings
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from benchmarks.latency import clock_of, in_turn, opened
+from yoloslim.choices import LatencyRuntime
+from yoloslim.deploy.latency import open_network
 from yoloslim.deploy.latency_table import LatencyTable, latency_table
+from yoloslim.deploy.layer_calls import torch_threads
+from yoloslim.evaluation.speed import measure_in_turn
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.budget import within_budget
@@ -33,22 +36,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=("yolov5n", "yolov5s", "yolov8s"))
     parser.add_argument("--imgsz", type=int, default=320)
+    parser.add_argument("--runtime", choices=get_args(LatencyRuntime), default="onnxruntime")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--networks", type=int, default=20, help="of random widths")
     parser.add_argument("--rounds", type=int, default=30)
-    arguments = parser.parse_args()
+    a = parser.parse_args()
     print(
-        f"{arguments.imgsz} px, ONNX Runtime, batch 1, {arguments.threads} thread(s), {arguments.networks} networks\n\n"
+        f"{a.imgsz} px, {a.runtime}, batch 1, {a.threads} thread(s), {a.networks} networks\n\n"
         "| model | shapes | measuring, s | reading, s | choosing, s | rank correlation | table / measured |\n"
         "|:--|--:|--:|--:|--:|--:|--:|"
     )
-    for name in arguments.models:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # dynamo=False is deprecated; the new exporter is ten times slower
-            print(row(name, arguments.imgsz, arguments.threads, arguments.networks, arguments.rounds), flush=True)
+    for name in a.models:
+        print(row(name, a.imgsz, a.runtime, a.threads, a.networks, a.rounds), flush=True)
 
 
-def row(name: str, imgsz: int, threads: int, networks: int, rounds: int) -> str:
+def row(name: str, imgsz: int, runtime: LatencyRuntime, threads: int, networks: int, rounds: int) -> str:
     """One model's line of the table."""
     torch.manual_seed(0)
     model = build_detector(name, ("a", "b", "c"), imgsz).eval()
@@ -56,7 +58,7 @@ def row(name: str, imgsz: int, threads: int, networks: int, rounds: int) -> str:
     with tempfile.TemporaryDirectory() as cache:
         for _ in range(2):
             begin = time.perf_counter()
-            table = latency_table(model, threads, STEP, Path(cache))
+            table = latency_table(model, threads, STEP, Path(cache), runtime)
             seconds.append(time.perf_counter() - begin)
     assert table is not None
     coupling = find_coupling(model)
@@ -66,9 +68,10 @@ def row(name: str, imgsz: int, threads: int, networks: int, rounds: int) -> str:
     )
     seconds.append(time.perf_counter() - begin)
     others = {f"{number}": random_widths(model, number) for number in range(networks)}
-    calls = {key: opened(network, imgsz, threads) for key, network in others.items()}
-    times = in_turn(calls, rounds, clock=clock_of(threads))
-    measured = np.array([times[key].median_ms for key in others])
+    opened = {key: open_network(network, runtime, threads) for key, network in others.items()}
+    with torch_threads(threads):
+        times = measure_in_turn(opened, "0", repeats=rounds, clock=time.process_time if threads == 1 else None)
+    measured = np.array([times[key]["latency_ms"] for key in others])
     predicted = np.array([milliseconds(table, network) for network in others.values()])
     ratio = predicted / measured
     cells = [name, len(table.shapes), *(f"{s:.2f}" for s in seconds), f"{spearmanr(predicted, measured).statistic:.3f}"]

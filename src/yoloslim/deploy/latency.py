@@ -26,8 +26,8 @@ class Clock:
 
     On a machine that does other things, too, milliseconds taken a minute apart cannot be compared. So each network is
     timed against the dense one, turn by turn, and its milliseconds are those of the dense one in the first session
-    over the speed-up in its own: the ratios hold, whatever the machine does meanwhile. With one thread a ratio is one
-    of the time that the process computes, which other programs hardly change.
+    over the speed-up in its own: the ratios hold, whatever the machine does meanwhile. With one thread it is the time
+    that the process computes, which other programs change least.
 
     Attributes:
         dense_ms: of the dense network, median milliseconds an image.
@@ -49,17 +49,19 @@ class Clock:
         self.runtime, self.threads, self.repeats = runtime, threads, repeats
         self.machine = this_machine(threads, runtime)
         with _unheard():
-            self._dense = _open(dense, runtime, threads)
+            self._dense = open_network(dense, runtime, threads)
+        self._clock = time.process_time if threads == 1 else None
         with torch_threads(threads):
-            self.dense_ms = measure_in_turn({"dense": self._dense}, "dense", repeats=repeats)["dense"]["latency_ms"]
+            alone = measure_in_turn({"dense": self._dense}, "dense", repeats=repeats, clock=self._clock)
+        self.dense_ms = alone["dense"]["latency_ms"]
 
     def speedup(self, model: Detector, repeats: int | None = None) -> float:
         """How many times as fast as the dense network another is, by so many turns, or the usual number."""
         with _unheard():
-            pair = {"dense": self._dense, "cut": _open(model, self.runtime, self.threads)}
-        clock = time.process_time if self.threads == 1 else None
+            pair = {"dense": self._dense, "cut": open_network(model, self.runtime, self.threads)}
         with torch_threads(self.threads):
-            return measure_in_turn(pair, "dense", repeats=repeats or self.repeats, clock=clock)["cut"]["speedup"]
+            times = measure_in_turn(pair, "dense", repeats=repeats or self.repeats, clock=self._clock)
+        return times["cut"]["speedup"]
 
     def __call__(self, model: Detector) -> float:
         """Milliseconds of a network, against the dense one's; unheard, since it is called for many networks."""
@@ -79,8 +81,12 @@ def _unheard() -> Iterator[None]:
         spoken.setLevel(before)
 
 
-def _open(model: Detector, runtime: LatencyRuntime, threads: int) -> Predictor:
-    """A network in a runtime, by way of a file where it needs one, which is read whole and removed."""
+def open_network(model: Detector, runtime: LatencyRuntime, threads: int) -> Predictor:
+    """A network in a runtime on the CPU, by way of a file where it needs one, which is read whole and removed.
+
+    Raises:
+        DeployError: the runtime is not installed, or the export failed.
+    """
     if runtime == "pytorch":
         return TorchPredictor(model)
     from yoloslim.deploy.export_model import export_model

@@ -1,8 +1,11 @@
 """Fronts, cliffs and scales."""
 
+from dataclasses import replace
+
 import pytest
 
-from yoloslim.report.page.points import Point, comparable, front
+from tests.results.made import finished
+from yoloslim.report.page.points import Point, comparable, front, points_of
 from yoloslim.report.page.tradeoff import Cliff, _label_places, cliff_of, pareto
 
 
@@ -27,6 +30,18 @@ def test_latencies_are_compared_on_the_backend_of_the_dense_model() -> None:
 def test_a_cost_that_fewer_than_two_models_have_is_no_choice() -> None:
     assert list(pareto(POINTS, "good", {})) == ["latency_ms", "params_m"]
     assert pareto(POINTS[:1], "", {}) == {}
+
+
+def test_spread_over_seeds_is_drawn_where_there_are_several() -> None:
+    row = finished(50, 0.78, 1.5)
+    of_seeds = replace(row, trained=row.trained | {"repeats": 3, "map50_mean": 0.7, "map50_std": 0.3})
+    points = points_of([finished(0, 0.8, 2.0), of_seeds])
+    spec = pareto(points, "", {})["params_m"]
+    bar = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "rule")
+    assert bar["data"]["values"] == [{"x": 1.5, "low": pytest.approx(0.4), "high": pytest.approx(1.0)}]
+    y = next(layer["encoding"]["y"]["scale"] for layer in spec["layer"] if "scale" in layer["encoding"].get("y", {}))
+    assert (y["domain"][0], y["domain"][1]) == pytest.approx((0.4 - 0.08 * 0.6, 1.0 + 0.12 * 0.6))
+    assert any(spot["map50"] == "0.780 (seeds: 0.700 ± 0.300)" for spot in spec["data"]["values"])
 
 
 def test_a_limit_far_away_does_not_squeeze_the_points() -> None:

@@ -45,6 +45,13 @@ class Point:
     row: Row | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def spread(self) -> tuple[float, ...]:
+        """Mean mAP50 over seeds less and plus its standard deviation; empty where it was trained with one."""
+        trained = self.row.trained if self.row else {}
+        mean, deviation = trained.get("map50_mean"), trained.get("map50_std")
+        return (mean - deviation, mean + deviation) if is_number(mean) and is_number(deviation) else ()
+
 
 def points_of(rows: Sequence[Row], sweep: SweepResult | None = None) -> list[Point]:
     """The dense models, every pruned one and their int8 versions, and what else a sweep tried.

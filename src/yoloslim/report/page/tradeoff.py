@@ -22,6 +22,7 @@ from yoloslim.report.page.charts import (
     word,
 )
 from yoloslim.report.page.points import COSTS, STATES, Point, comparable, front
+from yoloslim.report.tables import spread
 from yoloslim.sweeping.cliff import CLIFF, find_fall
 
 COLOURS = {"dense": DENSE, "control": FAINT, "finetuned": TUNED, "int8": INT8, "probed": CUT}
@@ -99,6 +100,7 @@ def _pareto(points: Sequence[Point], winner: str, limits: Mapping[str, float], c
             "encoding": place,
         },
         *_limits(near, cost, {"x": x_scale, "y": y_scale}),
+        *_spreads(points, cost, x),
         {
             "mark": {"type": "point", "size": 130, "strokeWidth": 2.5, "opacity": 1, "aria": False},
             "encoding": place | _state_colours(points),
@@ -174,16 +176,28 @@ def _spot(point: Point, cost: str) -> dict[str, Any]:
         **{"name": point.name, "title": point.title, "state": STATES[point.state], "x": x, "y": map50},
         **{
             "label": {"dense": "baseline", "control": "control"}.get(point.state, f"{point.percent} %"),
-            "map50": text,
+            "map50": f"{text} (seeds: {spread(point.row, 'map50')})" if point.row and point.spread else text,
             "cost": price,
         },
         "spoken": f"{point.title}: mAP50 {text}, {price}",
     }
 
 
+def _spreads(points: Sequence[Point], cost: str, x: Spec) -> list[Spec]:
+    """A bar from a standard deviation below the mean over seeds to one above it, where there are several seeds."""
+    bars = [
+        {"x": p.values[cost], "low": p.spread[0], "high": p.spread[1]} for p in points if p.spread and p.state != "int8"
+    ]
+    mark = {"type": "rule", "color": TUNED, "strokeWidth": 2, "strokeOpacity": 0.5, "aria": False}
+    place = {"x": x, "y": number("low"), "y2": {"field": "high"}}
+    return [{"data": rows(bars), "mark": mark, "encoding": place}] if bars else []
+
+
 def _scale(points: Sequence[Point], metric: str, limits: Mapping[str, float]) -> Spec:
     """A scale with room around the points, and with a limit in it that is not far away."""
     values = [point.values[metric] for point in points]
+    if metric == "map50":
+        values += [end for point in points for end in point.spread]
     room = max(values) - min(values) or max(values) or 1.0
     limit = limits.get(metric)
     if limit is not None and min(values) - room / 2 <= limit <= max(values) + room / 2:
