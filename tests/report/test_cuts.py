@@ -1,5 +1,6 @@
 """Tables of what was cut, from an account made by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 from yoloslim.report.cuts import certificate_grid, layers_grid, layers_markdown, totals_grid
@@ -70,3 +71,13 @@ def test_numbers_of_the_cut_go_to_mlflow() -> None:
 def test_models_without_a_cut_have_no_line() -> None:
     rows = [Row("baseline", "baseline")]
     assert totals_grid(rows).rows == certificate_grid(rows).rows == ()
+
+
+def test_of_a_cut_by_latency_the_budget_stands_beside_what_was_predicted_and_measured() -> None:
+    found = {"target_ms": 2.0, "predicted_ms": 2.44, "runtime": "ncnn", "version": "1.0"}
+    report = {"after": {"channels": 9}, "latency": found, "latency_ms": 1.971}
+    rows = [Row("prune@30", "pruned", 30, report={"after": {}}), Row("prune@50", "pruned", 50, report=report)]
+    grid = totals_grid([rows[1], replace(rows[1], name="prune@70", report={"after": {"channels": 3}})])
+    assert grid.header[-4:] == ("ms asked", "ms by the table", "ms measured", "measured with")
+    assert [line[-4:] for line in grid.rows] == [("2.00", "2.44", "1.97", "ncnn 1.0"), ("–", "–", "–", "–")]
+    assert "ms asked" not in totals_grid(rows[:1]).header

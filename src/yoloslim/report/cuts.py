@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from yoloslim.report.tables import Grid, number, small
+from yoloslim.report.tables import MISSING, Grid, number, small
 from yoloslim.results.records import Row
 
 
@@ -13,7 +13,11 @@ def totals_grid(rows: Sequence[Row]) -> Grid:
         *("model", "asked %", "really cut %", "limit %", "layers clipped", "units out", "channels"),
         *("params M", "GFLOPs", "GFLOPs padded to 16"),
     )
-    return Grid(header, tuple(_totals(row) for row in rows if row.report.get("after")))
+    cut = [row for row in rows if row.report.get("after")]
+    if not any("target_ms" in row.report.get("latency", {}) for row in cut):
+        return Grid(header, tuple(_totals(row) for row in cut))
+    timed = ("ms asked", "ms by the table", "ms measured", "measured with")
+    return Grid((*header, *timed), tuple((*_totals(row), *_times(row)) for row in cut), frozenset({0, len(header) + 3}))
 
 
 def _totals(row: Row) -> tuple[str, ...]:
@@ -35,6 +39,15 @@ def _totals(row: Row) -> tuple[str, ...]:
         change("gflops", 3),
         change("gflops_padded", 3),
     )
+
+
+def _times(row: Row) -> tuple[str, ...]:
+    """Of a cut by latency: the budget, what the table of layers alone predicted, and what was measured in the end."""
+    found = row.report.get("latency", {})
+    measured = row.report.get("latency_ms") if found else None
+    values = (found.get("target_ms"), found.get("predicted_ms"), measured)
+    runtime = f"{found['runtime']} {found['version']}" if found else MISSING
+    return (*(number(value, 2) for value in values), runtime)
 
 
 def certificate_grid(rows: Sequence[Row]) -> Grid:
