@@ -223,3 +223,22 @@ def test_a_model_to_quantize_that_is_not_made_is_named_when_params_are_read() ->
     assert "quantize.models names 60, which is not among the percents [30, 50]" in said
     assert "rknn.models names 70, which is not among" in explain(percents=[30, 50], rknn={"models": [70]})
     assert parse_params({"percents": [30, 60], "quantize": {"models": ["baseline", 60]}}).quantize.models[1] == 60
+
+
+@pytest.mark.parametrize(
+    ("prune", "message"),
+    [
+        (
+            {"selection": "latency", "cost_power": 0.5},
+            "prune: selection latency: cost_power=0.5 is another way to count",
+        ),
+        ({"selection": "latency", "target_gflops": 1}, "prune: selection latency: target_gflops=1.0 is another target"),
+        ({"selection": "latency", "residual_units": 1}, "the budget would not be met: leave it out, or take selection"),
+        ({"latency_table": "t.json"}, "prune: latency_table t.json is for selection latency"),
+        ({"latency_runtime": "tensorrt"}, "prune.latency_runtime = 'tensorrt'"),
+    ],
+)
+def test_what_choosing_by_latency_has_no_use_for_is_refused(prune: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse_params({"prune": prune})
+    assert parse_params({"prune": {"selection": "latency", "target_speedup": 1.5}}).prune.selection == "latency"

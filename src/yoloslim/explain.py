@@ -23,6 +23,10 @@ def explain(schema: type[BaseModel], problem: Any) -> str:
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error" and isinstance(
+        problem["input"], dict
+    ):  # of several keys that do not go together
+        return f"{where}: {message}" if where else message
     given = repr(problem["input"])
     given = given if len(given) <= 80 else f"{given[:80]}..."
     return f"{where} = {given}: {message}{_range_at(schema, path)}" if where else message

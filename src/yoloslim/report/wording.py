@@ -120,6 +120,11 @@ def notes(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
         )
     if said := disturbance(rows):
         found.append(said + ".")
+    if any(row.trained.get("repeats") for row in rows):
+        found.append(
+            "Where a model was finetuned with several seeds, the mean of all and their standard deviation, in PyTorch, "
+            "stand beside what is its own: it is the first seed's, and the chart has a bar for the others."
+        )
     if any(row.compiled == "not_available" for row in rows):
         found.append(
             "Ascend's ATC is not installed here: no model was compiled for Ascend, and nothing here was measured on "
