@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from yoloslim.config import Params
 from yoloslim.cores import usable_cores
 from yoloslim.errors import ConfigError, SweepError
 
@@ -128,6 +129,11 @@ def cpu_slots() -> int:
     """
     memory = int(psutil.virtual_memory().total)
     return max(1, min(usable_cores(), MOST_SLOTS, memory // TRAINING_BYTES))
+
+
+def workers_of(params: Params) -> int:
+    """Points that run side by side."""
+    return params.sweep.workers or len(visible_gpus()) or cpu_slots()
 
 
 def visible_gpus() -> tuple[str, ...]:

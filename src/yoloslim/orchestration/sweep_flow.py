@@ -11,23 +11,16 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from yoloslim.config import Params, SweepResult
 from yoloslim.config.sweep import Runner
 from yoloslim.errors import SweepError, YoloslimError
 from yoloslim.extras import advice, is_installed
 from yoloslim.orchestration.driver import run_sweep
-from yoloslim.orchestration.leases import cpu_slots
+from yoloslim.orchestration.leases import workers_of
 from yoloslim.orchestration.leaving import insisting
 from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.stopping import keep_hearing, stop_if_asked
 from yoloslim.orchestration.variant_run import Event, FanOut, Listener, in_threads
-
-
-def workers_of(params: Params) -> int:
-    """Points that run side by side."""
-    return params.sweep.workers or torch.cuda.device_count() or cpu_slots()
 
 
 def sweep(params: Params, listen: Listener, *, prefect: bool = True) -> SweepResult:

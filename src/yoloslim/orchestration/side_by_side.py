@@ -1,0 +1,117 @@
+"""`make repro`: `dvc repro`, with what the percents have to themselves side by side where that is faster.
+
+DVC runs one stage after the other, but several of its processes may work in one checkout as long as outputs differ. On
+a CPU two trainings of one thread each do more than one of two threads, and with `train.share` the weights are the same
+for any number of threads. So the stages that all share come first; then the cut, its finetuning, export and compilation
+of each percent, and the controls, as many at a time as a sweep would run points; then `dvc repro` does the rest: what
+is measured, with nothing beside it.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from yoloslim.config import Params, load_params
+from yoloslim.errors import Interrupted, YoloslimError
+from yoloslim.orchestration.leases import visible_gpus, workers_of
+from yoloslim.orchestration.mending import mend
+from yoloslim.orchestration.points import STAGES, reproduce
+from yoloslim.orchestration.process import CommandError, stop_all
+from yoloslim.orchestration.stopping import stoppable
+
+SHARED = ("code", "data", "baseline", "sparse")
+Say = Callable[[str], None]
+
+
+def branches(params: Params) -> dict[str, tuple[str, ...]]:
+    """What each control and each percent has to itself: name -> its stages up to what is measured, in order."""
+    controls = {which: (f"control@{which}",) for which in params.controls}
+    return controls | {f"{p} %": tuple(name.format(p) for name in STAGES["finetune"]) for p in params.percents}
+
+
+def is_faster(params: Params) -> bool:
+    """Whether several trainings at a time do more, and give the same weights as one after the other would."""
+    return workers_of(params) > 1 and bool(params.train.share or visible_gpus())
+
+
+def changed(targets: Sequence[str]) -> set[str]:
+    """Those of some stages of this checkout that DVC would run, as far as it can tell before others have run."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return set(repo.status(targets=list(targets)))
+
+
+def run_branches(found: Mapping[str, Sequence[str]], checkout: Path, workers: int, say: Say) -> dict[str, str]:
+    """Run branches side by side; a failure of one leaves the others at work.
+
+    Args:
+        found: name -> stages.
+        checkout: where.
+        workers: branches at a time.
+        say: is told every line of output, with the branch in front.
+
+    Returns:
+        Of those that failed, the error.
+    """
+    width = max(map(len, found))
+
+    def run(name: str) -> str:
+        def tell(line: str) -> None:
+            say(f"{name:>{width}} | {line}")
+
+        try:
+            reproduce(found[name], checkout, name.replace(" %", ""), tell, single=True)
+        except (CommandError, YoloslimError) as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            errors = dict(zip(found, pool.map(run, found), strict=True))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_all()
+            raise
+    return {name: error for name, error in errors.items() if error}
+
+
+def run(checkout: Path, params: Params, say: Say) -> None:
+    """Run side by side what is better run so; nothing where less than two branches have changed.
+
+    Raises:
+        CommandError: a shared stage failed, or branches did.
+    """
+    found = branches(params)
+    if not is_faster(params) or not changed([*SHARED[1:], *(stage for stages in found.values() for stage in stages)]):
+        return
+    reproduce(SHARED, checkout, "shared", say, everything=True)
+    stale = changed([stage for stages in found.values() for stage in stages])
+    due = {name: stages for name, stages in found.items() if stale & set(stages)}
+    if len(due) < 2:
+        return
+    failed = run_branches(due, checkout, workers_of(params), say)
+    if failed:
+        raise CommandError("; ".join(f"{name}: {error}" for name, error in failed.items()))
+
+
+def main() -> None:
+    """What `make repro` runs."""
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    mend(Path())
+    try:
+        with stoppable("in the middle of the pipeline"):
+            run(Path(), load_params(), lambda line: print(line, flush=True))
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        sys.exit(interrupted.exit_code)
+    except (CommandError, YoloslimError) as error:
+        sys.exit(f"error: {error}")
+    os.execv(sys.executable, [sys.executable, "-m", "dvc", "repro"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What `make repro` runs: branches overlap, all that is measured comes after them, and nothing runs twice."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.orchestration.tiny import environment, project
+from yoloslim.config import Params, parse_params
+from yoloslim.orchestration import side_by_side
+from yoloslim.orchestration.process import CommandError
+from yoloslim.orchestration.side_by_side import branches, is_faster
+
+PARAMS = "percents: [30, 50]\nprobes: []\ncontrols: []\nsweep: {workers: 2}\n"
+BRANCH = ("prune", "finetune", "export", "atc")
+
+
+def repro(root: Path, log: Path, **more: str) -> tuple[list[str], subprocess.CompletedProcess[str]]:
+    """What the log of the stages says: `start prune@30`."""
+    log.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "yoloslim.orchestration.side_by_side"]
+    done = subprocess.run(command, cwd=root, env=environment(log, **more), capture_output=True, text=True, check=False)
+    return [line.rsplit(" ", 1)[0] for line in log.read_text().splitlines()] if log.is_file() else [], done
+
+
+def test_branches_are_controls_and_percents_up_to_what_is_measured() -> None:
+    found = branches(parse_params({"percents": [30], "controls": ["dense"]}))
+    assert found == {"dense": ("control@dense",), "30 %": ("prune@30", "finetune@30", "export@30", "atc@30")}
+
+
+def test_threads_that_would_change_the_weights_are_left_alone() -> None:
+    two = Params().sweep.model_copy(update={"workers": 2})
+    whole = Params().train.model_copy(update={"share": 0})
+    assert is_faster(Params(sweep=two))
+    assert not is_faster(Params(sweep=two, train=whole))
+    assert not is_faster(Params(sweep=two.model_copy(update={"workers": 1})))
+
+
+@pytest.mark.slow
+def test_branches_run_side_by_side_then_the_rest_and_nothing_twice(tmp_path: Path) -> None:
+    root, log = project(tmp_path / "tiny", PARAMS), tmp_path / "log"
+    lines, done = repro(root, log, STAGE_SECONDS="1")
+    assert done.returncode == 0, done.stderr
+    assert all(lines.index(f"start prune@{a}") < lines.index(f"end atc@{b}") for a, b in ((30, 50), (50, 30)))
+    last = max(lines.index(f"end {name}@{p}") for name in BRANCH for p in (30, 50))
+    assert min(lines.index(f"start measure_finetune@{p}") for p in (30, 50)) > last
+    assert len(set(lines)) == len(lines)
+    assert "50 % | Running stage 'finetune@50':" in done.stdout
+    again, done = repro(root, log)
+    assert (set(again), done.returncode) <= ({"start code@baseline", "end code@baseline"}, 0)
+
+
+def test_a_branch_that_fails_is_named_and_the_others_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    ended: list[tuple[str, ...]] = []
+
+    def fake_reproduce(targets: tuple[str, ...], *_: object, **__: object) -> None:
+        if "prune@30" in targets:
+            raise CommandError("the disk hums")
+        _[2]("working")  # type: ignore[operator]
+        ended.append(targets)
+
+    monkeypatch.setattr(side_by_side, "reproduce", fake_reproduce)
+    found = branches(parse_params({"percents": [30, 50], "controls": ["dense"]}))
+    assert side_by_side.run_branches(found, tmp_path, 2, said.append) == {"30 %": "the disk hums"}
+    assert sorted(ended) == [("control@dense",), found["50 %"]]
+    assert sorted(said) == [" 50 % | working", "dense | working"]
