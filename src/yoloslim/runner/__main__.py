@@ -13,22 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from . import headers
+from . import headers, mindx
 from .errors import RunnerError
 from .job import run_job, say
 from .model import LABELS, BoardInference
 from .output import Output
 from .scores import mean_average_precision
-from .tasks import detections, draw_detections, measure, speed_lines
+from .tasks import Inference, detections, draw_detections, measure, measure_overlapped, speed_lines
 from .voc import find_dataset, image_set_of, read_image_set, read_truth, write_results
+
+BACKENDS = (*sorted(LABELS), "mindx")
+"""What runs a bundle's tasks; the job of a desk needs raw outputs, which the SDK does not give."""
+THRESHOLDS = {"conf": 0.25, "iou": 0.45}
+"""Of `detect`, as of the bundle's detect.pipeline."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit status is 0 only if it did what it says."""
     parser = _parser()
     options = parser.parse_args(argv)
-    if options.run in (detect, speed, evaluate) and options.backend not in LABELS:  # argparse checks no defaults
-        parser.error("BACKEND={} is unknown; choose {}".format(options.backend, " or ".join(sorted(LABELS))))
+    if options.run in (detect, speed, evaluate) and options.backend not in BACKENDS:  # argparse checks no defaults
+        parser.error("BACKEND={} is unknown; choose {}".format(options.backend, ", ".join(BACKENDS)))
     headers.limit_megapixels(getattr(options, "max_megapixels", headers.MEGAPIXELS))
     try:
         options.run(options)
@@ -43,7 +48,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def detect(options: Any) -> None:
     """Write the images with boxes to image_result/."""
-    inference = _inference(options, {"conf_thres": options.conf, "iou_thres": options.iou, "multi_label": False})
+    if options.backend == "mindx" and {key: getattr(options, key) for key in THRESHOLDS} != THRESHOLDS:
+        raise RunnerError(
+            "usage", "MindX takes its thresholds from mindx/yolov5_detect.cfg: leave out --conf and --iou"
+        )
+    changes = {"conf_thres": options.conf, "iou_thres": options.iou, "multi_label": False}
+    inference = _inference(options, "detect", changes)
     paths = read_image_set(options.image_set, options.image_dir)
     output = Output(Path("image_result"), inference.classes, options.classes or (), options.save_txt, options.crops)
     found, complaint = draw_detections(
@@ -57,14 +67,19 @@ def detect(options: Any) -> None:
 def speed(options: Any) -> None:
     """Print how long every stage takes."""
     paths = read_image_set(options.image_set, options.image_dir)
-    print("\n".join(speed_lines(measure(_inference(options, {}), paths))))
+    inference = _inference(options, "detect", {})
+    if isinstance(inference, mindx.MindxInference):
+        print("\n".join(mindx.measure_pipeline(inference, paths)))
+        return
+    result = measure(inference, paths)
+    print("\n".join(speed_lines({**result, "fps_overlapped": measure_overlapped(inference, paths)})))
 
 
 def evaluate(options: Any) -> None:
     """Write result files to txt_result/ and print the mean average precision."""
     dataset = find_dataset(options.dataset)
     paths = read_image_set(image_set_of(dataset, options.image_set), dataset / "JPEGImages")
-    inference = _inference(options, {})
+    inference = _inference(options, "eval", {})
     truth = [read_truth(dataset / "Annotations" / (path.stem + ".xml"), inference.classes) for path in paths]
     found = [rows for _, _, rows in detections(inference, paths)]
     write_results(Path("txt_result"), options.image_set, inference.classes, [path.stem for path in paths], found)
@@ -107,13 +122,16 @@ def _chip() -> str:
     return next(("Ascend" + word for word in words if word.startswith("310")), "")
 
 
-def _inference(options: Any, changes: dict[str, Any]) -> BoardInference:
-    return BoardInference(Path(os.environ.get("YOLOSLIM_BUNDLE", ".")), options.backend, changes)
+def _inference(options: Any, task: str, changes: dict[str, Any]) -> Inference:
+    folder = Path(os.environ.get("YOLOSLIM_BUNDLE", "."))
+    if options.backend == "mindx":
+        return mindx.MindxInference(folder, task)
+    return BoardInference(folder, options.backend, changes)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run.sh", description=__doc__)
-    parser.add_argument("--backend", choices=sorted(LABELS), default=os.environ.get("BACKEND", "acl"))
+    parser.add_argument("--backend", choices=BACKENDS, default=os.environ.get("BACKEND", "acl"))
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.required = True
     for name, function in (("detect", detect), ("speed", speed)):
@@ -123,8 +141,10 @@ def _parser() -> argparse.ArgumentParser:
         _add_limit(command)
         command.set_defaults(run=function)
         if name == "detect":
-            command.add_argument("--conf", type=float, default=0.25, help="lowest score that is drawn")
-            command.add_argument("--iou", type=float, default=0.45, help="overlap above which the worse box goes")
+            command.add_argument("--conf", type=float, default=THRESHOLDS["conf"], help="lowest score that is drawn")
+            command.add_argument(
+                "--iou", type=float, default=THRESHOLDS["iou"], help="overlap above which the worse box goes"
+            )
             command.add_argument("--classes", action="append", help="names or numbers of those drawn, with commas")
             command.add_argument("--save-txt", action="store_true", help="boxes as labels/NAME.txt, as YOLO has them")
             command.add_argument("--crops", action="store_true", help="every box cut out, crops/CLASS/NAME-NUMBER.jpg")

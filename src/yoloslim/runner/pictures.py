@@ -77,6 +77,19 @@ def read_picture(path: Path) -> np.ndarray:
     return image
 
 
+def is_turned(data: bytes, image: np.ndarray) -> bool:
+    """Whether reading turned the picture upright, as its EXIF orientation says: its stored pixels are others."""
+    if b"Exif" not in data[:65536]:
+        return False
+    if cv2 is None:
+        from io import BytesIO
+
+        return bool(_pillow().open(BytesIO(data)).getexif().get(0x0112, 1) != 1)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    stored = cv2.cvtColor(_to_8_bits(cv2.imdecode(np.frombuffer(data, np.uint8), flags)), cv2.COLOR_BGR2RGB)
+    return not np.array_equal(stored, image)
+
+
 def write_picture(path: Path, image: np.ndarray) -> None:
     """Write RGB (H, W, 3) as the file name's suffix says.
 

@@ -139,7 +139,7 @@ def speed(
     from yoloslim.evaluation.inference import PredictorInference
     from yoloslim.evaluation.nms import NmsOptions, describe_suppression, showing
     from yoloslim.files import write_json
-    from yoloslim.runner.tasks import measure, speed_lines
+    from yoloslim.runner.tasks import measure, measure_overlapped, speed_lines
     from yoloslim.tasks.sources import image_paths, is_stream, split_sources
     from yoloslim.tasks.streams import speed_of_streams, way_of
 
@@ -159,7 +159,7 @@ def speed(
         return
     paths, shown, counted = image_paths(sources[0], image_dir), showing(predictor.head, conf), NmsOptions()
     result = measure(PredictorInference(predictor, shown), paths, warmup) | {"conf": shown.conf_thres}
-    lines = speed_lines(result)
+    lines = []
     if predictor.head.needs_nms:
         as_counted = measure(PredictorInference(predictor, counted), paths, warmup)["stages"]["postprocess"]
         result["postprocess_as_evaluation_ms"] = as_counted
@@ -172,9 +172,10 @@ def speed(
     if isinstance(predictor, AisBenchPredictor):
         result["chip_ms"] = float(np.median(predictor.compute_ms()[-result["images"] :]))
         lines.append(f"the chip alone, without copies: {result['chip_ms']:.2f} ms (p50)")
+    result["fps_overlapped"] = measure_overlapped(PredictorInference(predictor, shown), paths)
     if out:
         write_json(out, result)
-    typer.echo("\n".join(lines))
+    typer.echo("\n".join([*speed_lines(result), *lines]))
 
 
 def evaluate(

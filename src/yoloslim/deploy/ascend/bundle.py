@@ -25,6 +25,15 @@ SET_ENV = (
 )
 """Where CANN's installers put the script that sets the environment; a board has the runtime (nnrt) only."""
 
+MX_SET_ENV = (
+    "${MX_SET_ENV:-}",
+    "${MX_SDK_HOME:-/nowhere}/set_env.sh",
+    "$HOME/mxVision/set_env.sh",
+    "/usr/local/Ascend/mxVision/set_env.sh",
+    "/usr/local/sdk_home/mxVision/set_env.sh",
+)
+"""Likewise for the MindX SDK, which is unpacked wherever a person likes."""
+
 _MAIN = "import sys\n\nfrom yoloslim_runner.__main__ import main\n\nsys.exit(main())\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip knows: the same sources give the same bytes
 
@@ -50,7 +59,8 @@ def write_run_script(path: Path) -> None:
 #   bash run.sh speed IMAGE_SET IMAGE_DIR    latency of every stage, throughput, memory; writes nothing
 #   bash run.sh eval DATASET                 VOC result files to txt_result/, mAP by VOC2007 and COCO rules
 # IMAGE_SET is a text file with one image name a line, without suffix; DATASET is a folder in VOC layout (VOCdevkit/).
-# BACKEND=onnxruntime runs the graph on the CPU instead; PYTHON names another interpreter.
+# BACKEND=onnxruntime runs the graph on the CPU instead, BACKEND=mindx the pipelines of the MindX SDK, whose set_env.sh
+# MX_SET_ENV names where it is in an unusual place; PYTHON names another interpreter.
 set -eo pipefail  # no -u: CANN's set_env.sh reads unset variables
 YOLOSLIM_BUNDLE="$(cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")" >/dev/null && pwd)"
 export YOLOSLIM_BUNDLE
@@ -58,6 +68,9 @@ export ASCEND_GLOBAL_LOG_LEVEL="${{ASCEND_GLOBAL_LOG_LEVEL:-3}}"  # errors only
 PYTHON="${{PYTHON:-python3}}"
 if ! "$PYTHON" -c 'import acl' 2>/dev/null; then
 {source_set_env("    ")}
+fi
+if [ "${{BACKEND:-}}" = mindx ] && ! "$PYTHON" -c 'import StreamManagerApi' 2>/dev/null; then
+{source_set_env("    ", MX_SET_ENV)}
 fi
 if [ -f "$YOLOSLIM_BUNDLE/{CHECKSUM}" ]; then
     if ! (cd "$YOLOSLIM_BUNDLE" && sha256sum --check --quiet {CHECKSUM}) >&2; then
@@ -72,9 +85,9 @@ exec "$PYTHON" "$YOLOSLIM_BUNDLE/{RUNNER}" "$@"
         temporary.chmod(0o755)
 
 
-def source_set_env(indent: str = "") -> str:
-    """Shell lines that source the first of `SET_ENV` that is there; `$HOME` in it is the reader's."""
-    candidates = " ".join(f'"{candidate}"' for candidate in SET_ENV)
+def source_set_env(indent: str = "", scripts: Sequence[str] = SET_ENV) -> str:
+    """Shell lines that source the first of these scripts that is there; `$HOME` in it is the reader's."""
+    candidates = " ".join(f'"{candidate}"' for candidate in scripts)
     lines = (f"for env in {candidates}; do", '    if [ -f "$env" ]; then source "$env"; break; fi', "done")
     return "\n".join(indent + line for line in lines)
 
