@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from onnx import ModelProto
+
 from yoloslim.choices import AippInput
 from yoloslim.deploy.ascend.aipp import aipp_config
 from yoloslim.deploy.ascend.bundle import (
@@ -21,8 +23,10 @@ from yoloslim.deploy.ascend.bundle import (
 from yoloslim.deploy.ascend.cann import find_cann
 from yoloslim.deploy.ascend.codes import AtcCode
 from yoloslim.deploy.ascend.compiler import CHECK_REPORT, LOG, OM_MODE, run_compiler
+from yoloslim.deploy.ascend.graph_checks import fit_for_atc
 from yoloslim.deploy.ascend.mindx import write_mindx
-from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, Manifest, load_manifest
+from yoloslim.deploy.describe import read_onnx
+from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, Manifest, load_manifest, save_manifest
 from yoloslim.deploy.quoting import one_line, quote
 from yoloslim.errors import DeployError
 from yoloslim.files import atomic_path, read_json, sha256_file, write_json, write_text
@@ -67,7 +71,7 @@ class AtcResult:
         log: file name of its output, None when it did not run.
         om: file name of the compiled model, likewise.
         om_sha256: of that file, likewise.
-        onnx_sha256: of the graph it was compiled from.
+        onnx_sha256: of the exported graph, before anything in it was rewritten for the compiler.
         soc_version: the chip.
         aipp_input: what the device will be fed.
         cann_version: of the compiler, empty where it did not run or does not say.
@@ -140,7 +144,8 @@ def compile_model(
 
     Raises:
         AtcError: the compiler ran and failed; `atc.log` in `out_dir` holds its output.
-        DeployError: the export is damaged or no fp32 ONNX with raw heads; `require` is set and there is neither a
+        DeployError: the export is damaged or no fp32 ONNX with raw heads, or has what the compiler does not take
+            (`fit_for_atc`, which rewrites what it can); `require` is set and there is neither a
             compiler nor a compiled model; that model is empty, changed on its way, or in `out_dir`.
     """
     options = options or AtcOptions()
@@ -153,12 +158,18 @@ def compile_model(
     argv = ["atc", *atc_arguments(manifest, options)]
     if compiled and compiled.resolve() == out_dir.resolve():
         raise DeployError(f"{compiled} is where the bundle will be written; name another folder for the compiled one")
+    graph = read_onnx(export_dir / manifest.file)
+    rewritten = fit_for_atc(graph)
     ready = _compiled_elsewhere(compiled, manifest, argv, options) if compiled else None
     compiler = None if ready else find_cann()
     done = bool(ready or compiler)
     if not done and require:
         raise DeployError(f"ascend.require is true, but atc is not on the PATH. {_HOW_TO_GET_ATC}")
-    files = _fill_folder(export_dir, out_dir, manifest, argv, options)
+    _clear_folder(out_dir)
+    packed_manifest = _pack_graph(export_dir, out_dir, manifest, graph if rewritten else None)
+    for each in rewritten:
+        logger.info("rewritten for the compiler: %s", each)
+    files = _fill_folder(out_dir, packed_manifest, argv, options)
     codes: tuple[AtcCode, ...] = ()
     if compiler:
         codes = run_compiler(compiler, argv, out_dir, options.timeout_s)
@@ -189,7 +200,7 @@ def compile_model(
         cann_version=compiler.version if compiler else "",
     )
     packed = [*files, COMPILED] if done else files
-    write_bundle(out_dir, manifest, packed, options.aipp_input, options.soc_version, options.batch_gears)
+    write_bundle(out_dir, packed_manifest, packed, options.aipp_input, options.soc_version, options.batch_gears)
     write_json(out_dir / RESULT, asdict(result))
     return result
 
@@ -237,16 +248,29 @@ def _compiled_elsewhere(folder: Path, manifest: Manifest, argv: list[str], optio
     return om
 
 
-def _fill_folder(
-    export_dir: Path, out_dir: Path, manifest: Manifest, argv: list[str], options: AtcOptions
-) -> list[str]:
-    """Everything that a compilation and a board need, by name; results of an earlier compilation are removed."""
+def _clear_folder(out_dir: Path) -> None:
+    """Remove the results of an earlier compilation."""
     out_dir.mkdir(parents=True, exist_ok=True)
     for stale in (RESULT, BUNDLE, COMPILED, CHECKSUM, LOG, CHECK_REPORT):
         (out_dir / stale).unlink(missing_ok=True)
-    for name in (manifest.file, MANIFEST_NAME):
-        with atomic_path(out_dir / name) as temporary:
-            shutil.copyfile(export_dir / name, temporary)
+
+
+def _pack_graph(export_dir: Path, out_dir: Path, manifest: Manifest, graph: ModelProto | None) -> Manifest:
+    """Put the graph and its manifest into the folder, as exported or as rewritten; the manifest."""
+    if graph is None:
+        for name in (manifest.file, MANIFEST_NAME):
+            with atomic_path(out_dir / name) as temporary:
+                shutil.copyfile(export_dir / name, temporary)
+        return manifest
+    with atomic_path(out_dir / manifest.file) as temporary:
+        temporary.write_bytes(graph.SerializeToString(deterministic=True))
+    packed = manifest.model_copy(update={"files": {manifest.file: sha256_file(out_dir / manifest.file)}})
+    save_manifest(packed, out_dir)
+    return packed
+
+
+def _fill_folder(out_dir: Path, manifest: Manifest, argv: list[str], options: AtcOptions) -> list[str]:
+    """What a compilation and a board need beside the graph; all names."""
     write_text(out_dir / "aipp.cfg", aipp_config(manifest, options.aipp_input))
     _write_script(out_dir / "atc.sh", argv, manifest, options)
     write_runner(out_dir / RUNNER)
