@@ -315,6 +315,14 @@ fit(task(checkpoint=Path({str(path)!r}), callbacks=(Fuse(8, kill=True),)))
     assert without_clock(resumed) == without_clock(whole)
 
 
+def test_a_training_that_was_done_is_not_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    first = fit(task(2, checkpoint=path, callbacks=(Callback(),)))
+    again = fit(task(2, scripted([]), checkpoint=path, callbacks=(Fuse(1),)))  # neither validated nor stepped
+    assert_same_weights(again.model, first.model)
+    assert (again.kept_epoch, again.history) == (first.kept_epoch, first.history)
+
+
 def test_broken_checkpoint_starts_from_the_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "x.pt").write_bytes(b"PK\x03\x04 half a file")
     result = fit(task(2, checkpoint=tmp_path / "x.pt"))
