@@ -40,3 +40,11 @@ def test_a_layer_computes_what_pytorch_does(runtime: LatencyRuntime, layer: nn.C
 def test_layers_run_in_a_row(runtime: LatencyRuntime) -> None:
     layers = [nn.Conv2d(4, 8, 1), nn.Conv2d(8, 5, 3, padding=1)]
     assert first(open_layers(layers, torch.rand(1, 4, 6, 6), runtime, 1)()).size == 5 * 6 * 6
+
+
+@pytest.mark.parametrize("runtime", LAYER_RUNTIMES)
+def test_what_a_layer_reads_stays_while_its_call_does(runtime: LatencyRuntime) -> None:
+    call = open_layers([nn.Conv2d(4, 8, 1)], torch.full((1, 4, 256, 256), 0.5), runtime, 1)
+    before = first(call()).copy()
+    torch.full((1, 4, 256, 256), 9.0)  # where the input was, if nothing kept it
+    assert (first(call()) == before).all()

@@ -152,11 +152,11 @@ def _open_ncnn(layers: Sequence[nn.Conv2d], x: Tensor, threads: int, activated: 
         last = _write_ncnn(layers, x, activated, param, weights)
         if net.load_param(str(param)) or net.load_model(str(weights)):
             raise DeployError("ncnn cannot read a single convolution; is its version one that yoloslim knows?")
-    image = ncnn.Mat(np.ascontiguousarray(x[0].numpy()))
+    values = np.array(x[0].numpy())
 
     def call() -> object:
         extractor = net.create_extractor()
-        extractor.input("x", image)
+        extractor.input("x", ncnn.Mat(values))  # a Mat is a view, and keeps no array alive
         return np.array(extractor.extract(last)[1])
 
     return call
