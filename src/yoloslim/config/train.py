@@ -104,6 +104,7 @@ class FinetuneParams(PhaseParams):
     lrf: float = Field(0.05, gt=0, le=1)
     warmup_epochs: float = Field(0.5, ge=0)
     repeats: int = Field(1, ge=1, le=100, description="trainings with seeds of their own, for mean and spread")
+    quantize: bool = Field(False, description="the last epochs compute as int8 runtimes do")
     distill: Literal["none", "baseline", "sparse"] = Field("none", description="the teacher")
     distill_output: float = Field(0.5, ge=0, le=1000, description="weight of the teacher's detections")
     distill_feature: float = Field(0.2, ge=0, le=1000, description="weight of holding what the teacher's features hold")

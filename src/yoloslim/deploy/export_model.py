@@ -1,6 +1,7 @@
 """Export a model for a runtime: ONNX, OpenVINO IR, ncnn or LiteRT, each compared with PyTorch before it is kept."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -14,6 +15,7 @@ from yoloslim.deploy.runtimes import RUNTIMES, runtime_of_format
 from yoloslim.errors import DeployError
 from yoloslim.files import sha256_file
 from yoloslim.models.detector import Detector
+from yoloslim.ranges import ConvRange
 
 
 def export_model(
@@ -22,6 +24,7 @@ def export_model(
     options: ExportOptions | None = None,
     file_format: str = "onnx",
     weights: Weights = "fp32",
+    ranges: Mapping[str, ConvRange] | None = None,
 ) -> Manifest:
     """Write the files of a format and `manifest.json`, BatchNorm folded, and prove that they compute the same.
 
@@ -33,6 +36,8 @@ def export_model(
         options: what kind of graph.
         file_format: what will read it.
         weights: what they are stored in.
+        ranges: of activations, by convolution, where the model was trained with them quantised; goes into the manifest,
+            for `int8.quantize`.
 
     Raises:
         DeployError: the exporter failed, its package is not installed, the format has no such outputs, batch or
@@ -54,7 +59,8 @@ def export_model(
     with tempfile.TemporaryDirectory() as temporary:
         names = write(graph, Path(temporary))
         files = {name: sha256_file(Path(temporary) / name) for name in names}
-        manifest = manifest_of(model, graph, options, file_format, files).model_copy(update={"precision": weights})
+        manifest = manifest_of(model, graph, options, file_format, files)
+        manifest = manifest.model_copy(update={"precision": weights, "ranges": dict(ranges or {})})
         return publish(model, Path(temporary), manifest, out_dir)
 
 

@@ -1,10 +1,11 @@
-"""Post-training quantisation to int8: activations are calibrated on training images, weights by channel.
+"""Quantisation to int8: weights by channel, activations as training has set them or calibrated on training images.
 
 The head's convolutions stay fp32: their outputs are logits of very different range, and they cost next to nothing.
 """
 
 import logging
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ import onnx
 
 from yoloslim.boxes import letterbox
 from yoloslim.data.images import read_image
-from yoloslim.deploy.graph import fix_batch, opset_of
+from yoloslim.deploy.graph import fix_batch, head_nodes, opset_of
 from yoloslim.deploy.manifest import PLAIN, Manifest, load_manifest
 from yoloslim.deploy.publish import keep
 from yoloslim.deploy.runtimes import open_graph, runtime_for_int8
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import Images
 from yoloslim.files import sha256_file
+from yoloslim.ranges import ConvRange
 from yoloslim.runner.pictures import SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -62,6 +64,8 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str) -> M
         )
     if len(images) < FEW:
         logger.warning("calibrated on %d image(s): ranges may be too narrow; a hundred are enough", len(images))
+    if manifest.ranges and not kind.write_trained_int8:
+        logger.warning("%s takes no ranges from training: activations are calibrated on the images", runtime)
     graph = onnx.load(export_dir / manifest.file)
     graph.metadata_props.add(key="precision", value='"int8"')
     fix_batch(graph)
@@ -69,10 +73,15 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str) -> M
     before = fp32.predict(images[:4])
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        names = write(graph, images, folder)
+        if manifest.ranges and kind.write_trained_int8:
+            trained = tensor_ranges(graph, manifest.ranges)
+            names = kind.write_trained_int8(graph, images, trained, folder)
+        else:
+            names = write(graph, images, folder)
         files = {name: sha256_file(folder / name) for name in names}
         update = {
             "format": kind.format,
+            "ranges": manifest.ranges if kind.write_trained_int8 else {},
             "precision": "int8",
             "files": files,
             "input_shape": (1, *manifest.input_shape[1:]),
@@ -85,6 +94,30 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str) -> M
         said = "%s: largest difference of a logit from fp32 %.2g, where the largest logit is %.3g"
         logger.info(said, out_dir / quantized.file, difference, largest)
         return keep(folder, quantized.model_copy(update={"max_abs_diff": difference}), out_dir)
+
+
+def tensor_ranges(graph: onnx.ModelProto, ranges: Mapping[str, ConvRange]) -> dict[str, tuple[float, float]]:
+    """The ranges of the tensors that convolutions of an exported graph read and give.
+
+    Args:
+        graph: with weights named as in the model, `<path>.weight`.
+        ranges: by path of the convolution.
+
+    Raises:
+        DeployError: the graph has other convolutions than the model that was trained.
+    """
+    convs = {node.input[1].removesuffix(".weight"): node for node in graph.graph.node if node.op_type == "Conv"}
+    heads = {node.input[1].removesuffix(".weight") for node in head_nodes(graph) if node.op_type == "Conv"}
+    if odd := ranges.keys() ^ (convs.keys() - heads):
+        raise DeployError(
+            f"the ranges from training and the graph's convolutions do not fit: {', '.join(sorted(odd)[:3])}; run "
+            "stages finetune and export again"
+        )
+    found = {}
+    for path, (read_low, read_high, low, high) in ranges.items():
+        found[convs[path].input[0]] = (read_low, read_high)
+        found[convs[path].output[0]] = (low, high)
+    return found
 
 
 def calibration_images(folder: Path, export_dir: Path, count: int) -> Images:

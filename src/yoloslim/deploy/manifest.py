@@ -15,6 +15,7 @@ from yoloslim.files import read_json, sha256_file, write_text
 from yoloslim.heads import AnyHead
 from yoloslim.heads.anchor import with_head
 from yoloslim.models.spec import MAX_SIDE, Line
+from yoloslim.ranges import ConvRange
 from yoloslim.runner.names import PLAIN_NAMES, is_plain
 
 MANIFEST_NAME = "manifest.json"
@@ -79,6 +80,8 @@ class Manifest(BaseModel):
         torch_version: exporter.
         max_abs_diff: largest difference of any output between PyTorch and this graph at export (of an int8 version:
             from its fp32 graph); None for a file of another tool, whose model is not here.
+        ranges: path of each convolution -> what its activations keep to, where the model was trained with them
+            quantised; its int8 versions rest on them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,6 +102,7 @@ class Manifest(BaseModel):
     opset: int
     torch_version: str
     max_abs_diff: float | None = None
+    ranges: dict[Line, ConvRange] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -134,7 +138,8 @@ class Manifest(BaseModel):
 
 def save_manifest(manifest: Manifest, folder: Path) -> None:
     """Write `manifest.json` into the folder of its graph."""
-    write_text(folder / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
+    absent = set() if manifest.ranges else {"ranges"}
+    write_text(folder / MANIFEST_NAME, manifest.model_dump_json(indent=2, exclude=absent) + "\n")
 
 
 def load_manifest(folder: Path) -> Manifest:

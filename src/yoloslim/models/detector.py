@@ -147,17 +147,27 @@ def fuse(model: Detector) -> Detector:
     branches of a head the one that answers is left.
     """
     fused = copy.deepcopy(model).eval()
-    for parent in list(fused.modules()):
-        before: tuple[str, nn.Module] | None = None
-        for name, child in list(parent.named_children()):  # in all blocks a BatchNorm stands behind its convolution
-            if before is not None and isinstance(before[1], nn.Conv2d) and isinstance(child, nn.BatchNorm2d):
-                _fold(before[1], child)
-                setattr(parent, name, nn.Identity())
-            before = name, child
+    for conv, norm in normed_convs(fused).items():
+        _fold(cast(nn.Conv2d, fused.get_submodule(conv)), cast(nn.BatchNorm2d, fused.get_submodule(norm)))
+        parent, _, name = norm.rpartition(".")
+        setattr(fused.get_submodule(parent), name, nn.Identity())
     for module in fused.modules():
         if isinstance(module, Focus | RepConv | AnchorFreeNetwork):
             module.merge()
     return fused
+
+
+def normed_convs(model: nn.Module) -> dict[str, str]:
+    """Path of each convolution that a BatchNorm follows -> path of that BatchNorm."""
+    found: dict[str, str] = {}
+    for path, parent in model.named_modules():
+        before: tuple[str, nn.Module] | None = None
+        for name, child in parent.named_children():  # in all blocks a BatchNorm stands behind its convolution
+            if before is not None and isinstance(before[1], nn.Conv2d) and isinstance(child, nn.BatchNorm2d):
+                prefix = f"{path}." if path else ""
+                found[prefix + before[0]] = prefix + name
+            before = name, child
+    return found
 
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:

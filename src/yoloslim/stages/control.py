@@ -15,9 +15,10 @@ from yoloslim.stages.training import Training
 
 
 def phase_of(params: Params) -> PhaseParams:
-    """Section `finetune`, without a teacher, for all epochs that a pruned model trains after the baseline."""
+    """Section `finetune`, without teacher and rounding, for all epochs that a pruned model trains on."""
     sparse = params.sparse.epochs if params.sparse.penalty != "none" else 0
-    return params.finetune.model_copy(update={"epochs": params.finetune.epochs + sparse, "distill": "none"})
+    epochs = params.finetune.epochs + sparse
+    return params.finetune.model_copy(update={"epochs": epochs, "distill": "none", "quantize": False})
 
 
 def run(params: Params, which: str) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from yoloslim import ranges
 from yoloslim.config import Params
 from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.onnx import ExportOptions
@@ -17,7 +18,7 @@ def run(params: Params, which: str) -> None:
     out = MODELS / "export" / which
     further = [runtime_of_format(name) for name in params.export.formats]
     model, options = load_model(source), ExportOptions(opset=params.export.opset, batch=params.export.batch)
-    manifest = export_model(model, out, options)
+    manifest = export_model(model, out, options, ranges=ranges.load(source.parent))
     for runtime in further:
         batch = 1 if runtime.one_image else options.batch
         export_model(model, out / runtime.format, replace(options, batch=batch), runtime.format)

@@ -2,14 +2,20 @@
 
 from pathlib import Path
 
+from yoloslim import ranges
 from yoloslim.config import Params
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import MODELS, stage_of_percent
+from yoloslim.stages.inputs import training_sample
 from yoloslim.stages.repeats import train_repeats
 from yoloslim.stages.training import Training
 from yoloslim.training.distillation import Distillation
-from yoloslim.training.fit import Callback
+from yoloslim.training.fit import Callback, Fit
+from yoloslim.training.quantization import FakeQuantization
+
+RANGE_IMAGES = 128
+"""Training images that the ranges of activations are taken from before quantisation-aware epochs."""
 
 
 def distillation(params: Params) -> tuple[tuple[Path, ...], tuple[Callback, ...]]:
@@ -24,14 +30,26 @@ def distillation(params: Params) -> tuple[tuple[Path, ...], tuple[Callback, ...]
 
 def run(params: Params, percent: int) -> None:
     """Write models/finetune/<percent> and plots/finetune/<percent>."""
-    start = MODELS / "prune" / str(percent) / "model.safetensors"
+    start, name = MODELS / "prune" / str(percent) / "model.safetensors", f"finetune/{percent}"
+    rounding: list[FakeQuantization] = []  # of the training under way, if it is quantised
 
     def begin() -> tuple[Training, Detector]:
         teachers, callbacks = distillation(params)
-        training = Training(f"finetune/{percent}", params.finetune, (start, *teachers), callbacks=callbacks)
+        if params.finetune.quantize:
+            rounding[:] = [FakeQuantization(training_sample(params, RANGE_IMAGES), params.finetune.epochs)]
+        # the best epoch may be one before anything was rounded
+        keep_last = params.finetune.quantize
+        callbacks = (*callbacks, *rounding)
+        training = Training(name, params.finetune, (start, *teachers), callbacks=callbacks, keep_last=keep_last)
         return training, load_model(start)
 
-    train_repeats(params, begin, params.finetune.repeats)
+    def save_ranges(result: Fit) -> dict[str, float]:
+        (MODELS / name / ranges.FILE).unlink(missing_ok=True)  # of an earlier training
+        for quantization in rounding:
+            ranges.save(quantization.ranges(result.model), MODELS / name)
+        return {}
+
+    train_repeats(params, begin, params.finetune.repeats, save_ranges)
 
 
 def main() -> None:

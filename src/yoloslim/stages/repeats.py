@@ -19,19 +19,26 @@ from yoloslim.models.store import load_model
 from yoloslim.stages.common import MODELS
 from yoloslim.stages.measuring import evaluate_model
 from yoloslim.stages.training import REPEATS, Training, train_resumable
+from yoloslim.training.fit import Fit
 
 logger = logging.getLogger("yoloslim")
 
 MEASURED = ("map50", "map50_95")
 
 
-def train_repeats(params: Params, begin: Callable[[], tuple[Training, Detector]], repeats: int) -> None:
+def train_repeats(
+    params: Params,
+    begin: Callable[[], tuple[Training, Detector]],
+    repeats: int,
+    more: Callable[[Fit], dict[str, float]] | None = None,
+) -> None:
     """Train so many times; what an interrupted run has done is not done again.
 
     Args:
         params: all sections.
         begin: which training, and where it starts, made anew for each.
         repeats: how often, at least 1.
+        more: writes further files from what came out of the first; see `train_resumable`.
     """
     checkpoints: list[Path | None] = []
     for number in range(repeats):
@@ -40,7 +47,7 @@ def train_repeats(params: Params, begin: Callable[[], tuple[Training, Detector]]
             logger.info("%s: training %d of %d, seed %d", training.name, number + 1, repeats, params.seed + number)
         if not number:
             shutil.rmtree(MODELS / training.name / REPEATS, ignore_errors=True)
-        checkpoints.append(train_resumable(_with_seed(params, number), replace(training, repeat=number), model))
+        checkpoints.append(train_resumable(_with_seed(params, number), replace(training, repeat=number), model, more))
     for checkpoint in filter(None, checkpoints):
         checkpoint.unlink(missing_ok=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +11,15 @@ from yoloslim.choices import Precision
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor.base import GraphDescription, Images, Predictor
 
+Ranges = Mapping[str, tuple[float, float]]
+"""Of tensors of a graph, by name: least and largest value."""
+
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     Write = Callable[[ModelProto, Path], list[str]]
     WriteInt8 = Callable[[ModelProto, Images, Path], list[str]]
+    WriteTrainedInt8 = Callable[[ModelProto, Images, Ranges, Path], list[str]]
 
 Open = Callable[[Path, Callable[[], GraphDescription], int | None, Precision], Predictor]
 """Opens a file, given a way to its description, CPU threads (None leaves the choice) and the precision."""
@@ -32,6 +36,7 @@ class Runtime:
         format: name of the file format that `write` and `write_int8` write; empty where it runs what others write.
         write: writes an ONNX graph into a folder in its format and names the files, the one to open first.
         write_int8: likewise quantised, calibrated on images uint8 (N, S, S, 3).
+        write_trained_int8: likewise, where training has set the ranges of some tensors.
         write_fp16: as `write`, with weights in half precision.
         precisions: what it can compute in, where the file leaves the choice.
         one_image: whether its graphs take one image a call, whatever batch is asked for.
@@ -44,6 +49,7 @@ class Runtime:
     format: str = ""
     write: Write | None = None
     write_int8: WriteInt8 | None = None
+    write_trained_int8: WriteTrainedInt8 | None = None
     write_fp16: Write | None = None
     precisions: tuple[Precision, ...] = ("fp32",)
     one_image: bool = False

@@ -38,4 +38,4 @@ def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[
     return write_litert_int8(graph, feeds(graph, images), folder)
 
 
-LITERT = Runtime("litert", (".tflite",), _open, "litert", _write, _write_int8, _write_fp16, one_image=True)
+LITERT = Runtime("litert", (".tflite",), _open, "litert", _write, _write_int8, write_fp16=_write_fp16, one_image=True)

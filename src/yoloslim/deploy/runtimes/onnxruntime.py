@@ -1,11 +1,13 @@
 """ONNX Runtime runs the exported graph itself, on the CPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from yoloslim.choices import Precision
-from yoloslim.deploy.runtimes.base import Runtime
+from yoloslim.deploy.runtimes.base import Ranges, Runtime
 from yoloslim.evaluation.nms import Floats
 from yoloslim.evaluation.predictor import OnnxPredictor
 from yoloslim.evaluation.predictor.base import GraphDescription, Images, Predictor
@@ -32,6 +34,16 @@ def write_onnx(graph: "onnx.ModelProto", folder: Path) -> list[str]:
 
 def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[str]:
     """QuantizeLinear and DequantizeLinear around everything, which ONNX Runtime fuses into integer kernels."""
+    return write_qdq(graph, images, {}, folder)
+
+
+def write_qdq(
+    graph: "onnx.ModelProto", images: Images, ranges: Ranges, folder: Path, operators: Sequence[str] | None = None
+) -> list[str]:
+    """Write `model.onnx` with QuantizeLinear and DequantizeLinear around operators, all that can be by default.
+
+    Activations that `ranges` does not name are calibrated on images uint8 (N, S, S, 3). Outputs stay fp32.
+    """
     import onnx
     from onnx import version_converter
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -59,9 +71,15 @@ def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[
             weight_type=QuantType.QInt8,
             per_channel=True,
             nodes_to_exclude=[node.name for node in head_nodes(graph)],
+            op_types_to_quantize=operators,
+            extra_options={
+                "TensorQuantOverrides": {
+                    name: [dict(zip(("rmin", "rmax"), np.float32(both), strict=True))] for name, both in ranges.items()
+                }
+            },
         )
     source.unlink()
     return ["model.onnx"]
 
 
-ONNXRUNTIME = Runtime("onnxruntime", (".onnx",), _open, "onnx", write_onnx, _write_int8)
+ONNXRUNTIME = Runtime("onnxruntime", (".onnx",), _open, "onnx", write_onnx, _write_int8, write_qdq)

@@ -1,12 +1,13 @@
 """OpenVINO on the CPU, and its own format (IR)."""
 
 import logging
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloslim.choices import Precision
-from yoloslim.deploy.runtimes.base import Runtime
+from yoloslim.deploy.runtimes.base import Ranges, Runtime
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import OpenVinoPredictor
 from yoloslim.evaluation.predictor.base import GraphDescription, Images, Predictor
@@ -49,4 +50,25 @@ def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[
     return save_ir(quantized, folder)
 
 
-OPENVINO = Runtime("openvino", (".onnx", ".xml"), _open, "openvino", _write, _write_int8, precisions=("fp32", "bf16"))
+def _write_trained_int8(graph: "onnx.ModelProto", images: Images, ranges: Ranges, folder: Path) -> list[str]:
+    """Convert a graph whose convolutions alone are quantised: OpenVINO fuses what stands between them in fp32."""
+    import onnx
+
+    from yoloslim.deploy.openvino import write_ir
+    from yoloslim.deploy.runtimes.onnxruntime import write_qdq
+
+    with tempfile.TemporaryDirectory() as temporary:
+        (name,) = write_qdq(graph, images, ranges, Path(temporary), ["Conv"])
+        return write_ir(onnx.load(Path(temporary) / name), folder)
+
+
+OPENVINO = Runtime(
+    "openvino",
+    (".onnx", ".xml"),
+    _open,
+    "openvino",
+    _write,
+    _write_int8,
+    _write_trained_int8,
+    precisions=("fp32", "bf16"),
+)

@@ -1,0 +1,76 @@
+"""Stage `finetune` with quantisation, and what `export` and `quantize` make of it; the training itself is a fake."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.tiny import shake_norms, tiny_detector
+from yoloslim import ranges
+from yoloslim.config import Params, parse_params
+from yoloslim.deploy.manifest import load_manifest
+from yoloslim.errors import ModelError
+from yoloslim.models.detector import Detector
+from yoloslim.models.store import load_model, save_model
+from yoloslim.stages import export, finetune, repeats
+from yoloslim.stages.control import phase_of
+from yoloslim.stages.training import Training
+from yoloslim.training.callback import State
+from yoloslim.training.fit import Fit
+
+
+def params_of(quantize: bool) -> Params:
+    return parse_params({"finetune": {"quantize": quantize, "epochs": 1}})
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Training]:
+    """Trainings that the stage asked for: no epoch, but all that comes before and after."""
+    monkeypatch.chdir(tmp_path)
+    model = tiny_detector()
+    shake_norms(model)
+    save_model(model, Path("models/prune/50/model.safetensors"))
+    seen: list[Training] = []
+
+    def train(_: Params, training: Training, model: Detector, more: Any = None) -> None:
+        seen.append(training)
+        for callback in training.callbacks:
+            callback.start(State(model, model, 1))
+        save_model(model, Path("models") / training.name / "model.safetensors")
+        if more:
+            more(Fit(model, [], 1))
+
+    def sample(_: Params, count: int) -> Any:
+        return np.random.default_rng(0).integers(0, 256, (min(count, 4), 64, 64, 3), dtype=np.uint8)
+
+    monkeypatch.setattr(repeats, "train_resumable", train)
+    monkeypatch.setattr(finetune, "training_sample", sample)
+    return seen
+
+
+def test_without_quantisation_nothing_is_added(asked: list[Training]) -> None:
+    finetune.run(params_of(False), 50)
+    assert asked[0].callbacks == ()
+    assert not asked[0].keep_last
+    assert not Path("models/finetune/50/ranges.json").exists()
+
+
+def test_the_ranges_of_the_training_reach_the_export(asked: list[Training]) -> None:
+    finetune.run(params_of(True), 50)
+    assert asked[0].keep_last  # the best epoch may be one that rounds nothing
+    export.run(params_of(True), "50")
+    found = load_manifest(Path("models/export/50")).ranges
+    assert found == ranges.load(Path("models/finetune/50"))
+    assert found["model.0.conv"][:2] == pytest.approx((0, 1), abs=0.01)
+    load_model(Path("models/finetune/50/model.safetensors"))  # a model like any other
+
+
+def test_damaged_ranges_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "ranges.json").write_text('{"model.0.conv": [0, "x", 0, 1]}')
+    with pytest.raises(ModelError, match=r"ranges\.json is damaged"):
+        ranges.load(tmp_path)
+
+
+def test_the_control_is_not_quantised() -> None:
+    assert phase_of(params_of(True)).quantize is False  # type: ignore[attr-defined]
