@@ -57,6 +57,7 @@ def write_qdq(
         def get_next(self) -> dict[str, Floats] | None:
             return next(self._batches, None)
 
+    overrides = {name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()}
     source = folder / "fp32.onnx"
     if opset_of(graph) < _OPSET:
         graph = version_converter.convert_version(graph, _OPSET)
@@ -72,11 +73,7 @@ def write_qdq(
             per_channel=True,
             nodes_to_exclude=[node.name for node in head_nodes(graph)],
             op_types_to_quantize=operators,
-            extra_options={
-                "TensorQuantOverrides": {
-                    name: [dict(zip(("rmin", "rmax"), np.float32(both), strict=True))] for name, both in ranges.items()
-                }
-            },
+            extra_options={"TensorQuantOverrides": overrides},
         )
     source.unlink()
     return ["model.onnx"]
