@@ -79,6 +79,8 @@ class Penalty:
 PENALTIES = {
     "slimming": Penalty("coupled"),
     "source": Penalty("source", {"mode": "subgradient", "beta_factor": 10.0, "rate": 0.001}),
+    "group": Penalty("coupled", {"penalty": "group"}),
+    "growing": Penalty("coupled", {"penalty": "growing", "rate": 0.5}),
 }
 
 
@@ -222,6 +224,7 @@ WAYS: dict[str, Way] = {
         for penalty in ("", "slimming")
         for ranking in ("taylor", "gamma", "taylor_lamp")
     },
+    **{f"{penalty}-l2-8": _pruned("l2", 8, penalty) for penalty in ("group", "growing")},
     "none-gamma-8-output": replace(_pruned("gamma", 8), distill=(0.5, 0.0)),
     "none-gamma-8-feature": replace(_pruned("gamma", 8), distill=(0.0, 0.5)),
     "none-gamma-8-both": replace(_pruned("gamma", 8), distill=(0.5, 0.5)),

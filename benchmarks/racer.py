@@ -29,13 +29,12 @@ from yoloslim.models.foreign.load import import_model
 from yoloslim.models.store import load_model, save_model
 from yoloslim.models.zoo import build_spec
 from yoloslim.pruning.recalibrate import recalibrate
-from yoloslim.pruning.selection import penalised_bns
 from yoloslim.stages.batches import as_batches
+from yoloslim.training import penalties
 from yoloslim.training.callback import Callback
 from yoloslim.training.devices import choose_device
 from yoloslim.training.distillation import Distillation
 from yoloslim.training.fit import Task, fit
-from yoloslim.training.sparsity import SparsityPenalty
 
 START, CHECKPOINT = "start.safetensors", "checkpoint.pt"
 ROUNDS = 40
@@ -137,12 +136,10 @@ class Racer:
     def sparse(self, run: Run, name: str) -> None:
         """The dense model under a penalty."""
         penalty = PENALTIES[name]
-        settings: dict[str, Any] = {"rate": self.setup.rate} | penalty.changes
+        settings: dict[str, Any] = {"penalty": "slimming", "rate": self.setup.rate} | penalty.changes
         phase = SparseParams(epochs=self.setup.epochs[1], **settings)
         model = run.needs[0].made()
-        layers = penalised_bns(model, penalty.scope)
-        momentum = phase.momentum if phase.optimizer == "SGD" else 0.0
-        callback = SparsityPenalty(model, layers, phase.rate, phase.mode, phase.beta_factor, momentum)
+        callback = penalties.PENALTIES[phase.penalty](model, penalty.scope, phase, None)
         result = self.trained(run, model, phase, (callback,), keep_last=True)
         self.recalibrate(result)
         near_zero = float((callback.gammas(result).abs() < 0.01).float().mean())

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from yoloslim.config.base import Section, Side, Unit
 
@@ -80,9 +80,11 @@ class BaselineParams(PhaseParams):
 
 
 class SparseParams(PhaseParams):
-    """Training under the sparsity penalty (Network Slimming, arXiv 1708.06519)."""
+    """Training under a penalty that makes channels dispensable."""
 
-    penalty: Literal["slimming", "none"] = Field("none", description="none trains nothing: the baseline is cut")
+    penalty: Literal["slimming", "group", "growing", "none"] = Field(
+        "none", description="none trains nothing: the baseline is cut"
+    )
     optimizer: Optimizer = "SGD"
     momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum; beta1 of Adam and AdamW")
     epochs: int = Field(14, ge=1, le=10_000)
@@ -91,9 +93,16 @@ class SparseParams(PhaseParams):
     warmup_epochs: float = Field(0.5, ge=0)
     rate: float = Field(0.02, ge=0, le=100, description="lambda of the penalty")
     mode: Literal["subgradient", "proximal"] = "proximal"
-    beta_factor: float = Field(0.0, ge=0, description="penalty on beta as a multiple of rate; the source has 10")
+    beta_factor: float = Field(0.0, ge=0, description="slimming: penalty on beta, times the rate; the source has 10")
+    percent: float = Field(50, gt=0, lt=100, description="growing: share of the channels that it makes dispensable")
     recalibrate_images: int = Field(200, ge=0, description="to re-estimate BatchNorm statistics on; 0 leaves them")
     max_collapse: float = Field(0.7, gt=0, le=1, description="stop when val map50 stays down by this share")
+
+    @model_validator(mode="after")
+    def _shifts_are_slimming_s(self) -> "SparseParams":
+        if self.beta_factor > 0 and self.penalty in ("group", "growing"):
+            raise ValueError(f"beta_factor={self.beta_factor:g} is for penalty slimming; {self.penalty} needs it to be 0")
+        return self
 
 
 class FinetuneParams(PhaseParams):

@@ -1,4 +1,4 @@
-"""Stage `sparse`: go on training under a penalty that drives the scales of dispensable channels to zero.
+"""Stage `sparse`: go on training under a penalty that drives what belongs to dispensable channels to zero.
 
 With `sparse.penalty: none` nothing is trained: the baseline is handed on as it is.
 """
@@ -13,11 +13,12 @@ from yoloslim.config import Params
 from yoloslim.files import atomic_path, read_json, write_json
 from yoloslim.models.store import load_model
 from yoloslim.pruning.forecast import NEAR_ZERO, prunability
-from yoloslim.pruning.selection import penalised_bns
 from yoloslim.stages.common import MODELS, PLOTS, stage
 from yoloslim.stages.training import Training, train
+from yoloslim.training.callback import Callback
 from yoloslim.training.fit import Fit
-from yoloslim.training.sparsity import Collapse, SparsityPenalty
+from yoloslim.training.penalties import PENALTIES
+from yoloslim.training.sparsity import Collapse
 from yoloslim.training.sparsity_forecast import SparsityForecast
 
 logger = logging.getLogger("yoloslim")
@@ -31,12 +32,14 @@ def run(params: Params) -> None:
         return
     model = load_model(start)
     p = params.sparse
-    momentum = p.momentum if p.optimizer == "SGD" else 0.0
     history = read_json(start.with_name("history.json"))
     floor = history["epochs"][history["kept_epoch"] - 1]["map50"] * (1 - p.max_collapse)
-    layers = penalised_bns(model, params.prune.scope)
-    penalty = SparsityPenalty(model, layers, p.rate, p.mode, p.beta_factor, momentum, Collapse(floor))
-    forecasting = SparsityForecast(penalty, p, params.train.schedule, max(params.percents, default=50))
+    penalty = PENALTIES[p.penalty](model, params.prune.scope, p, Collapse(floor))
+    riders: tuple[Callback, ...] = (penalty,)
+    if p.penalty == "slimming":
+        riders += (SparsityForecast(penalty, p, params.train.schedule, max(params.percents, default=50)),)
+    else:
+        logger.info("no forecast: only what slimming can reach is known before training")
 
     def save_gammas(result: Fit) -> dict[str, float]:
         gammas = penalty.gammas(result.model)
@@ -52,7 +55,7 @@ def run(params: Params) -> None:
             )
         return {"near_zero": float((gammas.abs() < NEAR_ZERO).float().mean())}
 
-    training = Training("sparse", p, (start,), tuple(layers), (penalty, forecasting), True, p.recalibrate_images)
+    training = Training("sparse", p, (start,), penalty.layers, riders, True, p.recalibrate_images)
     train(params, training, model, save_gammas)
 
 
