@@ -127,13 +127,18 @@ def test_lasso_makes_exact_zeros_of_whole_groups() -> None:
     rider.after_step(now(model))
     zero = rider.weights.norms(model) == 0
     assert zero[rider.weights.allowed].any()
-    assert not zero[~rider.weights.allowed].all()
+    assert not zero[rider.weights.allowed].all()
     outputs = rider.coupling.layers["model.0.bn"].outputs
     gone = zero[torch.from_numpy(outputs)]
     assert (model.model[0].conv.weight[gone] == 0).all()
     assert (model.model[0].bn.weight[gone] == 0).all()
     assert (model.model[1].conv.weight[:, gone] == 0).all()
     assert rider.after_epoch(now(model))["groups_near_zero"] > 0
+
+
+def test_a_percent_that_takes_nothing_is_refused() -> None:
+    with pytest.raises(PruneError, match=r"sparse\.percent=0\.1 takes none of \d+ channel groups; raise it"):
+        GrowingPenalty(trained(), "free", phase("growing", percent=0.1))
 
 
 def test_growth_is_in_hundredths_and_ends_below_the_rate() -> None:

@@ -101,7 +101,8 @@ class SparseParams(PhaseParams):
     @model_validator(mode="after")
     def _shifts_are_slimming_s(self) -> "SparseParams":
         if self.beta_factor > 0 and self.penalty in ("group", "growing"):
-            raise ValueError(f"beta_factor={self.beta_factor:g} is for penalty slimming; {self.penalty} needs it to be 0")
+            given = f"beta_factor={self.beta_factor:g}"
+            raise ValueError(f"{given} is for penalty slimming; {self.penalty} needs it to be 0")
         return self
 
 

@@ -122,7 +122,8 @@ def _sides(model: nn.Module, layer: LayerGroups, allowed: BoolArray) -> list[_Si
         return found
     if isinstance(module, TRANSPOSED):
         raise PruneError(
-            f"layer '{layer.path}': a penalty on groups does not know transposed convolutions; use sparse.penalty slimming"
+            f"layer '{layer.path}': a penalty on groups does not know transposed convolutions; set sparse.penalty to "
+            "slimming"
         )
     if allowed[layer.outputs].any():
         found.append(_Side(layer.path, 0, layer.outputs))
