@@ -1,7 +1,6 @@
 """The same training with several seeds: which seeds, what is kept, what is told. Nothing is trained here."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from tests.tiny import tiny_detector
 from yoloslim.config import Params, parse_params
 from yoloslim.errors import ConfigError
-from yoloslim.models.store import save_model
 from yoloslim.stages import repeats
 from yoloslim.stages.training import Training
 
@@ -48,21 +46,6 @@ def test_seeds_count_up_and_only_the_first_is_followed(trained: list[Any], tmp_p
     assert begun == [0, 1, 2]
     assert not stale.exists()
     assert not list(tmp_path.glob("*.pt"))
-
-
-def test_mean_and_spread_are_of_all_seeds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    values = iter([0.7, 0.9])
-    monkeypatch.setattr(
-        repeats, "evaluate_model", lambda *_: SimpleNamespace(metrics={"map50": next(values), "map50_95": 0.5})
-    )
-    first, images = {"map50": 0.8, "map50_95": 0.5}, SimpleNamespace()
-    assert repeats.measure_repeats(PARAMS, tmp_path, first, images) == {}  # type: ignore[arg-type]
-    for seed in (10, 9):
-        save_model(tiny_detector(), tmp_path / "repeats" / f"{seed}.safetensors")
-    found = repeats.measure_repeats(PARAMS, tmp_path, first, images)  # type: ignore[arg-type]
-    assert (found["repeats"], found["map50_values"]) == (3, [0.8, 0.7, 0.9])
-    assert (found["map50_mean"], found["map50_std"]) == pytest.approx((0.8, 0.1))
-    assert found["map50_95_std"] == 0
 
 
 def test_no_training_at_all_is_refused() -> None:

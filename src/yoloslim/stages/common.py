@@ -24,6 +24,8 @@ DATA = Path("data/voc")
 MODELS, METRICS, PLOTS, DETECTIONS = Path("models"), Path("metrics"), Path("plots"), Path("detections")
 BASELINE = "baseline"
 """Stands for the zero row wherever a percent may stand."""
+REPEATS = "repeats"
+"""Folder beside a model with those of the same training with other seeds, `<seed>.safetensors`."""
 CONTROL = "control"
 """`control/dense` may stand there, too: the dense model, trained on."""
 

@@ -10,7 +10,7 @@ from yoloslim.stages.common import DETECTIONS, MODELS, stage_of_model
 from yoloslim.stages.inputs import eval_set, nms_options, prepared_split
 from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
 from yoloslim.stages.models import FACTS
-from yoloslim.stages.repeats import measure_repeats
+from yoloslim.stages.spread import measure_repeats
 
 logger = logging.getLogger("yoloslim")
 

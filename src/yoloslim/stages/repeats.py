@@ -9,21 +9,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any
 
 from yoloslim.config import Params
-from yoloslim.data.evalset import EvalSet
 from yoloslim.models.detector import Detector
-from yoloslim.models.store import load_model
-from yoloslim.stages.common import MODELS
-from yoloslim.stages.measuring import evaluate_model
-from yoloslim.stages.training import REPEATS, Training, train_resumable
+from yoloslim.stages.common import MODELS, REPEATS
+from yoloslim.stages.training import Training, train_resumable
 from yoloslim.training.fit import Fit
 
 logger = logging.getLogger("yoloslim")
-
-MEASURED = ("map50", "map50_95")
 
 
 def train_repeats(
@@ -58,27 +51,3 @@ def _with_seed(params: Params, number: int) -> Params:
         return params
     tracking = params.tracking.model_copy(update={"enabled": False})
     return params.model_copy(update={"seed": params.seed + number, "tracking": tracking})
-
-
-def measure_repeats(params: Params, folder: Path, first: dict[str, Any], images: EvalSet) -> dict[str, Any]:
-    """Mean and spread over the repeats of a model; nothing where it was trained once.
-
-    Args:
-        params: all sections.
-        folder: of the model.
-        first: its own metrics.
-        images: to measure the others on.
-
-    Returns:
-        `repeats`, how many; and for `map50` and `map50_95`: `<name>_mean`, `<name>_std` (of the sample, n - 1), and
-        `<name>_values`, the model's own first.
-    """
-    files = sorted((folder / REPEATS).glob("*.safetensors"), key=lambda file: int(file.stem))
-    if not files:
-        return {}
-    found: dict[str, Any] = {"repeats": 1 + len(files)}
-    all_metrics = [first, *(evaluate_model(params, load_model(file), images).metrics for file in files)]
-    for name in MEASURED:
-        values = [float(metrics[name]) for metrics in all_metrics]
-        found |= {f"{name}_mean": fmean(values), f"{name}_std": stdev(values), f"{name}_values": values}
-    return found

@@ -20,7 +20,7 @@ from yoloslim.models.store import save_model
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.stages.batches import as_batches, train_set
 from yoloslim.stages.code import Library
-from yoloslim.stages.common import DATA, MODELS, PLOTS, is_forced
+from yoloslim.stages.common import DATA, MODELS, PLOTS, REPEATS, is_forced
 from yoloslim.stages.follow import follow
 from yoloslim.stages.inputs import eval_set, training_sample
 from yoloslim.stages.measuring import validate_model
@@ -30,9 +30,6 @@ from yoloslim.training.fit import Callback, Fit, Task, fit
 from yoloslim.training.preview import Preview
 
 logger = logging.getLogger(__name__)
-
-REPEATS = "repeats"
-"""Folder beside a model with those of the same training with other seeds, `<seed>.safetensors`."""
 
 
 @dataclass(frozen=True)
