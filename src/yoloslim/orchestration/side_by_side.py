@@ -18,8 +18,8 @@ from yoloslim.config import Params, load_params
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.orchestration.leases import visible_gpus, workers_of
 from yoloslim.orchestration.mending import mend
-from yoloslim.orchestration.points import STAGES, reproduce
-from yoloslim.orchestration.process import CommandError, stop_all
+from yoloslim.orchestration.points import STAGES, environment, reproduce
+from yoloslim.orchestration.process import CommandError, stop_all, stream
 from yoloslim.orchestration.stopping import stoppable
 
 SHARED = ("code", "data", "baseline", "sparse")
@@ -88,7 +88,7 @@ def run(checkout: Path, params: Params, say: Say) -> None:
     found = branches(params)
     if not is_faster(params) or not changed([*SHARED[1:], *(stage for stages in found.values() for stage in stages)]):
         return
-    reproduce(SHARED, checkout, "shared", say, everything=True)
+    stream([sys.executable, "-m", "dvc", "repro", *SHARED], say, checkout, environment())
     stale = changed([stage for stages in found.values() for stage in stages])
     due = {name: stages for name, stages in found.items() if stale & set(stages)}
     if len(due) < 2:
