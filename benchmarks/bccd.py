@@ -55,7 +55,7 @@ def train_model(
     images, test = load_train_set(split, IMGSZ, cache), load_eval_set(load_split(root, "test"), IMGSZ, cache)
     # small data, many boxes: mosaic pays, as do small batches
     recipe = TrainParams(
-        batch=16, mosaic=1.0, close_mosaic=0, scale=0.5, hsv_s=0.7, hsv_v=0.4, val_every=2, device=device
+        share=0, batch=16, mosaic=1.0, close_mosaic=0, scale=0.5, hsv_s=0.7, hsv_v=0.4, val_every=2, device=device
     )
     phase = BaselineParams(epochs=epochs, warmup_epochs=1.0)
     head = build_spec(name, split.classes).head.fitted(images.box_sizes(), IMGSZ, recipe, 0)

@@ -170,8 +170,9 @@ def coco_params(arguments: argparse.Namespace, run: Run) -> Params:
                 "cache_dir": str(Path.cwd() / ".cache"),
             },
             "baseline": {**adam, "lr0": 0.0005 * share, "weights": str(arguments.weights)},
-            "sparse": {"epochs": arguments.epochs, "lr0": 0.01 * share, "rate": 0.02 / share},  # scales shrink alike
-            "prune": {"scope": "coupled", "round_to": 8},
+            # scales shrink alike
+            "sparse": {"penalty": "slimming", "epochs": arguments.epochs, "lr0": 0.01 * share, "rate": 0.02 / share},
+            "prune": {"scope": "coupled", "importance": "gamma", "round_to": 8},
             "finetune": {**adam, "lr0": 0.002 * share},
             "tracking": {"enabled": False},
         }

@@ -16,7 +16,7 @@ from yoloslim.models.detector import Detector
 from yoloslim.training.callback import Callback, State
 
 IMGSZ, BATCH = 320, 16
-MOSAIC = TrainParams(batch=BATCH, mosaic=1.0, scale=0.5, hsv_s=0.7, hsv_v=0.4, val_every=10_000)
+MOSAIC = TrainParams(share=0, batch=BATCH, mosaic=1.0, scale=0.5, hsv_s=0.7, hsv_v=0.4, val_every=10_000)
 
 
 class BareStep:

@@ -51,6 +51,7 @@ class Racer:
         self.setup = setup
         self.device = choose_device(setup.device)
         self.train = TrainParams(
+            share=0,  # whole batches: results that are there were made so
             batch=setup.batch,
             mosaic=setup.mosaic,
             scale=0.5,
