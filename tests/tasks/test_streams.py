@@ -12,25 +12,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.tiny import shake_norms, tiny_detector
 from yoloslim.cli import app
 from yoloslim.errors import ConfigError, DataError
-from yoloslim.models.store import save_model
 from yoloslim.tasks import feeds as feeds_module
 from yoloslim.tasks.feeds import Feed, Image, rounds
 from yoloslim.tasks.sources import Stream
 from yoloslim.tasks.splice import Tiles, read_tile
 
 runner = CliRunner()
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = tiny_detector()
-    shake_norms(network)
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_model(network.eval(), path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -12,25 +12,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.tiny import shake_norms, tiny_detector
 from yoloslim.cli import app
 from yoloslim.data.voc import annotation_from, write_annotation
 from yoloslim.deploy.export_model import export_model
 from yoloslim.errors import DataError
-from yoloslim.models.store import load_model, save_model
+from yoloslim.models.store import load_model
 from yoloslim.runner.tasks import STAGES, free_name
 from yoloslim.tasks.sources import Stream, image_paths
 
 runner = CliRunner()
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = tiny_detector()
-    shake_norms(network)
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_model(network.eval(), path)
-    return path
 
 
 @pytest.fixture(scope="module")
