@@ -10,40 +10,31 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.runner.bundles import uncompiled_bundle, voc_devkit
 from tests.tiny import tiny_detector
-from yoloslim.data.voc import annotation_from, write_annotation
-from yoloslim.deploy.ascend.atc import compile_model
-from yoloslim.deploy.export_model import export_model
 
 FAKES = Path(__file__).parent / "fakes"
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("bundle with a space")
-    export_model(tiny_detector().eval(), root / "export")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
-        compile_model(root / "export", root / "atc")
-    (root / "atc/model.om").write_bytes(b"compiled elsewhere")
-    return root / "atc"
+    folder = uncompiled_bundle(tmp_path_factory.mktemp("bundle with a space"), tiny_detector())
+    (folder / "model.om").write_bytes(b"compiled elsewhere")
+    return folder
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two pictures with a bright rectangle, which is the truth, and one that is black."""
-    root = tmp_path_factory.mktemp("data") / "VOCdevkit" / "VOC2007"
-    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (root / name).mkdir(parents=True)
-    for i, boxes in enumerate([[[8, 8, 40, 40]], [[0, 16, 64, 48]], []]):
+
+    def picture(boxes: list[list[int]]) -> tuple[np.ndarray, list[list[int]], list[int]]:
         pixels = np.zeros((48, 64, 3), np.uint8)
         for left, top, right, bottom in boxes:
             pixels[top:bottom, left:right] = 255
-        Image.fromarray(pixels).save(root / f"JPEGImages/{i:06}.jpg")
-        note = annotation_from(64, 48, boxes, [1] * len(boxes), [False] * len(boxes), [False] * len(boxes))
-        write_annotation(root / f"Annotations/{i:06}.xml", f"{i:06}.jpg", note, ("a", "b"))
-    (root / "ImageSets/Main/test.txt").write_text("000000\n000001\n000002\n")
-    return root.parent
+        return pixels, boxes, [1] * len(boxes)
+
+    boxes: list[list[list[int]]] = [[[8, 8, 40, 40]], [[0, 16, 64, 48]], []]
+    return voc_devkit(tmp_path_factory.mktemp("data"), map(picture, boxes))
 
 
 def run(bundle: Path, folder: Path, *arguments: object, fault: str = "", sdk: Path = FAKES) -> tuple[int, str]:

@@ -11,38 +11,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.runner.bundles import uncompiled_bundle, voc_devkit
 from tests.tiny import shake_norms, tiny_detector
-from yoloslim.data.voc import annotation_from, write_annotation
-from yoloslim.deploy.ascend.atc import compile_model
-from yoloslim.deploy.export_model import export_model
 
 COUNT = 3
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("bundle with a space")
     model = tiny_detector()
     shake_norms(model)
-    export_model(model.eval(), root / "export")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
-        compile_model(root / "export", root / "atc")
-    return root / "atc"
+    return uncompiled_bundle(tmp_path_factory.mktemp("bundle with a space"), model)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "VOCdevkit" / "VOC2007"
-    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (root / name).mkdir(parents=True)
     rng = np.random.default_rng(0)
-    for i in range(COUNT):
-        Image.fromarray(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(root / f"JPEGImages/{i:06}.jpg")
-        note = annotation_from(64, 48, [[5, 5, 50, 40]], [i % 2], [False], [False])
-        write_annotation(root / f"Annotations/{i:06}.xml", f"{i:06}.jpg", note, ("a", "b"))
-    (root / "ImageSets/Main/test.txt").write_text("".join(f"{i:06}\n" for i in range(COUNT)))
-    return root.parent
+    pictures = [(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8), [[5, 5, 50, 40]], [i % 2]) for i in range(COUNT)]
+    return voc_devkit(tmp_path_factory.mktemp("data"), pictures)
 
 
 def run(bundle: Path, folder: Path, *arguments: object, backend: str = "onnxruntime") -> tuple[int, str]:

@@ -117,7 +117,7 @@ class VariantRun:
         """Run the stages that all points of this variant share."""
         where = f" of {self.variant.name}" if self.variant.overrides else ""
         self.listen(Event("stage", f"stages that all points{where} share"))
-        # on a CPU with every core, as `dvc repro` does: how many threads train changes the last digits
+        # on a CPU with every core, as `dvc repro` does: with `share: 0` the threads change the last digits
         self.reproduce(SHARED, "shared", everything=not visible_gpus())
 
     def reproduce(self, targets: Sequence[str], log: str, everything: bool = False) -> None:
