@@ -12,6 +12,8 @@ Weights = Literal["fp32", "fp16"]
 """What a file's weights are stored in, where its format has both."""
 RknnPrecision = Literal["fp16", "int8", "hybrid"]
 """Arithmetic of a Rockchip NPU: hybrid is int8 but for the layers that lose most by it."""
+RangesFrom = Literal["training", "calibration"]
+"""What set the ranges of activations that int8 covers: quantised epochs of a training, or images after it."""
 AippInput = Literal["nv12", "rgb"]
 """What the device is fed: decoder output (YUV 4:2:0, JPEG colours) or packed RGB."""
 LatencyRuntime = Literal["onnxruntime", "openvino", "ncnn", "litert", "pytorch"]

@@ -251,6 +251,7 @@ def export(
     from yoloslim.evaluation.nms import NmsOptions
     from yoloslim.models.foreign.adapt import with_branch
     from yoloslim.models.foreign.load import read_model
+    from yoloslim.ranges import load as load_ranges
 
     target = out or model.parent / f"{model.stem}-{file_format}"
     if like is None and model.suffix == ".onnx":
@@ -271,7 +272,10 @@ def export(
         refuse(typed(context, *idle), f"does nothing with --outputs {outputs}; --outputs nms takes it")
         nms = NmsOptions(conf_thres, iou_thres, max_det)
         network = with_branch(read_model(model), branch) if branch else read_model(model)
-        manifest = export_model(network, target, ExportOptions(opset, batch, outputs, nms), file_format, weights)
+        trained = {} if branch else load_ranges(model)  # those of the branch that it was trained to answer with
+        manifest = export_model(
+            network, target, ExportOptions(opset, batch, outputs, nms), file_format, weights, trained
+        )
     typer.echo(f"{target}: {', '.join(manifest.files)}")
 
 
@@ -291,7 +295,7 @@ def quantize(
 
     target = out or export_dir.with_name(f"{export_dir.name}-int8-{runtime}")
     manifest = quantize_export(export_dir, calibration_images(images, export_dir, count), target, runtime)
-    typer.echo(f"{target}: {', '.join(manifest.files)}")
+    typer.echo(f"{target}: {', '.join(manifest.files)}; ranges of activations from {manifest.ranges_from}")
 
 
 if __name__ == "__main__":

@@ -2,31 +2,41 @@
 
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from yoloslim.errors import ModelError
-from yoloslim.files import read_json, write_json
+from yoloslim.files import read_json, sha256_file, write_json
 
 FILE = "ranges.json"
 ConvRange = tuple[float, float, float, float]
 """Least and largest value that a convolution reads, and that it gives, its BatchNorm included: what 8 bits cover."""
 
 
-def save(ranges: dict[str, ConvRange], folder: Path) -> None:
-    """Write them beside the model of a folder."""
-    write_json(folder / FILE, ranges)
+class _Ranges(BaseModel):
+    """The file: which model they are of, and ranges by path of the convolution."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_sha256: str
+    ranges: dict[str, ConvRange]
 
 
-def load(folder: Path) -> dict[str, ConvRange]:
-    """What `save` wrote; empty for a model that no training has quantised.
+def save(ranges: dict[str, ConvRange], model: Path) -> None:
+    """Write them beside a model file, for this file alone."""
+    write_json(model.parent / FILE, {"model_sha256": sha256_file(model), "ranges": ranges})
+
+
+def load(model: Path) -> dict[str, ConvRange]:
+    """What `save` wrote for a model file; empty for one that no training has quantised, and for another beside it.
 
     Raises:
         ModelError: the file is damaged.
     """
-    path = folder / FILE
+    path = model.parent / FILE
     if not path.is_file():
         return {}
     try:
-        return TypeAdapter(dict[str, ConvRange]).validate_python(read_json(path))
+        found = _Ranges.model_validate(read_json(path))
     except ValidationError as error:
         raise ModelError(f"{path} is damaged ({error.errors()[0]['msg']}); run stage finetune again") from error
+    return found.ranges if found.model_sha256 == sha256_file(model) else {}

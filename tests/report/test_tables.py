@@ -118,6 +118,8 @@ def test_int8_versions_follow_their_model_and_are_never_recommended() -> None:
     assert rows[1].metrics()["map50_int8_onnxruntime"] == 0.785
     assert rows[1].metrics()["latency_ms_int8_onnxruntime"] == 2.5
     assert comparison_table(rows).row_count == 3
+    trained = replace(rows[1], quantized={"onnxruntime": twin | {"ranges": "training"}})
+    assert comparison_grid([trained]).rows[1][0] == "50 % pruned, int8 from training"
 
 
 def test_times_that_other_programs_disturbed_are_marked() -> None:
@@ -155,8 +157,10 @@ def test_80_columns_show_every_number_whole_and_a_long_backend_in_two_lines() ->
 def test_a_line_a_model_and_precision_of_an_npu(root: Path) -> None:
     found = {"map50": 0.7812, "map50_95": 0.4, "images": 128, "size_mb": 1.46, "layers_off_npu": 0, "chip": "rk3588"}
     put(root / "metrics/rknn_eval/50.json", {"fp16": found, "int8": found | {"map50": 0.77, "size_mb": 0.9}})
+    put(root / "metrics/rknn_eval/30.json", {"int8": found | {"ranges": "training"}})
     rows = read_rows(root)
     assert npu_grid(rows).rows == (
+        ("30 % pruned", "int8 from training", "rk3588", "128", "0.781", "0.400", "1.5", "0"),
         ("50 % pruned", "fp16", "rk3588", "128", "0.781", "0.400", "1.5", "0"),
         ("50 % pruned", "int8", "rk3588", "128", "0.770", "0.400", "0.9", "0"),
     )

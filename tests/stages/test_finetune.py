@@ -1,13 +1,16 @@
 """Stage `finetune` with quantisation, and what `export` and `quantize` make of it; the training itself is a fake."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim import ranges
+from yoloslim.cli import app
 from yoloslim.config import Params, parse_params
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.errors import ModelError
@@ -61,15 +64,26 @@ def test_the_ranges_of_the_training_reach_the_export(asked: list[Training]) -> N
     assert asked[0].keep_last  # the best epoch may be one that rounds nothing
     export.run(params_of(True), "50")
     found = load_manifest(Path("models/export/50")).ranges
-    assert found == ranges.load(Path("models/finetune/50"))
+    assert found == ranges.load(Path("models/finetune/50/model.safetensors"))
     assert found["model.0.conv"][:2] == pytest.approx((0, 1), abs=0.01)
     load_model(Path("models/finetune/50/model.safetensors"))  # a model like any other
+    CliRunner().invoke(app, ["export", "models/finetune/50/model.safetensors", "--out", "out"], catch_exceptions=False)
+    assert load_manifest(Path("out")).ranges == found
+
+
+def test_ranges_are_of_the_model_that_was_trained_and_of_no_other_beside_it(asked: list[Training]) -> None:
+    finetune.run(params_of(True), 50)
+    folder = Path("models/finetune/50")
+    shutil.copyfile(folder / "model.safetensors", folder / "copy.safetensors")
+    assert ranges.load(folder / "copy.safetensors") == ranges.load(folder / "model.safetensors") != {}
+    save_model(tiny_detector(), folder / "pruned.safetensors")  # convolutions of the same names
+    assert ranges.load(folder / "pruned.safetensors") == {}
 
 
 def test_damaged_ranges_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "ranges.json").write_text('{"model.0.conv": [0, "x", 0, 1]}')
+    (tmp_path / "ranges.json").write_text('{"model_sha256": "0", "ranges": {"model.0.conv": [0, "x", 0, 1]}}')
     with pytest.raises(ModelError, match=r"ranges\.json is damaged"):
-        ranges.load(tmp_path)
+        ranges.load(tmp_path / "model.safetensors")
 
 
 def test_the_control_is_not_quantised() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.results.made import PARAMS
 from yoloslim.results.records import read_rows
-from yoloslim.tracking.naming import curve_name, data_set, run_metrics, run_params
+from yoloslim.tracking.naming import curve_name, data_set, ranges_tags, run_metrics, run_params
 
 
 def test_params_have_the_same_keys_in_every_run_and_percent_is_the_first_of_the_alphabet() -> None:
@@ -32,6 +32,13 @@ def test_no_metric_stands_before_map50_in_the_alphabet_or_in_order(root: Path) -
         "percent",
     ]
     assert metrics["quantized/onnxruntime_fps"] == 9
+    sources = {"onnxruntime": int8 | {"ranges": "training"}, "ncnn": int8 | {"ranges": "calibration"}, "litert": int8}
+    row = replace(row, quantized=sources, simulated={"int8": {"ranges": "training"}, "fp16": {"map50": 0.7}})
+    assert ranges_tags(row) == {
+        "ranges.onnxruntime": "training",
+        "ranges.ncnn": "calibration",
+        "ranges.rknn_int8": "training",
+    }
     assert (metrics["rknn/hybrid_map50"], metrics["rknn/hybrid_size_mb"]) == (0.71, 1.5)
     assert metrics["prune/certificate_max_diff"] == 3e-7
     assert metrics["twin/map50_fp16"] == pytest.approx(-0.004)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from yoloslim.boxes import Align
-from yoloslim.choices import Outputs
+from yoloslim.choices import Outputs, RangesFrom
 from yoloslim.errors import DeployError
 from yoloslim.files import read_json, sha256_file, write_text
 from yoloslim.heads import AnyHead
@@ -103,6 +103,11 @@ class Manifest(BaseModel):
     torch_version: str
     max_abs_diff: float | None = None
     ranges: dict[Line, ConvRange] = Field(default_factory=dict)
+
+    @property
+    def ranges_from(self) -> RangesFrom:
+        """Of an int8 version: where the ranges of its activations come from."""
+        return "training" if self.ranges else "calibration"
 
     @model_validator(mode="before")
     @classmethod

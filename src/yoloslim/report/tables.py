@@ -10,7 +10,7 @@ from rich.table import Table
 from yoloslim.deploy.ascend.effects import TITLES
 from yoloslim.evaluation.other_work import disturbed
 from yoloslim.results.choice import baseline_of, control_of, indistinct
-from yoloslim.results.records import Row, is_number
+from yoloslim.results.records import Row, int8_title, is_number
 
 MISSING = "–"
 DISTURBED = "*"
@@ -71,7 +71,7 @@ def npu_grid(rows: Sequence[Row]) -> Grid:
     header = ("model", "precision", "chip", "images", "mAP50", "mAP50-95", "size MB", "layers off the NPU")
     lines = [
         (
-            *(row.title, precision, str(found.get("chip", MISSING)), number(found.get("images"), 0)),
+            *(row.title, int8_title(found, precision), str(found.get("chip", MISSING)), number(found.get("images"), 0)),
             *(share(found.get("map50")), share(found.get("map50_95"))),
             *(number(found.get("size_mb"), 1), number(found.get("layers_off_npu"), 0)),
         )

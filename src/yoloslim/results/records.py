@@ -91,7 +91,7 @@ class Row:
             title = "dense, trained on"
         if self.kind == "unstructured":
             title = f"{self.trained.get('zero_percent', 0):.0f} % zeros"
-        return f"{title}, int8" if " int8 " in self.name else title
+        return f"{title}, {int8_title(self.deployed)}" if " int8 " in self.name else title
 
     @property
     def backend(self) -> str:
@@ -152,6 +152,11 @@ class Row:
         content += [part for part in (self.quantized, self.simulated) if part]
         content.append(sha256_file(self.model) if self.model else "")
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def int8_title(found: Metrics, precision: str = "int8") -> str:
+    """How people call an int8 version: whether its ranges were trained with, or taken from images afterwards."""
+    return f"{precision} from training" if found.get("ranges") == "training" else precision
 
 
 def _cut_metrics(report: dict[str, Any]) -> Metrics:

@@ -18,7 +18,7 @@ def run(params: Params, which: str) -> None:
     out = MODELS / "export" / which
     further = [runtime_of_format(name) for name in params.export.formats]
     model, options = load_model(source), ExportOptions(opset=params.export.opset, batch=params.export.batch)
-    manifest = export_model(model, out, options, ranges=ranges.load(source.parent))
+    manifest = export_model(model, out, options, ranges=ranges.load(source))
     for runtime in further:
         batch = 1 if runtime.one_image else options.batch
         export_model(model, out / runtime.format, replace(options, batch=batch), runtime.format)

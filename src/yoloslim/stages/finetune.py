@@ -6,6 +6,7 @@ from yoloslim import ranges
 from yoloslim.config import Params
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
+from yoloslim.ranges import ConvRange
 from yoloslim.stages.common import MODELS, stage_of_percent
 from yoloslim.stages.inputs import training_sample
 from yoloslim.stages.repeats import train_repeats
@@ -32,6 +33,7 @@ def run(params: Params, percent: int) -> None:
     """Write models/finetune/<percent> and plots/finetune/<percent>."""
     start, name = MODELS / "prune" / str(percent) / "model.safetensors", f"finetune/{percent}"
     rounding: list[FakeQuantization] = []  # of the training under way, if it is quantised
+    found: dict[str, ConvRange] = {}
 
     def begin() -> tuple[Training, Detector]:
         teachers, callbacks = distillation(params)
@@ -43,13 +45,15 @@ def run(params: Params, percent: int) -> None:
         training = Training(name, params.finetune, (start, *teachers), callbacks=callbacks, keep_last=keep_last)
         return training, load_model(start)
 
-    def save_ranges(result: Fit) -> dict[str, float]:
+    def note_ranges(result: Fit) -> dict[str, float]:
         (MODELS / name / ranges.FILE).unlink(missing_ok=True)  # of an earlier training
         for quantization in rounding:
-            ranges.save(quantization.ranges(result.model), MODELS / name)
+            found.update(quantization.ranges(result.model))
         return {}
 
-    train_repeats(params, begin, params.finetune.repeats, save_ranges)
+    train_repeats(params, begin, params.finetune.repeats, note_ranges)
+    if found:
+        ranges.save(found, MODELS / name / "model.safetensors")
 
 
 def main() -> None:

@@ -19,12 +19,14 @@ def run(params: Params, which: str) -> None:
     for runtime in params.quantize.runtimes:
         folder = MODELS / "quantize" / which / runtime
         predictor = open_predictor(folder, threads=e.threads)
+        manifest = load_manifest(folder)
         metrics[runtime] = {
             **evaluate(predictor, test, nms_options(params), e.batch).metrics,
             **measure_latency(predictor, warmup=a.warmup, repeats=a.repeats, threads=e.threads),
             "speedup": measure_speedup(predictor, dense, a.warmup, a.repeats),
-            "size_mb": sum((folder / name).stat().st_size for name in load_manifest(folder).files) / 1e6,
+            "size_mb": sum((folder / name).stat().st_size for name in manifest.files) / 1e6,
             "backend": predictor.backend,
+            "ranges": manifest.ranges_from,
         }
     write_json(METRICS / "quantize" / f"{which}.json", metrics)
 

@@ -30,6 +30,7 @@ def run(params: Params, which: str) -> None:
             "layers_off_npu": len(result.off_npu),
             "chip": result.chip,
             "backend": predictor.backend,
+            **({"ranges": result.ranges_from} if result.ranges_from else {}),
         }
     write_json(METRICS / "rknn_eval" / f"{which}.json", metrics)
 

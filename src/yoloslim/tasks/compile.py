@@ -66,4 +66,5 @@ def _for_rockchip(
     options = RknnOptions(*chosen)
     pictures = calibration_images(images, export, count) if images and options.precision != "fp16" else None
     result = compile_rknn(export, out, options, pictures)
-    return f"{out}: {COMPILED}, {result.size_mb:.2f} MB, for {result.chip} in {result.precision}"
+    ranges = f"; ranges of activations from {result.ranges_from}" if result.ranges_from else ""
+    return f"{out}: {COMPILED}, {result.size_mb:.2f} MB, for {result.chip} in {result.precision}{ranges}"

@@ -30,7 +30,7 @@ from yoloslim.tracking.champion import IsBetter
 from yoloslim.tracking.comparison import COMPARISON, ZERO_ROW, bring_comparison_in_line, comparison_key
 from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, TRAINING, Connection, reaching
 from yoloslim.tracking.live import is_training
-from yoloslim.tracking.naming import curves_of, data_set, run_key, run_metrics, run_params
+from yoloslim.tracking.naming import curves_of, data_set, ranges_tags, run_key, run_metrics, run_params
 from yoloslim.tracking.origin import MADE_BY, NOTE, described, origin_tags
 from yoloslim.tracking.served import can_be_served, write_model
 from yoloslim.tracking.sweep_runs import SWEEP_SLOT, SweepRuns, content_key, promote_winner
@@ -175,6 +175,7 @@ class _Session:
         tags |= lineage_tags(self.results.hashes, row.percent if row.kind == "pruned" else None)
         tags |= {COMMIT: self.commit} if self.commit else {}
         tags |= {"atc": row.compiled} if row.compiled else {}
+        tags |= ranges_tags(row)
         if "preprocessing" in row.deployed:
             tags["preprocessing"] = str(row.deployed["preprocessing"])
         start, end = (live.info.start_time, live.info.end_time) if live else (None, None)

@@ -114,6 +114,12 @@ def run_metrics(row: Row) -> dict[str, float]:
     return {key: float(value) for key, value in found.items() if is_number(value)}
 
 
+def ranges_tags(row: Row) -> dict[str, str]:
+    """Where the ranges of each int8 version come from, `training` or `calibration`, as `ranges.<runtime>`."""
+    every = row.quantized | {f"rknn_{precision}": values for precision, values in row.simulated.items()}
+    return {f"ranges.{name}": str(values["ranges"]) for name, values in every.items() if values.get("ranges")}
+
+
 def data_set(hashes: Mapping[str, str], params: Mapping[str, Any]) -> Any | None:
     """The data as MLflow's data set, whose digest is DVC's hash of data/voc; None before stage `data` has run."""
     if "data" not in hashes:

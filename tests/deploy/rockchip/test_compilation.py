@@ -1,6 +1,7 @@
 """Refusals need no toolchain; what is compiled and simulated needs it, and is skipped without."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ from typer.testing import CliRunner
 from tests.tiny import shake_norms, tiny_detector
 from tests.toolchains import needs_toolchain
 from yoloslim.cli import app
+from yoloslim.deploy.describe import read_onnx
 from yoloslim.deploy.export_model import export_model
+from yoloslim.deploy.graph import head_nodes
+from yoloslim.deploy.manifest import load_manifest, save_manifest
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.rockchip.compilation import RknnOptions, compile_rknn, load_rknn_result
 from yoloslim.deploy.runtimes import open_predictor
@@ -109,9 +113,7 @@ def test_one_for_another_chip_or_toolkit_and_one_that_changed_are_refused(compil
 
 
 @pytest.mark.slow
-def test_int8_is_near_the_model_and_hybrid_nearer(
-    export: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_int8_is_near_the_model_and_hybrid_nearer(export: Path, tmp_path: Path) -> None:
     needs_toolchain("rockchip")
     wanted = open_predictor(export, threads=1).predict(IMAGES[:4])
     errors, more = {}, {}
@@ -132,9 +134,6 @@ def test_int8_is_near_the_model_and_hybrid_nearer(
         assert heads == ["FLOAT16"] * 3
     assert more["int8"] < more["hybrid"]
     assert 0 < errors["hybrid"] < errors["int8"] < 0.3
-    caplog.clear()
-    compile_rknn(export, tmp_path / "one", RknnOptions("rk3588", "int8"), IMAGES[:1])
-    assert "calibrated on 1 image(s)" in caplog.text
 
 
 @pytest.mark.slow
@@ -147,3 +146,29 @@ def test_heads_without_anchors_keep_their_layout(tmp_path: Path) -> None:
     wanted = open_predictor(tmp_path / "export", threads=1).predict(IMAGES[:2])
     for a, b in zip(open_predictor(tmp_path / "fp16", "rknn").predict(IMAGES[:2]), wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=0.01 * np.abs(b).max())
+
+
+@pytest.mark.slow
+def test_ranges_of_the_training_are_what_the_compiler_covers(
+    export: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    needs_toolchain("rockchip")
+    graph = read_onnx(export / "model.onnx")
+    convs = {node.input[1].removesuffix(".weight"): node for node in graph.graph.node if node.op_type == "Conv"}
+    heads = {node.input[1].removesuffix(".weight") for node in head_nodes(graph) if node.op_type == "Conv"}
+    ranges = {path: (-300.0, 500.0, -700.0, 900.0) for path in convs if path not in heads}
+    manifest = load_manifest(export)
+    trained = tmp_path / "export"
+    shutil.copytree(export, trained)
+    save_manifest(manifest.model_copy(update={"ranges": ranges}), trained)
+    result = compile_rknn(trained, tmp_path / "int8", RknnOptions("rk3588", "int8"), IMAGES[:1])
+    assert result.ranges_from == "training"
+    assert "calibrated on 1 image(s)" in caplog.text
+    covered = (tmp_path / "int8/quantized.cfg").read_text().split("    images:")[1]
+    first = covered[covered.index(f"{convs['model.1.conv'].input[0]}:") :].split("zero_point")[0].split()
+    assert first[first.index("min:") + 2] == "-300.0"
+    assert first[first.index("max:") + 2] == "500.0"
+    wanted = open_predictor(export, threads=1).predict(IMAGES[:1])
+    found = open_predictor(tmp_path / "int8", "rknn").predict(IMAGES[:1])
+    errors = [float(np.abs(a - b).mean() / np.abs(b).mean()) for a, b in zip(found, wanted, strict=True)]
+    assert max(errors) > 0.1  # 8 bits over ranges so wide lose what those of images keep

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from yoloslim.choices import RknnPrecision
+from yoloslim.choices import RangesFrom, RknnPrecision
 from yoloslim.deploy.describe import read_onnx
 from yoloslim.deploy.graph import head_nodes
-from yoloslim.deploy.int8 import FEW
+from yoloslim.deploy.int8 import FEW, tensor_ranges
 from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, load_manifest
 from yoloslim.deploy.rockchip.report import Compiled, Loss, most_sensitive, parse_compiled, parse_losses
 from yoloslim.errors import DeployError
@@ -63,6 +63,7 @@ class RknnResult(BaseModel):
         onnx_sha256: of the graph.
         files: file name -> SHA-256.
         calibration_images: how many the ranges were taken from.
+        ranges_from: what set the ranges of int8 and hybrid: `training` those of convolutions, with images for the rest.
         fp16_layers: tensors that int8 and hybrid left in fp16.
         internal_kb: memory for what layers hand on, 1024 bytes.
         weight_kb: memory for weights, 1024 bytes.
@@ -82,6 +83,7 @@ class RknnResult(BaseModel):
     onnx_sha256: str
     files: dict[str, str]
     calibration_images: int
+    ranges_from: RangesFrom | None = None
     fp16_layers: tuple[str, ...]
     internal_kb: float
     weight_kb: float
@@ -123,6 +125,9 @@ def compile_rknn(export_dir: Path, out_dir: Path, options: RknnOptions, images: 
             assert images is not None
             here = str(folder.absolute())
             session.ask("quantize", [images], _TIMEOUT_S, source=source, folder=here, chip=options.chip)
+            if manifest.ranges:
+                trained = tensor_ranges(read_onnx(Path(source)), manifest.ranges)
+                session.ask("set_ranges", folder=here, ranges=trained)
             if options.precision == "hybrid":
                 said, _ = session.ask("sensitivity", [images[:1]], _TIMEOUT_S, folder=here)
                 losses = parse_losses(said["table"])
@@ -141,6 +146,7 @@ def compile_rknn(export_dir: Path, out_dir: Path, options: RknnOptions, images: 
             onnx_sha256=manifest.sha256,
             files={name: sha256_file(folder / name) for name in names},
             calibration_images=count,
+            ranges_from=manifest.ranges_from if count else None,
             fp16_layers=chosen,
             internal_kb=compiled.internal_kb,
             weight_kb=compiled.weight_kb,

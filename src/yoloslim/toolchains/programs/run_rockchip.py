@@ -55,6 +55,27 @@ def quantize(arrays: Any, source: str, folder: str, chip: str) -> tuple[dict[str
     return {}, []
 
 
+def set_ranges(_: Any, folder: str, ranges: dict[str, list[float]]) -> tuple[dict[str, Any], list[Any]]:
+    """Let a quantised graph cover these ranges (least and largest value) of tensors: which of them it has.
+
+    What the toolkit gave the same range (a pooling's input and output) keeps the same.
+    """
+    from ruamel.yaml import YAML
+
+    path, yaml = Path(folder) / GRAPH[2], YAML()
+    yaml.indent(mapping=4, sequence=4)  # as the toolkit writes it
+    config = yaml.load(path.read_text(encoding="utf-8"))
+    tensors = {name: found for name, found in config["quantize_parameters"].items() if found["scale"]}
+    alike = {_range(tensors[name]): wanted for name, wanted in ranges.items() if name in tensors}
+    for name, found in tensors.items():
+        wanted = ranges.get(name) or alike.get(_range(found))
+        if wanted:
+            found["min"][0], found["max"][0] = wanted  # the toolkit makes scale and zero point of these
+    with path.open("w", encoding="utf-8") as stream:
+        yaml.dump(config, stream)
+    return {"tensors": [name for name in ranges if name in tensors]}, []
+
+
 def keep_fp16(_: Any, folder: str, tensors: list[str], heads: list[str]) -> tuple[dict[str, Any], list[Any]]:
     """Let a quantised graph compute some tensors in fp16, and all whose names begin as those of heads do: which."""
     path = Path(folder) / GRAPH[2]
@@ -154,6 +175,10 @@ def _as_files(images: np.ndarray, folder: Path) -> Path:
     return listed
 
 
+def _range(found: Any) -> tuple[float, float]:
+    return found["min"][0], found["max"][0]
+
+
 def _quoted(name: str) -> str:
     return "'" + name.replace("'", "''") + "'"
 
@@ -161,6 +186,7 @@ def _quoted(name: str) -> str:
 COMMANDS = {
     "compile_fp16": compile_fp16,
     "quantize": quantize,
+    "set_ranges": set_ranges,
     "keep_fp16": keep_fp16,
     "compile_quantized": compile_quantized,
     "sensitivity": sensitivity,
