@@ -236,6 +236,7 @@ def test_a_model_to_quantize_that_is_not_made_is_named_when_params_are_read() ->
         ({"selection": "latency", "residual_units": 1}, "the budget would not be met: leave it out, or take selection"),
         ({"latency_table": "t.json"}, "prune: latency_table t.json is for selection latency"),
         ({"latency_runtime": "tensorrt"}, "prune.latency_runtime = 'tensorrt'"),
+        ({"latency_runtime": "ascend", "cost": "latency"}, "latency_runtime ascend is for target_latency_ms"),
     ],
 )
 def test_what_choosing_by_latency_has_no_use_for_is_refused(prune: dict[str, Any], message: str) -> None:

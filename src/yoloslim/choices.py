@@ -18,6 +18,8 @@ AippInput = Literal["nv12", "rgb"]
 """What the device is fed: decoder output (YUV 4:2:0, JPEG colours) or packed RGB."""
 LatencyRuntime = Literal["onnxruntime", "openvino", "ncnn", "litert", "pytorch"]
 """What latencies of a model under way are measured on."""
+LatencyPlace = Literal[LatencyRuntime, "ascend"]
+"""What a latency to get down to is measured on: a runtime on this machine's CPU, or an Ascend device."""
 Activation = Literal["silu", "leaky", "mish", "relu", "hardswish", "sigmoid", "relu6", "linear"]
 """What stands behind a convolution."""
 PrecisionMode = Literal[

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from yoloslim import __version__
-from yoloslim.choices import Branch, LatencyRuntime, Outputs, Weights
+from yoloslim.choices import Branch, LatencyPlace, Outputs, Weights
 from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
@@ -181,8 +181,13 @@ def prune(
     latency_table: Annotated[
         Path | None, typer.Option(help="of this machine, for --selection latency; default: measured once, then kept")
     ] = None,
-    runtime: Annotated[LatencyRuntime, typer.Option(help="what milliseconds are measured on")] = "onnxruntime",
+    runtime: Annotated[
+        LatencyPlace, typer.Option(help="what milliseconds are measured on; ascend compiles with ATC and asks --board")
+    ] = "onnxruntime",
     threads: Annotated[int, typer.Option(help="CPU threads that milliseconds are measured with", min=1)] = 1,
+    board: Annotated[str, typer.Option(help="of --runtime ascend: local, or ssh://user@host:port/folder")] = "local",
+    soc_version: Annotated[str, typer.Option(help="of --runtime ascend: the chip")] = "Ascend310",
+    set_env: Annotated[str, typer.Option(help="of --runtime ascend: CANN's script there; default: usual places")] = "",
     out: Annotated[Path | None, typer.Option(help="where to; default: beside the model")] = None,
 ) -> None:
     """Cut channels out of a stored model, prove the cut exact, and write model and report.
@@ -204,11 +209,20 @@ def prune(
     if target_latency_ms is None and target_speedup is None and selection == "percent":
         why = "says how milliseconds are measured; add --target-latency-ms or --target-speedup, which ask for them"
         refuse(typed(context, "runtime", "threads"), why)
+    if runtime == "ascend":
+        refuse(typed(context, "threads"), "is of this machine's CPU, and --runtime ascend measures on a chip")
+    else:
+        refuse(typed(context, "board", "soc_version", "set_env"), "is for --runtime ascend; add that")
     request = PruneRequest(**choices)
     from yoloslim.deploy.timed_prune import Timing
     from yoloslim.tasks.prune_file import Settling, prune_file
 
-    timing = Timing(runtime, threads, selection, latency_table)
+    device = None
+    if runtime == "ascend":
+        from yoloslim.deploy.ascend.clock import named_board
+
+        device = named_board(board, set_env, soc_version=soc_version)
+    timing = Timing(runtime, threads, selection, latency_table, device)
     for line in prune_file(model, request, out, Settling(data, layout, images, fit), timing):
         typer.echo(line)
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from yoloslim.choices import LatencyRuntime
+from yoloslim.choices import LatencyPlace
 from yoloslim.config.base import Section
 from yoloslim.errors import PruneError
 from yoloslim.prune_request import ChannelSelection, GroupScore, Importance, Scope, check_by_latency, option
@@ -31,7 +31,7 @@ class PruneParams(Section):
     target_gflops: float | None = _shared("target_gflops")
     target_latency_ms: float | None = _shared("target_latency_ms")
     target_speedup: float | None = _shared("target_speedup")
-    latency_runtime: LatencyRuntime = "onnxruntime"
+    latency_runtime: LatencyPlace = "onnxruntime"
     selection: ChannelSelection = "percent"
     latency_table: str = ""
     residual_units: int = _shared("residual_units")
@@ -42,6 +42,11 @@ class PruneParams(Section):
 
     @model_validator(mode="after")
     def _selection_has_a_use_for_all(self) -> "PruneParams":
+        if self.latency_runtime == "ascend" and (self.selection == "latency" or self.cost == "latency"):
+            raise ValueError(
+                "latency_runtime ascend is for target_latency_ms and target_speedup: layers one by one are timed on "
+                "this machine's runtimes alone (selection latency, cost latency)"
+            )
         if self.selection == "latency":
             try:
                 check_by_latency(dict(self))

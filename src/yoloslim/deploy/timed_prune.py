@@ -2,17 +2,21 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
-from yoloslim.choices import LatencyRuntime
+from yoloslim.choices import LatencyPlace, LatencyRuntime
 from yoloslim.deploy.latency import Clock
 from yoloslim.deploy.latency_table import LatencyTable, latency_table, tables_folder
+from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector
 from yoloslim.prune_request import ChannelSelection, PruneRequest, check_by_latency
 from yoloslim.pruning.certified_cut import PruneResult, prune
 from yoloslim.pruning.importance import Scores
+
+if TYPE_CHECKING:
+    from yoloslim.deploy.ascend.clock import BoardClock, OnBoard
 
 AFTERWARDS = 100
 """Turns in which the dense network and the cut one are timed in the end."""
@@ -23,16 +27,34 @@ class Timing:
     """What milliseconds are measured on, and whether they choose the channels.
 
     Attributes:
-        runtime: by name.
-        threads: its CPU threads.
+        runtime: by name; `ascend` is a device.
+        threads: CPU threads of a runtime.
         selection: `percent`, one threshold over all layers, or `latency`, see `select_by_latency`.
         table: of layers' latencies, to take instead of measuring; for selection `latency`.
+        board: the device, for runtime `ascend`.
     """
 
-    runtime: LatencyRuntime = "onnxruntime"
+    runtime: LatencyPlace = "onnxruntime"
     threads: int = 1
     selection: ChannelSelection = "percent"
     table: Path | None = None
+    board: "OnBoard | None" = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured.
+
+        Raises:
+            PruneError: runtime `ascend` without a device, or with selection `latency`.
+        """
+        if self.runtime != "ascend":
+            return
+        if self.board is None:
+            raise PruneError("runtime ascend needs a device: name one (ascend.target, or --board ssh://user@host)")
+        if self.selection == "latency":
+            raise PruneError(
+                "selection latency times each layer at each width, which a device behind a compiler cannot do in "
+                "reasonable time; take selection percent with target_latency_ms or target_speedup there"
+            )
 
 
 def timed_prune(
@@ -52,7 +74,7 @@ def timed_prune(
     channels were found (see `select_by_latency`), the file of the `table` and `measuring_s`, 0 where it was there.
 
     Raises:
-        DeployError: the runtime is not installed.
+        DeployError: the runtime is not installed; no ATC, or no way to the device.
         PruneError: the request cannot be met, or the table is of another machine or network.
     """
     by_latency = timing.selection == "latency"
@@ -62,9 +84,9 @@ def timed_prune(
         return prune(model, request, images, tolerance=tolerance, scores=scores, layer_costs=layer_costs)
     runtime, threads = timing.runtime, timing.threads
     table: LatencyTable | None = None
-    if by_latency:
+    if by_latency and runtime != "ascend":
         table = latency_table(model, threads, cache=tables_folder(), runtime=runtime, given=timing.table)
-    clock = Clock(model, runtime, threads)
+    clock = _clock(model, timing)
 
     def measure(cut: nn.Module) -> float:
         return clock(cast(Detector, cut))
@@ -88,13 +110,23 @@ def timed_prune(
     return result
 
 
+def _clock(dense: Detector, timing: Timing) -> "Clock | BoardClock":
+    if timing.board is None:
+        return Clock(dense, cast(LatencyRuntime, timing.runtime), timing.threads)
+    from yoloslim.deploy.ascend.clock import BoardClock
+
+    return BoardClock(dense, timing.board)
+
+
 def about_time(report: dict[str, Any]) -> str:
     """What a report says of the time that a cut saves, in words; empty where none was measured."""
     if "speedup" not in report:
         return ""
     found = report["latency"]
     words = f"{report['latency_ms_dense']:.2f} -> {report['latency_ms']:.2f} ms, {report['speedup']:.2f} times as fast"
-    words += f", measured in turn ({found['runtime']} {found['version']}, threads: {found['threads']})"
+    where = f"{found['runtime']} {found['version']}".rstrip()
+    where += f", threads: {found['threads']}" if found["threads"] else f", on {found['processor']}"
+    words += f", measured in turn ({where})"
     if "target_ms" not in found:
         return words
     over = 100 * (report["latency_ms"] / found["target_ms"] - 1)

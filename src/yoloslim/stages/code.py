@@ -22,6 +22,7 @@ PACKAGE = "yoloslim"
 NOT_FOLLOWED = {
     "yoloslim": "its version, and names for people who import the library",
     "yoloslim.config": "what it reads is a dependency by value: the `params` of the stages",
+    "yoloslim.deploy.ascend.clock": "measures a device, which no fingerprint tells, and only where asked to",
     "yoloslim.tracking": "watches, and changes no output",
 }
 """Packages whose code is no dependency of a stage, and why."""

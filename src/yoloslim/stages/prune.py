@@ -50,6 +50,19 @@ def request_of(params: Params, percent: int) -> PruneRequest:
     return PruneRequest(**chosen, percent=percent, imgsz=params.imgsz, seed=params.seed)
 
 
+def timing_of(params: Params) -> Timing:
+    """What milliseconds are measured on; the device and the chip are those that the Ascend stages have, too."""
+    p = params.prune
+    board = None
+    if p.latency_runtime == "ascend":
+        from yoloslim.deploy.ascend.clock import named_board
+
+        a, options = params.ascend, params.atc.model_dump()
+        board = named_board(a.target, a.set_env, a.python, aipp_input=a.aipp_input, **options)
+    table = Path(p.latency_table) if p.latency_table else None
+    return Timing(p.latency_runtime, params.evaluation.threads, p.selection, table, board)
+
+
 def cut_model(params: Params, percent: int) -> PruneResult[Detector]:
     """The sparse model without its least important channels, proved on real images."""
     sample = torch.cat(list(training_images(params, params.prune.certificate_images)))
@@ -58,12 +71,12 @@ def cut_model(params: Params, percent: int) -> PruneResult[Detector]:
     result = timed_prune(
         sparse,
         request_of(params, percent),
-        Timing(p.latency_runtime, threads, p.selection, Path(p.latency_table) if p.latency_table else None),
+        timing_of(params),
         sample,
         tolerance=p.tolerance,
         scores=taylor(params, sparse) if p.importance == "taylor" else None,
         layer_costs=layer_latencies_ms(sparse, p.latency_runtime, threads)
-        if p.cost_power and p.cost == "latency"
+        if p.cost_power and p.cost == "latency" and p.latency_runtime != "ascend"
         else None,
     )
     if time := about_time(result.report):
