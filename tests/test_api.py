@@ -416,7 +416,7 @@ def test_an_operation_that_is_not_known_shows_how_to_teach_it() -> None:
 def test_the_section_of_params_and_the_command_say_what_the_request_says() -> None:
     request = PruneRequest()
     stated = {name for name in PruneParams.model_fields if name in PruneRequest.__dataclass_fields__}
-    assert len(stated) == 13
+    assert len(stated) == 14
     for name in stated:
         field = PruneParams.model_fields[name]
         default = "taylor" if name == "importance" else getattr(request, name)  # the stage has images with boxes

@@ -15,7 +15,9 @@ from yoloslim.errors import PruneError
 from yoloslim.nearest import check_name
 
 Scope = Literal["source", "slim", "free", "coupled"]
-Importance = Literal["gamma", "l1", "l2", "taylor", "random"]
+Importance = Literal["gamma", "l1", "l2", "taylor", "activation", "random"]
+Normalise = Literal["none", "lamp", "isomorphic", "uniform", "mean"]
+"""What makes scores of different layers comparable; see `yoloslim.pruning.normalise`."""
 GroupScore = Literal["mean", "max", "sum"]
 ChannelSelection = Literal["percent", "latency"]
 """How channels are chosen: one threshold over all layers, or in bundles by what they matter for the time they take."""
@@ -74,6 +76,10 @@ class PruneRequest:
         target_latency_ms: instead of percent, milliseconds to get down to, by a measuring function.
         target_speedup: instead of percent, how many times as fast the cut network should be, by the same function.
         importance: what makes a channel worth keeping: a name, or a function (path, layer) -> scores.
+        normalise: what makes the scores of different layers comparable, whatever the importance: `none` takes them as
+            they are; `lamp` a channel's square over that of all in its layer that are no weaker; `isomorphic` its rank
+            among channels that pass the same kinds of layers; `uniform` its rank within its layer, so that all lose the
+            same share; `mean` the score over the mean of its layer.
         group_score: how a group's score comes from its members (scopes `free` and `coupled`).
         min_channels: channels every layer keeps at least.
         layer_keep: share of its channels every layer keeps at least, in [0, 1].
@@ -101,6 +107,10 @@ class PruneRequest:
         default=None, metadata=_about("instead of percent: times as fast as the network is", gt=1, le=100)
     )
     importance: str | Scorer = field(default=IMPORTANCE, metadata=_about("what makes a channel worth keeping"))
+    normalise: Normalise = field(
+        default="none",
+        metadata=_about("what makes scores of layers comparable: none, lamp, isomorphic, uniform or mean"),
+    )
     group_score: GroupScore = field(
         default="mean", metadata=_about("score of a group of tied channels from its members: mean, max or sum")
     )
@@ -136,6 +146,7 @@ class PruneRequest:
                 two targets.
         """
         check_name("scope", self.scope, get_args(Scope), PruneError)
+        check_name("normalise", self.normalise, get_args(Normalise), PruneError)
         check_name("group_score", self.group_score, get_args(GroupScore), PruneError)
         if not callable(self.importance):
             if not isinstance(self.importance, str):

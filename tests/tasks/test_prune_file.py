@@ -12,12 +12,18 @@ from typer.testing import CliRunner
 from tests.pruning.networks import scramble
 from tests.tiny import tiny_detector
 from yoloslim.cli import app
+from yoloslim.config import TrainParams
+from yoloslim.data.augment import Augmentation, Augmenter
 from yoloslim.data.scenes.generate import generate_scenes
-from yoloslim.data.voc import VOC_CLASSES
+from yoloslim.data.trainset import load_train_set
+from yoloslim.data.voc import VOC_CLASSES, load_split
 from yoloslim.deploy.latency import Clock
 from yoloslim.errors import DataError, PruneError, YoloslimError
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import load_model, save_model
+from yoloslim.pruning.coupling import find_coupling
+from yoloslim.pruning.importance import taylor_scores
+from yoloslim.tasks.sample import sample_of
 
 runner = CliRunner()
 
@@ -104,6 +110,49 @@ def test_channels_are_chosen_by_latency_within_a_budget(
     assert "is of another machine: runtime 'pytorch', not 'onnxruntime'" in str(foreign.exception)
 
 
+def test_pictures_alone_tell_what_is_active_and_not_what_matters(stored: Path, tmp_path: Path) -> None:
+    folder, words = pictures(tmp_path / "pictures"), ["prune", str(stored), "--percent", "40", "--round-to", "1"]
+    result = runner.invoke(app, [*words, "--data", str(folder), "--no-fit", "--importance", "activation"])
+    assert result.exit_code == 0, result.output
+    dense, small = load_model(stored).eval(), load_model(stored.with_name("dense-pruned.safetensors"))
+    with sample_of(folder, "auto", dense, 128) as sample, torch.no_grad():
+        mean = dense.model[0](sample.images).abs().mean((0, 2, 3))
+    kept = dense.model[0].conv.weight[:, None] == small.model[0].conv.weight[None]  # type: ignore[union-attr]
+    stay = kept.flatten(2).all(2).any(1)
+    assert 0 < stay.sum() < 4
+    assert mean[stay].min() > mean[~stay].max()
+    boxes = runner.invoke(app, [*words, "--data", str(folder), "--importance", "taylor"])
+    assert "taylor needs boxes, and these are pictures without" in str(boxes.exception)
+
+
+def test_boxes_give_the_scores_that_the_stage_takes(tmp_path: Path) -> None:
+    """By another way from files to batches: the one that training goes."""
+    (tmp_path / "voc").mkdir()
+    generate_scenes(tmp_path / "voc", 0, 64, {"train": 4, "val": 2, "test": 2}, 1)
+    model = tiny_detector(VOC_CLASSES).eval()
+    scramble(model)
+    with sample_of(tmp_path / "voc", "auto", model, 4) as sample:
+        found = sample.scores(model, "taylor")
+        split = load_split(sample.root, "train")
+        order = [split.ids.index(path.stem) for path in sample.paths]
+        batch = Augmenter(
+            load_train_set(split, 64, tmp_path / "cache"), Augmentation.none(), torch.device("cpu")
+        ).batch(torch.tensor(order), torch.Generator(), compose=False)
+        assert sample.scores(model, "l2") is None
+    torch.testing.assert_close(sample.images, batch.images.contiguous(), rtol=0, atol=0.02)
+    loss = model.spec.loss(TrainParams(), torch.device("cpu"))
+    expected = taylor_scores(
+        model, find_coupling(model), [(sample.images, batch.targets)], lambda m, b: loss(m(b[0]), b[1])[0]
+    )
+    assert found is not None
+    for path, values in expected.items():
+        np.testing.assert_allclose(found[path], values, rtol=1e-3, atol=1e-4)
+    save_model(model, tmp_path / "m.safetensors")
+    words = ["prune", str(tmp_path / "m.safetensors"), "--percent", "10", "--importance", "taylor", "--no-fit"]
+    result = runner.invoke(app, [*words, "--data", str(tmp_path / "voc"), "--images", "4"])
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
@@ -114,7 +163,8 @@ def test_channels_are_chosen_by_latency_within_a_budget(
         (["--data", "nowhere", "--images", "0"], PruneError, "images=0 leaves nothing to look at"),
         (["--target-speedup", "0.5"], PruneError, "target_speedup=0.5 is out of range; allowed: above 1"),
         (["--target-speedup", "2", "--percent", "30"], PruneError, "given at once"),
-        (["--importance", "taylor"], PruneError, "use the pipeline"),
+        (["--importance", "taylor"], PruneError, "taylor needs training images with boxes: add --data FOLDER"),
+        (["--importance", "activation"], PruneError, "activation needs training images: add --data FOLDER"),
         (["--images", "32"], YoloslimError, "--images says how --data is used, and no --data is given"),
         (["--layout", "voc"], YoloslimError, "--layout says"),
         (["--no-fit"], YoloslimError, "--fit says"),

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from yoloslim.choices import LatencyPlace
 from yoloslim.config.base import Section
 from yoloslim.errors import PruneError
-from yoloslim.prune_request import ChannelSelection, GroupScore, Importance, Scope, check_by_latency, option
+from yoloslim.prune_request import ChannelSelection, GroupScore, Importance, Normalise, Scope, check_by_latency, option
 
 
 def _shared(name: str, **changed: Any) -> Any:
@@ -21,6 +21,7 @@ class PruneParams(Section):
 
     scope: Scope = _shared("scope")
     importance: Importance = _shared("importance", default="taylor")  # the stage has images with boxes
+    normalise: Normalise = _shared("normalise")
     group_score: GroupScore = _shared("group_score")
     min_channels: int = _shared("min_channels")
     layer_keep: float = _shared("layer_keep")

@@ -11,7 +11,7 @@ from torch import nn
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, count_params
 from yoloslim.nearest import check_name
-from yoloslim.prune_request import TARGETS, GroupScore, PruneRequest, Scope, Scorer, check_typed
+from yoloslim.prune_request import TARGETS, GroupScore, Normalise, PruneRequest, Scope, Scorer, check_typed
 from yoloslim.pruning.certified_cut import PruneResult
 from yoloslim.pruning.certified_cut import prune as prune_network
 from yoloslim.pruning.inputs import Example, Inputs
@@ -32,6 +32,7 @@ class PruneOptions(TypedDict, total=False):
     target_speedup: float
     scope: Scope
     importance: str | Scorer
+    normalise: Normalise
     group_score: GroupScore
     min_channels: int
     layer_keep: float

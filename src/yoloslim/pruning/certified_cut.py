@@ -9,12 +9,14 @@ from torch import nn
 
 from yoloslim.errors import PruneError, YoloslimError
 from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.activation import activation_scores
 from yoloslim.pruning.budget import LayerCost
 from yoloslim.pruning.certificate import Certificate, certify
 from yoloslim.pruning.coupling import BoolArray, find_coupling
-from yoloslim.pruning.importance import Scores, channel_scores
+from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.latency_selection import select_by_latency
+from yoloslim.pruning.normalise import ranking_scores
 from yoloslim.pruning.prune_report import count_totals, prune_report
 from yoloslim.pruning.selection import Selection, select_channels
 from yoloslim.pruning.surgery import M, cut
@@ -60,7 +62,8 @@ def prune(
         request: what should go.
         images: real inputs, such as images (N, 3, H, W) in [0, 1], for the certificate, besides random ones.
         tolerance: largest |difference| between cut and masked model that passes.
-        scores: importance per layer and channel; needed for importance `taylor` (see `taylor_scores`).
+        scores: importance per layer and channel; needed for importance `taylor` (see `taylor_scores`), and for
+            `activation` where there are no `images`, which it takes otherwise.
         layer_costs: module path -> cost, for `cost_power`; by default MACs.
         measure_ms: milliseconds of a cut network on the target, for `target_latency_ms` and `target_speedup`.
         layer_ms: milliseconds of a convolution by its widths; with it channels are chosen by latency, see
@@ -72,6 +75,8 @@ def prune(
         PruneError: the request cannot be met, `measure_ms` gives no time, or the certificate fails.
     """
     coupling = find_coupling(model, example)
+    if scores is None and request.importance == "activation" and images is not None:
+        scores = activation_scores(model, coupling, [images])
 
     def measure(keep: BoolArray) -> float:
         assert measure_ms is not None
@@ -80,8 +85,8 @@ def prune(
     latency: dict[str, Any] = {}
     with torch.no_grad():
         if layer_ms:
-            scores = scores or channel_scores(model, coupling, request.importance, seed=request.seed)
-            selection, latency = select_by_latency(model, coupling, request, scores, layer_ms, measure)
+            ranked = ranking_scores(model, coupling, request, scores)
+            selection, latency = select_by_latency(model, coupling, request, ranked, layer_ms, measure)
         else:
             timer = measure if measure_ms else None
             selection = select_channels(model, coupling, request, scores=scores, layer_costs=layer_costs, measure=timer)

@@ -24,7 +24,6 @@ def channel_scores(
     importance: str | Scorer = "gamma",
     *,
     seed: int = 0,
-    taylor: Scores | None = None,
 ) -> Scores:
     """Score channels where they leave a layer.
 
@@ -32,13 +31,13 @@ def channel_scores(
         model: the network that was traced.
         coupling: of its channels.
         importance: `gamma` |BN scale| (Network Slimming, arXiv 1708.06519); `l1`, `l2` mean |weight| and root
-            mean square weight of the filter (arXiv 1608.08710, per weight so that layers compare); `taylor`
-            as given in `taylor`; `random`, a control; or a function, or the name of one (`register_importance`).
+            mean square weight of the filter (arXiv 1608.08710, per weight so that layers compare); `random`, a control;
+            or a function, or the name of one (`register_importance`). Those that look at data have functions of their
+            own: `taylor_scores`, `activation_scores`.
         seed: of `random`.
-        taylor: what `taylor_scores` collected.
 
     Raises:
-        PruneError: a score is NaN or infinite (named with its layer), Taylor scores are missing, there is nothing that
+        PruneError: a score is NaN or infinite (named with its layer), the importance needs data, there is nothing that
             `gamma` could score, or a function gives no scores for the outputs of a layer.
     """
     scorer = scorer_of(importance)
@@ -55,19 +54,24 @@ def channel_scores(
             sizes = {path: len(coupling.layers[path].outputs) for path in coupling.batchnorms}
             scores = {path: torch.rand(n, generator=rng) for path, n in sizes.items()}
         case "taylor":
-            if taylor is None:
-                raise PruneError("importance 'taylor' needs gradients; collect them with taylor_scores first")
-            scores = {path: torch.from_numpy(values) for path, values in taylor.items()}
+            raise PruneError("importance 'taylor' needs gradients; collect them with taylor_scores first")
+        case "activation":
+            raise PruneError("importance 'activation' needs inputs; collect scores with activation_scores first")
     if not scores and not _filters(coupling):
         raise PruneError("no layer of this network has channels that could be scored: there is nothing to prune")
     if not scores:
         raise PruneError(f"importance '{importance}' goes by BatchNorm scales, and this network has none; use 'l2'")
     found = {path: values.detach().float().cpu().numpy() for path, values in scores.items()}
-    _refuse_not_finite(found, str(importance))
+    refuse_not_finite(found, str(importance))
     return found
 
 
-def _refuse_not_finite(scores: Scores, importance: str) -> None:
+def refuse_not_finite(scores: Scores, importance: str) -> None:
+    """Stop where a score is none.
+
+    Raises:
+        PruneError: NaN or infinite, named with its layer.
+    """
     for path, values in scores.items():
         if not np.isfinite(values).all():
             bad = int((~np.isfinite(values)).sum())
@@ -154,6 +158,11 @@ def group_costs(coupling: Coupling, layer_costs: Mapping[str, float]) -> NDArray
             np.add.at(costs, side, cost / len(side))
     free = costs[~coupling.protected]
     return costs / free.mean() if free.size and free.mean() > 0 else np.ones(coupling.groups)
+
+
+def scored_layers(model: nn.Module, coupling: Coupling) -> list[str]:
+    """Where channels are scored that have no weights to go by: behind each BatchNorm, or each filter without any."""
+    return _scaled_norms(model, coupling) or _filters(coupling)
 
 
 def _scaled_norms(model: nn.Module, coupling: Coupling) -> list[str]:

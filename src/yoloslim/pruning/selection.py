@@ -11,8 +11,9 @@ from yoloslim.errors import PruneError
 from yoloslim.prune_request import PruneRequest, Scope
 from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.coupling import BoolArray, Coupling, find_coupling
-from yoloslim.pruning.importance import Scores, channel_scores, group_costs
+from yoloslim.pruning.importance import Scores, group_costs
 from yoloslim.pruning.minimums import raise_to_minimum, round_widths
+from yoloslim.pruning.normalise import ranking_scores
 from yoloslim.pruning.overrides import ignored_groups, layer_shares
 
 Measure = Callable[[BoolArray], float]
@@ -93,7 +94,7 @@ def select_channels(
     Raises:
         PruneError: nothing can be pruned, a score is not finite, or a target is out of reach.
     """
-    scores = scores or channel_scores(model, coupling, request.importance, seed=request.seed)
+    scores = ranking_scores(model, coupling, request, scores)
     counter = Counter(model, coupling, request.imgsz)
     if request.cost_power and layer_costs is None:
         everything = np.ones(coupling.groups, np.bool_)

@@ -17,6 +17,7 @@ from yoloslim.files import write_json
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
 from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.activation import activation_scores
 from yoloslim.pruning.certified_cut import PruneResult
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
@@ -29,8 +30,11 @@ from yoloslim.stages.models import store
 
 logger = logging.getLogger(__name__)
 
+SCORED_IMAGES = 128
+"""Training images that an importance looks at, where it looks at any."""
 
-def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
+
+def taylor(params: Params, model: Detector, count: int = SCORED_IMAGES) -> Scores:
     """First-order Taylor scores on plain training images."""
     images = load_train_set(prepared_split("train"), params.imgsz, Path(params.train.cache_dir) / "images")
     augmenter, rng = (
@@ -41,6 +45,13 @@ def taylor(params: Params, model: Detector, count: int = 128) -> Scores:
     batches = (augmenter.batch(part, rng, compose=False) for part in torch.split(chosen, BATCH))
     loss = model.spec.loss(params.train, torch.device("cpu"))
     return taylor_scores(model, find_coupling(model), batches, lambda m, b: loss(m(b.images), b.targets)[0])
+
+
+def scores_of(params: Params, model: Detector) -> Scores | None:
+    """Scores of an importance that looks at training images; None for any other."""
+    if params.prune.importance == "activation":
+        return activation_scores(model, find_coupling(model), training_images(params, SCORED_IMAGES))
+    return taylor(params, model) if params.prune.importance == "taylor" else None
 
 
 def request_of(params: Params, percent: int) -> PruneRequest:
@@ -74,7 +85,7 @@ def cut_model(params: Params, percent: int) -> PruneResult[Detector]:
         timing_of(params),
         sample,
         tolerance=p.tolerance,
-        scores=taylor(params, sparse) if p.importance == "taylor" else None,
+        scores=scores_of(params, sparse),
         layer_costs=layer_latencies_ms(sparse, p.latency_runtime, threads)
         if p.cost_power and p.cost == "latency" and p.latency_runtime != "ascend"
         else None,

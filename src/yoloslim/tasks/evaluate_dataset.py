@@ -80,15 +80,24 @@ def evaluate_dataset(
     with in_voc_layout(dataset, layout) as root:
         paths = images_in(root, image_set)
         try:
-            files = [root / "Annotations" / f"{path.stem}.xml" for path in paths]
-            classes = _as_in(files, inference.classes)
-            truth = _upright([read_annotation(file, classes) for file in files], paths)
+            truth, classes = truth_of(root, paths, inference.classes)
             found = [rows for _, _, rows in detections(inference, paths)]
             if out_dir is not None:
                 write_results(out_dir, image_set, classes, [path.stem for path in paths], found)
         except RunnerError as error:
             raise DataError(str(error)) from error
     return score(truth, found, classes)
+
+
+def truth_of(root: Path, paths: Sequence[Path], known: Sequence[str]) -> tuple[list[Annotation], tuple[str, ...]]:
+    """What should be found in images of a data set in VOC layout, and the classes of a model as it spells them.
+
+    Raises:
+        DataError: a missing or broken annotation, or a class that the model does not know.
+    """
+    files = [root / "Annotations" / f"{path.stem}.xml" for path in paths]
+    classes = _as_in(files, known)
+    return _upright([read_annotation(file, classes) for file in files], paths), classes
 
 
 def _upright(truth: list[Annotation], paths: Sequence[Path]) -> list[Annotation]:

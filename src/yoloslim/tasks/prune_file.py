@@ -69,12 +69,13 @@ def prune_file(
             the channels.
 
     Raises:
-        PruneError: importance `taylor`, which needs boxes; and what `prune` raises.
+        PruneError: importance `taylor` without boxes, `activation` without images; and what `prune` raises.
         ModelError, WeightsError: no model that can be read.
         DataError: the data cannot be used.
     """
-    if request.importance == "taylor":
-        raise PruneError("importance taylor needs training images: use the pipeline (prune.importance: taylor)")
+    if request.importance in ("taylor", "activation") and settling.data is None:
+        boxes = " with boxes" if request.importance == "taylor" else ""
+        raise PruneError(f"importance {request.importance} needs training images{boxes}: add --data FOLDER")
     network = read_model(model)
     request = dataclasses.replace(request, imgsz=network.spec.imgsz)
     target = model_name(out or model.with_name(f"{model.stem}-pruned"))
@@ -85,7 +86,8 @@ def prune_file(
         return
     with sample_of(settling.data, settling.layout, network, settling.images) as sample:
         yield f"{len(sample.images)} images of {settling.data} to settle the network on{sample.what_is_missing}"
-        result = timed_prune(network, request, timing, sample.images[:8])
+        scores = sample.scores(network, request.importance)
+        result = timed_prune(network, request, timing, sample.images[:8], scores=scores)
         settled = _settled(network, result, sample, settling.fit)
         accuracies = [sample.accuracy(each) for each in (network, result.model, settled)]
         for name, found in zip(("dense", "cut", "settled"), accuracies, strict=True):
