@@ -27,10 +27,10 @@ from yoloslim.prune_request import (
     option,
 )
 from yoloslim.runner.errors import RunnerError
-from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
-from yoloslim.tasks.commands import MaxMegapixels, detect, doctor, evaluate, speed, train
+from yoloslim.tasks.commands import detect, doctor, evaluate, speed, train
 from yoloslim.tasks.compile import compile_export
 from yoloslim.tasks.foreign_weights import Model, export_to_darknet, import_weights
+from yoloslim.tasks.quantize import quantize
 from yoloslim.tasks.show import features, models, preset
 from yoloslim.tasks.toolchain import app as toolchain_commands
 from yoloslim.terminal import sentence, write_anything
@@ -42,6 +42,7 @@ app.command()(speed)
 app.command("eval")(evaluate)
 app.command()(doctor)
 app.command("compile")(compile_export)
+app.command()(quantize)
 app.command()(models)
 app.command()(preset)
 app.command()(features)
@@ -293,25 +294,6 @@ def export(
             network, target, ExportOptions(opset, batch, outputs, nms), file_format, weights, trained
         )
     typer.echo(f"{target}: {', '.join(manifest.files)}")
-
-
-@app.command()
-def quantize(
-    export_dir: Annotated[Path, typer.Argument(help="folder of an ONNX export")],
-    images: Annotated[Path, typer.Argument(help="folder of pictures like those the model will see")],
-    runtime: Annotated[str, typer.Option(help="what will run it: onnxruntime, openvino, ncnn, litert")] = "onnxruntime",
-    count: Annotated[int, typer.Option(min=1, help="pictures to use at most")] = 128,
-    max_megapixels: MaxMegapixels = MEGAPIXELS,
-    out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the export")] = None,
-) -> None:
-    """Write the int8 version of an export."""
-    limit_megapixels(max_megapixels)
-    from yoloslim.deploy.int8 import calibration_images
-    from yoloslim.deploy.int8 import quantize as quantize_export
-
-    target = out or export_dir.with_name(f"{export_dir.name}-int8-{runtime}")
-    manifest = quantize_export(export_dir, calibration_images(images, export_dir, count), target, runtime)
-    typer.echo(f"{target}: {', '.join(manifest.files)}; ranges of activations from {manifest.ranges_from}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class QuantizeParams(Section):
     models: tuple[Annotated[int, Field(ge=0, le=99)] | Literal["baseline"], ...] = ()
     runtimes: tuple[Name, ...] = Field(("onnxruntime", "openvino"), description="onnxruntime, openvino, ncnn, litert")
     images: int = Field(128, ge=1, description="training images that the ranges are taken from")
+    fp32_share: float = Field(0.0, ge=0, le=0.9, description="share of the layers that stay fp32, by what each loses")
 
 
 class RknnParams(Section):

@@ -15,8 +15,10 @@ from yoloslim.boxes import letterbox
 from yoloslim.data.images import read_image
 from yoloslim.deploy.graph import fix_batch, head_nodes, opset_of
 from yoloslim.deploy.manifest import PLAIN, Manifest, load_manifest
+from yoloslim.deploy.names import unit_of
 from yoloslim.deploy.publish import keep
-from yoloslim.deploy.runtimes import open_graph, runtime_for_int8
+from yoloslim.deploy.runtimes import open_graph, runtime_for_int8, runtime_for_mixed
+from yoloslim.deploy.sensitivity import losses, most_sensitive, nodes_of
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import Images
 from yoloslim.files import sha256_file
@@ -29,7 +31,7 @@ FEW = 16
 """Calibration images below which that is said."""
 
 
-def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str) -> Manifest:
+def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str, fp32_share: float = 0.0) -> Manifest:
     """Write the int8 version of an export, for one runtime.
 
     Args:
@@ -38,16 +40,17 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str) -> M
             training set.
         out_dir: made if missing.
         runtime: name of what will run it; each has its own way to write quantised graphs.
+        fp32_share: share of the layers, below 1, that stay fp32, those that lose most by themselves; 0 for none.
 
     Returns:
         The manifest, for one image a call; its `max_abs_diff` is the largest difference of any logit from the fp32
         graph on the first calibration images.
 
     Raises:
-        DeployError: no calibration images or of the wrong size, the export is of another kind, or the runtime's
-            tools are missing.
+        DeployError: no calibration images or of the wrong size, the export is of another kind, the runtime's tools are
+            missing, or it cannot leave layers of one's choice in fp32.
     """
-    kind = runtime_for_int8(runtime)
+    kind = runtime_for_mixed(runtime) if fp32_share else runtime_for_int8(runtime)
     write = kind.write_int8
     assert write is not None
     manifest = load_manifest(export_dir)
@@ -64,7 +67,7 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str) -> M
         )
     if len(images) < FEW:
         logger.warning("calibrated on %d image(s): ranges may be too narrow; a hundred are enough", len(images))
-    if manifest.ranges and not kind.write_trained_int8:
+    if manifest.ranges and not kind.write_chosen_int8:
         logger.warning("%s takes no ranges from training: activations are calibrated on the images", runtime)
     graph = onnx.load(export_dir / manifest.file)
     graph.metadata_props.add(key="precision", value='"int8"')
@@ -73,15 +76,22 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str) -> M
     before = fp32.predict(images[:4])
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        if manifest.ranges and kind.write_trained_int8:
-            trained = tensor_ranges(graph, manifest.ranges)
-            names = kind.write_trained_int8(graph, images, trained, folder)
+        lost: dict[str, float] = {}
+        worst: tuple[str, ...] = ()
+        if kind.write_chosen_int8 and (manifest.ranges or fp32_share):
+            trained = tensor_ranges(graph, manifest.ranges) if manifest.ranges else {}
+            if fp32_share:
+                lost = losses(graph, images, trained)
+                worst = most_sensitive(lost, fp32_share)
+            names = kind.write_chosen_int8(graph, images, trained, nodes_of(graph, worst), folder)
         else:
             names = write(graph, images, folder)
         files = {name: sha256_file(folder / name) for name in names}
         update = {
             "format": kind.format,
-            "ranges": manifest.ranges if kind.write_trained_int8 else {},
+            "ranges": manifest.ranges if kind.write_chosen_int8 else {},
+            "losses": {unit_of(tensor): loss for tensor, loss in lost.items()},
+            "fp32_layers": tuple(unit_of(tensor) for tensor in worst),
             "precision": "int8",
             "files": files,
             "input_shape": (1, *manifest.input_shape[1:]),

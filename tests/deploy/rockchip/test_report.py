@@ -1,4 +1,4 @@
-from yoloslim.deploy.rockchip.report import Loss, layer_of, most_sensitive, parse_compiled, parse_losses
+from yoloslim.deploy.rockchip.report import Loss, parse_compiled, parse_losses
 
 HEAD = "D RKNN: [15:49:08.810] ID   OpType   DataType Target InputShape  OutputShape  Cycles  RW(KB)  FullName\n"
 
@@ -50,12 +50,6 @@ def test_a_log_without_tables_gives_none() -> None:
     assert (compiled.layers, compiled.internal_kb, compiled.weight_kb) == ((), 0.0, 0.0)
 
 
-def test_names_of_layers() -> None:
-    assert layer_of("Conv:/model.4/m/m.0/cv1/conv/Conv") == "model.4.m.m.0.cv1.conv"
-    assert layer_of("/model.24/m.2/Conv_output_0") == "model.24.m.2"
-    assert layer_of("head_p3") == "head_p3"
-
-
 LOSSES = """
 layer_name                                                  simulator_error
 -------------------------------------------------------------------------------------------
@@ -75,10 +69,3 @@ def test_losses_are_read_in_the_order_of_the_graph() -> None:
         Loss("/model.1/conv/Conv_output_0", 0.00044, 0.00058),
         Loss("/model.2/Concat_output_0", 0.0001, 0.00259),
     )
-
-
-def test_the_most_sensitive_layers_are_taken_with_their_activation() -> None:
-    losses = parse_losses(LOSSES)
-    worst = ("/model.0/conv/Conv_output_0", "/model.0/act/Mul_output_0")
-    assert most_sensitive(losses, 0.01) == worst
-    assert most_sensitive(losses, 0.67) == (*worst, "/model.1/conv/Conv_output_0")

@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from onnx.helper import get_attribute_value
 
 from yoloslim.deploy.graph import opset_of
-from yoloslim.deploy.rockchip.report import layer_of
+from yoloslim.deploy.names import layer_of
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import Floats
 from yoloslim.heads.base import shapes_of

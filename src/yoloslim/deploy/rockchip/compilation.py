@@ -14,7 +14,8 @@ from yoloslim.deploy.describe import read_onnx
 from yoloslim.deploy.graph import head_nodes
 from yoloslim.deploy.int8 import FEW, tensor_ranges
 from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, load_manifest
-from yoloslim.deploy.rockchip.report import Compiled, Loss, most_sensitive, parse_compiled, parse_losses
+from yoloslim.deploy.rockchip.report import Compiled, Loss, parse_compiled, parse_losses
+from yoloslim.deploy.sensitivity import most_sensitive
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor.base import Images, check_images
 from yoloslim.files import atomic_folder, read_json, sha256_file, write_json
@@ -132,7 +133,8 @@ def compile_rknn(export_dir: Path, out_dir: Path, options: RknnOptions, images: 
                 said, _ = session.ask("sensitivity", [images[:1]], _TIMEOUT_S, folder=here)
                 losses = parse_losses(said["table"])
             if options.chip in FP16_CHIPS:
-                wanted = most_sensitive(losses, options.hybrid_share) if losses else ()
+                singles = {loss.tensor: loss.single for loss in losses}
+                wanted = most_sensitive(singles, options.hybrid_share) if losses else ()
                 heads = [node.output[0] for node in head_nodes(read_onnx(Path(source)))]
                 done, _ = session.ask("keep_fp16", folder=here, tensors=list(wanted), heads=heads)
                 chosen = tuple(done["tensors"])

@@ -1,8 +1,9 @@
 """What rknn-toolkit2 prints, as data: layers and where they run, memory, and what quantisation costs each layer."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+from yoloslim.deploy.names import layer_of
 
 _LAYER = re.compile(
     r"^D RKNN: \[[^\]]*\] (?P<number>\d+) +(?P<kind>\S+) +(?P<type>\S+) +(?P<where>CPU|NPU|GPU) +\S+ +\S+ +"
@@ -72,15 +73,6 @@ class Loss:
     entire: float
 
 
-def layer_of(name: str) -> str:
-    """The layer of our model that a node or tensor of its graph belongs to: `Conv:/model.4/cv1/conv/Conv` ->
-    `model.4.cv1.conv`; what has no such name is given as it is.
-    """
-    path = name.rpartition(":")[2]
-    parts = [part for part in path.split("/") if part]
-    return ".".join(parts[:-1]) if path.startswith("/") and len(parts) > 1 else path
-
-
 def parse_compiled(log: str) -> Compiled:
     """The last tables of layers and memory in a log; zeros where there are none."""
     layers: list[Layer] = []
@@ -102,23 +94,3 @@ def parse_losses(table: str) -> tuple[Loss, ...]:
         for found in _ERROR.finditer(table)
         if found["kind"] not in ("Input", "exDataConvert")
     )
-
-
-def most_sensitive(losses: Sequence[Loss], share: float) -> tuple[str, ...]:
-    """Tensors of the layers that lose most by themselves.
-
-    A convolution and its activation are one layer: the compiler fuses them, and one alone in fp16 saves nothing.
-
-    Args:
-        losses: of every tensor.
-        share: of all layers, 0 to 1; at least one.
-    """
-    by_layer: dict[str, list[Loss]] = {}
-    for loss in losses:
-        by_layer.setdefault(_unit(loss.tensor), []).append(loss)
-    worst = sorted(by_layer, key=lambda name: -max(loss.single for loss in by_layer[name]))
-    return tuple(loss.tensor for name in worst[: max(1, round(share * len(worst)))] for loss in by_layer[name])
-
-
-def _unit(tensor: str) -> str:
-    return re.sub(r"\.(conv|act)$", "", layer_of(tensor))

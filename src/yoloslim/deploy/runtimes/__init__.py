@@ -14,6 +14,7 @@ from yoloslim.deploy.runtimes.base import (
     int8_runtimes,
     register_runtime,
     runtime_for_int8,
+    runtime_for_mixed,
     runtime_named,
     runtime_of_format,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "open_predictor",
     "register_runtime",
     "runtime_for_int8",
+    "runtime_for_mixed",
     "runtime_named",
     "runtime_of_format",
 ]

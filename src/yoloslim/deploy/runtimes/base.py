@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Write = Callable[[ModelProto, Path], list[str]]
     WriteInt8 = Callable[[ModelProto, Images, Path], list[str]]
-    WriteTrainedInt8 = Callable[[ModelProto, Images, Ranges, Path], list[str]]
+    WriteChosenInt8 = Callable[[ModelProto, Images, Ranges, Sequence[str], Path], list[str]]
 
 Open = Callable[[Path, Callable[[], GraphDescription], int | None, Precision], Predictor]
 """Opens a file, given a way to its description, CPU threads (None leaves the choice) and the precision."""
@@ -36,7 +36,7 @@ class Runtime:
         format: name of the file format that `write` and `write_int8` write; empty where it runs what others write.
         write: writes an ONNX graph into a folder in its format and names the files, the one to open first.
         write_int8: likewise quantised, calibrated on images uint8 (N, S, S, 3).
-        write_trained_int8: likewise, where training has set the ranges of some tensors.
+        write_chosen_int8: likewise, where training has set the ranges of some tensors, or some nodes stay fp32.
         write_fp16: as `write`, with weights in half precision.
         precisions: what it can compute in, where the file leaves the choice.
         one_image: whether its graphs take one image a call, whatever batch is asked for.
@@ -49,7 +49,7 @@ class Runtime:
     format: str = ""
     write: Write | None = None
     write_int8: WriteInt8 | None = None
-    write_trained_int8: WriteTrainedInt8 | None = None
+    write_chosen_int8: WriteChosenInt8 | None = None
     write_fp16: Write | None = None
     precisions: tuple[Precision, ...] = ("fp32",)
     one_image: bool = False
@@ -101,6 +101,16 @@ def runtime_for_int8(name: str) -> Runtime:
         DeployError: there is none; lists those there are.
     """
     return _named(name, {each: RUNTIMES[each] for each in int8_runtimes()}, "runtime for int8")
+
+
+def runtime_for_mixed(name: str) -> Runtime:
+    """Likewise, with layers of one's choice left in fp32.
+
+    Raises:
+        DeployError: there is none; lists those there are.
+    """
+    able = {each: runtime for each, runtime in RUNTIMES.items() if runtime.write_chosen_int8}
+    return _named(name, able, "runtime for int8 with layers in fp32")
 
 
 def _named(name: str, known: dict[str, Runtime], what: str) -> Runtime:

@@ -34,15 +34,21 @@ def write_onnx(graph: "onnx.ModelProto", folder: Path) -> list[str]:
 
 def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[str]:
     """QuantizeLinear and DequantizeLinear around everything, which ONNX Runtime fuses into integer kernels."""
-    return write_qdq(graph, images, {}, folder)
+    return write_qdq(graph, images, {}, (), folder)
 
 
 def write_qdq(
-    graph: "onnx.ModelProto", images: Images, ranges: Ranges, folder: Path, operators: Sequence[str] | None = None
+    graph: "onnx.ModelProto",
+    images: Images,
+    ranges: Ranges,
+    fp32: Sequence[str],
+    folder: Path,
+    operators: Sequence[str] | None = None,
 ) -> list[str]:
     """Write `model.onnx` with QuantizeLinear and DequantizeLinear around operators, all that can be by default.
 
-    Activations that `ranges` does not name are calibrated on images uint8 (N, S, S, 3). Outputs stay fp32.
+    Activations that `ranges` does not name are calibrated on images uint8 (N, S, S, 3). Outputs stay fp32, as do the
+    nodes that `fp32` names.
     """
     import onnx
     from onnx import version_converter
@@ -71,7 +77,7 @@ def write_qdq(
             activation_type=QuantType.QUInt8,  # with int8 weights: what x86 multiplies in one instruction
             weight_type=QuantType.QInt8,
             per_channel=True,
-            nodes_to_exclude=[node.name for node in head_nodes(graph)],
+            nodes_to_exclude=[*(node.name for node in head_nodes(graph)), *fp32],
             op_types_to_quantize=operators,
             extra_options={"TensorQuantOverrides": overrides},
         )

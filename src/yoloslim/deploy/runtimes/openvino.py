@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,10 @@ def _write(graph: "onnx.ModelProto", folder: Path) -> list[str]:
 
 
 def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[str]:
+    return _calibrated(graph, images, (), folder)
+
+
+def _calibrated(graph: "onnx.ModelProto", images: Images, fp32: Sequence[str], folder: Path) -> list[str]:
     try:
         import nncf
     except ImportError as error:
@@ -44,21 +48,25 @@ def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[
         subset_size=len(images),
         # SiLU in fp32 is fused into the convolution before it; quantised by itself it is a pass over memory
         ignored_scope=nncf.IgnoredScope(
-            names=[node.name for node in head_nodes(graph)], types=["Sigmoid", "Multiply"], validate=False
+            names=[*(node.name for node in head_nodes(graph)), *fp32], types=["Sigmoid", "Multiply"], validate=False
         ),
     )
     return save_ir(quantized, folder)
 
 
-def _write_trained_int8(graph: "onnx.ModelProto", images: Images, ranges: Ranges, folder: Path) -> list[str]:
-    """Convert a graph whose convolutions alone are quantised: OpenVINO fuses what stands between them in fp32."""
+def _write_chosen_int8(
+    graph: "onnx.ModelProto", images: Images, ranges: Ranges, fp32: Sequence[str], folder: Path
+) -> list[str]:
+    """With ranges, convert a graph whose convolutions alone are quantised: OpenVINO fuses what stands between them."""
+    if not ranges:
+        return _calibrated(graph, images, fp32, folder)
     import onnx
 
     from yoloslim.deploy.openvino import write_ir
     from yoloslim.deploy.runtimes.onnxruntime import write_qdq
 
     with tempfile.TemporaryDirectory() as temporary:
-        (name,) = write_qdq(graph, images, ranges, Path(temporary), ["Conv"])
+        (name,) = write_qdq(graph, images, ranges, fp32, Path(temporary), ["Conv"])
         return write_ir(onnx.load(Path(temporary) / name), folder)
 
 
@@ -69,6 +77,6 @@ OPENVINO = Runtime(
     "openvino",
     _write,
     _write_int8,
-    _write_trained_int8,
+    _write_chosen_int8,
     precisions=("fp32", "bf16"),
 )
