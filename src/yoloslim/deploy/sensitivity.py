@@ -108,7 +108,8 @@ def _rounded(weight: Floats) -> Floats:
     """Weights (outputs, ...) as signed 8 bits with a scale for each output would have them."""
     peaks = np.abs(weight.reshape(len(weight), -1)).max(axis=1).clip(1e-12)
     scale = (peaks / 127).reshape(-1, *(1,) * (weight.ndim - 1))
-    return (np.rint(weight / scale) * scale).astype(np.float32)
+    rounded: Floats = (np.rint(weight / scale) * scale).astype(np.float32)
+    return rounded
 
 
 def _eight_bits(made: ModelProto, source: str, target: str, covered: tuple[float, float]) -> list[NodeProto]:
