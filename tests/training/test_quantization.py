@@ -63,7 +63,7 @@ def test_training_computes_what_the_int8_graph_does(tmp_path: Path) -> None:
     graph = onnx_graph(model, ExportOptions())
     rounding, quantization = begun(model)
     found = quantization.ranges(model)
-    write_qdq(graph, IMAGES[:1], tensor_ranges(graph, found), tmp_path, ["Conv"])
+    write_qdq(graph, IMAGES[:1], tensor_ranges(graph, found), (), tmp_path, ["Conv"])
     norms, given = normed_convs(model), dict[str, Tensor]()
     for path in found:
         hook = partial(lambda path, _, __, output: given.update({path: output[:1].clone()}), path)
