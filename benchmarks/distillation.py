@@ -34,17 +34,15 @@ def main() -> None:
     parser.add_argument("--percent", type=int, default=70)
     parser.add_argument("--epochs", type=int, help="default: finetune.epochs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--teachers", nargs="+", default=["sparse"], choices=["baseline", "sparse"])
-    parser.add_argument("--output", type=float, nargs="+", help="weights to try; default: finetune.distill_output")
-    parser.add_argument("--feature", type=float, nargs="+", help="weights to try; default: finetune.distill_feature")
+    parser.add_argument("--teachers", nargs="+", default=["sparse"], help="folders below models/")
+    parser.add_argument("--output", type=float, nargs="+", default=[0.5], help="weights to try")
+    parser.add_argument("--feature", type=float, nargs="+", default=[0.2], help="weights to try")
     parser.add_argument("--only", nargs="+", default=["off", "output", "feature", "both"])
     arguments = parser.parse_args()
     params = load_params(arguments.root / "params.yaml")
     if arguments.epochs:
         params = params.model_copy(update={"finetune": params.finetune.model_copy(update={"epochs": arguments.epochs})})
-    outputs = arguments.output or [params.finetune.distill_output]
-    features = arguments.feature or [params.finetune.distill_feature]
-    chosen = [v for v in variants(arguments.teachers, outputs, features) if v[0] in arguments.only]
+    chosen = [v for v in variants(arguments.teachers, arguments.output, arguments.feature) if v[0] in arguments.only]
     cache = arguments.cache or arguments.root / params.train.cache_dir
     print(table(params, arguments.root, cache / "images", arguments.percent, arguments.seeds, chosen))
 

@@ -16,7 +16,7 @@ TINY: dict[str, dict[str, Any]] = {
     "train": {"batch": 8, "precision": "fp32", "device": "cpu", "threads": 1, "val_every": 1},
     "baseline": {"epochs": 1},
     "sparse": {"penalty": "slimming", "epochs": 1},
-    "finetune": {"epochs": 1, "distill": "sparse"},
+    "finetune": {"epochs": 1, "teacher": "models/sparse", "distill_output": 0.5, "distill_feature": 0.2},
     "prune": {
         "importance": "gamma",
         "recalibrate_images": 24,

@@ -23,7 +23,7 @@ from tests.project import Project
 CHANGES: dict[str, Any] = {
     "baseline": {"epochs": 2},
     "sparse": {"epochs": 2},
-    "finetune": {"epochs": 2, "distill": "sparse"},
+    "finetune": {"epochs": 2, "teacher": "models/sparse", "distill_output": 0.5, "distill_feature": 0.2},
     "export": {"formats": []},
     "quantize": {"models": [40], "runtimes": ["onnxruntime"], "images": 4},
 }

@@ -9,6 +9,7 @@ import pytest
 from tests.orchestration.tiny import environment, project
 from yoloslim.config import Params, parse_params
 from yoloslim.orchestration import side_by_side
+from yoloslim.orchestration.points import taught_by
 from yoloslim.orchestration.process import CommandError
 from yoloslim.orchestration.side_by_side import branches, is_faster
 
@@ -27,6 +28,13 @@ def repro(root: Path, log: Path, **more: str) -> tuple[list[str], subprocess.Com
 def test_branches_are_controls_and_percents_up_to_what_is_measured() -> None:
     found = branches(parse_params({"percents": [30], "controls": ["dense"]}))
     assert found == {"dense": ("control@dense",), "30 %": ("prune@30", "finetune@30", "export@30", "atc@30")}
+
+
+def test_a_control_that_teaches_comes_before_the_percents() -> None:
+    taught = {"finetune": {"teacher": "models/control/dense", "distill_output": 0.5}, "percents": [30]}
+    assert list(branches(parse_params(taught))) == ["30 %"]
+    assert taught_by(parse_params(taught)) == ("control@dense",)
+    assert taught_by(Params()) == ()
 
 
 def test_threads_that_would_change_the_weights_are_left_alone() -> None:

@@ -13,13 +13,14 @@ from yoloslim import ranges
 from yoloslim.cli import app
 from yoloslim.config import Params, parse_params
 from yoloslim.deploy.manifest import load_manifest
-from yoloslim.errors import ModelError
+from yoloslim.errors import ConfigError, ModelError, TrainError
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model, save_model
 from yoloslim.stages import export, finetune, repeats
 from yoloslim.stages.control import phase_of
 from yoloslim.stages.training import Training
 from yoloslim.training.callback import State
+from yoloslim.training.distillation import Distillation
 from yoloslim.training.fit import Fit
 
 
@@ -88,3 +89,27 @@ def test_damaged_ranges_are_refused(tmp_path: Path) -> None:
 
 def test_the_control_is_not_quantised() -> None:
     assert phase_of(params_of(True)).quantize is False  # type: ignore[attr-defined]
+
+
+def test_a_teacher_is_a_stages_model_or_a_file(asked: list[Training]) -> None:
+    teacher = tiny_detector()
+    save_model(teacher, Path("models/control/dense/model.safetensors"))
+    save_model(teacher, Path("elsewhere/large.safetensors"))
+    large, dense = "elsewhere/large.safetensors", "models/control/dense"
+    for name, file in ((dense, f"{dense}/model.safetensors"), (large, large)):
+        finetune.run(parse_params({"finetune": {"teacher": name, "distill_output": 0.5, "epochs": 1}}), 50)
+        assert asked[-1].inputs == (Path("models/prune/50/model.safetensors"), Path(file))
+        (teaching,) = asked[-1].callbacks
+        assert isinstance(teaching, Distillation)
+        assert (teaching.output, teaching.feature) == (0.5, 0.0)
+
+
+def test_a_teacher_that_is_not_there_or_idle_is_named(asked: list[Training]) -> None:
+    with pytest.raises(TrainError, match=r"finetune\.teacher: big\.pt is missing; name models/baseline"):
+        finetune.run(parse_params({"finetune": {"teacher": "big.pt", "distill_output": 0.5}}), 50)
+    with pytest.raises(ConfigError, match=r"teacher big\.pt teaches nothing: set distill_output"):
+        parse_params({"finetune": {"teacher": "big.pt"}})
+    taught = {"teacher": "models/control/dense", "distill_output": 0.5}
+    with pytest.raises(ConfigError, match=r"controls \[\] trains no such model"):
+        parse_params({"finetune": taught, "controls": []})
+    assert asked == []

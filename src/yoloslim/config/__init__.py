@@ -99,6 +99,16 @@ class Params(Section):
         return settle_recipes(raw) if isinstance(raw, dict) else raw
 
     @model_validator(mode="after")
+    def _control_that_teaches_is_trained(self) -> "Params":
+        folder, teacher = "models/control/", self.finetune.teacher
+        if teacher.startswith(folder) and teacher.removeprefix(folder).strip("/") not in self.controls:
+            raise ValueError(
+                f"finetune.teacher is {teacher}, and controls {list(self.controls)} trains no such model: write "
+                "controls: [dense] and models/control/dense"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _deployed_models_are_exported(self) -> "Params":
         for section, models in (("quantize", self.quantize.models), ("rknn", self.rknn.models)):
             lacking = [each for each in models if each != "baseline" and each not in self.percents]

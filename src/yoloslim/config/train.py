@@ -106,6 +106,10 @@ class SparseParams(PhaseParams):
         return self
 
 
+TEACHER = "models/baseline"
+"""Who teaches where nothing is said; with both weights 0, the default, nobody does."""
+
+
 class FinetuneParams(PhaseParams):
     """Training of a pruned model."""
 
@@ -115,7 +119,18 @@ class FinetuneParams(PhaseParams):
     warmup_epochs: float = Field(0.5, ge=0)
     repeats: int = Field(1, ge=1, le=100, description="trainings with seeds of their own, for mean and spread")
     quantize: bool = Field(False, description="the last epochs compute as int8 runtimes do")
-    distill: Literal["none", "baseline", "sparse"] = Field("none", description="the teacher")
-    distill_output: float = Field(0.5, ge=0, le=1000, description="weight of the teacher's detections")
-    distill_feature: float = Field(0.2, ge=0, le=1000, description="weight of holding what the teacher's features hold")
+    teacher: str = Field(TEACHER, min_length=1, description="a stage's folder below models/, or a file")
+    distill_output: float = Field(0.0, ge=0, le=1000, description="weight of the teacher's detections")
+    distill_feature: float = Field(0.0, ge=0, le=1000, description="weight of holding what the teacher's features hold")
     distill_temperature: float = Field(1.0, gt=0, le=100, description="divides the class logits of both")
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether a teacher takes part."""
+        return bool(self.distill_output or self.distill_feature)
+
+    @model_validator(mode="after")
+    def _teacher_teaches(self) -> "FinetuneParams":
+        if self.teacher != TEACHER and not self.is_taught:
+            raise ValueError(f"teacher {self.teacher} teaches nothing: set distill_output (0.5 say), or leave it out")
+        return self

@@ -17,7 +17,7 @@ from typing import Literal
 import psutil
 from filelock import FileLock
 
-from yoloslim.config import load_params
+from yoloslim.config import Params, load_params
 from yoloslim.config.edit import set_list
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json
@@ -41,7 +41,8 @@ SHARED = (
     *("code", "data", "baseline", "measure_baseline", "sparse", "measure_sparse"),
     *("export_baseline", "atc_baseline", "ascend_eval_baseline"),
 )
-"""Stages that every point needs, by any way."""
+"""Stages that every point needs, by any way; see `shared_stages`."""
+CONTROLS = "models/control/"
 MAY_PASS = (
     "Unable to acquire lock",
     "Connection refused",
@@ -60,6 +61,12 @@ KEPT = 100_000
 """Characters of the log of a job that failed."""
 BUSY = "is busy, it is being blocked by"
 FULL = ("No space left on device", "Disk quota exceeded")
+
+
+def taught_by(params: Params) -> tuple[str, ...]:
+    """The control that teaches all percents, if one does: its stage."""
+    taught = params.finetune.is_taught and params.finetune.teacher.startswith(CONTROLS)
+    return (f"control@{params.finetune.teacher.removeprefix(CONTROLS).strip('/')}",) if taught else ()
 
 
 @dataclass(frozen=True)

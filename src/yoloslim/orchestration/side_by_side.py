@@ -18,7 +18,7 @@ from yoloslim.config import Params, load_params
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.orchestration.leases import visible_gpus, workers_of
 from yoloslim.orchestration.mending import mend
-from yoloslim.orchestration.points import STAGES, environment, reproduce
+from yoloslim.orchestration.points import STAGES, environment, reproduce, taught_by
 from yoloslim.orchestration.process import CommandError, stop_all, stream
 from yoloslim.orchestration.stopping import stoppable
 
@@ -27,8 +27,12 @@ Say = Callable[[str], None]
 
 
 def branches(params: Params) -> dict[str, tuple[str, ...]]:
-    """What each control and each percent has to itself: name -> its stages up to what is measured, in order."""
+    """What each control and each percent has to itself: name -> its stages up to what is measured, in order.
+
+    A control that teaches the percents is no branch: it comes before them.
+    """
     controls = {which: (f"control@{which}",) for which in params.controls}
+    controls = {which: stages for which, stages in controls.items() if stages != taught_by(params)}
     return controls | {f"{p} %": tuple(name.format(p) for name in STAGES["finetune"]) for p in params.percents}
 
 
@@ -86,9 +90,10 @@ def run(checkout: Path, params: Params, say: Say) -> None:
         CommandError: a shared stage failed, or branches did.
     """
     found = branches(params)
-    if not is_faster(params) or not changed([*SHARED[1:], *(stage for stages in found.values() for stage in stages)]):
+    shared = (*SHARED, *taught_by(params))
+    if not is_faster(params) or not changed([*shared[1:], *(stage for stages in found.values() for stage in stages)]):
         return
-    stream([sys.executable, "-m", "dvc", "repro", *SHARED], say, checkout, environment())
+    stream([sys.executable, "-m", "dvc", "repro", *shared], say, checkout, environment())
     stale = changed([stage for stages in found.values() for stage in stages])
     due = {name: stages for name, stages in found.items() if stale & set(stages)}
     if len(due) < 2:

@@ -21,6 +21,7 @@ from yoloslim.orchestration.points import (
     read_point,
     reproduce,
     run_job,
+    taught_by,
 )
 from yoloslim.orchestration.process import CommandError, stop_all
 from yoloslim.results.sweep_file import failed_log
@@ -118,7 +119,8 @@ class VariantRun:
         where = f" of {self.variant.name}" if self.variant.overrides else ""
         self.listen(Event("stage", f"stages that all points{where} share"))
         # on a CPU with every core, as `dvc repro` does: with `share: 0` the threads change the last digits
-        self.reproduce(SHARED, "shared", everything=not visible_gpus())
+        shared = (*SHARED, *taught_by(load_params(self.checkout / "params.yaml")))
+        self.reproduce(shared, "shared", everything=not visible_gpus())
 
     def reproduce(self, targets: Sequence[str], log: str, everything: bool = False) -> None:
         """Run stages and what they depend on; all without targets. `everything`: on all devices of the machine.

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from yoloslim import ranges
 from yoloslim.config import Params
+from yoloslim.errors import TrainError
 from yoloslim.models.detector import Detector
+from yoloslim.models.foreign.load import read_model
 from yoloslim.models.store import load_model
 from yoloslim.ranges import ConvRange
 from yoloslim.stages.common import MODELS, stage_of_percent
@@ -20,12 +22,22 @@ RANGE_IMAGES = 128
 
 
 def distillation(params: Params) -> tuple[tuple[Path, ...], tuple[Callback, ...]]:
-    """The teacher's file and the callback that learns from it; nothing without a teacher."""
+    """The teacher's file and the callback that learns from it; nothing without a teacher.
+
+    Raises:
+        TrainError: the teacher is missing.
+    """
     f = params.finetune
-    if f.distill == "none":
+    if not f.is_taught:
         return (), ()
-    path = MODELS / f.distill / "model.safetensors"
-    teach = Distillation(load_model(path), params.train, f.distill_output, f.distill_feature, f.distill_temperature)
+    path = Path(f.teacher)
+    path = path / "model.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise TrainError(
+            f"finetune.teacher: {f.teacher} is missing; name models/baseline, models/sparse, models/control/dense "
+            "(with dense in controls), or a file of a model of the same classes"
+        )
+    teach = Distillation(read_model(path), params.train, f.distill_output, f.distill_feature, f.distill_temperature)
     return (path,), (teach,)
 
 

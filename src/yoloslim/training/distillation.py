@@ -1,4 +1,4 @@
-"""Knowledge distillation: a pruned model learns from the model that it was cut from, as a callback."""
+"""Knowledge distillation: a pruned model learns from a larger one, as a callback."""
 
 import threading
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ class Distillation(Callback):
             TrainError: both weights are 0.
         """
         if not output and not feature:
-            raise TrainError("distillation with both weights 0 does nothing; raise one, or set finetune.distill=none")
+            raise TrainError("distillation with both weights 0 does nothing; raise one, or leave the teacher out")
         self.teacher, self.params, self.output, self.feature = teacher, params, output, feature
         self.temperature = temperature
         weights = {"distill_output": output, "distill_feature": feature}
@@ -147,5 +147,5 @@ def _check(student: Detector, teacher: Detector) -> None:
         if mine != theirs:
             raise TrainError(
                 f"the teacher {teacher.spec.name} has {name} {theirs!r}, the student {mine!r}: only a model "
-                "that answers in the same form can teach; prune from it, or set finetune.distill=none"
+                "that answers in the same form can teach; choose another finetune.teacher, or set distill_output=0"
             )
