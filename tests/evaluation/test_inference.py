@@ -9,6 +9,7 @@ import torch
 
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.deploy.export_model import export_model
+from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.evaluation.nms import NmsOptions
@@ -16,7 +17,7 @@ from yoloslim.evaluation.predictor import Predictor
 from yoloslim.evaluation.predictor.onnxruntime import OnnxPredictor
 from yoloslim.evaluation.predictor.pytorch import SHARE, TorchPredictor
 from yoloslim.runner.errors import RunnerError
-from yoloslim.runner.tasks import detections
+from yoloslim.runner.tasks import boxes_of, detections
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,35 @@ def test_onnx_runtime_side_by_side(folder: Path, tmp_path: Path, monkeypatch: py
     predictor = open_predictor(tmp_path / "onnx")
     assert isinstance(predictor, OnnxPredictor)
     assert_side_by_side_changes_nothing(predictor, folder, monkeypatch)
+
+
+def test_openvino_side_by_side(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    export_model(tiny_detector().eval(), tmp_path / "onnx")
+    assert_side_by_side_changes_nothing(open_predictor(tmp_path / "onnx", "openvino"), folder, monkeypatch)
+
+
+@pytest.mark.parametrize("kind", ["pytorch", "graph of four"])
+def test_boxes_of_files_are_the_detections_of_their_images(folder: Path, tmp_path: Path, kind: str) -> None:
+    predictor: Predictor = torch_predictor()
+    if kind != "pytorch":
+        export_model(tiny_detector().eval(), tmp_path, ExportOptions(batch=4))
+        predictor = open_predictor(tmp_path)
+    inference = PredictorInference(predictor, NmsOptions(conf_thres=1e-4), threads=1)
+    paths = [path for path in sorted(folder.iterdir()) if path.name != "4.png"]
+    sizes: list[int] = []
+    inside = inference.infer_all
+    inference.infer_all = lambda canvases: sizes.append(len(canvases)) or inside(canvases)  # type: ignore[func-returns-value, method-assign]
+    found = list(boxes_of(inference, [*paths, paths[0]]))
+    assert sizes == ([8, 1] if kind == "pytorch" else [4, 4, 1])
+    canvases, places = zip(*(inference.prepare(inference.read(path)) for path in paths), strict=True)
+    heads = predictor.predict(np.stack(canvases))
+    for number, place in enumerate(places):
+        expected = inference.find([level[number : number + 1] for level in heads], place)
+        np.testing.assert_array_equal(found[number], expected)
+    assert len(found) == 9
+    with pytest.raises(RunnerError, match=r"4\.png"):
+        list(boxes_of(inference, sorted(folder.iterdir())))
 
 
 def test_a_large_batch_is_computed_in_shares_that_change_nothing() -> None:

@@ -19,7 +19,7 @@ from .job import run_job, say
 from .model import LABELS, BoardInference
 from .output import Output
 from .scores import mean_average_precision
-from .tasks import Inference, detections, draw_detections, measure, measure_overlapped, speed_lines
+from .tasks import Inference, boxes_of, draw_detections, measure, measure_overlapped, speed_lines
 from .voc import find_dataset, image_set_of, read_image_set, read_truth, write_results
 
 BACKENDS = (*sorted(LABELS), "mindx")
@@ -81,7 +81,7 @@ def evaluate(options: Any) -> None:
     paths = read_image_set(image_set_of(dataset, options.image_set), dataset / "JPEGImages")
     inference = _inference(options, "eval", {})
     truth = [read_truth(dataset / "Annotations" / (path.stem + ".xml"), inference.classes) for path in paths]
-    found = [rows for _, _, rows in detections(inference, paths)]
+    found = list(boxes_of(inference, paths))
     write_results(Path("txt_result"), options.image_set, inference.classes, [path.stem for path in paths], found)
     for name, value in mean_average_precision(truth, found, len(inference.classes)).items():
         print(f"{name:12} {value:.4f}")

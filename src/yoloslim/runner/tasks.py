@@ -32,10 +32,12 @@ class Inference(ABC):
     Attributes:
         backend: runtime and device that every number is labelled with.
         classes: names, by label.
+        together: canvases that `infer_all` is fastest with.
     """
 
     backend: str
     classes: Sequence[str]
+    together = 1
 
     @abstractmethod
     def read(self, path: Path) -> np.ndarray:
@@ -53,6 +55,10 @@ class Inference(ABC):
     @abstractmethod
     def infer(self, canvas: np.ndarray) -> list[np.ndarray]:
         """Raw outputs (1, ...) by level of one canvas."""
+
+    def infer_all(self, canvases: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+        """Raw outputs as `infer` gives them for each of several canvases; here one after the other."""
+        return [self.infer(canvas) for canvas in canvases]
 
     def share_cores(self) -> int:
         """Prepare for `infer` and `find` in several threads at once: how many, 1 where the runtime takes turns.
@@ -97,6 +103,30 @@ def detections(
                 yield path, image, inference.find(inference.infer(canvas), place)
             else:
                 yield (path, *loaded)
+
+
+def boxes_of(inference: Inference, paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    """Detections (n, 6) of every file, in order, as `detections` finds them: for those who need no images.
+
+    So many are computed in a call as the runtime is fastest with, and no image is kept longer than its canvas.
+
+    Raises:
+        RunnerError: a file that cannot be read.
+    """
+    workers, most = inference.share_cores(), inference.together
+
+    def compute(loaded: list[tuple[np.ndarray, Any]]) -> list[np.ndarray]:
+        heads = inference.infer_all([canvas for canvas, _ in loaded])
+        return [inference.find(mine, place) for mine, (_, place) in zip(heads, loaded)]
+
+    def load(portion: Sequence[Path]) -> list[Any]:
+        loaded = [inference.load(path)[1:] for path in portion]
+        return loaded if workers == 1 else compute(loaded)
+
+    portions = (paths[start : start + most] for start in range(0, len(paths), most))
+    with ThreadPoolExecutor(max(2, workers), initializer=inference.share_cores) as pool:
+        for _, found in ahead(pool, load, portions, max(2, workers) + 1):
+            yield from found if workers > 1 else compute(found)
 
 
 def draw_detections(
@@ -176,7 +206,7 @@ def measure(inference: Inference, paths: Sequence[Path], warmup: int = 5) -> dic
 
 
 def measure_overlapped(inference: Inference, paths: Sequence[Path]) -> float:
-    """Images a second from file to detections as `detect` and `eval` work: images are decoded while others are run.
+    """Images a second from file to detections as `detect` works: images are decoded while others are run.
 
     Threads that the runtime was given are shared out between images, so measure what needs them first.
     """
@@ -197,7 +227,7 @@ def speed_lines(result: dict[str, Any]) -> list[str]:
     )
     if "fps_overlapped" in result:
         lines.append(
-            "overlapped, as detect and eval work: {:.1f} images/s; the slowest part alone: {:.1f}".format(
+            "overlapped, as detect works: {:.1f} images/s; the slowest part alone: {:.1f}".format(
                 result["fps_overlapped"], result["fps_slowest"]
             )
         )

@@ -63,7 +63,7 @@ def detect(
     sources, image_dir = split_sources(source)
     way = way_of(sources, batch, tile)
     predictor = open_predictor(model, runtime, threads, precision)
-    inference = PredictorInference(predictor, showing(predictor.head, conf, iou))
+    inference = PredictorInference(predictor, showing(predictor.head, conf, iou), threads)
     output = Output(out, inference.classes, classes or (), save_txt, crops)
     if is_stream(sources[0]):
         done = detect_streams(inference, sources, output, way, frames)
@@ -149,7 +149,7 @@ def speed(
     predictor = open_predictor(model, runtime, threads, precision)
     if is_stream(sources[0]):
         of_streams = speed_of_streams(
-            PredictorInference(predictor, showing(predictor.head, conf)), sources, way, frames
+            PredictorInference(predictor, showing(predictor.head, conf), threads), sources, way, frames
         )
         if out:
             write_json(out, of_streams)
@@ -172,7 +172,7 @@ def speed(
     if isinstance(predictor, AisBenchPredictor):
         result["chip_ms"] = float(np.median(predictor.compute_ms()[-result["images"] :]))
         lines.append(f"the chip alone, without copies: {result['chip_ms']:.2f} ms (p50)")
-    result["fps_overlapped"] = measure_overlapped(PredictorInference(predictor, shown), paths)
+    result["fps_overlapped"] = measure_overlapped(PredictorInference(predictor, shown, threads), paths)
     if out:
         write_json(out, result)
     typer.echo("\n".join([*speed_lines(result), *lines]))
@@ -199,7 +199,7 @@ def evaluate(
     limit_megapixels(max_megapixels)
     options = NmsOptions(multi_label=not single_label)
     predictor = open_predictor(model, runtime, threads, precision)
-    inference = PredictorInference(predictor, options)
+    inference = PredictorInference(predictor, options, threads)
     result = evaluate_dataset(inference, dataset, image_set, out, layout)
     for name, of_class in result.per_class.items():
         shown = f"AP50 {of_class['ap50']:.4f}  AP50-95 {of_class['ap50_95']:.4f}  {of_class['objects']:.0f} objects"

@@ -15,7 +15,7 @@ from yoloslim.errors import DataError
 from yoloslim.evaluation.evaluate import Evaluation, score
 from yoloslim.models.foreign.classes import match_classes
 from yoloslim.runner.errors import RunnerError
-from yoloslim.runner.tasks import Inference, detections
+from yoloslim.runner.tasks import Inference, boxes_of
 from yoloslim.runner.voc import find_dataset, image_set_of, read_image_set, write_results
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def evaluate_dataset(
         paths = images_in(root, image_set)
         try:
             truth, classes = truth_of(root, paths, inference.classes)
-            found = [rows for _, _, rows in detections(inference, paths)]
+            found = list(boxes_of(inference, paths))
             if out_dir is not None:
                 write_results(out_dir, image_set, classes, [path.stem for path in paths], found)
         except RunnerError as error:

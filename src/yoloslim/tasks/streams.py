@@ -102,7 +102,7 @@ def detections(
                 )
             ]
         else:
-            heads = inference.infer_all(np.stack([frame.canvas for _, frame in frames]))
+            heads = inference.infer_all([frame.canvas for _, frame in frames])
             rows = [inference.find(head, frame.place) for head, (_, frame) in zip(heads, frames, strict=True)]
         return [(number, frame, found) for (number, frame), found in zip(frames, rows, strict=True)]
 

@@ -1,6 +1,5 @@
 """What evaluation needs of a runtime, and what all runtimes of exported graphs share."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloslim.cores import thread_count
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import Floats
 from yoloslim.heads import Head
@@ -131,7 +131,7 @@ class GraphPredictor(ABC):
         Args:
             path: its file.
             graph: names and geometry, usually its manifest.
-            threads: CPU threads; None uses all cores.
+            threads: CPU threads; None takes OMP_NUM_THREADS, else all cores that this process may use.
             preprocess: what stands between bytes and network.
             preprocessing: its name, for the results.
 
@@ -143,7 +143,7 @@ class GraphPredictor(ABC):
         self.preprocess, self.preprocessing = preprocess, preprocessing
         self.backend = self.runtime + ("" if graph.precision == "fp32" else f"-{graph.precision}")
         self.head, self.classes, self.imgsz = graph.head, graph.classes, graph.imgsz
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or thread_count(0, "threads")
         if not path.is_file():
             raise self.cannot_load("there is no such file; export the model again (`yoloslim export`)")
         self.load()

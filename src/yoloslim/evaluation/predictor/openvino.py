@@ -1,5 +1,6 @@
 """OpenVINO on the CPU. It reads its own IR (`.xml` beside `.bin`) and ONNX alike."""
 
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class OpenVinoPredictor(GraphPredictor):
     """
 
     runtime = "openvino-cpu"
+    concurrent = True
 
     def __init__(
         self,
@@ -51,6 +53,8 @@ class OpenVinoPredictor(GraphPredictor):
         preprocessing: str = "float/255",
     ) -> None:
         self._precision = precision
+        self._streams = 1
+        self._of_thread = threading.local()  # its own request
         super().__init__(path, graph, threads, preprocess, preprocessing)
         self.backend += "-bf16" if precision == "bf16" else ""
 
@@ -59,12 +63,13 @@ class OpenVinoPredictor(GraphPredictor):
         core = openvino_core()
         settings = {
             "INFERENCE_PRECISION_HINT": _HINTS[self._precision],
-            "INFERENCE_NUM_THREADS": self.threads,
+            "INFERENCE_NUM_THREADS": max(self.threads, self._streams),
+            "NUM_STREAMS": self._streams,
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:
             model = core.read_model(self.path)
-            self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+            self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise self.cannot_load(str(error).strip()) from error
         shapes = {
@@ -73,7 +78,22 @@ class OpenVinoPredictor(GraphPredictor):
         }
         self.check_graph(shapes, {name for port in model.outputs for name in port.get_names()})
 
+    def set_threads(self, threads: int) -> None:
+        """See `GraphPredictor.set_threads`."""
+        self._load_for(threads, 1)
+
+    def set_streams(self, streams: int) -> None:
+        """Let so many threads call `predict` at once, each with a core of its own; loads the graph again for that."""
+        self._load_for(1, streams)
+
+    def _load_for(self, threads: int, streams: int) -> None:
+        if (threads, streams) != (self.threads, self._streams):
+            self.threads, self._streams = threads, streams
+            self.load()
+
     def run(self, batch: NDArray[Any]) -> list[Floats]:
         """See `GraphPredictor.run`."""
-        results = self._request.infer({self.graph.input_name: batch}, share_inputs=True)
+        if getattr(self._of_thread, "compiled", None) is not self._compiled:
+            self._of_thread.compiled, self._of_thread.request = self._compiled, self._compiled.create_infer_request()
+        results = self._of_thread.request.infer({self.graph.input_name: batch}, share_inputs=True)
         return [to_numpy(results[name]) for name in self.graph.head_names]

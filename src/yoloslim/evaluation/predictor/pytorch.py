@@ -20,6 +20,7 @@ class TorchPredictor:
 
     preprocessing = "float/255"
     concurrent = True
+    share = SHARE
 
     def __init__(
         self, model: Detector, device: str = "cpu", precision: Precision = "fp32", any_shape: bool = False
