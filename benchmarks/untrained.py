@@ -1,8 +1,9 @@
 """What a public checkpoint still finds after a cut without training: `python -m benchmarks.untrained PACK MODEL`.
 
 Each way comes down to the same FLOPs: the network as cut, with BatchNorm statistics re-estimated, and with its layers
-fitted to what they gave (`yoloslim prune --data`), all on the same images of the training set; and Torch-Pruning 1.6.1,
-group norm over all layers, as cut and re-estimated. Accuracy on the test images.
+fitted to what they gave (`yoloslim prune --data`), all on the same images of the training set, which the importances
+taylor (with their boxes) and activation look at, too; and Torch-Pruning 1.6.1, group norm over all layers, as cut and
+re-estimated. Accuracy on the test images.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
 from yoloslim.tasks.sample import Sample, sample_of
 
-IMPORTANCES = ("l2", "gamma")
+IMPORTANCES = ("l2", "gamma", "taylor", "activation")
 
 
 def main() -> None:
@@ -42,15 +43,17 @@ def main() -> None:
         print("| way | FLOPs left | mAP50 | mAP50-95 |\n|:--|--:|--:|--:|")
         print(row("dense", dense, dense, sample), flush=True)
         for less in arguments.less:
-            for name, model in contestants(dense, 1 - less, sample.images):
+            for name, model in contestants(dense, 1 - less, sample):
                 print(row(name, dense, model, sample), flush=True)
 
 
-def contestants(dense: Detector, share: float, images: torch.Tensor) -> Iterator[tuple[str, Detector]]:
+def contestants(dense: Detector, share: float, sample: Sample) -> Iterator[tuple[str, Detector]]:
     """All ways to a share of the FLOPs, one after the other."""
     goal = share * 2e-9 * count_macs(dense, dense.spec.imgsz)
+    images = sample.images
     for importance in IMPORTANCES:
-        result = prune(dense, PruneRequest(importance=importance, target_gflops=goal, imgsz=dense.spec.imgsz))
+        request = PruneRequest(importance=importance, target_gflops=goal, imgsz=dense.spec.imgsz)
+        result = prune(dense, request, scores=sample.scores(dense, importance))
         yield f"{importance}, cut", result.model
         yield f"{importance}, re-estimated", estimated(result.model, images)
         reconstruct(dense, result.cut, find_coupling(dense), result.selection.keep, images)

@@ -109,6 +109,21 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _rounds_leave_epochs(self) -> "Params":
+        taken, epochs = self.round_epochs, self.finetune.epochs
+        if taken >= epochs:
+            raise ValueError(
+                f"prune.rounds={self.prune.rounds} with prune.round_epochs={self.prune.round_epochs} takes {taken} of "
+                f"finetune.epochs={epochs} and leaves none: lower them, or raise finetune.epochs above {taken}"
+            )
+        return self
+
+    @property
+    def round_epochs(self) -> int:
+        """Epochs that are trained between the rounds of pruning, and not in finetuning."""
+        return (self.prune.rounds - 1) * self.prune.round_epochs
+
+    @model_validator(mode="after")
     def _deployed_models_are_exported(self) -> "Params":
         for section, models in (("quantize", self.quantize.models), ("rknn", self.rknn.models)):
             lacking = [each for each in models if each != "baseline" and each not in self.percents]

@@ -36,10 +36,23 @@ class PruneParams(Section):
     selection: ChannelSelection = "percent"
     latency_table: str = ""
     residual_units: int = _shared("residual_units")
+    rounds: int = Field(1, ge=1, le=100, description="cuts, with some training between them; 1 cuts at once")
+    round_epochs: int = Field(2, ge=1, le=10_000, description="epochs between two rounds, taken off finetune.epochs")
     fold: bool = _shared("fold")
     recalibrate_images: int = Field(200, ge=0)
     certificate_images: int = Field(8, ge=1)
     tolerance: float = Field(1e-4, gt=0)
+
+    @model_validator(mode="after")
+    def _rounds_go_by_size(self) -> "PruneParams":
+        timed = [name for name in ("target_latency_ms", "target_speedup") if getattr(self, name) is not None]
+        timed += ["selection latency"] if self.selection == "latency" else []
+        if self.rounds > 1 and timed:
+            raise ValueError(
+                f"rounds={self.rounds} goes by channels, parameters or FLOPs, and {timed[0]} asks for time: set rounds "
+                "to 1, or give percents, target_params_m or target_gflops"
+            )
+        return self
 
     @model_validator(mode="after")
     def _selection_has_a_use_for_all(self) -> "PruneParams":

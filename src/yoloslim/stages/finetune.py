@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from yoloslim import ranges
-from yoloslim.config import Params
+from yoloslim.config import FinetuneParams, Params
 from yoloslim.errors import TrainError
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.load import read_model
@@ -41,8 +41,14 @@ def distillation(params: Params) -> tuple[tuple[Path, ...], tuple[Callback, ...]
     return (path,), (teach,)
 
 
+def phase_of(params: Params) -> FinetuneParams:
+    """Section `finetune` for the epochs that the rounds of pruning have left."""
+    return params.finetune.model_copy(update={"epochs": params.finetune.epochs - params.round_epochs})
+
+
 def run(params: Params, percent: int) -> None:
     """Write models/finetune/<percent> and plots/finetune/<percent>."""
+    phase = phase_of(params)
     start, name = MODELS / "prune" / str(percent) / "model.safetensors", f"finetune/{percent}"
     rounding: list[FakeQuantization] = []  # of the training under way, if it is quantised
     found: dict[str, ConvRange] = {}
@@ -50,11 +56,11 @@ def run(params: Params, percent: int) -> None:
     def begin() -> tuple[Training, Detector]:
         teachers, callbacks = distillation(params)
         if params.finetune.quantize:
-            rounding[:] = [FakeQuantization(training_sample(params, RANGE_IMAGES), params.finetune.epochs)]
+            rounding[:] = [FakeQuantization(training_sample(params, RANGE_IMAGES), phase.epochs)]
         # the best epoch may be one before anything was rounded
         keep_last = params.finetune.quantize
         callbacks = (*callbacks, *rounding)
-        training = Training(name, params.finetune, (start, *teachers), callbacks=callbacks, keep_last=keep_last)
+        training = Training(name, phase, (start, *teachers), callbacks=callbacks, keep_last=keep_last)
         return training, load_model(start)
 
     def note_ranges(result: Fit) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from yoloslim.stages.common import MODELS, stage_of_percent
 from yoloslim.stages.inputs import BATCH, eval_set, prepared_split
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
+from yoloslim.stages.rounds import prune_in_rounds
 
 logger = logging.getLogger(__name__)
 
@@ -75,18 +77,22 @@ def timing_of(params: Params) -> Timing:
 
 
 def cut_model(params: Params, percent: int) -> PruneResult[Detector]:
-    """The sparse model without its least important channels, proved on real images."""
+    """The sparse model without its least important channels, in one cut, proved on real images."""
+    return cut_once(params, load_model(MODELS / "sparse" / "model.safetensors"), request_of(params, percent))
+
+
+def cut_once(params: Params, model: Detector, request: PruneRequest) -> PruneResult[Detector]:
+    """A model without its least important channels, proved on real images."""
     sample = torch.cat(list(training_images(params, params.prune.certificate_images)))
-    sparse = load_model(MODELS / "sparse" / "model.safetensors")
     p, threads = params.prune, params.evaluation.threads
     result = timed_prune(
-        sparse,
-        request_of(params, percent),
+        model,
+        request,
         timing_of(params),
         sample,
         tolerance=p.tolerance,
-        scores=scores_of(params, sparse),
-        layer_costs=layer_latencies_ms(sparse, p.latency_runtime, threads)
+        scores=scores_of(params, model),
+        layer_costs=layer_latencies_ms(model, p.latency_runtime, threads)
         if p.cost_power and p.cost == "latency" and p.latency_runtime != "ascend"
         else None,
     )
@@ -104,18 +110,23 @@ def recalibrated(params: Params, model: Detector) -> Detector:
 
 def run(params: Params, percent: int) -> None:
     """Write models/prune/<percent>."""
-    test = eval_set(params, "test")
-    result = cut_model(params, percent)
+    test, sparse = eval_set(params, "test"), load_model(MODELS / "sparse" / "model.safetensors")
+    rounds = prune_in_rounds(params, percent, sparse, request_of(params, percent), partial(cut_once, params))
+    if not rounds.is_main:  # of the processes that share the trainings between rounds, one writes
+        return
+    result = rounds.result
     model = recalibrated(params, result.model)
     found = {"cut": result.cut, "folded": result.model, "recalibrated": model}
     facts = {f"map50_{step}": validate_model(params, each, test).metrics["map50"] for step, each in found.items()}
     facts |= {
         "percent_requested": float(percent),
         "percent_effective": float(result.report["effective_percent"]),
-        "certificate_max_diff": max(result.certificate.cut),
+        "certificate_max_diff": max(result.report["certificate"]["cut"]),
     }
     write_json(MODELS / "prune" / str(percent) / "report.json", result.report)
     store(model, f"prune/{percent}", facts)
+    for checkpoint in rounds.checkpoints:
+        checkpoint.unlink(missing_ok=True)
 
 
 def main() -> None:
