@@ -1,40 +1,105 @@
-"""What the pages say to type, and which of it a test types exactly as printed."""
+"""What the pages say to type, which test types it exactly as printed, and why the rest is typed nowhere here."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")))
+PAGES = (
+    *("README.md", "README.zh-CN.md"),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
+)
+PROGRAM = r"(?:[A-Z_]+=\S+ )?(?:yoloslim|dvc|make|python -m|git|gto|pip|prefect|mlflow|bash|source) "
 
 
 def commands_of(page: Path) -> list[str]:
-    """What its blocks of shell say to type, comments left out."""
-    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    """What it says to type: the lines of its blocks of shell, without comments, and commands that it quotes."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", "").splitlines()
-    return [" ".join(line.split("  #")[0].split(" # ")[0].split()) for line in lines if line.strip()]
+    typed = [" ".join(re.split(r"\s+# ", line)[0].split()) for line in lines if line.strip()]
+    quoted = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    said = [words for words in (" ".join(each.split()) for each in quoted) if re.match(PROGRAM, words)]
+    return list(dict.fromkeys([*typed, *(words for words in said if not is_name(words))]))
 
 
-def all_commands() -> list[str]:
+def is_name(words: str) -> bool:
+    """Whether a quoted text only names a command of yoloslim, perhaps with an option: that is nothing to type."""
+    return re.fullmatch(r"yoloslim (data |toolchain )?[a-z-]+( --[a-z]+)?", words) is not None
+
+
+@cache
+def all_commands() -> tuple[str, ...]:
     """Those of all pages, each once."""
-    return list(dict.fromkeys(command for page in PAGES for command in commands_of(ROOT / page)))
+    return tuple(dict.fromkeys(command for page in PAGES for command in commands_of(ROOT / page)))
 
+
+IN_THE_PROJECT = r"yoloslim .*"
+"""tests/stages/test_pipeline.py types them in a finished tiny project."""
+
+ON_THE_STAND_IN = (
+    r"dvc .*",
+    r"gto .*",
+    r"make (help|repro|track|ui)",
+    r"source \S+",
+    r"export .*",
+    r"python -m (pipeline|yoloslim)\..*",
+)
+"""tests/test_page_commands.py types them where DVC's stages are real and what they compute is made up."""
+
+BY_OTHERS = {
+    "tests/orchestration/test_schedule.py": (
+        "prefect server start",
+        "prefect work-pool create machines --type process",
+        "make deploy",
+        "YOLOSLIM_CHECKOUT=$PWD prefect worker start --pool machines",
+        "prefect work-pool create kubernetes --type kubernetes --base-job-template flows/kubernetes.json",
+        "make serve",
+    ),
+    "tests/orchestration/test_shown.py": ("yoloslim sweep objective=smallest max_map_drop=0.02", "make flow"),
+    "tests/orchestration/test_sweep_flow.py": ("make sweep",),
+    "tests/runner/test_run_script.py": (
+        "bash run.sh detect IMAGE_SET IMAGE_DIR",
+        "bash run.sh speed IMAGE_SET IMAGE_DIR",
+        "bash run.sh eval VOCdevkit/",
+    ),
+}
+"""A test that needs a server or a board of its own -> what it types."""
 
 ELSEWHERE = {
-    r"make (repro|test|sweep)": "install an environment first; CI types the first two",
-    r"pip install -e \.": "installs",
-    r"dvc exp run -S data\.source=voc2007 .*": "downloads 900 MB, and wants a GPU",
-    r"yoloslim data check /data/boxes\.zip": "a folder of the reader's; typed for photos/",
-    r"yoloslim (eval|inspect|prune) m(ine|odel)\.pt.*": "somebody's checkpoint; tests/tasks types them with made ones",
-    r"yoloslim sweep .*": "minutes; tests/orchestration types sweeps",
-    r"bash run\.sh .*": "on a board; tests/runner types them on a fake one",
-    r"dvc exp run .*": "train again, minutes",
-    r"dvc push .*": "to a remote; tests/test_remotes.py types it for four kinds",
-    r"gto register .*": "to a server; tests/stages types it without one",
-    r"dvc artifacts get https://.*": "likewise",
+    r"make (test|docs)": "are the tests, and build these pages; CI types the first, which does the second",
+    r"(git clone .* make setup|.*pip install .*)": "installs from PyPI: minutes, and another environment than this",
+    r"python -m benchmarks\..*": "measures for minutes to hours, some on data sets that are not ours",
+    r"(FUZZ_EXAMPLES=\d+ )?python -m (pytest )?tests[./]campaigns.*": "a campaign: minutes to hours",
+    r"docker .*|POSTGRES_PASSWORD=.* docker .*": "needs Docker; tests/test_containers.py runs what the images run",
+    r"mlflow server .*user@host.*": "a database elsewhere; tests/tracking/test_postgres.py starts it on one here",
+    r"python -m distributed\.cli\.dask_worker tcp://host.*": "a scheduler elsewhere; test_typed.py starts one here",
+    r"python -m flows\.schedule deploy kubernetes": "needs a cluster's pool",
+    r"(scp|ssh|mkdir -p compiled) .*": "needs a second machine with CANN",
+    r"bash atc\.sh": "needs CANN; tests/deploy/ascend types it with a stand-in of the compiler",
+    r"BACKEND=mindx bash run\.sh .*": "needs the MindX SDK; tests/runner/test_mindx.py types it on a fake",
+    r"yoloslim toolchain (install|remove) .*": "installs a gigabyte",
+    r"yoloslim import https://host/.*": "an address and a checksum of the reader's",
+    r"yoloslim import (yolov4|darknet53)\S+ .*": "250 MB of weights; tests/models/foreign/darknet reads drawn ones",
+    r"yoloslim train (photos/ --model yolov5n --out trained|DATA --profile)": "trains for minutes; tests/tasks smaller",
+    r"yoloslim prune model\.pt .*": "measures for a minute; tests/tasks types them with a smaller model",
 }
-"""Commands, as patterns, that cannot be typed as printed in a finished tiny project, and why."""
+"""Commands, as patterns, that are typed nowhere here as printed, and why."""
 
 
-def typed_here() -> list[str]:
-    """Commands that a test types exactly as printed."""
-    return [command for command in all_commands() if not any(re.fullmatch(known, command) for known in ELSEWHERE)]
+def where(command: str) -> str:
+    """The test that types it, or the reason why none does in parentheses; empty if nobody has said."""
+    for known, reason in ELSEWHERE.items():
+        if re.fullmatch(known, command):
+            return f"({reason})"
+    for file, commands in BY_OTHERS.items():
+        if command in commands:
+            return file
+    if any(re.fullmatch(known, command) for known in ON_THE_STAND_IN):
+        return "tests/test_page_commands.py"
+    return "tests/stages/test_pipeline.py" if re.fullmatch(IN_THE_PROJECT, command) else ""
+
+
+def typed_by(file: str) -> list[str]:
+    """Commands that this test types."""
+    return [command for command in all_commands() if where(command) == file]

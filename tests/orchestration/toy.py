@@ -87,6 +87,25 @@ class Toy:
         self.run("dvc", "init", "--quiet")
         self.commit("start")
 
+    def as_checkout(self) -> None:
+        """Add what a clone has besides: the Makefile with an environment that is ready, and the project's own code."""
+        for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+            shutil.copy(ROOT / name, self.root)
+        for name in ("flows", "pipeline", "prefect.yaml"):
+            if not (self.root / name).exists():
+                (self.root / name).symlink_to(ROOT / name)
+        (self.root / ".venv").mkdir()
+        for path in Path(sys.prefix).iterdir():
+            if not path.name.startswith(".ready"):
+                (self.root / ".venv" / path.name).symlink_to(path)
+        for name in (".ready", ".ready-prefect", ".ready-dev"):
+            (self.root / ".venv" / name).touch()
+        self.commit("a checkout")
+
+    def type(self, line: str) -> str:
+        """Run a line in a shell, as a person types it."""
+        return self.run("bash", "-c", line)
+
     def run(self, *command: str) -> str:
         done = subprocess.run(
             command, cwd=self.root, env=self.environment, check=False, capture_output=True, text=True, timeout=300

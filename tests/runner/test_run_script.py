@@ -98,6 +98,25 @@ def test_eval_writes_result_files_and_prints_both_kinds_of_map(bundle: Path, dat
     ]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bash run.sh detect IMAGE_SET IMAGE_DIR",
+        "bash run.sh speed IMAGE_SET IMAGE_DIR",
+        "bash run.sh eval VOCdevkit/",
+    ],
+)
+def test_the_pages_lines_run_as_they_are_printed(bundle: Path, dataset: Path, tmp_path: Path, line: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    for name, target in zip(("IMAGE_SET", "IMAGE_DIR", "VOCdevkit"), (*image_set(dataset), dataset), strict=True):
+        (copy / name).symlink_to(target)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHON": sys.executable}
+    environment["BACKEND"] = "onnxruntime"
+    done = subprocess.run(["bash", "-c", line], cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_bundle_that_changed_is_not_run(bundle: Path, dataset: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)

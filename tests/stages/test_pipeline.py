@@ -1,13 +1,18 @@
 """The whole pipeline through a real `dvc repro`, at a tiny scale, in a fresh repository."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from tests.page_commands import typed_here
-from tests.project import ROOT, Project
+from tests.page_commands import typed_by
+from tests.page_things import prepare, toolchain_of
+from tests.project import Project
+from yoloslim.cli import app
+from yoloslim.toolchains import state_of, toolchain_named
 
 pytestmark = pytest.mark.slow
 
@@ -202,29 +207,23 @@ def test_the_champion_is_an_artifact_that_other_projects_take(project: Project, 
     assert (tmp_path / "champion/model.onnx").read_bytes() == graph
 
 
-def test_the_pages_commands_run_as_they_are_printed(project: Project) -> None:
-    """Each in a shell of its own, in a finished project with percent 50, photographs and untouched settings."""
-    photos = project.root / "photos"
-    shutil.copytree(project.root / "data/voc", photos)
-    shutil.copy(ROOT / "prefect.yaml", project.root)  # `yoloslim init` copies the files of its checkout
-    shutil.copy(next((photos / "JPEGImages").iterdir()), project.root / "photo.jpg")
-    shutil.copytree(project.root / "models/finetune/40", project.root / "models/finetune/50")
-    settings = {name: (project.root / name).read_bytes() for name in ("params.yaml", ".dvc/config")}
-    failed = {}
-    try:
-        for command in typed_here():
-            if not command.startswith("dvc remote modify"):  # of the remote of the line before
-                for name, before in settings.items():
-                    (project.root / name).write_bytes(before)
-                (project.root / ".dvc/config.local").unlink(missing_ok=True)
-            done = project.attempt("bash", "-c", command)
-            if done.returncode:
-                failed[command] = done.stdout[-1000:] + done.stderr[-1000:]
-    finally:
-        for name, before in settings.items():
-            (project.root / name).write_bytes(before)
-        (project.root / ".dvc/config.local").unlink(missing_ok=True)
-        shutil.rmtree(project.root / "models/finetune/50")
+def test_the_pages_commands_run_as_they_are_printed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a copy of the finished project with percent 50 and what a reader has besides."""
+    folder = project.root.parent / "typed"
+    shutil.copytree(project.root, folder, ignore=shutil.ignore_patterns(".git", "cache", "mlartifacts"))
+    prepare(folder)
+    monkeypatch.chdir(folder)
+    params, failed = (folder / "params.yaml").read_bytes(), {}
+    for line in typed_by("tests/stages/test_pipeline.py"):
+        if (needed := toolchain_of(line)) and state_of(toolchain_named(needed)).word != "installed":
+            continue
+        for command in line.split(" && "):
+            if command.startswith("cd "):
+                continue
+            done = CliRunner().invoke(app, shlex.split(command)[1:])
+            if done.exit_code:
+                failed[command] = f"{done.exception} {done.output[-1000:]}"
+        (folder / "params.yaml").write_bytes(params)
     assert failed == {}
 
 
