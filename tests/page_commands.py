@@ -48,16 +48,6 @@ ON_THE_STAND_IN = (
 """tests/test_page_commands.py types them where DVC's stages are real and what they compute is made up."""
 
 BY_OTHERS = {
-    "tests/orchestration/test_schedule.py": (
-        "prefect server start",
-        "prefect work-pool create machines --type process",
-        "make deploy",
-        "YOLOSLIM_CHECKOUT=$PWD prefect worker start --pool machines",
-        "prefect work-pool create kubernetes --type kubernetes --base-job-template flows/kubernetes.json",
-        "make serve",
-    ),
-    "tests/orchestration/test_shown.py": ("yoloslim sweep objective=smallest max_map_drop=0.02", "make flow"),
-    "tests/orchestration/test_sweep_flow.py": ("make sweep",),
     "tests/runner/test_run_script.py": (
         "bash run.sh detect IMAGE_SET IMAGE_DIR",
         "bash run.sh speed IMAGE_SET IMAGE_DIR",
@@ -67,6 +57,9 @@ BY_OTHERS = {
 """A test that needs a server or a board of its own -> what it types."""
 
 ELSEWHERE = {
+    r"prefect (server start|work-pool .*)|YOLOSLIM_CHECKOUT=.* prefect .*": "test_schedule.py types them otherwise",
+    r"make (deploy|serve|sweep|flow)": "tests/orchestration types the modules that these targets name",
+    r"yoloslim sweep .*": "minutes; tests/orchestration types sweeps of fewer points",
     r"make (test|docs)": "are the tests, and build these pages; CI types the first, which does the second",
     r"(git clone .* make setup|.*pip install .*)": "installs from PyPI: minutes, and another environment than this",
     r"python -m benchmarks\..*": "measures for minutes to hours, some on data sets that are not ours",
