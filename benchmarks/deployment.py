@@ -2,7 +2,8 @@
 
 Latency with the seeded weights of `benchmarks.pruning` at 512 px, batch 1, image bytes in and raw heads out, in
 turn. With `--project`, the folder of a finished pipeline run, also the accuracy of its baseline and of one
-percent through every runtime. With `--bccd`, the time of an evaluation from JPEG files to metrics.
+percent through every runtime and precision, LiteRT and Rockchip where their toolchains are installed; `--rounds 0`
+leaves the latencies out. With `--bccd`, the time of an evaluation from JPEG files to metrics.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,13 +21,16 @@ from tests.pruning.recipe import seed_batchnorms
 
 from benchmarks.latency import in_turn
 from benchmarks.pruning import IMGSZ, REQUESTS, pruned
+from yoloslim import ranges
+from yoloslim.choices import Weights
 from yoloslim.config import DataParams
-from yoloslim.data.evalset import EvalSet, load_eval_set
+from yoloslim.data.evalset import load_eval_set
 from yoloslim.data.prepare import prepare
 from yoloslim.data.voc import load_split
 from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.int8 import quantize
-from yoloslim.deploy.runtimes import int8_runtimes, open_predictor
+from yoloslim.deploy.rockchip.compilation import RknnOptions, compile_rknn
+from yoloslim.deploy.runtimes import RUNTIMES, int8_runtimes, open_predictor
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.nms import NmsOptions, detect
 from yoloslim.evaluation.predictor import OnnxPredictor, Predictor
@@ -61,10 +66,12 @@ def main() -> None:
     if a.busy and a.threads != 1:
         parser.error("--busy counts the time of all threads together: give --threads 1")
     with tempfile.TemporaryDirectory() as folder:
-        print(latency_table(Path(folder), a.model, a.ways, a.rounds, a.threads, a.busy))
+        if a.rounds:
+            print(latency_table(Path(folder), a.model, a.ways, a.rounds, a.threads, a.busy))
         if a.model != "yolov5s":
             return
-        print(decoding_line())
+        if a.rounds:
+            print(decoding_line())
         if a.project:
             print(accuracy_table(Path(folder), a.project, a.percent, a.threads))
         if a.bccd:
@@ -144,24 +151,49 @@ def decoding_line() -> str:
 
 
 def accuracy_table(folder: Path, project: Path, percent: int, threads: int) -> str:
-    lines = ["| model | runtime | mAP50 | mAP50-95 | off PyTorch |", "|:--|:--|--:|--:|--:|"]
+    lines = ["| model | runtime | mAP50 | mAP50-95 | off PyTorch: mAP50 | mAP50-95 |", "|:--|:--|--:|--:|--:|--:|"]
     for name in ("baseline", f"finetune/{percent}"):
-        model = load_model(project / "models" / name / "model.safetensors")
+        path = project / "models" / name / "model.safetensors"
+        model = load_model(path)
         cache, size = folder / "cache", model.spec.imgsz
         test, train = (load_eval_set(load_split(project / "data/voc", s), size, cache) for s in ("test", "train"))
         chosen = np.random.default_rng(0).permutation(len(train))[:128]
-        predictors = [TorchPredictor(model), *predictors_of(model, folder / name, train.images[chosen], threads)]
-        lines += accuracy_lines(name, predictors, test)
+        truth: dict[str, float] = {}
+        for said, predictor in every_version(path, folder / name, train.images[chosen], threads):
+            m = evaluate(predictor, test).metrics
+            truth = truth or m
+            numbers = f"{m['map50']:.4f} | {m['map50_95']:.4f}"
+            off = " | ".join(f"{m[key] - truth[key]:+.4f}" for key in ("map50", "map50_95"))
+            print(f"| {name} | {said} | {numbers} | {off} |", file=sys.stderr, flush=True)
+            lines.append(f"| {name} | {said} | {numbers} | {off} |")
     return "\n".join(lines)
 
 
-def accuracy_lines(name: str, predictors: list[Predictor], test: EvalSet) -> list[str]:
-    found = [(predictor.backend, evaluate(predictor, test).metrics) for predictor in predictors]
-    truth = found[0][1]["map50"]
-    return [
-        f"| {name} | {backend} | {m['map50']:.4f} | {m['map50_95']:.4f} | {m['map50'] - truth:+.4f} |"
-        for backend, m in found
-    ]
+def every_version(path: Path, folder: Path, images: np.ndarray, threads: int) -> Iterator[tuple[str, Predictor]]:
+    """What a model file becomes in every runtime and precision, int8 on the ranges of its training if it has any."""
+    model, onnx = load_model(path), folder / "onnx"
+    yield "pytorch fp32", TorchPredictor(model)
+    export_model(model, onnx, ranges=ranges.load(path))
+    absent = {name for name, toolchain in TOOLCHAINS.items() if state_of(toolchain).word != "installed"}
+    yield "onnxruntime fp32", open_predictor(onnx, threads=threads)
+    others: list[tuple[str, Weights]] = [("openvino", "fp32"), ("ncnn", "fp32"), ("litert", "fp32"), ("litert", "fp16")]
+    for name, weights in others:
+        if name not in absent:
+            export_model(model, folder / f"{name}-{weights}", file_format=name, weights=weights)
+            yield f"{name} {weights}", open_predictor(folder / f"{name}-{weights}", threads=threads)
+    yield "openvino bf16", open_predictor(folder / "openvino-fp32", threads=threads, precision="bf16")
+    for share in (0.0, 0.1):
+        for name in (each for each in int8_runtimes() if each not in absent):
+            if not share or RUNTIMES[name].write_chosen_int8:
+                out = folder / f"int8-{name}-{share}"
+                manifest = quantize(onnx, images, out, name, share)
+                said = f"{name} int8{', a tenth in fp32' if share else ''}"
+                yield f"{said}, ranges from {manifest.ranges_from}", open_predictor(out, threads=threads)
+    for precision in ("fp16", "int8", "hybrid") if "rockchip" not in absent else ():
+        out = folder / f"rknn-{precision}"
+        result = compile_rknn(onnx, out, RknnOptions("rk3588", precision), images)  # type: ignore[arg-type]
+        from_where = f", ranges from {result.ranges_from}" if result.ranges_from else ""
+        yield f"rknn simulator {precision}{from_where}", open_predictor(out, "rknn")
 
 
 def evaluation_line(folder: Path, pack: Path, threads: int) -> str:

@@ -71,7 +71,8 @@ def write_litert_int8(graph: onnx.ModelProto, inputs: Iterable[dict[str, Floats]
     names = qtyping.TFLOperationName
     quantizer.add_static_config(".*", names.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
     of_heads = "^(" + "|".join(re.escape(name) for name in _head_tensors(folder / MODEL)) + ");?$"
-    kept = [(of_heads, names.ALL_SUPPORTED), (".*", names.INPUT), (".*", names.OUTPUT)]
+    # the value that PADV2 fills in is a constant of no axes, which the quantiser cannot scale
+    kept = [(of_heads, names.ALL_SUPPORTED), *((".*", name) for name in (names.INPUT, names.OUTPUT, names.PADV2))]
     for scope, operation in kept:
         quantizer.update_quantization_recipe(scope, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
     with quiet(), silent():  # a bar for every operator, and warnings about memory
