@@ -191,7 +191,7 @@ def every_version(path: Path, folder: Path, images: np.ndarray, threads: int) ->
                 yield f"{said}, ranges from {manifest.ranges_from}", open_predictor(out, threads=threads)
     for precision in ("fp16", "int8", "hybrid") if "rockchip" not in absent else ():
         out = folder / f"rknn-{precision}"
-        result = compile_rknn(onnx, out, RknnOptions("rk3588", precision), images)  # type: ignore[arg-type]
+        result = compile_rknn(onnx, out, RknnOptions("rk3588", precision), images)
         from_where = f", ranges from {result.ranges_from}" if result.ranges_from else ""
         yield f"rknn simulator {precision}{from_where}", open_predictor(out, "rknn")
 
