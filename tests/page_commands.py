@@ -40,7 +40,7 @@ IN_THE_PROJECT = r"yoloslim .*"
 ON_THE_STAND_IN = (
     r"dvc .*",
     r"gto .*",
-    r"make (help|repro|track|ui)",
+    r"make (help|track|ui)",
     r"source \S+",
     r"export .*",
     r"python -m (pipeline|yoloslim)\..*",
@@ -60,6 +60,7 @@ ELSEWHERE = {
     r"prefect (server start|work-pool .*)|YOLOSLIM_CHECKOUT=.* prefect .*": "test_schedule.py types them otherwise",
     r"make (deploy|serve|sweep|flow)": "tests/orchestration types the modules that these targets name",
     r"yoloslim sweep .*": "minutes; tests/orchestration types sweeps of fewer points",
+    r"make repro|python -m yoloslim\.orchestration\.side_by_side": "every stage, minutes; CI types the first",
     r"make (test|docs)": "are the tests, and build these pages; CI types the first, which does the second",
     r"(git clone .* make setup|.*pip install .*)": "installs from PyPI: minutes, and another environment than this",
     r"python -m benchmarks\..*": "measures for minutes to hours, some on data sets that are not ours",
