@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +41,9 @@ AT_ONCE = 512
 """Images that wait for a thread; each that waits takes a kilobyte."""
 TOLD = 5
 """Images left out that are told one by one; the report lists them all."""
+
+_TAKEN = RawAnnotation(0, 0, ())
+"""What an item holds once its annotation was taken out."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -100,6 +103,7 @@ def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
     findings = Findings(images_without_xml=found.unlabelled)
     raws = _readable(found, findings)
     refuse_other_conventions(list(raws.values()))
+    renamed = {item.written for raw in raws.values() for item in raw.objects if item.written}
     classes = source.classes or found.classes or tuple(sorted({o.name for raw in raws.values() for o in raw.objects}))
     entries, notes = _inspect(source, found, raws, classes, findings)
     order = {item.name: position for position, item in enumerate(found.items)}
@@ -122,7 +126,6 @@ def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
     report = build_report(source.name, classes, reported, findings, [*split_notes, *found.notes, *notes])
     if source.name not in ("voc", "voc2007"):
         report["layout"] = found.layout
-    renamed = {item.written for raw in raws.values() for item in raw.objects if item.written}
     report["notes"] += note_on_renamed(renamed) + notes_on_classes(classes, report["boxes"]) + note_on_doubles(reported)
     return report
 
@@ -137,23 +140,25 @@ def write_lists(folder: Path, classes: Sequence[str], splits: Mapping[str, Seque
 
 
 def _readable(found: Found, findings: Findings) -> dict[str, RawAnnotation]:
+    """Take the annotations out of the items, so that each can go when its boxes have been cleaned."""
     raws: dict[str, RawAnnotation] = {}
     for item in found.items:
         if isinstance(item.raw, DataError):
             findings.left_out.append(_left_out(item, item.raw, found.root, item.lost))
         else:
             raws[item.name] = item.raw
+    found.items = [replace(item, raw=_TAKEN) for item in found.items]
     return raws
 
 
 def _inspect(
     source: Source,
     found: Found,
-    raws: Mapping[str, RawAnnotation],
+    raws: dict[str, RawAnnotation],
     classes: Sequence[str],
     findings: Findings,
 ) -> tuple[dict[str, UsableImage], list[str]]:
-    """Decode every image, decide what only the whole set can tell, and clean the boxes."""
+    """Decode every image, decide what only the whole set can tell, and clean the boxes, which empties `raws`."""
     items = [item for item in found.items if item.name in raws]
     facts: dict[str, ImageFacts] = {}
     for item, result in zip(items, _in_threads(_look, items, source.workers, "checking"), strict=True):
@@ -167,7 +172,7 @@ def _inspect(
     for item in items:
         if item.name not in facts:
             continue
-        fact, raw, turn = facts[item.name], raws[item.name], turning.get(item.name, 1)
+        fact, raw, turn = facts[item.name], raws.pop(item.name), turning.get(item.name, 1)
         size = (fact.height, fact.width) if swaps_sides(turn) else (fact.width, fact.height)
         try:
             cleaned = clean_boxes(raw, size, classes, source.min_box_px, item.file)
