@@ -152,7 +152,7 @@ def start(arguments: argparse.Namespace, params: Params) -> None:
 
 def cut_alone(params: Params, percent: int) -> None:
     """The stage `prune` without its evaluations, so that a step of a large test split stays short."""
-    store(prune.recalibrated(params, prune.cut_model(params, percent).model), f"prune/{percent}")
+    store(prune.settled(params, prune.cut_model(params, percent)), f"prune/{percent}")
 
 
 def measured(name: str, params: Params, step: Callable[[], None]) -> None:

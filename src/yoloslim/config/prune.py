@@ -40,6 +40,7 @@ class PruneParams(Section):
     round_epochs: int = Field(2, ge=1, le=10_000, description="epochs between two rounds, taken off finetune.epochs")
     fold: bool = _shared("fold")
     recalibrate_images: int = Field(200, ge=0)
+    fit_images: int = Field(0, ge=0, description="to fit all layers on to what they gave; 0 fits none")
     certificate_images: int = Field(8, ge=1)
     tolerance: float = Field(1e-4, gt=0)
 
@@ -51,6 +52,15 @@ class PruneParams(Section):
             raise ValueError(
                 f"rounds={self.rounds} goes by channels, parameters or FLOPs, and {timed[0]} asks for time: set rounds "
                 "to 1, or give percents, target_params_m or target_gflops"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fit_makes_up_for_one_cut(self) -> "PruneParams":
+        if self.fit_images and self.rounds > 1:
+            raise ValueError(
+                f"fit_images={self.fit_images} makes up for one cut without training, and rounds={self.rounds} trains "
+                "between cuts: set one of them to its default (fit_images 0, rounds 1)"
             )
         return self
 

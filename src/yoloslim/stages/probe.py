@@ -4,13 +4,13 @@ from yoloslim.config import Params
 from yoloslim.stages.common import stage_of_percent
 from yoloslim.stages.inputs import eval_set
 from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
-from yoloslim.stages.prune import cut_model, recalibrated
+from yoloslim.stages.prune import cut_model, settled
 
 
 def run(params: Params, percent: int) -> None:
     """Write metrics/probe/<percent>.json."""
     result = cut_model(params, percent)
-    model = recalibrated(params, result.model)
+    model = settled(params, result)
     accuracy = evaluate_model(params, model, eval_set(params, "test")).metrics
     kept = {"percent_requested": float(percent), "percent_effective": float(result.report["effective_percent"])}
     write_metrics(f"probe/{percent}", accuracy | measure_cost(params, model) | kept)

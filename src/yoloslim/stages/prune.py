@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from yoloslim.config import Params
@@ -23,6 +24,7 @@ from yoloslim.pruning.certified_cut import PruneResult
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
 from yoloslim.pruning.recalibrate import recalibrate
+from yoloslim.pruning.reconstruct import reconstruct
 from yoloslim.stages.batches import training_images
 from yoloslim.stages.common import MODELS, stage_of_percent
 from yoloslim.stages.inputs import BATCH, eval_set, prepared_split
@@ -101,11 +103,18 @@ def cut_once(params: Params, model: Detector, request: PruneRequest) -> PruneRes
     return result
 
 
-def recalibrated(params: Params, model: Detector) -> Detector:
-    """A copy whose BatchNorm statistics suit the channels that are left."""
-    settled = copy.deepcopy(model)
-    recalibrate(settled, training_images(params, params.prune.recalibrate_images))
-    return settled
+def settled(params: Params, result: PruneResult[Detector]) -> Detector:
+    """A copy that makes up for the cut without training: by BatchNorm statistics, or all layers, fitted anew."""
+    if not params.prune.fit_images:
+        model = copy.deepcopy(result.model)
+        recalibrate(model, training_images(params, params.prune.recalibrate_images))
+        return model
+    model, dense = copy.deepcopy(result.cut), load_model(MODELS / "sparse" / "model.safetensors")
+    images = torch.cat(list(training_images(params, params.prune.fit_images)))
+    misfits = reconstruct(dense, model, find_coupling(dense), result.selection.keep, images, params.seed).values()
+    before, after = (float(np.mean([getattr(m, when) for m in misfits])) for when in ("before", "after"))
+    logger.info("%d layers fitted on %d images: off by %.3f, now by %.3f", len(misfits), len(images), before, after)
+    return model
 
 
 def run(params: Params, percent: int) -> None:
@@ -115,7 +124,7 @@ def run(params: Params, percent: int) -> None:
     if not rounds.is_main:  # of the processes that share the trainings between rounds, one writes
         return
     result = rounds.result
-    model = recalibrated(params, result.model)
+    model = settled(params, result)
     found = {"cut": result.cut, "folded": result.model, "recalibrated": model}
     facts = {f"map50_{step}": validate_model(params, each, test).metrics["map50"] for step, each in found.items()}
     facts |= {
