@@ -40,6 +40,9 @@ def _calibrated(graph: "onnx.ModelProto", images: Images, fp32: Sequence[str], f
     from yoloslim.deploy.graph import feeds, head_nodes
     from yoloslim.deploy.openvino import save_ir, to_ir
 
+    # a convolution with a bias becomes two operations, of which the second keeps its name
+    names = [*(node.name for node in head_nodes(graph)), *fp32]
+    kept = [each for name in names for each in (name, f"{name}/WithoutBiases")]
     nncf.set_log_level(logging.ERROR)  # it tells of every node that it leaves alone
     quantized = nncf.quantize(
         to_ir(graph),
@@ -47,9 +50,7 @@ def _calibrated(graph: "onnx.ModelProto", images: Images, fp32: Sequence[str], f
         preset=nncf.QuantizationPreset.MIXED,  # asymmetric activations, as SiLU's are
         subset_size=len(images),
         # SiLU in fp32 is fused into the convolution before it; quantised by itself it is a pass over memory
-        ignored_scope=nncf.IgnoredScope(
-            names=[*(node.name for node in head_nodes(graph)), *fp32], types=["Sigmoid", "Multiply"], validate=False
-        ),
+        ignored_scope=nncf.IgnoredScope(names=kept, types=["Sigmoid", "Multiply"], validate=False),
     )
     return save_ir(quantized, folder)
 
