@@ -95,7 +95,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     row = dict.fromkeys(("map50", "map50_95", "precision", "recall"), 0.5)
     monkeypatch.setattr(rounds, "train_set", lambda _: tiny_train_set(8))
     monkeypatch.setattr(rounds, "eval_set", lambda *_: None)
-    monkeypatch.setattr(rounds, "validation_row", lambda *_: row)
+    monkeypatch.setattr(training, "validation_row", lambda *_: row)
     monkeypatch.setattr(training, "code_of", lambda _: [])
     monkeypatch.setattr(stage, "eval_set", lambda *_: None)
     monkeypatch.setattr(stage, "validate_model", lambda *_: type("Found", (), {"metrics": row}))

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yoloslim.config import FinetuneParams, Params
 from yoloslim.config.recipe import settle_recipes
@@ -19,8 +19,9 @@ from yoloslim.pruning.certified_cut import PruneResult
 from yoloslim.stages.batches import train_set
 from yoloslim.stages.common import MODELS, is_forced
 from yoloslim.stages.inputs import eval_set
-from yoloslim.stages.training import Training, checkpoint_key, validation_row
-from yoloslim.training.fit import Fit, Task, fit
+
+if TYPE_CHECKING:
+    from yoloslim.training.fit import Fit
 
 logger = logging.getLogger("yoloslim")
 
@@ -109,8 +110,11 @@ def request_at(request: PruneRequest, number: int, count: int, left: float, dens
     return replace(request, percent=100 * max(0.0, 1 - wanted / left), **changes)
 
 
-def recover(params: Params, percent: int, number: int, model: Detector) -> tuple[Fit, Path]:
+def recover(params: Params, percent: int, number: int, model: Detector) -> tuple["Fit", Path]:
     """Train for a round's epochs, or take what an interrupted run trained; the checkpoint is left for the caller."""
+    from yoloslim.stages.training import Training, checkpoint_key, validation_row
+    from yoloslim.training.fit import Task, fit  # loads Lightning, which a single cut has no use for
+
     phase = recovery(params)
     settings = (f"round {number}", params.prune.model_dump_json(), model.spec.model_dump_json())
     training = Training(f"prune/{percent}", phase, (MODELS / "sparse" / "model.safetensors",), settings)
