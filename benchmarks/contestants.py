@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -20,18 +20,18 @@ from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
 from yoloslim.prune_request import Importance, PruneRequest, Scope
 from yoloslim.pruning.budget import within_budget
-from yoloslim.pruning.coupling import Coupling, find_coupling
+from yoloslim.pruning.coupling import BoolArray, Coupling, find_coupling
 from yoloslim.pruning.importance import Scores, channel_scores, taylor_scores
-from yoloslim.pruning.normalise import isomorphic, lamp
+from yoloslim.pruning.normalise import isomorphic, lamp, per_mean, uniform
+from yoloslim.pruning.reconstruct import reconstruct
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
 
 TAYLOR_IMAGES = 256
+FIT_IMAGES = 256
 STEP = 8
 """Widths that layers are timed at are multiples of this: what a vector of a CPU's runtime holds."""
 BATCH = 32
-TEACHER = "dense"
-"""The way whose model teaches: the control, which a pipeline trains anyway."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,10 @@ class Way:
         penalty: name of the sparse training that goes first (a key of PENALTIES); empty for none.
         scratch: train from random weights, for as long as dense and later trainings take in all.
         fixed: there is one such network, whatever latency is asked for.
-        distill: weights of learning from the TEACHER's detections and features; empty for none.
+        distill: weights of learning from the teacher's detections and features; empty for none.
+        teacher: the run whose model teaches: the control, which a pipeline trains anyway, or `start`.
+        settle: makes the same network as `shrink`, with layers that make up for the cut before any training; None
+            re-estimates BatchNorm statistics.
     """
 
     shrink: Shrink
@@ -66,6 +69,8 @@ class Way:
     scratch: bool = False
     fixed: bool = False
     distill: tuple[float, ...] = ()
+    teacher: str = "dense"
+    settle: Shrink | None = None
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,27 @@ PENALTIES = {
 
 def pruned(ranking: str, round_to: int, scope: Scope, bench: Bench, model: Detector, share: float) -> Detector:
     """Channels cut by a ranking, to a share of the FLOPs."""
+    coupling = find_coupling(model)
+    return cut(model, coupling, chosen(ranking, round_to, scope, bench, model, share), fold=scope != "source")
+
+
+def fitted(ranking: str, round_to: int, scope: Scope, bench: Bench, model: Detector, share: float) -> Detector:
+    """As `pruned`, every layer fitted to what it gave before on plain training images."""
+    coupling, keep = find_coupling(model), chosen(ranking, round_to, scope, bench, model, share)
+    small = cut(model, coupling, keep)
+    augmenter = Augmenter(bench.images, Augmentation.none(), torch.device("cpu"))
+    rng = torch.Generator().manual_seed(bench.seed)
+    images = augmenter.batch(torch.randperm(len(bench.images), generator=rng)[:FIT_IMAGES], rng, compose=False).images
+    reconstruct(model, small, coupling, keep, images)
+    return small
+
+
+def chosen(ranking: str, round_to: int, scope: Scope, bench: Bench, model: Detector, share: float) -> BoolArray:
+    """Channel groups that a ranking keeps at a share of the FLOPs."""
     coupling, imgsz = find_coupling(model), model.spec.imgsz
     goal = share * 2e-9 * count_macs(model, imgsz)
     request = PruneRequest(scope, target_gflops=goal, round_to=round_to, imgsz=imgsz, seed=bench.seed)
-    keep = select_channels(model, coupling, request, scores=scored(ranking, bench, model, coupling)).keep
-    return cut(model, coupling, keep, fold=scope != "source")
+    return select_channels(model, coupling, request, scores=scored(ranking, bench, model, coupling)).keep
 
 
 def budgeted(ranking: str, round_to: int, bench: Bench, model: Detector, share: float) -> Detector:
@@ -112,6 +133,10 @@ def scored(ranking: str, bench: Bench, model: Detector, coupling: Coupling) -> S
     )
     if how == "lamp":
         return lamp(scores)
+    if how == "mean":
+        return per_mean(scores)
+    if how == "uniform":
+        return uniform(coupling, scores)
     return isomorphic(model, coupling, scores) if how == "isomorphic" else scores
 
 
@@ -204,6 +229,18 @@ def _pruned(ranking: str, round_to: int, penalty: str = "", scope: Scope = "coup
     return Way(partial(pruned, ranking, round_to, scope), penalty)
 
 
+TAUGHT: dict[str, dict[str, Any]] = {
+    "": {},
+    "-output": {"distill": (0.5, 0.0)},
+    "-start": {"distill": (0.5, 0.0), "teacher": "start"},
+}
+RANKINGS = (
+    "gamma",
+    "taylor",
+    "l2",
+    "random",
+    *(f"{score}_{how}" for score in ("gamma", "taylor", "l2") for how in ("lamp", "isomorphic", "uniform", "mean")),
+)
 WAYS: dict[str, Way] = {
     "dense": Way(unchanged, fixed=True),
     "dense-scratch": Way(afresh, scratch=True, fixed=True),
@@ -215,7 +252,7 @@ WAYS: dict[str, Way] = {
     **{
         f"{penalty or 'none'}-{ranking}-{round_to}": _pruned(ranking, round_to, penalty)
         for penalty in ("", "slimming")
-        for ranking in ("gamma", "taylor", "taylor_lamp", "taylor_isomorphic", "gamma_isomorphic", "l2", "random")
+        for ranking in RANKINGS
         for round_to in (1, 8)
         if ranking in ("gamma", "taylor") or (not penalty and round_to == 8)
     },
@@ -225,6 +262,15 @@ WAYS: dict[str, Way] = {
         for ranking in ("taylor", "gamma", "taylor_lamp")
     },
     **{f"{penalty}-l2-8": _pruned("l2", 8, penalty) for penalty in ("group", "growing")},
+    **{
+        f"none-{ranking}-8-fit{what}": replace(
+            _pruned(ranking, 8), settle=partial(fitted, ranking, 8, "coupled"), **taught
+        )
+        for ranking in ("gamma", "taylor", "taylor_uniform")
+        for what, taught in TAUGHT.items()
+    },
+    "none-taylor_uniform-8-output": replace(_pruned("taylor_uniform", 8), distill=(0.5, 0.0)),
+    "narrow-output": Way(narrowed, scratch=True, distill=(0.5, 0.0)),
     "none-gamma-8-output": replace(_pruned("gamma", 8), distill=(0.5, 0.0)),
     "none-gamma-8-feature": replace(_pruned("gamma", 8), distill=(0.0, 0.5)),
     "none-gamma-8-both": replace(_pruned("gamma", 8), distill=(0.5, 0.5)),

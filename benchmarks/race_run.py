@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants import TEACHER, WAYS
+from benchmarks.contestants import WAYS
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json
 from yoloslim.models.detector import Detector
@@ -59,7 +59,7 @@ class Run:
             return ()
         way = WAYS.get(self.name)
         begin = Run(self.seed, f"sparse-{way.penalty}" if way and way.penalty else "start")
-        return (begin, Run(self.seed, TEACHER)) if way and way.distill else (begin,)
+        return (begin, Run(self.seed, way.teacher)) if way and way.distill else (begin,)
 
     @property
     def is_done(self) -> bool:

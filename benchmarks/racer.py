@@ -178,8 +178,11 @@ class Racer:
             small, facts["asked"], facts["cut_share"] = self.fit_share(
                 dense, run.share, lambda share: way.shrink(bench, model, share)
             )
-        if not way.scratch:
+        if way.settle:
+            small = way.settle(bench, model, facts["asked"])
+        elif not way.scratch:
             self.recalibrate(small)
+        if not way.scratch:
             facts |= {f"{k}_cut": v for k, v in self.measured(small).items()}
         write_json(run.folder / "cut.json", facts)
         save_model(small, path)
