@@ -1,4 +1,4 @@
-"""Fronts, cliffs and scales."""
+"""Fronts and scales."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.results.made import finished
 from yoloslim.report.page.points import Point, comparable, front, points_of
-from yoloslim.report.page.tradeoff import Cliff, _label_places, cliff_of, pareto
+from yoloslim.report.page.tradeoff import _label_places, pareto
 
 
 def point(name: str, cost: float, map50: float, state: str = "finetuned", backend: str = "a") -> Point:
@@ -49,22 +49,6 @@ def test_a_limit_far_away_does_not_squeeze_the_points() -> None:
     assert not [layer for layer in spec["layer"] if layer["mark"]["type"] == "rule"]
     x = next(layer["encoding"]["x"]["scale"] for layer in spec["layer"] if "scale" in layer["encoding"].get("x", {}))
     assert x["domain"] == pytest.approx([0.76, 4.36])
-
-
-@pytest.mark.parametrize(
-    ("points", "cliff", "text"),
-    [
-        ({0: 0.7, 30: 0.7, 50: 0.65, 70: 0.3}, Cliff(50, 70), "The cliff lies between 50 % and 70 %"),
-        ({0: 0.7, 30: 0.2}, Cliff(0, 30), "it comes before the first point"),
-        ({0: 0.7, 30: 0.69}, Cliff(30, None), "No cliff up to 30 %"),
-        ({30: 0.7}, None, ""),
-        ({}, None, ""),
-    ],
-)
-def test_the_cliff_in_words(points: dict[int, float], cliff: Cliff | None, text: str) -> None:
-    found = cliff_of(points)
-    assert found == cliff
-    assert text in (found.text if found else "")
 
 
 def test_labels_of_models_that_cost_about_the_same_stand_apart() -> None:

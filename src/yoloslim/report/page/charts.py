@@ -13,6 +13,10 @@ Spec = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 INK, FAINT, LINE, CARD, ACCENT = "var(--ink)", "var(--faint)", "var(--line)", "var(--card)", "var(--accent)"
 DENSE, CUT, TUNED, INT8 = "var(--dense)", "var(--cut)", "var(--tuned)", "var(--int8)"
+FINGER = 900
+"""Area of what can be touched around a point, px²."""
+RING: Spec = {"type": "point", "size": 460, "color": ACCENT, "strokeWidth": 3, "opacity": 1, "aria": False}
+"""Around the winner."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 
 _AXIS = {

@@ -6,7 +6,8 @@ from yoloslim.report.page import layers, results, training
 from yoloslim.report.page.charts import Spec
 from yoloslim.report.page.findings import PageContents
 from yoloslim.report.page.points import COSTS
-from yoloslim.report.page.tradeoff import Cliff, cliff_of, pareto, recovery
+from yoloslim.report.page.recovery import Cliff, cliff_of, recovery
+from yoloslim.report.page.tradeoff import pareto
 from yoloslim.results.choice import control_of
 
 CHOICES = {"latency_ms": "latency", "params_m": "parameters", "size_mb": "size"}
