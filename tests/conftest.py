@@ -34,19 +34,17 @@ LONGEST = (
 
 @pytest.fixture(autouse=True)
 def heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Let `caplog` hear yoloslim even where Prefect, set up in this process, took the handlers of the root away."""
+    """Let `caplog` hear yoloslim whatever Prefect, Ray or MLflow, set up in this process, did to other handlers."""
+    call_handlers = logging.Logger.callHandlers
 
-    def once(record: logging.LogRecord) -> bool:
-        first = not hasattr(record, "heard")
-        record.heard = True
-        return first
+    def call_handlers_and_ours(logger: logging.Logger, record: logging.LogRecord) -> None:
+        call_handlers(logger, record)
+        if logger.name.partition(".")[0] == "yoloslim" and record not in caplog.handler.records:
+            caplog.handler.emit(record)
 
-    logger = logging.getLogger("yoloslim")
-    logger.addHandler(caplog.handler)
-    caplog.handler.addFilter(once)
-    yield
-    caplog.handler.removeFilter(once)
-    logger.removeHandler(caplog.handler)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logging.Logger, "callHandlers", call_handlers_and_ours)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
