@@ -193,13 +193,15 @@ class Racer:
     ) -> tuple[Detector, float, float]:
         """The network of a family that takes this share of the dense one's latency (or FLOPs), by the secant method.
 
-        Where a family ends before the share, its nearest network counts; the table shows what it takes.
+        Where a family ends before the share, its nearest network counts; the table shows what it takes. FLOPs, which
+        are exact, are a limit: the nearest that needs no more counts.
 
         Returns:
             The network, the share of FLOPs that it was asked for with, and the share of the latency that it has.
         """
         asked, tried = share, list[tuple[float, float, Detector]]()
-        for _ in range(6):
+        limit = share if self.setup.by == "gflops" else np.inf
+        for _ in range(8):
             try:
                 small = shrink(asked)
             except PruneError:
@@ -208,10 +210,13 @@ class Racer:
                 asked = (asked * tried[-1][0]) ** 0.5  # no way makes it so small: half the way back
                 continue
             if any(small.spec == other.spec for _, _, other in tried):
-                break
+                if tried[-1][1] <= limit:
+                    break
+                asked *= 0.97  # widths go in steps
+                continue
             tried.append((asked, self.share_of(dense, small), small))
             found = tried[-1][1]
-            if abs(found / share - 1) < CLOSE:
+            if abs(found / share - 1) < CLOSE and found <= limit:
                 break
             slope = 1.0
             if len(tried) > 1 and tried[-2][0] != asked:
@@ -220,7 +225,7 @@ class Racer:
             if following == asked:
                 break
             asked = following
-        asked, found, small = min(tried, key=lambda t: abs(np.log(t[1] / share)))
+        asked, found, small = min(tried, key=lambda t: (t[1] > limit, abs(np.log(t[1] / share))))
         return small, asked, found
 
     def share_of(self, dense: Detector, small: Detector) -> float:

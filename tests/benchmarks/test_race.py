@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,45 +57,50 @@ def test_a_folder_keeps_to_one_race_wherever_its_pack_lies(tmp_path: Path, monke
         check_same(dataclasses.replace(SETUP, epochs=(1, 1, 2)))
 
 
+class Shares(Racer):
+    """A race whose networks need a share that their name, the share they were asked for with, tells."""
+
+    def __init__(self, taken: Callable[[float], float], by: str = "latency") -> None:
+        self.taken = taken
+        self.setup = dataclasses.replace(SETUP, by=by)
+        self.asked: list[float] = []
+
+    def share_of(self, dense: Detector, small: Detector) -> float:
+        return self.taken(float(small.spec.name))
+
+    def search(self, share: float, step: float = 0, least: float = 0) -> tuple[float, float]:
+        """Share of FLOPs and share that were found in a family whose widths go in steps and end somewhere."""
+
+        def shrink(asked: float) -> Detector:
+            self.asked.append(asked)
+            if asked < least:
+                raise PruneError("out of reach")
+            small = build_detector("yolov5n", ("a",), 64)
+            small.spec = small.spec.model_copy(update={"name": str(round(asked / step) * step if step else asked)})
+            return small
+
+        return self.fit_share(build_detector("yolov5n", ("a",), 64), share, shrink)[1:]
+
+
 def test_a_family_is_searched_for_the_share_that_was_asked_for() -> None:
-    class Shares(Racer):
-        def __init__(self) -> None: ...
-
-        def share_of(self, dense: Detector, small: Detector) -> float:
-            return 0.2 + 0.8 * asked[-1] ** 0.9  # what does not shrink with the FLOPs
-
-    asked: list[float] = []
-    dense = build_detector("yolov5n", ("a",), 64)
-
-    def shrink(share: float) -> Detector:
-        asked.append(share)
-        small = build_detector("yolov5n", ("a",), 64)
-        small.spec = small.spec.model_copy(update={"name": str(share)})
-        return small
-
-    _, flops, found = Shares().fit_share(dense, 0.5, shrink)
+    race = Shares(lambda flops: 0.2 + 0.8 * flops**0.9)  # what does not shrink with the FLOPs
+    flops, found = race.search(0.5)
     assert found == pytest.approx(0.5, rel=0.02)
     assert flops == pytest.approx(0.335, abs=0.02)
-    assert len(asked) <= 5
+    assert len(race.asked) <= 5
 
 
 def test_a_family_that_ends_before_the_share_gives_its_nearest_network() -> None:
-    class Shares(Racer):
-        def __init__(self) -> None: ...
-
-        def share_of(self, dense: Detector, small: Detector) -> float:
-            return 0.4 + 0.6 * float(small.spec.name)
-
-    def shrink(share: float) -> Detector:
-        if share < 0.3:
-            raise PruneError("out of reach")
-        small = build_detector("yolov5n", ("a",), 64)
-        small.spec = small.spec.model_copy(update={"name": str(share)})
-        return small
-
-    _, flops, found = Shares().fit_share(build_detector("yolov5n", ("a",), 64), 0.5, shrink)
+    flops, found = Shares(lambda flops: 0.4 + 0.6 * flops).search(0.5, least=0.3)
     assert 0.3 <= flops < 0.4
     assert found == pytest.approx(0.4 + 0.6 * flops)
+
+
+def test_flops_are_a_limit_and_widths_go_in_steps() -> None:
+    above = Shares(lambda flops: flops * 1.06)
+    assert above.search(0.595, step=0.1)[1] == pytest.approx(0.636)  # by latency: the nearest
+    within = Shares(lambda flops: flops * 1.06, by="gflops")
+    assert within.search(0.595, step=0.1)[1] == pytest.approx(0.53)
 
 
 def test_spread_is_the_sample_deviation() -> None:
