@@ -272,6 +272,8 @@ WAYS: dict[str, Way] = {
     "none-taylor_uniform-8-output": replace(_pruned("taylor_uniform", 8), distill=(0.5, 0.0)),
     "narrow-output": Way(narrowed, scratch=True, distill=(0.5, 0.0)),
     "none-gamma-8-output": replace(_pruned("gamma", 8), distill=(0.5, 0.0)),
+    "none-gamma-16": _pruned("gamma", 16),
+    "none-gamma-16-output": replace(_pruned("gamma", 16), distill=(0.5, 0.0)),
     "none-gamma-8-feature": replace(_pruned("gamma", 8), distill=(0.0, 0.5)),
     "none-gamma-8-both": replace(_pruned("gamma", 8), distill=(0.5, 0.5)),
 }
