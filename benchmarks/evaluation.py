@@ -86,9 +86,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         prepare(DataParams(source="auto", path=str(arguments.pack)), folder / "voc")
-        print(
-            "| runtime | validation | eval | eval / validation | metrics differ by |\n|:--|--:|--:|--:|--:|", flush=True
-        )
+        print("| runtime | validation | eval | eval / validation | CPU ms an image | metrics differ by |")
+        print("|:--|--:|--:|--:|--:|--:|", flush=True)
         for way in runtimes(arguments.model, folder):
             seconds, cpu, apart = compare(way, folder / "voc", arguments.set, folder / "cache", arguments.rounds)
             print(
