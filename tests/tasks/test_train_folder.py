@@ -14,6 +14,7 @@ import yoloslim
 from tests.squares import CLASSES, write_squares
 from tests.tiny import tiny_detector
 from yoloslim.cli import app
+from yoloslim.cores import usable_cores
 from yoloslim.errors import ConfigError, DataError, Interrupted, WeightsError
 from yoloslim.models.store import load_model, save_model
 from yoloslim.tasks import train_folder as module
@@ -123,13 +124,17 @@ def test_weights_and_data_that_are_not_there_are_named(squares: Path, tmp_path: 
 
 
 def test_the_command_trains_from_weights_of_other_classes(
-    squares: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    squares: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     save_model(tiny_detector(("a", "b", "c")), tmp_path / "start.safetensors")
     words = ["train", str(squares / "data.yaml"), "--model", str(tmp_path / "start.safetensors"), "--epochs", "1"]
     words += ["--out", str(tmp_path / "out"), "--batch", "16", "--set", "train.precision=fp32", "--set", "lr0=0.001"]
-    words += ["--profile"]
-    done = CliRunner().invoke(app, words)
+    words += ["--profile", "--set", "threads=512"]
+    with caplog.at_level("INFO"):
+        done = CliRunner().invoke(app, words)
+    assert "train.threads is 512 and OMP_NUM_THREADS 1: train.threads counts" in caplog.text
+    assert f"train.threads is 512, but this process may use {usable_cores()} core(s)" in caplog.text
     assert done.exit_code == 0, done.output + str(done.exception)
     assert f"{tmp_path}/out/model.safetensors: tiny, 2 classes, 64 px" in done.output
     assert f"Next: yoloslim prune {tmp_path}/out/model.safetensors --percent 50" in done.output
@@ -140,3 +145,13 @@ def test_the_command_trains_from_weights_of_other_classes(
     assert "no profile: an epoch has 2 step(s)" in caplog.text
     wrong = CliRunner().invoke(app, ["train", str(squares), "--set", "lr0"])
     assert str(wrong.exception) == "--set lr0 names no value; write --set KEY=VALUE"
+    below = CliRunner().invoke(app, ["train", str(squares), "--out", str(tmp_path / "below"), "--set", "threads=-1"])
+    assert below.exit_code == 1
+    assert "train.threads = -1: Input should be greater than or equal to 0" in str(below.exception)
+
+
+def test_of_several_processes_one_speaks(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = module.Trained(tiny_detector(CLASSES), {}, [], 0, tmp_path / "model.safetensors")  # measured nothing
+    monkeypatch.setattr(module, "train_folder", lambda *_: other)
+    done = CliRunner().invoke(app, ["train", str(squares)])
+    assert (done.exit_code, done.output) == (0, "")

@@ -104,6 +104,8 @@ def train(
         options[key.strip().rpartition(".")[2]] = parse_yaml(value, f"--set {text}")
     request = Request(model, data, layout, epochs, imgsz, device, seed, options, profile)
     done = train_folder(request, out, show)
+    if not done.metrics:
+        return  # of several processes one measures, and speaks for all
     spec, metrics = done.model.spec, done.metrics
     typer.echo(
         f"{done.path}: {spec.name}, {spec.nc} classes, {spec.imgsz} px, {count_params(done.model) / 1e6:.3f} M "
