@@ -94,7 +94,7 @@ def activations(shapes: list[tuple[int, ...]]) -> dict[str, Callable[[], object]
 
     def run(work: Callable[[nn.BatchNorm2d, Tensor], Tensor]) -> None:
         for norm, x, gradient in layers:
-            work(norm, x).backward(gradient)
+            work(norm, x).backward(gradient)  # type: ignore[no-untyped-call]
 
     return {"BatchNorm + SiLU": lambda: run(activated), "BatchNorm + SiLU, compiled": lambda: run(compiled)}
 
