@@ -2,7 +2,8 @@
 
 Latency with the seeded weights of `benchmarks.pruning` at 512 px, batch 1, image bytes in and raw heads out, in
 turn. With `--project`, the folder of a finished pipeline run, also the accuracy of its baseline and of one
-percent through every runtime and precision, LiteRT and Rockchip where their toolchains are installed; `--rounds 0`
+percent through every runtime and precision, LiteRT and Rockchip where their toolchains are installed; with `--files`
+and `--data` that of any model files; `--versions` limits it to those with such words in their name, `--rounds 0`
 leaves the latencies out. With `--bccd`, the time of an evaluation from JPEG files to metrics.
 """
 
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tests.pruning.recipe import seed_batchnorms
 from benchmarks.latency import in_turn
 from benchmarks.pruning import IMGSZ, REQUESTS, pruned
 from yoloslim import ranges
-from yoloslim.choices import Weights
+from yoloslim.choices import Precision, RknnPrecision, Weights
 from yoloslim.config import DataParams
 from yoloslim.data.evalset import load_eval_set
 from yoloslim.data.prepare import prepare
@@ -61,10 +62,15 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true", help="count processor time, which needs --threads 1")
     parser.add_argument("--project", type=Path, help="folder of a finished pipeline run")
     parser.add_argument("--percent", type=int, default=50, help="the pruned model of --project")
+    parser.add_argument("--files", nargs="+", type=Path, default=[], help="model files, instead of --project")
+    parser.add_argument("--data", type=Path, help="of --files: folder in VOC layout with the splits train and test")
+    parser.add_argument("--versions", nargs="+", default=[], help="words such as int8 or rknn")
     parser.add_argument("--bccd", type=Path, help="bccd.tar")
     a = parser.parse_args()
     if a.busy and a.threads != 1:
         parser.error("--busy counts the time of all threads together: give --threads 1")
+    if bool(a.files) != bool(a.data):
+        parser.error("--files and --data belong together")
     with tempfile.TemporaryDirectory() as folder:
         if a.rounds:
             print(latency_table(Path(folder), a.model, a.ways, a.rounds, a.threads, a.busy))
@@ -72,8 +78,11 @@ def main() -> None:
             return
         if a.rounds:
             print(decoding_line())
-        if a.project:
-            print(accuracy_table(Path(folder), a.project, a.percent, a.threads))
+        if a.project or a.files:
+            names = ("baseline", f"finetune/{a.percent}")
+            files = a.files or [a.project / "models" / name / "model.safetensors" for name in names]
+            data = a.data or a.project / "data/voc"
+            print(accuracy_table(Path(folder), files, data, a.versions, a.threads))
         if a.bccd:
             print(evaluation_line(Path(folder), a.bccd, a.threads))
 
@@ -150,50 +159,65 @@ def decoding_line() -> str:
     return f"\ndecode and NMS at conf 0.001, {above} cells above it: {middle:.2f} ms an image ({low:.2f}-{high:.2f})\n"
 
 
-def accuracy_table(folder: Path, project: Path, percent: int, threads: int) -> str:
+def accuracy_table(folder: Path, models: list[Path], data: Path, words: list[str], threads: int) -> str:
+    """Accuracy of every version of model files on the test split of `data`, calibrated on 128 of its training images."""
     lines = ["| model | runtime | mAP50 | mAP50-95 | off PyTorch: mAP50 | mAP50-95 |", "|:--|:--|--:|--:|--:|--:|"]
-    for name in ("baseline", f"finetune/{percent}"):
-        path = project / "models" / name / "model.safetensors"
+    for number, path in enumerate(models):
         model = load_model(path)
         cache, size = folder / "cache", model.spec.imgsz
-        test, train = (load_eval_set(load_split(project / "data/voc", s), size, cache) for s in ("test", "train"))
+        test, train = (load_eval_set(load_split(data, s), size, cache) for s in ("test", "train"))
         chosen = np.random.default_rng(0).permutation(len(train))[:128]
-        truth: dict[str, float] = {}
-        for said, predictor in every_version(path, folder / name, train.images[chosen], threads):
+        truth = evaluate(TorchPredictor(model), test).metrics
+        export_model(model, folder / str(number) / "onnx", ranges=ranges.load(path))
+        for said, made in versions(model, folder / str(number), train.images[chosen], threads).items():
+            if words and not any(word in said for word in words):
+                continue
+            predictor, from_where = made()
             m = evaluate(predictor, test).metrics
-            truth = truth or m
             numbers = f"{m['map50']:.4f} | {m['map50_95']:.4f}"
             off = " | ".join(f"{m[key] - truth[key]:+.4f}" for key in ("map50", "map50_95"))
-            print(f"| {name} | {said} | {numbers} | {off} |", file=sys.stderr, flush=True)
-            lines.append(f"| {name} | {said} | {numbers} | {off} |")
+            lines.append(f"| {path.parent} | {said}{from_where} | {numbers} | {off} |")
+            print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)
 
 
-def every_version(path: Path, folder: Path, images: np.ndarray, threads: int) -> Iterator[tuple[str, Predictor]]:
-    """What a model file becomes in every runtime and precision, int8 on the ranges of its training if it has any."""
-    model, onnx = load_model(path), folder / "onnx"
-    yield "pytorch fp32", TorchPredictor(model)
-    export_model(model, onnx, ranges=ranges.load(path))
+Made = tuple[Predictor, str]
+"""A version of a model, and what set its ranges, in words."""
+
+
+def versions(model: Detector, folder: Path, images: np.ndarray, threads: int) -> dict[str, Callable[[], Made]]:
+    """What a model becomes in every runtime and precision: name -> what makes it of the export in `folder`/onnx."""
     absent = {name for name, toolchain in TOOLCHAINS.items() if state_of(toolchain).word != "installed"}
-    yield "onnxruntime fp32", open_predictor(onnx, threads=threads)
-    others: list[tuple[str, Weights]] = [("openvino", "fp32"), ("ncnn", "fp32"), ("litert", "fp32"), ("litert", "fp16")]
-    for name, weights in others:
-        if name not in absent:
-            export_model(model, folder / f"{name}-{weights}", file_format=name, weights=weights)
-            yield f"{name} {weights}", open_predictor(folder / f"{name}-{weights}", threads=threads)
-    yield "openvino bf16", open_predictor(folder / "openvino-fp32", threads=threads, precision="bf16")
-    for share in (0.0, 0.1):
-        for name in (each for each in int8_runtimes() if each not in absent):
-            if not share or RUNTIMES[name].write_chosen_int8:
-                out = folder / f"int8-{name}-{share}"
-                manifest = quantize(onnx, images, out, name, share)
-                said = f"{name} int8{', a tenth in fp32' if share else ''}"
-                yield f"{said}, ranges from {manifest.ranges_from}", open_predictor(out, threads=threads)
-    for precision in ("fp16", "int8", "hybrid") if "rockchip" not in absent else ():
+    onnx = folder / "onnx"
+
+    def exported(name: str, weights: Weights, precision: Precision = "fp32") -> Made:
+        out = folder / f"{name}-{weights}-{precision}"
+        export_model(model, out, file_format=name, weights=weights)
+        return open_predictor(out, threads=threads, precision=precision), ""
+
+    def quantized(name: str, share: float) -> Made:
+        out = folder / f"int8-{name}-{share}"
+        manifest = quantize(onnx, images, out, name, share)
+        return open_predictor(out, threads=threads), f", ranges from {manifest.ranges_from}"
+
+    def compiled(precision: RknnPrecision) -> Made:
         out = folder / f"rknn-{precision}"
         result = compile_rknn(onnx, out, RknnOptions("rk3588", precision), images)
-        from_where = f", ranges from {result.ranges_from}" if result.ranges_from else ""
-        yield f"rknn simulator {precision}{from_where}", open_predictor(out, "rknn")
+        return open_predictor(out, "rknn"), f", ranges from {result.ranges_from}" if result.ranges_from else ""
+
+    found: dict[str, Callable[[], Made]] = {
+        "pytorch fp32": lambda: (TorchPredictor(model), ""),
+        "onnxruntime fp32": lambda: (open_predictor(onnx, threads=threads), ""),
+        "openvino bf16": partial(exported, "openvino", "fp32", "bf16"),
+    }
+    others: list[tuple[str, Weights]] = [("openvino", "fp32"), ("ncnn", "fp32"), ("litert", "fp32"), ("litert", "fp16")]
+    found |= {f"{name} {w}": partial(exported, name, w) for name, w in others if name not in absent}
+    for name in (each for each in int8_runtimes() if each not in absent):
+        found[f"{name} int8"] = partial(quantized, name, 0.0)
+        if RUNTIMES[name].write_chosen_int8:
+            found[f"{name} int8, a tenth in fp32"] = partial(quantized, name, 0.1)
+    precisions: tuple[RknnPrecision, ...] = ("fp16", "int8", "hybrid")
+    return found | {f"rknn simulator {p}": partial(compiled, p) for p in precisions if "rockchip" not in absent}
 
 
 def evaluation_line(folder: Path, pack: Path, threads: int) -> str:
