@@ -160,7 +160,7 @@ def decoding_line() -> str:
 
 
 def accuracy_table(folder: Path, models: list[Path], data: Path, words: list[str], threads: int) -> str:
-    """Accuracy of every version of model files on the test split of `data`, calibrated on 128 of its training images."""
+    """Accuracy of every version of model files on the test split of `data`, calibrated on 128 training images."""
     lines = ["| model | runtime | mAP50 | mAP50-95 | off PyTorch: mAP50 | mAP50-95 |", "|:--|:--|--:|--:|--:|--:|"]
     for number, path in enumerate(models):
         model = load_model(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.ascend.sshd import serve
+from tests.deploy.board.sshd import serve
 from tests.orchestration.toy import Toy
 
 pytestmark = pytest.mark.slow

@@ -35,7 +35,7 @@ NETWORK = {
 TEMPORARY = {"tempfile.mktemp", "tempfile.mkstemp", "tempfile.gettempdir", "tempfile.NamedTemporaryFile", "os.tmpnam"}
 
 EXCEPTIONS = {
-    "src/yoloslim/deploy/ascend/device.py bash": "CANN's set_env.sh is shell code of the machine's owner; all else in "
+    "src/yoloslim/deploy/board/device.py bash": "CANN's set_env.sh is shell code of the machine's owner; all else in "
     "the line goes through `quote`",
     "src/yoloslim/deploy/ascend/cann.py bash": "as above: what that script sets is read from a shell",
     "src/yoloslim/orchestration/leases.py tempfile.gettempdir": "locks that all of one user's sweeps must share; the "

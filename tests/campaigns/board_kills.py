@@ -18,7 +18,7 @@ from tests.campaigns import harness
 from tests.campaigns.assets import data_stage, make_voc, write_params
 from tests.campaigns.campaign import Campaign, main
 from tests.campaigns.processes import Way
-from tests.deploy.ascend.sshd import Server, serve
+from tests.deploy.board.sshd import Server, serve
 from tests.project import ROOT
 
 ATC = ROOT / "tests/deploy/ascend/fake_atc.py"

@@ -15,10 +15,10 @@ from tests import hostile
 from tests.tiny import tiny_detector, tiny_spec
 from yoloslim.cli import app
 from yoloslim.deploy.ascend.atc import AtcOptions, atc_arguments, compile_model
-from yoloslim.deploy.ascend.device import Local
-from yoloslim.deploy.ascend.job import Job, prepare_job
-from yoloslim.deploy.ascend.remote import Board
-from yoloslim.deploy.ascend.target import SshTarget
+from yoloslim.deploy.board.device import Local
+from yoloslim.deploy.board.job import Job, prepare_job
+from yoloslim.deploy.board.remote import Board
+from yoloslim.deploy.board.target import SshTarget
 from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import Manifest, load_manifest
 from yoloslim.deploy.quoting import one_line, quote

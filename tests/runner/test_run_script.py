@@ -140,4 +140,4 @@ def test_without_a_compiled_model_or_its_data_the_way_out_is_named(bundle: Path,
 def test_an_unknown_backend_is_refused_with_the_choices(bundle: Path, dataset: Path, tmp_path: Path) -> None:
     status, output = run(bundle, tmp_path, "speed", *image_set(dataset), backend="onnx")
     assert status == 2
-    assert output.endswith("error: BACKEND=onnx is unknown; choose acl, onnxruntime, mindx\n")
+    assert output.endswith("error: BACKEND=onnx is unknown; choose acl, onnxruntime, rknnlite, mindx\n")

@@ -9,7 +9,7 @@ import pytest
 from yoloslim import runner
 
 SOURCES = sorted(Path(runner.__file__).parent.glob("*.py"))
-OPTIONAL = {"StreamManagerApi", "acl", "cv2", "onnxruntime", "PIL"}
+OPTIONAL = {"StreamManagerApi", "acl", "cv2", "onnxruntime", "PIL", "rknnlite"}
 """Imported where they are needed, with a message of their own where they are missing."""
 
 

@@ -99,7 +99,7 @@ def test_every_script_gets_a_file_that_tells_what_changed(tmp_path: Path) -> Non
 
 def test_code_of_the_way_to_a_board_changes_no_model_and_no_export() -> None:
     library = Library(ROOT / "src/yoloslim")
-    remote = {"yoloslim/deploy/ascend/remote.py", "yoloslim/deploy/ascend/connection.py"}
+    remote = {"yoloslim/deploy/board/remote.py", "yoloslim/deploy/board/connection.py"}
     for script in ("baseline", "sparse", "prune", "finetune", "export", "quantize", "measure"):
         assert not remote & set(library.reached(ROOT / "pipeline" / f"{script}.py"))
     assert remote <= set(library.reached(ROOT / "pipeline/ascend_eval.py"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.deploy.ascend.sshd import serve
+from tests.deploy.board.sshd import serve
 from yoloslim.cli import app
 from yoloslim.config import Params, parse_params
 from yoloslim.evaluation.predictor import OnnxPredictor

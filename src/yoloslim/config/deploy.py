@@ -39,8 +39,10 @@ class RknnParams(Section):
 
 
 class RknnEvalParams(Section):
-    """Evaluation in the simulator."""
+    """Evaluation on a board, or in the simulator."""
 
+    target: str = Field("simulator", pattern=r"^(simulator|local|ssh://\S+)$")
+    python: str = Field("python3", min_length=1)
     images: int = Field(0, ge=0, description="first test images; 0 is all")
 
 

@@ -12,5 +12,6 @@ MACHINE = (
     "ascend.python",
     "ascend.set_env",
     "atc.timeout_s",
+    "rknn_eval.python",
 )
 """No stage depends on these, no checkpoint is another by them, and no run is told apart by them."""

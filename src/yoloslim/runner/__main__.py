@@ -18,6 +18,7 @@ from .errors import RunnerError
 from .job import run_job, say
 from .model import LABELS, BoardInference
 from .output import Output
+from .rknn_session import chip_here, import_rknnlite
 from .scores import mean_average_precision
 from .tasks import Inference, boxes_of, draw_detections, measure, measure_overlapped, speed_lines
 from .voc import find_dataset, image_set_of, read_image_set, read_truth, write_results
@@ -98,8 +99,17 @@ def probe(_: Any) -> None:
     facts["free_bytes"] = shutil.disk_usage(".").free
     facts["acl"], facts["devices"] = _acl_devices()
     facts["cann"] = os.environ.get("ASCEND_TOOLKIT_HOME", os.environ.get("ASCEND_HOME_PATH", ""))
-    facts["chip"] = _chip()
+    facts["rknnlite"] = _rknnlite()
+    facts["chip"] = _chip() or chip_here()
     say(probe=facts)
+
+
+def _rknnlite() -> str:
+    try:
+        import_rknnlite()
+    except Exception as error:  # a broken installation may raise anything; it is what we want to know
+        return str(error) or type(error).__name__
+    return "ok"
 
 
 def _acl_devices() -> tuple[str, int]:

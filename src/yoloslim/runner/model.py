@@ -1,4 +1,4 @@
-"""A deployed model in the folder of its bundle: the compiled one on an Ascend chip, or its graph in ONNX Runtime."""
+"""A deployed model in the folder of its bundle: the compiled one on its chip, or its graph in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ from .acl_session import AclSession
 from .errors import RunnerError
 from .names import PLAIN_NAMES, is_plain, is_plain_path
 from .pictures import letterbox, read_picture
+from .rknn_session import RknnSession
 from .tasks import Inference
 
 MAX_SIDE = 8192
 """Of a model's input, px; the same as in `models.spec`."""
 SOURCES = ("nv12", "rgb")
 """What a model may be fed: the decoder's output, or pixels."""
-LABELS = {"acl": "ascend-acl", "onnxruntime": "onnxruntime-cpu"}
-"""Backends, and what their results are labelled with: nothing that ran on a CPU is called Ascend."""
+LABELS = {"acl": "ascend-acl", "rknnlite": "rockchip-rknnlite", "onnxruntime": "onnxruntime-cpu"}
+"""Backends, and what their results are labelled with: nothing that ran on a CPU is called after a chip."""
+COMPILED = {"acl": "model.om", "rknnlite": "model.rknn"}
+"""What a chip's backend runs."""
+COMPILE = {"acl": "`bash atc.sh` in the same folder", "rknnlite": "`yoloslim compile --target` on a desk"}
+"""What makes it."""
 
 
 class OnnxSession:
@@ -73,14 +78,15 @@ def open_session(folder: Path, bundle: dict[str, Any], backend: str, threads: in
         RunnerError: the model or the runtime is missing.
         AclError: the device refused.
     """
-    name = "model.om" if backend == "acl" else bundle["graph"]
+    name = COMPILED.get(backend, bundle["graph"])
     path = folder / name
     if not path.is_file():
-        compile_it = "compile the model first (`bash atc.sh` in the same folder)"
-        way = compile_it if backend == "acl" else "copy the bundle again"
+        way = f"compile the model first ({COMPILE[backend]})" if backend in COMPILE else "copy the bundle again"
         raise RunnerError("model", f"{path} is missing: {way}")
     if backend == "acl":
         return AclSession(str(path), gears=tuple(bundle["gears"]))
+    if backend == "rknnlite":
+        return RknnSession(str(path), bundle["soc_version"], [output["shape"] for output in bundle["outputs"]])
     return OnnxSession(str(path), bundle, threads or os.cpu_count() or 1)
 
 

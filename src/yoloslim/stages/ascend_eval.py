@@ -3,11 +3,11 @@
 from typing import Any
 
 from yoloslim.config import Params
-from yoloslim.deploy.ascend.device import open_device
 from yoloslim.deploy.ascend.measure import evaluate_exported
 from yoloslim.deploy.ascend.twin import predict_board
+from yoloslim.deploy.board.device import open_device
 from yoloslim.files import read_json, write_json
-from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage_of_model, trained
+from yoloslim.stages.common import BASELINE, METRICS, MODELS, rounded, stage_of_model, trained
 from yoloslim.stages.inputs import eval_set, nms_options, prepared_split
 
 
@@ -38,13 +38,6 @@ def run(params: Params, which: str) -> None:
     metrics |= {name: found[name] for name in ("params_m", "gflops")}
     write_json(METRICS / "ascend_eval" / f"{which}.json", rounded(metrics))
     device.tidy()
-
-
-def rounded(value: Any) -> Any:
-    """Floats to six digits after the point, in nested dictionaries too."""
-    if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    return round(value, 6) if isinstance(value, float) else value
 
 
 def main() -> None:

@@ -1,38 +1,62 @@
-"""Stage `rknn_eval`: what a model compiled for a Rockchip NPU finds, in the simulator; it has no latency to tell."""
+"""Stage `rknn_eval`: what a model compiled for a Rockchip NPU finds, on a board or in the simulator."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from yoloslim.config import Params
 from yoloslim.data.evalset import EvalSet
+from yoloslim.deploy.board.device import Device, open_device
+from yoloslim.deploy.board.evaluation import latency_of, run_on, score_run
 from yoloslim.deploy.rockchip.compilation import load_rknn_result
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.evaluate import evaluate
+from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.files import write_json
-from yoloslim.stages.common import METRICS, MODELS, stage_of_model
+from yoloslim.stages.common import METRICS, MODELS, rounded, stage_of_model
 from yoloslim.stages.inputs import eval_set, nms_options
+
+_WARMUP = 5
+"""Runs of the first image on a board before the clock starts."""
 
 
 def run(params: Params, which: str) -> None:
     """Write metrics/rknn_eval/<which>.json, keyed by precision."""
-    test = _first(eval_set(params, "test"), params.rknn_eval.images)
+    test, options = _first(eval_set(params, "test"), params.rknn_eval.images), nms_options(params)
+    simulated = params.rknn_eval.target == "simulator"
+    device = None if simulated else open_device(params.rknn_eval.target, "", params.rknn_eval.python, "rknn_eval")
     metrics: dict[str, dict[str, float | str]] = {}
     for precision in params.rknn.precisions:
         folder = MODELS / "rknn" / which / precision
         result = load_rknn_result(folder, params.rknn.target)
-        predictor = open_predictor(folder, "rknn")
-        found = evaluate(predictor, test, nms_options(params), params.evaluation.batch).metrics
+        if device:
+            found = _on_board(device, folder, test, options, precision)
+        else:
+            found = _simulated(folder, test, options, params.evaluation.batch)
         metrics[precision] = {
-            **{name: round(value, 6) for name, value in found.items()},
+            **rounded(found),
             "images": len(test),
             "size_mb": result.size_mb,
             "weight_kb": result.weight_kb,
             "internal_kb": result.internal_kb,
             "layers_off_npu": len(result.off_npu),
             "chip": result.chip,
-            "backend": predictor.backend,
             **({"ranges": result.ranges_from} if result.ranges_from else {}),
         }
     write_json(METRICS / "rknn_eval" / f"{which}.json", metrics)
+    if device:
+        device.tidy()
+
+
+def _simulated(folder: Path, test: EvalSet, options: NmsOptions, batch: int) -> dict[str, float | str]:
+    predictor = open_predictor(folder, "rknn")
+    return {**evaluate(predictor, test, options, batch).metrics, "backend": predictor.backend}
+
+
+def _on_board(
+    device: Device, folder: Path, test: EvalSet, options: NmsOptions, precision: str
+) -> dict[str, float | str]:
+    run = run_on(device, folder, test, options, "rknnlite", _WARMUP)
+    return {**score_run(run, test).metrics, **latency_of(run), "backend": f"{run.backend}-{precision}"}
 
 
 def _first(images: EvalSet, count: int) -> EvalSet:

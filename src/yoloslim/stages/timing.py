@@ -5,8 +5,7 @@ from yoloslim.deploy.manifest import load_manifest
 from yoloslim.evaluation.predictor import OnnxPredictor
 from yoloslim.evaluation.speed import measure_in_turn
 from yoloslim.files import write_json
-from yoloslim.stages.ascend_eval import rounded
-from yoloslim.stages.common import BASELINE, CONTROL, METRICS, MODELS, stage
+from yoloslim.stages.common import BASELINE, CONTROL, METRICS, MODELS, rounded, stage
 
 
 def run(params: Params) -> None:

@@ -16,9 +16,9 @@ import torch
 
 from yoloslim.config import Params
 from yoloslim.deploy.ascend.cann import find_cann
-from yoloslim.deploy.ascend.device import Local
-from yoloslim.deploy.ascend.remote import Board
-from yoloslim.deploy.ascend.target import parse_target
+from yoloslim.deploy.board.device import Local
+from yoloslim.deploy.board.remote import Board
+from yoloslim.deploy.board.target import parse_target
 from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import YoloslimError

@@ -11,12 +11,12 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from tests.deploy.ascend.sshd import serve
+from tests.deploy.board.sshd import serve
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.cli import app
 from yoloslim.deploy.ascend.atc import AtcOptions
 from yoloslim.deploy.ascend.clock import BoardClock, OnBoard
-from yoloslim.deploy.ascend.job import Backend, BoardRun, Job, Progress
+from yoloslim.deploy.board.job import Backend, BoardRun, Job, Progress
 from yoloslim.deploy.timed_prune import Timing, about_time, timed_prune
 from yoloslim.errors import DeployError, PruneError
 from yoloslim.files import read_json

@@ -13,10 +13,10 @@ from yoloslim.data.evalset import EvalSet, Index, Letterboxed
 from yoloslim.data.voc import annotation_from
 from yoloslim.deploy.ascend.aipp import device_input
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
-from yoloslim.deploy.ascend.device import Local, open_device
-from yoloslim.deploy.ascend.job import Job, check_facts, prepare_job
 from yoloslim.deploy.ascend.measure import evaluate_exported
-from yoloslim.deploy.ascend.remote import Board
+from yoloslim.deploy.board.device import Local, open_device
+from yoloslim.deploy.board.job import Job, check_facts, prepare_job
+from yoloslim.deploy.board.remote import Board
 from yoloslim.deploy.export_model import export_model
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import NmsOptions
@@ -137,7 +137,7 @@ def test_a_job_never_holds_all_canvases(
         np.testing.assert_array_equal(sent, device_input("nv12", images))
         raise DeployError("enough")
 
-    monkeypatch.setattr("yoloslim.deploy.ascend.measure.prepare_job", partial(prepare_job, chunk_bytes=30_000))
+    monkeypatch.setattr("yoloslim.deploy.board.evaluation.prepare_job", partial(prepare_job, chunk_bytes=30_000))
     monkeypatch.setattr(Local, "run", run)
     eval_set = make_set(6)
     boxes = [fit(64, 64, 64)] * 6  # whole canvases, which is no matter here
@@ -162,7 +162,7 @@ def test_this_machine_asks_for_no_room_for_files_that_are_there(
         asked.append(to_send)
         raise DeployError("enough")
 
-    monkeypatch.setattr("yoloslim.deploy.ascend.device.check_facts", check)
+    monkeypatch.setattr("yoloslim.deploy.board.device.check_facts", check)
     job = prepare_job(compiled[1], tmp_path, ["0"], np.zeros((1, 64, 64, 3), np.uint8), NmsOptions())
     with pytest.raises(DeployError, match="enough"):
         Local().run(job, compiled[1])

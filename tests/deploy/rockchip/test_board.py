@@ -3,39 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.deploy.rockchip.fake_rknnlite import load_fake_rknnlite
+from tests.deploy.rockchip.compiled import describe, load_fake_rknnlite
 from tests.tiny import tiny_detector
 from yoloslim.deploy.export_model import export_model
-from yoloslim.deploy.rockchip import board
-from yoloslim.deploy.rockchip.compilation import RknnResult
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import DeployError
-from yoloslim.files import sha256_file, write_json
+from yoloslim.runner import rknn_session
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-
-
-def describe(folder: Path, content: bytes = b"RKNN") -> None:
-    """Make an export's folder what the compiler would leave."""
-    (folder / "model.rknn").write_bytes(content)
-    files = {name: sha256_file(folder / name) for name in ("model.onnx", "model.rknn")}
-    result = RknnResult(
-        chip="rk3588",
-        precision="int8",
-        toolkit="2.5.0",
-        onnx_sha256=files["model.onnx"],
-        files=files,
-        calibration_images=16,
-        fp16_layers=(),
-        internal_kb=1,
-        weight_kb=1,
-        size_mb=1,
-        compile_s=1,
-        off_npu=(),
-        layers=(),
-        losses=(),
-    )
-    write_json(folder / "rknn.json", result.model_dump(mode="json"))
 
 
 @pytest.fixture
@@ -43,7 +18,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     export_model(tiny_detector(), tmp_path)
     describe(tmp_path)
     (tmp_path / "compatible").write_bytes(b"radxa,rock-5b\0rockchip,rk3588\0")
-    monkeypatch.setattr(board, "COMPATIBLE", tmp_path / "compatible")
+    monkeypatch.setattr(rknn_session, "COMPATIBLE", tmp_path / "compatible")
     return tmp_path
 
 

@@ -10,21 +10,14 @@ from onnx import ModelProto
 
 from yoloslim.choices import AippInput
 from yoloslim.deploy.ascend.aipp import aipp_config
-from yoloslim.deploy.ascend.bundle import (
-    BUNDLE,
-    CHECKSUM,
-    COMPILED,
-    RUNNER,
-    source_set_env,
-    write_bundle,
-    write_run_script,
-    write_runner,
-)
+from yoloslim.deploy.ascend.bundle import CHECKSUM, COMPILED, write_run_script
 from yoloslim.deploy.ascend.cann import find_cann
 from yoloslim.deploy.ascend.codes import AtcCode
 from yoloslim.deploy.ascend.compiler import CHECK_REPORT, LOG, OM_MODE, run_compiler
 from yoloslim.deploy.ascend.graph_checks import fit_for_atc
 from yoloslim.deploy.ascend.mindx import write_mindx
+from yoloslim.deploy.board.bundle import BUNDLE, RUNNER, write_bundle, write_runner
+from yoloslim.deploy.board.environment import source_set_env
 from yoloslim.deploy.describe import read_onnx
 from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, Manifest, load_manifest, save_manifest
 from yoloslim.deploy.quoting import one_line, quote

@@ -1,29 +1,14 @@
-"""The folder that goes to a board: model, facts, runner, `run.sh`, MindX files; `bundle.json` holds all checksums."""
+"""What an Ascend bundle holds besides those of other boards: `run.sh`, and names of its compiled model."""
 
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
-from yoloslim import runner
-from yoloslim.choices import AippInput
-from yoloslim.deploy.manifest import Manifest
-from yoloslim.deploy.quoting import quote
-from yoloslim.files import atomic_path, sha256_file, write_json
+from yoloslim.deploy.board.bundle import RUNNER
+from yoloslim.deploy.board.environment import SET_ENV, source_set_env
+from yoloslim.files import atomic_path
 
-RUNNER = "runner.pyz"
-BUNDLE = "bundle.json"
 COMPILED = "model.om"
 CHECKSUM = f"{COMPILED}.sha256"
 """Written by `atc.sh`, which does not touch `bundle.json`; for `run.sh`, and for the way back."""
-
-SET_ENV = (
-    "/usr/local/Ascend/ascend-toolkit/set_env.sh",
-    "$HOME/Ascend/ascend-toolkit/set_env.sh",
-    "/usr/local/Ascend/nnrt/set_env.sh",
-    "$HOME/Ascend/nnrt/set_env.sh",
-    "/usr/local/Ascend/cann/set_env.sh",
-)
-"""Where CANN's installers put the script that sets the environment; a board has the runtime (nnrt) only."""
 
 MX_SET_ENV = (
     "${MX_SET_ENV:-}",
@@ -33,22 +18,6 @@ MX_SET_ENV = (
     "/usr/local/sdk_home/mxVision/set_env.sh",
 )
 """Likewise for the MindX SDK, which is unpacked wherever a person likes."""
-
-_MAIN = "import sys\n\nfrom yoloslim_runner.__main__ import main\n\nsys.exit(main())\n"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip knows: the same sources give the same bytes
-
-
-def write_runner(path: Path) -> None:
-    """Pack `yoloslim.runner` into one executable archive for `python3 runner.pyz`."""
-    folder = Path(runner.__file__).parent
-    sources = sorted(folder.rglob("*.py"))
-    members = {
-        f"yoloslim_runner/{source.relative_to(folder).as_posix()}": source.read_text(encoding="utf-8")
-        for source in sources
-    }
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in {"__main__.py": _MAIN, **members}.items():
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), text, zipfile.ZIP_DEFLATED)
 
 
 def write_run_script(path: Path) -> None:
@@ -67,7 +36,7 @@ export YOLOSLIM_BUNDLE
 export ASCEND_GLOBAL_LOG_LEVEL="${{ASCEND_GLOBAL_LOG_LEVEL:-3}}"  # errors only
 PYTHON="${{PYTHON:-python3}}"
 if ! "$PYTHON" -c 'import acl' 2>/dev/null; then
-{source_set_env("    ")}
+{source_set_env("    ", SET_ENV)}
 fi
 if [ "${{BACKEND:-}}" = mindx ] && ! "$PYTHON" -c 'import StreamManagerApi' 2>/dev/null; then
 {source_set_env("    ", MX_SET_ENV)}
@@ -83,43 +52,3 @@ exec "$PYTHON" "$YOLOSLIM_BUNDLE/{RUNNER}" "$@"
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
         temporary.chmod(0o755)
-
-
-def source_set_env(indent: str = "", scripts: Sequence[str] = SET_ENV) -> str:
-    """Shell lines that source the first of these scripts that is there; `$HOME` in it is the reader's."""
-    candidates = " ".join(f'"{candidate}"' for candidate in scripts)
-    lines = (f"for env in {candidates}; do", '    if [ -f "$env" ]; then source "$env"; break; fi', "done")
-    return "\n".join(indent + line for line in lines)
-
-
-def source_named(script: str) -> str:
-    """A shell line that sources a script that a person named, or ends with a sentence if it is not there."""
-    missing = f"{script} is missing: ascend.set_env"
-    return f"if [ ! -f {quote(script)} ]; then {quote('echo', missing)} >&2; exit 1; fi; source -- {quote(script)}"
-
-
-def write_bundle(
-    folder: Path,
-    manifest: Manifest,
-    files: Sequence[str],
-    aipp_input: AippInput,
-    soc_version: str,
-    gears: Sequence[int],
-) -> None:
-    """Write `bundle.json`: all that the runner must know, and the checksums of `files`, which are in `folder`."""
-    facts = {
-        "version": 2,
-        "graph": manifest.file,
-        "input_name": manifest.input_name,
-        "outputs": [{"name": output.name, "shape": output.shape[1:]} for output in manifest.heads],
-        "imgsz": manifest.imgsz,
-        "classes": list(manifest.classes),
-        "head": manifest.head.facts(),
-        "letterbox_align": manifest.letterbox_align,
-        "letterbox_fill": manifest.letterbox_fill,
-        "aipp_input": aipp_input,
-        "soc_version": soc_version,
-        "gears": list(gears),
-        "files": {name: sha256_file(folder / name) for name in files},
-    }
-    write_json(folder / BUNDLE, facts)

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from yoloslim.deploy.ascend.bundle import SET_ENV
+from yoloslim.deploy.board.environment import SET_ENV
 
 logger = logging.getLogger(__name__)
 

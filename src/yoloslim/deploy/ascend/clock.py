@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model, load_result
-from yoloslim.deploy.ascend.device import Device, open_device
-from yoloslim.deploy.ascend.job import BoardRun, prepare_job
+from yoloslim.deploy.board.device import Device, open_device
+from yoloslim.deploy.board.job import BoardRun, prepare_job
 from yoloslim.deploy.export_model import export_model
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.models.detector import Detector

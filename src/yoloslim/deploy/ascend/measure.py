@@ -5,21 +5,18 @@ Every result names its backend. Nothing measured on a CPU is called Ascend.
 
 import logging
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import numpy as np
-from numpy.typing import NDArray
 
 from yoloslim.boxes import fit
 from yoloslim.choices import AippInput
 from yoloslim.data.evalset import EvalSet
 from yoloslim.deploy.ascend.aipp import aipp_twin
 from yoloslim.deploy.ascend.atc import AtcResult, load_result
-from yoloslim.deploy.ascend.device import Device
-from yoloslim.deploy.ascend.job import BoardRun, DeviceUnavailableError, prepare_job
+from yoloslim.deploy.board.device import Device
+from yoloslim.deploy.board.evaluation import latency_of, run_on, score_run
+from yoloslim.deploy.board.job import BoardRun, DeviceUnavailableError
 from yoloslim.deploy.manifest import Manifest, load_manifest
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.evaluate import Evaluation, evaluate, score
+from yoloslim.evaluation.evaluate import Evaluation, evaluate
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor import OnnxPredictor
 from yoloslim.evaluation.speed import measure_latency, measure_speedup
@@ -76,7 +73,7 @@ def evaluate_exported(
     options = options or NmsOptions()
     run = _on_device(atc_dir, compiled, eval_set, options, device, warmup, require)
     if run is not None:
-        evaluation = score(eval_set.annotations, _in_images(run.detections, eval_set), eval_set.classes)
+        evaluation = score_run(run, eval_set)
         return {**evaluation.metrics, **device_metrics(run, compiled, atc_dir)}, evaluation
     source = preprocessing or compiled.aipp_input
     path = export_dir / manifest.file
@@ -102,20 +99,12 @@ def evaluate_exported(
 
 def device_metrics(run: BoardRun, compiled: AtcResult, atc_dir: Path) -> dict[str, float | str]:
     """Speed and circumstances of a run on a device: latency is one image's, copies to and from the chip included."""
-    p50, p90 = (float(value) for value in np.percentile(run.inference_ms, [50, 90]))
     assert compiled.om is not None
     return {
-        "latency_ms": p50,
-        "latency_p50_ms": p50,
-        "latency_p90_ms": p90,
-        "fps": 1000 / p50,
-        "latency_batch": 1,
-        "latency_postprocess_ms": float(np.median(run.postprocess_ms)),
+        **latency_of(run),
         "size_mb": (atc_dir / compiled.om).stat().st_size / 1e6,
-        "backend": run.backend,
         "preprocessing": f"aipp-{compiled.aipp_input}",
         "latency_preprocessing": f"aipp-{compiled.aipp_input}",
-        "peak_memory_mb": run.peak_memory_mb,
         "chip": str(run.facts.get("chip") or compiled.soc_version),
     }
 
@@ -135,9 +124,7 @@ def _on_device(
         reason = "the model is not compiled (run the atc stage where atc is, or bring it back by ascend.compiled)"
     if device and not reason:
         try:
-            with TemporaryDirectory() as folder:
-                job = prepare_job(atc_dir, Path(folder), eval_set.ids, eval_set.images, options, warmup=warmup)
-                return device.run(job, atc_dir, progress=_Progress())
+            return run_on(device, atc_dir, eval_set, options, "acl", warmup)
         except DeviceUnavailableError as error:
             reason = str(error)
     if require:
@@ -147,25 +134,6 @@ def _on_device(
         )
     logger.info("no Ascend device takes part: %s", reason)
     return None
-
-
-class _Progress:
-    """Logs how far a device is, at most every tenth."""
-
-    def __init__(self) -> None:
-        self._tenth = 0
-
-    def __call__(self, done: int, of: int) -> None:
-        tenth = 10 * done // max(1, of)
-        if tenth > self._tenth:
-            self._tenth = tenth
-            logger.info("device: %d of %d images", done, of)
-
-
-def _in_images(detections: list[NDArray[np.float32]], eval_set: EvalSet) -> list[NDArray[np.float32]]:
-    """Detections on canvases, brought to the pixels of their images."""
-    places = zip(detections, eval_set.annotations, eval_set.letterboxes, strict=True)
-    return [box.detections_to_image(rows, note.width, note.height) for rows, note, box in places]
 
 
 def _check_letterbox(manifest: Manifest, eval_set: EvalSet) -> None:

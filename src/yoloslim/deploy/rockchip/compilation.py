@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from yoloslim.choices import RangesFrom, RknnPrecision
+from yoloslim.deploy.board.bundle import RUNNER, write_bundle, write_runner
 from yoloslim.deploy.describe import read_onnx
 from yoloslim.deploy.graph import head_nodes
 from yoloslim.deploy.int8 import FEW, tensor_ranges
@@ -159,6 +160,8 @@ def compile_rknn(export_dir: Path, out_dir: Path, options: RknnOptions, images: 
             losses=tuple(asdict(loss) for loss in losses),
         )
         write_json(folder / RESULT, result.model_dump(mode="json"))
+        write_runner(folder / RUNNER)
+        write_bundle(folder, manifest, [manifest.file, COMPILED, RUNNER], "rgb", options.chip, ())
     _say(out_dir, result, compiled)
     return result
 

@@ -37,11 +37,15 @@ class RknnPredictor(GraphPredictor):
     def set_threads(self, threads: int) -> None:
         """The NPU computes, or a simulator that chooses its own."""
 
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of the outputs, without the batch."""
+        assert isinstance(self.graph, Manifest)
+        return [output.shape[1:] for output in self.graph.heads]
+
     def heads(self, found: Sequence[NDArray[Any]], count: int) -> list[Floats]:
         """Outputs in the graph's order, in the shapes of its manifest: compilers drop sides of 1."""
-        assert isinstance(self.graph, Manifest)
-        shapes = [output.shape[1:] for output in self.graph.heads]
-        return [to_numpy(head.reshape(count, *shape)) for head, shape in zip(found, shapes, strict=True)]
+        return [to_numpy(head.reshape(count, *shape)) for head, shape in zip(found, self.shapes, strict=True)]
 
 
 class RknnSimulator(RknnPredictor):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from yoloslim.choices import Precision
 from yoloslim.deploy.ascend.atc import load_result
-from yoloslim.deploy.ascend.bundle import BUNDLE, COMPILED
+from yoloslim.deploy.ascend.bundle import COMPILED
 from yoloslim.deploy.ascend.predictors import AclPredictor, AisBenchPredictor, OmPredictor
+from yoloslim.deploy.board.bundle import BUNDLE
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.runtimes.base import Runtime
 from yoloslim.evaluation.predictor.base import GraphDescription, Predictor

@@ -30,8 +30,8 @@ class SshTarget:
         return f"ssh://{user}{self.host}{port}"
 
 
-def parse_target(text: str) -> SshTarget | None:
-    """`local` as None, `ssh://[user@]host[:port][/folder]` as a board.
+def parse_target(text: str, name: str = "ascend.target") -> SshTarget | None:
+    """`local` as None, `ssh://[user@]host[:port][/folder]` as a board; `name` is that of the setting, for messages.
 
     Raises:
         DeployError: neither, or a password in it.
@@ -40,11 +40,11 @@ def parse_target(text: str) -> SshTarget | None:
         return None
     match = _SSH.fullmatch(text)
     if re.match(r"ssh://[^@/]*:[^@/]*@", text):
-        raise DeployError("ascend.target holds a password, and files are no place for one; use a key or an agent")
+        raise DeployError(f"{name} holds a password, and files are no place for one; use a key or an agent")
     if match is None:
-        raise DeployError(f"ascend.target={text!r} is neither local nor ssh://user@host[:port][/folder]")
+        raise DeployError(f"{name}={text!r} is neither local nor ssh://user@host[:port][/folder]")
     port = int(match["port"]) if match["port"] else None
     if port is not None and not 0 < port < 65536:
-        raise DeployError(f"ascend.target={text!r}: port {port} does not exist")
+        raise DeployError(f"{name}={text!r}: port {port} does not exist")
     folder = (match["folder"] or "").rstrip("/")
     return SshTarget(match["host"].strip("[]"), match["user"], port, folder or "yoloslim-runs")

@@ -11,9 +11,10 @@ from typing import Any
 
 import asyncssh
 
-from yoloslim.deploy.ascend.bundle import RUNNER, source_named, source_set_env, write_runner
-from yoloslim.deploy.ascend.connection import LostError, connect, open_sftp
-from yoloslim.deploy.ascend.job import (
+from yoloslim.deploy.board.bundle import RUNNER, write_runner
+from yoloslim.deploy.board.connection import LostError, connect, open_sftp
+from yoloslim.deploy.board.environment import source_named, source_set_env
+from yoloslim.deploy.board.job import (
     Backend,
     BoardRun,
     DeviceUnavailableError,
@@ -23,7 +24,7 @@ from yoloslim.deploy.ascend.job import (
     check_facts,
     read_run,
 )
-from yoloslim.deploy.ascend.target import SshTarget
+from yoloslim.deploy.board.target import SshTarget
 from yoloslim.deploy.quoting import quote
 from yoloslim.errors import DeployError
 from yoloslim.files import sha256_file
@@ -43,14 +44,16 @@ class Board:
 
     Attributes:
         target: which.
-        set_env: script there that sets CANN's environment; empty tries the usual places.
+        set_env: script there that sets CANN's environment; empty tries the usual places, where there may be none.
         python: interpreter there.
+        section: of params.yaml that names the board, for messages.
         pause_s: before the first reconnection; doubles with each.
     """
 
     target: SshTarget
     set_env: str = ""
     python: str = "python3"
+    section: str = field(default="ascend", kw_only=True)
     pause_s: float = 1.0
     _finished: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -69,8 +72,8 @@ class Board:
         lost here; see `tidy`.
 
         Raises:
-            DeployError: unknown host key, no key accepted, unreachable, no CANN, too little room, changed files,
-                an error of the device, a runner that died, or more than `RETRIES` lost connections.
+            DeployError: unknown host key, no key accepted, unreachable, no runtime of its chip, too little room,
+                changed files, an error of the device, a runner that died, or more than `RETRIES` lost connections.
         """
         return asyncio.run(self._run(job, bundle, backend, progress))
 
@@ -174,7 +177,7 @@ class Board:
             self._raise_if_lost(process.exit_status)
             raise DeployError(
                 f"the runner does not start on {self.target}: {_tail(process.stderr)}; it needs Python 3.7 or newer "
-                f"with numpy, as {self.python} (ascend.python)"
+                f"with numpy, as {self.python} ({self.section}.python)"
             )
         return listener.probe
 

@@ -12,19 +12,28 @@ from numpy.typing import NDArray
 
 from yoloslim.data.evalset import Letterboxed
 from yoloslim.deploy.ascend.aipp import device_input
-from yoloslim.deploy.ascend.bundle import BUNDLE, COMPILED, RUNNER
+from yoloslim.deploy.board.bundle import BUNDLE, RUNNER
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.files import read_json, sha256_file, write_json
 from yoloslim.runner import job as protocol
 from yoloslim.runner.errors import RunnerError
-from yoloslim.runner.model import load_bundle
+from yoloslim.runner.model import COMPILED, load_bundle
 
-Backend = Literal["acl", "onnxruntime"]
+Backend = Literal["acl", "rknnlite", "onnxruntime"]
 Progress = Callable[[int, int], None]
 """Called with the number of images done and their total."""
 
 CHUNK_BYTES = 32 << 20
+
+_COMPILE = {
+    "acl": "run the atc stage where atc is, or `bash atc.sh` there and name in ascend.compiled where you copied the "
+    "folder back to",
+    "rknnlite": "run the rknn stage, or yoloslim compile --target",
+}
+
+_CHIP = {"acl": "atc.soc_version", "rknnlite": "rknn.target"}
+"""Settings that name the chip to compile for."""
 
 
 class DeviceUnavailableError(DeployError):
@@ -102,12 +111,9 @@ def prepare_job(
         facts = load_bundle(bundle)
     except RunnerError as error:
         raise DeployError(str(error)) from error
-    model = COMPILED if backend == "acl" else facts["graph"]
-    if backend == "acl" and COMPILED not in facts["files"]:
-        raise DeployError(
-            f"{bundle} holds no compiled model; run the atc stage where atc is, or `bash atc.sh` there and name in "
-            "ascend.compiled where you copied the folder back to"
-        )
+    model = COMPILED.get(backend, facts["graph"])
+    if model not in facts["files"]:
+        raise DeployError(f"{bundle} holds no compiled model; {_COMPILE[backend]}")
     files = {name: bundle / name for name in (RUNNER, BUNDLE, model)}
     step = max(1, chunk_bytes // max(1, int(np.prod(images.shape[1:]))))
     chunks = []
@@ -199,20 +205,22 @@ def check_facts(facts: dict[str, Any], to_send: int, bundle: Path, backend: Back
         where: the machine, for messages.
 
     Raises:
-        DeployError: no CANN, no device, another chip, or too little room; names the way out.
+        DeployError: no runtime of the chip, no device, another chip, or too little room; names the way out.
     """
-    if backend == "acl":
-        if facts["acl"] != "ok":
-            raise DeviceUnavailableError(
-                f"{where} has no working CANN: {facts['acl']}; install the runtime there, or name its set_env.sh "
-                "in ascend.set_env"
-            )
-        if not facts["devices"]:
-            raise DeviceUnavailableError(f"{where} has CANN, but no Ascend device: look at `npu-smi info` there")
+    if backend == "acl" and facts["acl"] != "ok":
+        raise DeviceUnavailableError(
+            f"{where} has no working CANN: {facts['acl']}; install the runtime there, or name its set_env.sh "
+            "in ascend.set_env"
+        )
+    if backend == "acl" and not facts["devices"]:
+        raise DeviceUnavailableError(f"{where} has CANN, but no Ascend device: look at `npu-smi info` there")
+    if backend == "rknnlite" and facts["rknnlite"] != "ok":
+        raise DeviceUnavailableError(f"{where} cannot run models for Rockchip: {facts['rknnlite']}")
+    if backend in _CHIP:
         wanted = read_json(bundle / BUNDLE)["soc_version"]
         if facts["chip"] and facts["chip"] != wanted:
             raise DeployError(
-                f"{where} has an {facts['chip']}, the model was compiled for {wanted}: set atc.soc_version="
+                f"{where} has an {facts['chip']}, the model was compiled for {wanted}: set {_CHIP[backend]}="
                 f"{facts['chip']} and compile again"
             )
     room = to_send + (16 << 20)

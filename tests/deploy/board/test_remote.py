@@ -14,12 +14,12 @@ import asyncssh
 import numpy as np
 import pytest
 
-from tests.deploy.ascend.sshd import Cutter, Server, serve
+from tests.deploy.board.sshd import Cutter, Server, serve
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.deploy.ascend.atc import compile_model
-from yoloslim.deploy.ascend.job import BoardRun, DeviceUnavailableError, Job, prepare_job
-from yoloslim.deploy.ascend.remote import Board
-from yoloslim.deploy.ascend.target import SshTarget
+from yoloslim.deploy.board.job import BoardRun, DeviceUnavailableError, Job, prepare_job
+from yoloslim.deploy.board.remote import Board
+from yoloslim.deploy.board.target import SshTarget
 from yoloslim.deploy.export_model import export_model
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import NmsOptions
@@ -27,7 +27,7 @@ from yoloslim.runner.job import decode_line
 
 pytestmark = pytest.mark.slow  # every test logs in to a real server and starts the runner there
 
-FAKE_ATC = Path(__file__).with_name("fake_atc.py")
+FAKE_ATC = Path(__file__).parents[1] / "ascend/fake_atc.py"
 COUNT = 12
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 64, 64, 3), dtype=np.uint8)
 IDS = [f"image {i}" for i in range(COUNT)]
@@ -276,7 +276,7 @@ def test_what_is_on_the_board_needs_no_more_room(
     (folder / "pixels-0001.npy").unlink()
     (folder / f"pixels-0001.npy.{job.checksums['pixels-0001.npy'][:12]}.part").write_bytes(whole[:-1000])
     asked: list[int] = []
-    monkeypatch.setattr("yoloslim.deploy.ascend.remote.check_facts", lambda facts, to_send, *_: asked.append(to_send))
+    monkeypatch.setattr("yoloslim.deploy.board.remote.check_facts", lambda facts, to_send, *_: asked.append(to_send))
     assert same(Board(server.target(), server.set_env()).run(job, bundle), expected)
     assert asked == [1000]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import asyncssh
 
-from yoloslim.deploy.ascend.job import DeviceUnavailableError
-from yoloslim.deploy.ascend.target import SshTarget
+from yoloslim.deploy.board.job import DeviceUnavailableError
+from yoloslim.deploy.board.target import SshTarget
 from yoloslim.errors import DeployError
 
 _TIMEOUT_S = 20

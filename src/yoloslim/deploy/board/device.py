@@ -10,10 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from yoloslim.deploy.ascend.bundle import RUNNER, source_named, source_set_env, write_runner
-from yoloslim.deploy.ascend.job import Backend, BoardRun, Job, Listener, Progress, check_facts, read_run
-from yoloslim.deploy.ascend.remote import Board
-from yoloslim.deploy.ascend.target import parse_target
+from yoloslim.deploy.board.bundle import RUNNER, write_runner
+from yoloslim.deploy.board.environment import source_named, source_set_env
+from yoloslim.deploy.board.job import Backend, BoardRun, Job, Listener, Progress, check_facts, read_run
+from yoloslim.deploy.board.remote import Board
+from yoloslim.deploy.board.target import parse_target
 from yoloslim.deploy.quoting import quote
 from yoloslim.errors import DeployError
 from yoloslim.runner.job import RESULTS
@@ -102,11 +103,11 @@ class Local:
         return done
 
 
-def open_device(target: str, set_env: str = "", python: str = "python3") -> Board | Local:
-    """The device of `ascend.target`; `python` is the interpreter of a board, this machine runs its own.
+def open_device(target: str, set_env: str = "", python: str = "python3", section: str = "ascend") -> Board | Local:
+    """The device of `<section>.target`; `python` is the interpreter of a board, this machine runs its own.
 
     Raises:
         DeployError: the target makes no sense.
     """
-    board = parse_target(target)
-    return Local(set_env) if board is None else Board(board, set_env, python)
+    board = parse_target(target, f"{section}.target")
+    return Local(set_env) if board is None else Board(board, set_env, python, section=section)

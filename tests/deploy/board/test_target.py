@@ -1,6 +1,6 @@
 import pytest
 
-from yoloslim.deploy.ascend.target import SshTarget, parse_target
+from yoloslim.deploy.board.target import SshTarget, parse_target
 from yoloslim.errors import DeployError
 
 

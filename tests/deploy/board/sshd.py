@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from yoloslim.deploy.ascend.target import SshTarget
+from yoloslim.deploy.board.target import SshTarget
 
 FAKES = Path(__file__).parents[2] / "runner" / "fakes"
 SRC = Path(__file__).parents[3] / "src"

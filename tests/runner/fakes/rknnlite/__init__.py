@@ -1,0 +1,1 @@
+"""A FAKE; see `api`."""
