@@ -119,8 +119,10 @@ class PruneRequest:
         default=0.0, metadata=_about("share of its channels every layer keeps at least, 0 to 1", ge=0, le=1)
     )
     round_to: int = field(
-        default=8,
-        metadata=_about("kept channels are a multiple of this: 8 suits CPUs, 16 Ascend, 1 is any", ge=1, le=256),
+        default=16,
+        metadata=_about(
+            "kept channels are a multiple of this: 16 suits AVX-512 and NPUs, 8 older CPUs, 1 is any", ge=1, le=256
+        ),
     )
     cost_power: float = field(
         default=0.0, metadata=_about("scores are divided by the channel's cost to this power", ge=0, le=4)

@@ -63,8 +63,8 @@ def prune(
         measure_ms: milliseconds of a cut network on the target, for `target_latency_ms` and `target_speedup`.
         options: fields of `PruneRequest`. What differs from its defaults where nothing is said: scope `coupled`;
             importance `l2` for a network in which not every convolution has a BatchNorm scale to go by, or whose
-            scales are all alike, as before training; `round_to` 4, 2 or 1 for a network that is too narrow for
-            multiples of 8; FLOPs counted at the size of the example, or at a detector's own.
+            scales are all alike, as before training; `round_to` 8, 4, 2 or 1 for a network that is too narrow
+            for multiples of 16; FLOPs counted at the size of the example, or at a detector's own.
 
     Returns:
         `model` the new network, `certificate` (cut against masked, largest differences), `report` (plain values).
