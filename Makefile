@@ -9,6 +9,8 @@ INSTALL := .ci/install --editable
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PREFECT_HOME := $(CURDIR)/.prefect
 export DVC_NO_ANALYTICS := 1
+# stages are processes: with the variable set, as in many containers, each would compile PyTorch anew
+export PYTHONDONTWRITEBYTECODE :=
 # boards over SSH are tested against a real server, the report's page in a real browser
 DEBIAN := openssh-server chromium fonts-dejavu-core postgresql
 

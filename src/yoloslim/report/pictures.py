@@ -6,9 +6,7 @@ from pathlib import Path
 
 from yoloslim.data.images import read_image
 from yoloslim.data.voc import SPLITS, load_split
-from yoloslim.models.store import load_model
 from yoloslim.report import dataset, plots
-from yoloslim.report.features import features
 from yoloslim.report.predictions import choose_images, predictions
 from yoloslim.report.quality import confusion, quality
 from yoloslim.report.style import Panel, side_by_side
@@ -173,6 +171,9 @@ def _draw_results(
 
 
 def _draw_maps(rows: Sequence[Row], data: Path, path: Path) -> None:
+    from yoloslim.models.store import load_model  # PyTorch takes a second
+    from yoloslim.report.features import features
+
     split = load_split(data, "test")
     images = [read_image(split.image_path(i)) for i in choose_images(split.annotations, MAPPED)]
     models = [(row.title, load_model(row.model)) for row in rows if row.model]

@@ -22,7 +22,7 @@ Greedy = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
 """Maps boxes (n, 4), labels (n,) and scores (n,), best first, and a threshold to the places that survive, ascending."""
 
 _FIRST_PREFIX = 384
-_PREFIX_GROWTH = 2
+_PREFIX_GROWTH = 4
 
 
 def find(outputs: Sequence[np.ndarray], bundle: dict[str, Any], options: dict[str, Any]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 import logging
 
+import numpy as np
+
 from yoloslim.config import Params
 from yoloslim.evaluation.nms import describe_suppression
 from yoloslim.files import read_json, write_json
@@ -22,8 +24,8 @@ def run(params: Params, which: str) -> None:
     model = load_model(path)
     images = eval_set(params, "test")
     evaluation = evaluate_model(params, model, images)
-    detections = [[[round(float(v), 4) for v in row] for row in rows] for rows in evaluation.detections]
-    write_json(DETECTIONS / f"{which}.json", {"ids": prepared_split("test").ids, "detections": detections})
+    detections = [np.round(rows.astype(np.float64), 4).tolist() for rows in evaluation.detections]
+    write_json(DETECTIONS / f"{which}.json", {"ids": prepared_split("test").ids, "detections": detections}, indent=None)
     facts = read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
     costs = {**measure_cost(params, model), "size_mb": path.stat().st_size / 1e6}
     found = {
