@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.tracking.postgres import cluster, free_port
+from tests.ports import free_port
+from tests.tracking.postgres import cluster
 
 ROOT = Path(__file__).parents[1]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]

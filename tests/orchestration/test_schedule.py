@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.orchestration.toy import ROOT, Toy
-from tests.tracking.postgres import free_port
+from tests.ports import free_port
 from yoloslim.config import parse_params
 from yoloslim.errors import ConfigError
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.orchestration.toy import Toy
+from tests.ports import free_port
 from yoloslim.config import SweepResult, load_params
 from yoloslim.errors import SweepError
 from yoloslim.orchestration.driver import run_sweep
@@ -93,9 +94,7 @@ def test_sweep_that_is_stopped_goes_on_where_it_was(tmp_path: Path, number: sign
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", dict[str, str]]]:
     """A Prefect server of its own, and the environment of those who use it; settings are read once in a process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     settings |= {"PREFECT_CLIENT_MAX_RETRIES": "1"}
     words = ("server", "start", "--no-ui", "--host", "127.0.0.1", "--port", str(port))

@@ -3,7 +3,6 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,15 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 PATIENT = "--timeout-worker-healthcheck 120"
 """Uvicorn kills a worker that says nothing for five seconds, with the answers that it is giving: a busy machine's."""
 NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 """No processes for jobs on traces and language models: six imports of MLflow less."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def programs() -> Path:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.ports import free_port
 from tests.report.page.test_browser import CHROMIUM
 from tests.results.made import PARAMS, build
 from tests.results.sweeps import leave, point, sweep
@@ -26,7 +27,7 @@ from yoloslim.results.uris import absolute_uri
 from yoloslim.sweeping.champion import is_better
 from yoloslim.tracking.mlflow import sync
 
-from .postgres import Server, free_port
+from .postgres import Server
 
 pytestmark = pytest.mark.slow
 URI = "sqlite:///mlflow.db"

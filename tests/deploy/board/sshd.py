@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from yoloslim.deploy.board.target import SshTarget
 
 FAKES = Path(__file__).parents[2] / "runner" / "fakes"
@@ -54,7 +55,7 @@ def serve(root: Path, sftp: str | None = None) -> Iterator[Server]:
     program = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if program is None or shutil.which("ssh-keygen") is None:
         pytest.skip("sshd is not installed: `make debian-packages`, or apt-get install openssh-server")
-    server = Server(root, _free_port())
+    server = Server(root, free_port())
     ssh = server.home / ".ssh"
     ssh.mkdir(parents=True)
     server.runs.mkdir()
@@ -144,12 +145,6 @@ class Cutter:
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
                 side.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
