@@ -49,21 +49,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "atc"
 
 
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serve(tmp_path_factory.mktemp("sshd")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(sshd: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setenv("HOME", str(sshd.home))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    for path in sshd.runs.iterdir():
-        subprocess.run(["rm", "-r", path], check=True)
-    return sshd
-
-
 def make_job(bundle: Path, folder: Path, backend: str = "acl", **changes: object) -> Job:
     folder.mkdir(exist_ok=True)
     options = NmsOptions(conf_thres=1e-6, max_det=100)

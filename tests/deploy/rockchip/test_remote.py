@@ -1,13 +1,11 @@
 """Models for Rockchip over SSH, against a real OpenSSH server on localhost; the NPU is played by a fake."""
 
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.deploy.board.sshd import Server, serve
+from tests.deploy.board.sshd import Server
 from tests.deploy.rockchip.compiled import describe
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.boxes import fit
@@ -30,21 +28,6 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 64, 64, 3), dtype=np.
 TRUTH = annotation_from(64, 64, [[10, 10, 50, 50]], [1], [False], [False])
 SET = EvalSet(("a", "b"), tuple("012345"), IMAGES, (fit(64, 64, 64),) * COUNT, (TRUTH,) * COUNT)
 OPTIONS = NmsOptions(conf_thres=1e-6, max_det=100)
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serve(tmp_path_factory.mktemp("sshd")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(sshd: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setenv("HOME", str(sshd.home))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    for path in sshd.runs.iterdir():
-        subprocess.run(["rm", "-r", path], check=True)
-    return sshd
 
 
 @pytest.fixture
