@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.deploy.rockchip.compiled import describe
 from tests.runner.bundles import uncompiled_bundle, voc_devkit
 from tests.tiny import shake_norms, tiny_detector
+from yoloslim.deploy.export_model import export_model
 
 COUNT = 3
 
@@ -31,8 +33,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return voc_devkit(tmp_path_factory.mktemp("data"), pictures)
 
 
+FAKES = Path(__file__).parent / "fakes"
+
+
 def run(bundle: Path, folder: Path, *arguments: object, backend: str = "onnxruntime") -> tuple[int, str]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(bundle.parent), "PYTHON": sys.executable, "BACKEND": backend}
+    environment["PYTHONPATH"] = str(FAKES)
     command = ["bash", str(bundle / "run.sh"), *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
@@ -135,6 +141,23 @@ def test_without_a_compiled_model_or_its_data_the_way_out_is_named(bundle: Path,
     assert status == 1
     assert "no folder with JPEGImages" in output
     assert "Traceback" not in output
+
+
+def test_a_bundle_for_rockchip_runs_on_its_npu_unless_told_otherwise(dataset: Path, tmp_path: Path) -> None:
+    model = tiny_detector()
+    shake_norms(model)
+    export_model(model.eval(), bundle := tmp_path / "bundle")
+    describe(bundle)
+    scores = {}
+    for backend in ("", "onnxruntime"):
+        status, output = run(bundle, tmp_path, "eval", dataset, backend=backend)
+        assert status == 0, output
+        scores[output.split(" images on ")[1].split(";")[0]] = re.findall(r"map50\S* +(\S+)", output)
+    assert list(scores) == ["rockchip-rknnlite", "onnxruntime-cpu"]
+    assert scores["rockchip-rknnlite"] == scores["onnxruntime-cpu"]
+    (bundle / "model.rknn").unlink()
+    status, output = run(bundle, tmp_path, "speed", *image_set(dataset), backend="")
+    assert (status, output) == (1, "error: model.rknn of the bundle is missing: No such file or directory\n")
 
 
 def test_an_unknown_backend_is_refused_with_the_choices(bundle: Path, dataset: Path, tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def test_runtimes_are_really_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert findings["ONNX Runtime"].state == "ok"
     assert "differs from PyTorch by" in findings["ONNX Runtime"].facts
     assert findings["Ascend board"].state == "absent"
+    assert findings["Rockchip board"].facts == "rknn_eval.target is simulator"
+    assert findings["Rockchip chip here"].state == "absent"
     assert findings["disk"].state == "ok"
 
 
@@ -54,10 +56,11 @@ def test_what_is_not_installed_is_absent_with_the_command(monkeypatch: pytest.Mo
 
 
 def test_a_board_that_was_named_and_cannot_be_reached_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    params = parse_params({"ascend": {"target": "ssh://nobody@127.0.0.1:1"}})
-    board = found(params, monkeypatch, ALL)["Ascend board"]
-    assert board.state == "broken"
-    assert "cannot be reached" in board.facts
+    nowhere = {"target": "ssh://nobody@127.0.0.1:1"}
+    findings = found(parse_params({"ascend": nowhere, "rknn_eval": nowhere}), monkeypatch, ALL)
+    for name in ("Ascend board", "Rockchip board"):
+        assert findings[name].state == "broken"
+        assert "cannot be reached" in findings[name].facts
 
 
 @pytest.mark.slow
@@ -73,7 +76,7 @@ def test_a_board_is_looked_at_and_left_as_it_was(tmp_path: Path, monkeypatch: py
         def board(set_env: str, **ascend: str) -> Finding:
             target = f"ssh://{server.target().user}@127.0.0.1:{server.port}{server.runs}"
             params = parse_params({"ascend": {"target": target, "set_env": set_env, **ascend}})
-            finding = doctor._board(params)
+            finding = doctor._board(doctor._makers(params)[0])
             assert list(server.runs.iterdir()) == []
             return finding
 
@@ -87,12 +90,52 @@ def test_a_board_is_looked_at_and_left_as_it_was(tmp_path: Path, monkeypatch: py
         assert (other.state, other.fix) == ("broken", "atc.soc_version=Ascend310B4, and compile again")
 
         bare = board(server.set_env(acl=False))
-        assert (bare.state, bare.fix) == ("broken", "ascend.set_env")
-        assert "No module named 'acl', 0 devices" in bare.facts
+        assert (bare.state, bare.fix) == ("broken", "install the runtime, or name its set_env.sh in ascend.set_env")
+        assert bare.facts.endswith("GB free; no working CANN: No module named 'acl'")
 
         wrong = board(server.set_env(), python="python-that-is-not-there")
         assert wrong.state == "broken"
         assert "as python-that-is-not-there (ascend.python)" in wrong.facts
+
+
+@pytest.mark.slow
+def test_a_board_of_rockchip_is_looked_at_likewise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(tmp_path / "sshd") as server:
+        monkeypatch.setenv("HOME", str(server.home))
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        target = f"ssh://{server.target().user}@127.0.0.1:{server.port}{server.runs}"
+
+        def board(python: str, **rknn: str) -> Finding:
+            asked = {"rknn_eval": {"target": target, "python": python}, "rknn": rknn}
+            finding = doctor._board(doctor._makers(parse_params(asked))[1])
+            assert list(server.runs.iterdir()) == []
+            return finding
+
+        fine = board(server.python())
+        assert (fine.state, fine.fix) == ("ok", "")
+        assert fine.facts.endswith("GB free, chip unknown")  # no device tree of Rockchip's where tests run
+
+        bare = board(server.python(acl=False))
+        assert (bare.state, bare.fix) == ("broken", "pip install rknn-toolkit-lite2")
+        assert bare.facts.endswith("GB free; no working rknnlite: No module named 'rknnlite'")
+
+        wrong = board("python-that-is-not-there")
+        assert "as python-that-is-not-there (rknn_eval.python)" in wrong.facts
+
+
+def test_a_chip_here_must_be_the_one_that_is_compiled_for_where_it_is_to_run() -> None:
+    facts = {"acl": "none", "devices": 0, "rknnlite": "ok", "chip": "rk3568"}
+
+    def here(**asked: dict[str, str]) -> Finding:
+        return doctor._chip(doctor._makers(parse_params(asked))[1], facts)
+
+    assert here() == Finding("Rockchip chip here", "ok", "rk3568")
+    local = {"target": "local"}
+    assert here(rknn_eval=local).fix == "rknn.target=rk3568, and compile again"
+    assert here(rknn_eval=local, rknn={"target": "rk3568"}).state == "ok"
+    facts["rknnlite"] = "No module named 'rknnlite'"
+    assert here(rknn_eval=local).state == "broken"
+    assert here().fix == "beside a chip: pip install rknn-toolkit-lite2"
 
 
 def test_the_quantiser_of_openvino_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

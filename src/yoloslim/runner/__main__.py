@@ -18,7 +18,7 @@ from .errors import RunnerError
 from .job import run_job, say
 from .model import LABELS, BoardInference
 from .output import Output
-from .rknn_session import chip_here, import_rknnlite
+from .rknn_session import chip_here
 from .scores import mean_average_precision
 from .tasks import Inference, boxes_of, draw_detections, measure, measure_overlapped, speed_lines
 from .voc import find_dataset, image_set_of, read_image_set, read_truth, write_results
@@ -106,7 +106,7 @@ def probe(_: Any) -> None:
 
 def _rknnlite() -> str:
     try:
-        import_rknnlite()
+        from rknnlite.api import RKNNLite  # noqa: F401
     except Exception as error:  # a broken installation may raise anything; it is what we want to know
         return str(error) or type(error).__name__
     return "ok"

@@ -1,4 +1,4 @@
-"""What this machine can do: runtimes that really run, Ascend's tools, the board, disk and GPU."""
+"""What this machine can do: runtimes that really run, makers' tools, chips, boards, disk and GPU."""
 
 import importlib.metadata
 import importlib.util
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ import torch
 from yoloslim.config import Params
 from yoloslim.deploy.ascend.cann import find_cann
 from yoloslim.deploy.board.device import Local
+from yoloslim.deploy.board.job import CHIP, Backend, shortcoming
 from yoloslim.deploy.board.remote import Board
 from yoloslim.deploy.board.target import parse_target
 from yoloslim.deploy.export_model import export_model
@@ -65,8 +66,10 @@ def examine(params: Params) -> Iterator[Finding]:
     yield _toolchain("rockchip")
     yield _ais_bench()
     yield _atc(params)
-    yield _chip(params)
-    yield _board(params)
+    here = _probe_here(params)
+    for maker in _makers(params):
+        yield _chip(maker, here)
+        yield _board(maker)
     yield _disk()
     yield _tool("git", "versions of code and results", "apt-get install git")
     yield _tool("ssh-keygen", "keys for boards", "apt-get install openssh-client")
@@ -166,38 +169,83 @@ def _atc(params: Params) -> Finding:
     return Finding("atc", "ok", f"{cann.atc}, {version}" + (f", by {cann.set_env}" if cann.set_env else ""))
 
 
-def _chip(params: Params) -> Finding:
-    local = params.ascend.target == "local"
-    wanted: State = "broken" if params.ascend.require and local else "absent"
-    fix = "on a board: source set_env.sh of CANN, or name it in ascend.set_env"
-    try:
-        facts = Local(params.ascend.set_env if local else "").probe()
-    except YoloslimError as error:
-        return Finding("Ascend chip here", wanted, str(error), fix)
-    if facts["acl"] != "ok" or not facts["devices"]:
-        return Finding("Ascend chip here", wanted, facts["acl"] if facts["acl"] != "ok" else "no device", fix)
-    return Finding("Ascend chip here", "ok", f"{facts['devices']} devices, {facts['chip'] or 'chip unknown'}")
+@dataclass(frozen=True)
+class _Maker:
+    """Whose chips models run on, and where params.yaml says they are.
+
+    Attributes:
+        name: the maker.
+        backend: what runs models on its chips.
+        section: of params.yaml that names the device.
+        target: `local`, a board, or a stand-in for both.
+        chip: the one that models are compiled for.
+        set_env: script that brings the maker's environment.
+        python: interpreter of a board.
+        require: whether the stage refuses to do without the chip.
+    """
+
+    name: str
+    backend: Backend
+    section: str
+    target: str
+    chip: str
+    set_env: str
+    python: str
+    require: bool
 
 
-def _board(params: Params) -> Finding:
+def _makers(params: Params) -> tuple[_Maker, ...]:
+    a, r = params.ascend, params.rknn_eval
+    return (
+        _Maker("Ascend", "acl", "ascend", a.target, params.atc.soc_version, a.set_env, a.python, a.require),
+        _Maker("Rockchip", "rknnlite", "rknn_eval", r.target, params.rknn.target, "", r.python, True),
+    )
+
+
+def _probe_here(params: Params) -> dict[str, Any] | str:
+    """What the runner finds on this machine, or why it does not run."""
     try:
-        target = parse_target(params.ascend.target)
-        if target is None:
-            return Finding(
-                "Ascend board", "absent", "ascend.target is local", "name one: ascend.target=ssh://user@host"
-            )
-        facts = Board(target, params.ascend.set_env, params.ascend.python).probe()
+        return Local(params.ascend.set_env if params.ascend.target == "local" else "").probe()
     except YoloslimError as error:
-        return Finding("Ascend board", "broken", str(error), "see the message; `ssh` with the same user and host helps")
-    what = f"{target}: Python {facts['python']}, numpy {facts['numpy']}, {facts['free_bytes'] / 1e9:.1f} GB free"
-    if facts["acl"] != "ok" or not facts["devices"]:
-        return Finding(
-            "Ascend board", "broken", f"{what}; {facts['acl']}, {facts['devices']} devices", "ascend.set_env"
-        )
-    chip = facts["chip"] or "chip unknown"
-    if facts["chip"] and facts["chip"] != params.atc.soc_version:
-        return Finding("Ascend board", "broken", f"{what}, {chip}", f"atc.soc_version={chip}, and compile again")
-    return Finding("Ascend board", "ok", f"{what}, {facts['devices']} devices, {chip}")
+        return str(error)
+
+
+def _chip(maker: _Maker, facts: dict[str, Any] | str) -> Finding:
+    name = f"{maker.name} chip here"
+    wanted: State = "broken" if maker.require and maker.target == "local" else "absent"
+    if isinstance(facts, str):
+        return Finding(name, wanted, facts, f"see the message, and {maker.section} in params.yaml")
+    fault, way = shortcoming(facts, maker.backend)
+    if fault:
+        return Finding(name, wanted, fault, f"beside a chip: {way}")
+    return _with_chip(name, maker, facts, ())
+
+
+def _board(maker: _Maker) -> Finding:
+    name, setting = f"{maker.name} board", f"{maker.section}.target"
+    if not maker.target.startswith("ssh:"):
+        return Finding(name, "absent", f"{setting} is {maker.target}", f"name one: {setting}=ssh://user@host")
+    try:
+        target = parse_target(maker.target, setting)
+        assert target is not None
+        facts = Board(target, maker.set_env, maker.python, section=maker.section).probe()
+    except YoloslimError as error:
+        return Finding(name, "broken", str(error), "see the message; `ssh` with the same user and host helps")
+    has = f"{target}: Python {facts['python']}, numpy {facts['numpy']}", f"{facts['free_bytes'] / 1e9:.1f} GB free"
+    fault, way = shortcoming(facts, maker.backend)
+    if fault:
+        return Finding(name, "broken", f"{', '.join(has)}; {fault}", way)
+    return _with_chip(name, maker, facts, has)
+
+
+def _with_chip(name: str, maker: _Maker, facts: dict[str, Any], has: tuple[str, ...]) -> Finding:
+    """A device that works; broken if models are compiled for another chip and are to run on it."""
+    chip = facts["chip"]
+    devices = (f"{facts['devices']} devices",) if maker.backend == "acl" else ()
+    said = ", ".join((*has, *devices, chip or "chip unknown"))
+    if chip and chip != maker.chip and (has or maker.target == "local"):
+        return Finding(name, "broken", said, f"{CHIP[maker.backend]}={chip}, and compile again")
+    return Finding(name, "ok", said)
 
 
 def _disk() -> Finding:

@@ -45,6 +45,13 @@ class Server:
         )
         return str(path)
 
+    def python(self, acl: bool = True) -> str:
+        """An interpreter as a maker's Python is one, for boards whose environment no script brings."""
+        path = self.root / "python"
+        path.write_text(f'#!/bin/bash\nsource "{self.set_env(acl=acl)}"\nexec python "$@"\n')
+        path.chmod(0o755)
+        return str(path)
+
     def folders(self) -> list[Path]:
         return sorted(path for path in self.runs.glob("*") if path.name != "probe")
 

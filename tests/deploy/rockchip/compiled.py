@@ -7,9 +7,8 @@ import pytest
 
 from tests.runner.fakes import rknnlite
 from tests.runner.fakes.rknnlite import api
-from yoloslim.deploy.board.bundle import RUNNER, write_bundle, write_runner
 from yoloslim.deploy.manifest import load_manifest
-from yoloslim.deploy.rockchip.compilation import RknnResult
+from yoloslim.deploy.rockchip.compilation import RknnResult, pack
 from yoloslim.files import sha256_file, write_json
 
 
@@ -34,8 +33,7 @@ def describe(folder: Path, content: bytes = b"") -> None:
         losses=(),
     )
     write_json(folder / "rknn.json", result.model_dump(mode="json"))
-    write_runner(folder / RUNNER)
-    write_bundle(folder, load_manifest(folder), [*files, RUNNER], "rgb", "rk3588", ())
+    pack(folder, load_manifest(folder), "rk3588")
 
 
 def load_fake_rknnlite(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,13 @@ from onnx import ModelProto
 
 from yoloslim.choices import AippInput
 from yoloslim.deploy.ascend.aipp import aipp_config
-from yoloslim.deploy.ascend.bundle import CHECKSUM, COMPILED, write_run_script
+from yoloslim.deploy.ascend.bundle import CHECKSUM, COMPILED, write_ascend_script
 from yoloslim.deploy.ascend.cann import find_cann
 from yoloslim.deploy.ascend.codes import AtcCode
 from yoloslim.deploy.ascend.compiler import CHECK_REPORT, LOG, OM_MODE, run_compiler
 from yoloslim.deploy.ascend.graph_checks import fit_for_atc
 from yoloslim.deploy.ascend.mindx import write_mindx
-from yoloslim.deploy.board.bundle import BUNDLE, RUNNER, write_bundle, write_runner
+from yoloslim.deploy.board.bundle import BUNDLE, RUN, RUNNER, write_bundle, write_runner
 from yoloslim.deploy.board.environment import source_set_env
 from yoloslim.deploy.describe import read_onnx
 from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, Manifest, load_manifest, save_manifest
@@ -267,9 +267,9 @@ def _fill_folder(out_dir: Path, manifest: Manifest, argv: list[str], options: At
     write_text(out_dir / "aipp.cfg", aipp_config(manifest, options.aipp_input))
     _write_script(out_dir / "atc.sh", argv, manifest, options)
     write_runner(out_dir / RUNNER)
-    write_run_script(out_dir / "run.sh")
+    write_ascend_script(out_dir / RUN)
     mindx = write_mindx(out_dir, manifest, options.aipp_input)
-    return [manifest.file, MANIFEST_NAME, "aipp.cfg", "atc.sh", RUNNER, "run.sh", *mindx]
+    return [manifest.file, MANIFEST_NAME, "aipp.cfg", "atc.sh", RUNNER, RUN, *mindx]
 
 
 def _write_script(path: Path, argv: list[str], manifest: Manifest, options: AtcOptions) -> None:

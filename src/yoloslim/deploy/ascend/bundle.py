@@ -1,10 +1,9 @@
-"""What an Ascend bundle holds besides those of other boards: `run.sh`, and names of its compiled model."""
+"""What an Ascend bundle has of its own: names of its compiled model, and the environments that its `run.sh` brings."""
 
 from pathlib import Path
 
-from yoloslim.deploy.board.bundle import RUNNER
+from yoloslim.deploy.board.bundle import write_run_script
 from yoloslim.deploy.board.environment import SET_ENV, source_set_env
-from yoloslim.files import atomic_path
 
 COMPILED = "model.om"
 CHECKSUM = f"{COMPILED}.sha256"
@@ -20,25 +19,17 @@ MX_SET_ENV = (
 """Likewise for the MindX SDK, which is unpacked wherever a person likes."""
 
 
-def write_run_script(path: Path) -> None:
+_ABOUT = """BACKEND=mindx runs the pipelines of the MindX SDK, whose set_env.sh MX_SET_ENV names where it is in an
+unusual place."""
+
+
+def write_ascend_script(path: Path) -> None:
     """Write `run.sh`: the tasks of the bundle, with the environment of CANN."""
-    text = f"""#!/usr/bin/env bash
-# On the board:
-#   bash run.sh detect IMAGE_SET IMAGE_DIR   images with boxes, to image_result/
-#   bash run.sh speed IMAGE_SET IMAGE_DIR    latency of every stage, throughput, memory; writes nothing
-#   bash run.sh eval DATASET                 VOC result files to txt_result/, mAP by VOC2007 and COCO rules
-# IMAGE_SET is a text file with one image name a line, without suffix; DATASET is a folder in VOC layout (VOCdevkit/).
-# BACKEND=onnxruntime runs the graph on the CPU instead, BACKEND=mindx the pipelines of the MindX SDK, whose set_env.sh
-# MX_SET_ENV names where it is in an unusual place; PYTHON names another interpreter.
-set -eo pipefail  # no -u: CANN's set_env.sh reads unset variables
-YOLOSLIM_BUNDLE="$(cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")" >/dev/null && pwd)"
-export YOLOSLIM_BUNDLE
-export ASCEND_GLOBAL_LOG_LEVEL="${{ASCEND_GLOBAL_LOG_LEVEL:-3}}"  # errors only
-PYTHON="${{PYTHON:-python3}}"
+    prepare = f"""export ASCEND_GLOBAL_LOG_LEVEL="${{ASCEND_GLOBAL_LOG_LEVEL:-3}}"  # errors only
 if ! "$PYTHON" -c 'import acl' 2>/dev/null; then
 {source_set_env("    ", SET_ENV)}
 fi
-if [ "${{BACKEND:-}}" = mindx ] && ! "$PYTHON" -c 'import StreamManagerApi' 2>/dev/null; then
+if [ "$BACKEND" = mindx ] && ! "$PYTHON" -c 'import StreamManagerApi' 2>/dev/null; then
 {source_set_env("    ", MX_SET_ENV)}
 fi
 if [ -f "$YOLOSLIM_BUNDLE/{CHECKSUM}" ]; then
@@ -47,8 +38,5 @@ if [ -f "$YOLOSLIM_BUNDLE/{CHECKSUM}" ]; then
         exit 1
     fi
 fi
-exec "$PYTHON" "$YOLOSLIM_BUNDLE/{RUNNER}" "$@"
 """
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.chmod(0o755)
+    write_run_script(path, "acl", _ABOUT, prepare)

@@ -32,7 +32,7 @@ _COMPILE = {
     "rknnlite": "run the rknn stage, or yoloslim compile --target",
 }
 
-_CHIP = {"acl": "atc.soc_version", "rknnlite": "rknn.target"}
+CHIP = {"acl": "atc.soc_version", "rknnlite": "rknn.target"}
 """Settings that name the chip to compile for."""
 
 
@@ -194,6 +194,23 @@ def read_run(data: bytes, finished: dict[str, Any], job: Job, facts: dict[str, A
     )
 
 
+def shortcoming(facts: dict[str, Any], backend: Backend) -> tuple[str, str]:
+    """What keeps a machine from running a backend, and the way out; both empty where nothing does.
+
+    Args:
+        facts: what the probe found.
+        backend: what is to run models there.
+    """
+    if backend == "acl" and facts["acl"] != "ok":
+        way = "install the runtime, or name its set_env.sh in ascend.set_env"
+        return f"no working CANN: {facts['acl']}", way
+    if backend == "acl" and not facts["devices"]:
+        return "CANN, but no Ascend device", "look at `npu-smi info`"
+    if backend == "rknnlite" and facts["rknnlite"] != "ok":
+        return f"no working rknnlite: {facts['rknnlite']}", "pip install rknn-toolkit-lite2"
+    return "", ""
+
+
 def check_facts(facts: dict[str, Any], to_send: int, bundle: Path, backend: Backend, where: str) -> None:
     """Refuse a machine that cannot run a job before anything large is sent.
 
@@ -207,20 +224,14 @@ def check_facts(facts: dict[str, Any], to_send: int, bundle: Path, backend: Back
     Raises:
         DeployError: no runtime of the chip, no device, another chip, or too little room; names the way out.
     """
-    if backend == "acl" and facts["acl"] != "ok":
-        raise DeviceUnavailableError(
-            f"{where} has no working CANN: {facts['acl']}; install the runtime there, or name its set_env.sh "
-            "in ascend.set_env"
-        )
-    if backend == "acl" and not facts["devices"]:
-        raise DeviceUnavailableError(f"{where} has CANN, but no Ascend device: look at `npu-smi info` there")
-    if backend == "rknnlite" and facts["rknnlite"] != "ok":
-        raise DeviceUnavailableError(f"{where} cannot run models for Rockchip: {facts['rknnlite']}")
-    if backend in _CHIP:
+    fault, way = shortcoming(facts, backend)
+    if fault:
+        raise DeviceUnavailableError(f"{where} has {fault}; {way}")
+    if backend in CHIP:
         wanted = read_json(bundle / BUNDLE)["soc_version"]
         if facts["chip"] and facts["chip"] != wanted:
             raise DeployError(
-                f"{where} has an {facts['chip']}, the model was compiled for {wanted}: set {_CHIP[backend]}="
+                f"{where} has an {facts['chip']}, the model was compiled for {wanted}: set {CHIP[backend]}="
                 f"{facts['chip']} and compile again"
             )
     room = to_send + (16 << 20)

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from yoloslim.choices import RangesFrom, RknnPrecision
-from yoloslim.deploy.board.bundle import RUNNER, write_bundle, write_runner
+from yoloslim.deploy.board.bundle import RUN, RUNNER, write_bundle, write_run_script, write_runner
 from yoloslim.deploy.describe import read_onnx
 from yoloslim.deploy.graph import head_nodes
 from yoloslim.deploy.int8 import FEW, tensor_ranges
-from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, load_manifest
+from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, Manifest, load_manifest
 from yoloslim.deploy.rockchip.report import Compiled, Loss, parse_compiled, parse_losses
 from yoloslim.deploy.sensitivity import most_sensitive
 from yoloslim.errors import DeployError
@@ -160,10 +160,16 @@ def compile_rknn(export_dir: Path, out_dir: Path, options: RknnOptions, images: 
             losses=tuple(asdict(loss) for loss in losses),
         )
         write_json(folder / RESULT, result.model_dump(mode="json"))
-        write_runner(folder / RUNNER)
-        write_bundle(folder, manifest, [manifest.file, COMPILED, RUNNER], "rgb", options.chip, ())
+        pack(folder, manifest, options.chip)
     _say(out_dir, result, compiled)
     return result
+
+
+def pack(folder: Path, manifest: Manifest, chip: str) -> None:
+    """Put what a board needs beside the graph and the model compiled for a chip: runner, `run.sh`, checksums."""
+    write_runner(folder / RUNNER)
+    write_run_script(folder / RUN, "rknnlite")
+    write_bundle(folder, manifest, [manifest.file, COMPILED, RUNNER, RUN], "rgb", chip, ())
 
 
 def load_rknn_result(folder: Path, chip: str | None = None) -> RknnResult:
