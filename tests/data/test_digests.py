@@ -7,7 +7,6 @@ import pytest
 from yoloslim.data import digests as module
 from yoloslim.data.digests import Digests
 from yoloslim.files import sha256_file
-from yoloslim.seals import seal
 
 
 @pytest.fixture
@@ -37,17 +36,3 @@ def test_a_damaged_memory_is_as_good_as_none(kept: str, tmp_path: Path) -> None:
     (tmp_path / "digests.json").write_text(kept)
     (tmp_path / "a").write_text("a")
     assert Digests(tmp_path).of([tmp_path / "a"]) == [sha256_file(tmp_path / "a")]
-
-
-def test_a_sealed_file_is_read_again_when_it_was_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = tmp_path / "store"
-    store.write_bytes(b"x" * 100)
-    seal(store)
-    assert Digests(tmp_path).whole(store)
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "is_whole", lambda path: pytest.fail("it did not change"))
-        assert Digests(tmp_path).whole(store)
-    data = bytearray(store.read_bytes())
-    data[7] ^= 1
-    store.write_bytes(data)
-    assert not Digests(tmp_path).whole(store)

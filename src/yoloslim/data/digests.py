@@ -5,24 +5,24 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json, sha256_file, write_text
-from yoloslim.seals import is_whole
 
 logger = logging.getLogger(__name__)
 
 NAME = "digests.json"
 VERSION = 1
-_THREADS = 8
+_THREADS, _AT_ONCE = 8, 128
 
 State = list[int]
 """Size, time of the last change in ns, number of the file: by these DVC and Git tell, too, whether a file changed."""
 
 
 class Digests:
-    """SHA-256 of files, and whether sealed ones are whole, remembered in `digests.json` of a folder.
+    """SHA-256 of files, remembered in `digests.json` of a folder.
 
     A file that was changed has another time; what a disk damages without writing is not noticed once a file was read.
     """
@@ -44,20 +44,11 @@ class Digests:
         Raises:
             OSError: one cannot be read.
         """
+        parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(self._digest, paths))
+            found = list(chain.from_iterable(pool.map(lambda part: [self._digest(path) for path in part], parts)))
         self._keep(zip(paths, found, strict=True))
         return [digest for _, digest in found]
-
-    def whole(self, path: Path) -> bool:
-        """Whether a sealed file is what was sealed; read only if it changed since it was."""
-        state = _state(path)
-        if self._known.get(_name(path)) == (state, "whole"):
-            return True
-        if not is_whole(path):
-            return False
-        self._keep([(path, (state, "whole"))])
-        return True
 
     def _digest(self, path: Path) -> tuple[State, str]:
         state = _state(path)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from yoloslim.boxes import FILL, Align, Letterbox, fit
 from yoloslim.data.store import image_store
+from yoloslim.data.stored import Check, unchecked
 from yoloslim.data.voc import Annotation, VocSplit
 from yoloslim.errors import ConfigError
 
@@ -33,9 +34,9 @@ class Part:
 class Letterboxed:
     """Letterboxed images that are made when asked for, since a large set fits no memory: `images[3:9]`, uint8 RGB."""
 
-    def __init__(self, stored: NDArray[np.uint8], letterboxes: Sequence[Letterbox]) -> None:
+    def __init__(self, stored: NDArray[np.uint8], letterboxes: Sequence[Letterbox], check: Check = unchecked) -> None:
         """Take images (N, S, S, 3) as `image_store` has them, at the top left, and where each should lie instead."""
-        self._stored, self._letterboxes = stored, letterboxes
+        self._stored, self._letterboxes, self._check = stored, letterboxes, check
         self.shape: tuple[int, ...] = stored.shape
 
     def __len__(self) -> int:
@@ -51,6 +52,7 @@ class Letterboxed:
         self, numbers: NDArray[np.intp], letterboxes: Sequence[Letterbox], shape: tuple[int, ...]
     ) -> NDArray[np.uint8]:
         """Images (n, rows, columns, 3), each where its own letterbox (one an image of the set) says."""
+        self._check(numbers)
         images = np.full((len(numbers), *shape, 3), FILL, np.uint8)
         for image, number in zip(images, numbers, strict=True):
             box = letterboxes[number]
@@ -116,5 +118,6 @@ def load_eval_set(split: VocSplit, imgsz: int, cache_dir: Path, align: Align = "
         DataError: an image that cannot be decoded.
     """
     boxes = tuple(fit(a.width, a.height, imgsz, align) for a in split.annotations)
-    images = Letterboxed(image_store(split, imgsz, cache_dir), boxes)
+    stored = image_store(split, imgsz, cache_dir)
+    images = Letterboxed(stored.pixels, boxes, stored.check)
     return EvalSet(split.classes, split.ids, images, boxes, split.annotations)

@@ -60,6 +60,7 @@ def warp(train_set: TrainSet, layout: Layout, pin: bool = False) -> Tensor:
     whole &= (high - low < 2 * side + 1).all(1)  # of what is larger, most is empty
     low = np.where(whole[:, None], low.round(), np.clip(np.floor(low) - 1, 0, 2 * side - 1)).astype(int)
     high = np.where(whole[:, None], high.round(), np.clip(np.ceil(high) + 1, low + 1, 2 * side)).astype(int)
+    train_set.check(np.unique(layout.tiles[layout.tiles >= 0].numpy()))
     images, sizes = train_set.images.numpy(), train_set.sizes.numpy()
     for image, tiles, origins, matrix, is_whole, first, last in zip(
         out.numpy(), layout.tiles.numpy(), layout.origins.numpy(), maps, whole, low, high, strict=True

@@ -2,6 +2,7 @@
 
 import mmap
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloslim.data.store import geometries, image_store
+from yoloslim.data.stored import Check, unchecked
 from yoloslim.data.voc import VocSplit
 from yoloslim.errors import memory_is_scarce
 
@@ -31,12 +33,14 @@ class TrainSet:
         sizes: int64 (N, 2), width and height of each image on its canvas.
         boxes: float32 (N, M, 4), xyxy in canvas pixels, padded with zeros.
         labels: int64 (N, M), padded with -1.
+        check: to be called before pixels are read.
     """
 
     images: Tensor
     sizes: Tensor
     boxes: Tensor
     labels: Tensor
+    check: Check = unchecked
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -69,11 +73,11 @@ def load_train_set(split: VocSplit, imgsz: int, cache_dir: Path, memory_gb: floa
     if memory_is_scarce(SMALLEST_MB):
         raise MemoryError(f"less than the {SMALLEST_MB} MB that the smallest training needs")
     stored = image_store(split, imgsz, cache_dir)
-    if len(stored):
-        _advise(stored, stored.nbytes <= (memory_gb * 1e9 or free_memory() / 2))
+    if len(split.ids):
+        _advise(stored.pixels, stored.pixels.nbytes <= (memory_gb * 1e9 or free_memory() / 2))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
-        images = torch.from_numpy(stored)
+        images = torch.from_numpy(stored.pixels)
     kept = [~a.difficult for a in split.annotations]
     longest = max(1, *(int(k.sum()) for k in kept), 1)
     boxes = np.zeros((len(split.ids), longest, 4), np.float32)
@@ -84,7 +88,7 @@ def load_train_set(split: VocSplit, imgsz: int, cache_dir: Path, memory_gb: floa
         boxes[i, :n] = box.to_canvas(annotation.boxes[keep])
         labels[i, :n] = annotation.labels[keep]
     sizes = torch.tensor([[b.width, b.height] for b in letterboxes], dtype=torch.int64)
-    return TrainSet(images, sizes, torch.from_numpy(boxes), torch.from_numpy(labels))
+    return TrainSet(images, sizes, torch.from_numpy(boxes), torch.from_numpy(labels), stored.check)
 
 
 def on_device(train_set: TrainSet, device: torch.device, memory_gb: float = 0.0) -> TrainSet:
@@ -94,6 +98,8 @@ def on_device(train_set: TrainSet, device: torch.device, memory_gb: float = 0.0)
     budget = memory_gb * 1e9 or torch.cuda.mem_get_info(device)[0] / 2
     if train_set.images.numel() > budget:
         return train_set
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(train_set.check, np.array_split(np.arange(len(train_set)), 64)))
     return replace(train_set, images=train_set.images.to(device))
 
 
