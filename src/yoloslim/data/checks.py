@@ -45,8 +45,8 @@ class Cleaned:
 class ImageFacts(Pixels):
     """What decoding an image tells, and keys equal for equal bytes and for equal pixels."""
 
-    bytes_key: str
-    pixels_key: str
+    bytes_key: bytes
+    pixels_key: bytes
 
 
 def inspect_image(path: Path) -> ImageFacts:
@@ -58,8 +58,8 @@ def inspect_image(path: Path) -> ImageFacts:
     data = read_image_bytes(path)
     pixels = decode_image(data, path)
     height, width = pixels.shape[:2]
-    pixels_key = hashlib.sha256(pixels.tobytes() + f"{width}x{height}".encode()).hexdigest()
-    return ImageFacts(width, height, orientation(data), white_of(pixels), hashlib.sha256(data).hexdigest(), pixels_key)
+    pixels_key = hashlib.sha256(pixels.tobytes() + f"{width}x{height}".encode()).digest()
+    return ImageFacts(width, height, orientation(data), white_of(pixels), hashlib.sha256(data).digest(), pixels_key)
 
 
 def clean_boxes(

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from yoloslim.data.exif import swaps_sides, turned, without_orientation
 from yoloslim.data.images import decode_image, is_jpeg, read_image_bytes, to_8_bits
 from yoloslim.data.layouts import Found, Item
 from yoloslim.data.names import note_on_renamed
+from yoloslim.data.packed import PackedAnnotation
 from yoloslim.data.split import seeded_split
 from yoloslim.data.systematic import refuse_other_conventions, turns, whites
 from yoloslim.data.validation import (
@@ -29,7 +30,7 @@ from yoloslim.data.validation import (
     note_on_doubles,
     notes_on_classes,
 )
-from yoloslim.data.voc import SPLITS, Annotation, RawAnnotation, write_annotation
+from yoloslim.data.voc import SPLITS, RawAnnotation, write_annotation
 from yoloslim.data.workers import worker_count
 from yoloslim.errors import DataError
 from yoloslim.files import share_blocks
@@ -78,12 +79,22 @@ class Source:
 class UsableImage:
     """A usable image of the source; `turn` is the orientation its pixels are to be turned by, `white` becomes 255."""
 
-    name: str
-    image: Path
+    item: Item
     facts: ImageFacts
-    annotation: Annotation
+    annotation: PackedAnnotation
     turn: int
     white: float
+
+    @property
+    def name(self) -> str:
+        """Of the item."""
+        return self.item.name
+
+    @property
+    def image(self) -> Path:
+        """Of the item; it is there, since it was decoded."""
+        assert self.item.image is not None
+        return self.item.image
 
     def reported(self) -> ReportedImage:
         """The entry as the report counts it."""
@@ -147,7 +158,7 @@ def _readable(found: Found, findings: Findings) -> dict[str, RawAnnotation]:
             findings.left_out.append(_left_out(item, item.raw, found.root, item.lost))
         else:
             raws[item.name] = item.raw
-    found.items = [replace(item, raw=_TAKEN) for item in found.items]
+        item.raw = _TAKEN
     return raws
 
 
@@ -179,8 +190,7 @@ def _inspect(
         except DataError as error:
             findings.left_out.append(_left_out(item, error, found.root, len(raw)))
             continue
-        assert item.image is not None  # it was decoded
-        entries[item.name] = UsableImage(item.name, item.image, fact, cleaned.annotation, turn, white)
+        entries[item.name] = UsableImage(item, fact, PackedAnnotation(cleaned.annotation), turn, white)
         findings.dropped += cleaned.dropped
         findings.clipped += cleaned.clipped
         findings.swapped += cleaned.swapped
@@ -214,7 +224,7 @@ def _deal(
         taken = {name for split, names in splits.items() if split != "train" for name in names}
         pool = [name for name in splits.get("train", entries) if name not in taken]
         shares = {split: source.shares[split] for split in cut if split != "train"}
-        splits |= seeded_split({name: entries[name].facts.pixels_key for name in pool}, shares, source.seed)
+        splits |= seeded_split({name: entries[name].facts.pixels_key.hex() for name in pool}, shares, source.seed)
         origins |= {split: f"{split}_share={share:g}" for split, share in shares.items()}
         origins.setdefault("train", "what the shares leave")
     notes = [f"{split}: {origins[split]}" for split in SPLITS]
@@ -231,7 +241,7 @@ def _write(entries: Sequence[UsableImage], folder: Path, classes: Sequence[str],
     def write(entry: UsableImage) -> bool:
         target = folder / "JPEGImages" / f"{entry.name}.jpg"
         path = folder / "Annotations" / f"{entry.name}.xml"
-        write_annotation(path, target.name, entry.annotation, classes)
+        write_annotation(path, target.name, entry.annotation.unpacked(), classes)
         return _place(entry, target, owned=owned)
 
     return sum(_in_threads(write, entries, workers, "writing"))
@@ -239,17 +249,18 @@ def _write(entries: Sequence[UsableImage], folder: Path, classes: Sequence[str],
 
 def _place(entry: UsableImage, target: Path, *, owned: bool) -> bool:
     """Write an upright 8-bit JPEG without orientation; bytes are kept where they are that already."""
-    data = read_image_bytes(entry.image)
+    source = entry.image
+    data = read_image_bytes(source)
     if not is_jpeg(data) or entry.turn != 1:
-        pixels = to_8_bits(turned(decode_image(data, entry.image), entry.turn), entry.white)
+        pixels = to_8_bits(turned(decode_image(data, source), entry.turn), entry.white)
         bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
         target.write_bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
     elif owned and entry.facts.orientation == 1:
-        entry.image.replace(target)
+        source.replace(target)
     else:
         # Never a hard link: DVC makes what it caches read-only, and a user's own photograph must stay as it is.
         kept = without_orientation(data)
-        if kept is not data or not share_blocks(entry.image, target):
+        if kept is not data or not share_blocks(source, target):
             target.write_bytes(kept)
     return not is_jpeg(data)
 

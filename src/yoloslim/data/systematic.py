@@ -4,6 +4,8 @@ many bits they use."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from yoloslim.data.exif import swaps_sides
 from yoloslim.data.voc import RawAnnotation
 from yoloslim.errors import DataError
@@ -37,23 +39,22 @@ def refuse_other_conventions(raws: Sequence[RawAnnotation]) -> None:
     Raises:
         DataError: every box looks so, and there are enough of them.
     """
-    boxes = [(raw, item.box) for raw in raws if raw.units != "shares" for item in raw.objects]
+    meant = [raw for raw in raws if raw.units != "shares"]
+    boxes = np.concatenate([np.zeros((0, 4)), *(np.reshape(raw.corners, (-1, 4)) for raw in meant)])
     if len(boxes) < ENOUGH:
         return
-    if all(0 <= value <= 1 for _, box in boxes for value in box):
+    if ((boxes >= 0) & (boxes <= 1)).all():
         raise DataError(
             f"all {len(boxes)} boxes lie between 0 and 1: they look like shares of the image, where pixels are meant; "
             "multiply them by width and height"
         )
-    reversed_ = [box[2] < box[0] or box[3] < box[1] for _, box in boxes]
-    both = [box[2] < box[0] and box[3] < box[1] for _, box in boxes]
-    fits = all(
-        raw.width and box[0] + box[2] <= raw.width + 1 and box[1] + box[3] <= raw.height + 1 for raw, box in boxes
-    )
-    share = sum(reversed_) / len(boxes)
-    if fits and share > 0.2 and (sum(both) < 0.9 * len(boxes) or len(boxes) >= MANY):
+    backwards = boxes[:, 2:] < boxes[:, :2]
+    either, both = int(backwards.any(1).sum()), int(backwards.all(1).sum())
+    sizes = np.repeat([(raw.width, raw.height) for raw in meant], [len(raw) for raw in meant], axis=0)
+    fits = sizes[:, 0].all() and (boxes[:, :2] + boxes[:, 2:] <= sizes + 1).all()
+    if fits and either / len(boxes) > 0.2 and (both < 0.9 * len(boxes) or len(boxes) >= MANY):
         raise DataError(
-            f"{sum(reversed_)} of {len(boxes)} boxes end before they begin, and all of them would fit as x, y, width, "
+            f"{either} of {len(boxes)} boxes end before they begin, and all of them would fit as x, y, width, "
             "height; write corners (xmin, ymin, xmax, ymax) instead"
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from yoloslim.data.checks import UNDER_MIN, BoxNote
 from yoloslim.data.names import near_equal
-from yoloslim.data.voc import Annotation
+from yoloslim.data.packed import PackedAnnotation
 from yoloslim.errors import DataError
 
 MAX_PROBLEM_SHARE = 0.2
@@ -19,9 +19,9 @@ class ReportedImage:
     """One usable image, as the report counts it."""
 
     name: str
-    annotation: Annotation
-    bytes_key: str
-    pixels_key: str
+    annotation: PackedAnnotation
+    bytes_key: bytes
+    pixels_key: bytes
 
 
 @dataclass
@@ -45,23 +45,13 @@ def build_report(
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Count images and boxes by split and class, and list every oddity; the result is plain JSON."""
-    annotations = {split: [image.annotation for image in images] for split, images in splits.items()}
+    counts = {split: _count(images, classes) for split, images in splits.items()}
     report = {
         "source": source,
         "classes": list(classes),
         "notes": list(notes),
         "images": {split: len(images) for split, images in splits.items()},
-        "images_without_objects": {
-            split: sum(len(item) == 0 for item in items) for split, items in annotations.items()
-        },
-        "boxes": {split: _boxes_per_class(items, classes) for split, items in annotations.items()},
-        "boxes_total": {split: sum(len(item) for item in items) for split, items in annotations.items()},
-        "boxes_difficult": {
-            split: sum(int(item.difficult.sum()) for item in items) for split, items in annotations.items()
-        },
-        "boxes_truncated": {
-            split: sum(int(item.truncated.sum()) for item in items) for split, items in annotations.items()
-        },
+        **{key: {split: found[key] for split, found in counts.items()} for key in counts["train"]},
         "dropped_boxes": [note.as_dict() for note in findings.dropped],
         "clipped_boxes": [note.as_dict() for note in findings.clipped],
         "left_out": findings.left_out,
@@ -133,7 +123,7 @@ def note_on_doubles(splits: Mapping[str, Sequence[ReportedImage]]) -> list[str]:
     """A note on boxes that stand in an image more than once: same class, same corners."""
     found: dict[str, int] = {}
     for image in (image for images in splits.values() for image in images):
-        note = image.annotation
+        note = image.annotation.unpacked()
         rows = {(int(label), box.tobytes()) for label, box in zip(note.labels, note.boxes, strict=True)}
         if len(rows) < len(note):
             found[image.name] = len(note) - len(rows)
@@ -172,14 +162,27 @@ def check_not_empty(splits: Mapping[str, Sequence[object]], origins: Mapping[str
             )
 
 
-def _boxes_per_class(annotations: Sequence[Annotation], classes: Sequence[str]) -> dict[str, int]:
-    counts = Counter(int(label) for item in annotations for label in item.labels)
-    return {name: counts[index] for index, name in enumerate(classes)}
+def _count(images: Sequence[ReportedImage], classes: Sequence[str]) -> dict[str, Any]:
+    labels: Counter[int] = Counter()
+    empty = difficult = truncated = 0
+    for image in images:
+        note = image.annotation.unpacked()
+        labels.update(note.labels.tolist())
+        empty += len(note) == 0
+        difficult += int(note.difficult.sum())
+        truncated += int(note.truncated.sum())
+    return {
+        "images_without_objects": empty,
+        "boxes": {name: labels[index] for index, name in enumerate(classes)},
+        "boxes_total": labels.total(),
+        "boxes_difficult": difficult,
+        "boxes_truncated": truncated,
+    }
 
 
 def _across(splits: Mapping[str, Sequence[ReportedImage]], key: str, known: set[str]) -> list[dict[str, object]]:
     same = {"name": "name", "bytes_key": "bytes", "pixels_key": "pixels"}[key]
-    names_of: dict[str, dict[str, set[str]]] = {}
+    names_of: dict[str | bytes, dict[str, set[str]]] = {}
     member_sets = {split: frozenset(image.name for image in images) for split, images in splits.items()}
     for split, images in splits.items():
         if any(member_sets[split] == member_sets[other] for other in splits if other < split):

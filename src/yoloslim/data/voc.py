@@ -37,7 +37,6 @@ VOC_CLASSES = (
 )
 """The 20 classes of Pascal VOC 2007, in the order of its development kit."""
 
-
 Units = Literal["voc", "pixels", "shares"]
 
 
@@ -85,9 +84,10 @@ class RawAnnotation:
         height: likewise.
         units: of the boxes: `voc` (pixels from 1, inclusive), `pixels` (from 0, half-open), `shares` of the sides.
         filename: of the image as the file states it; empty where it does not.
+        corners: of all boxes, four numbers each.
     """
 
-    __slots__ = ("_boxes", "_flags", "_names", "_written", "filename", "height", "units", "width")
+    __slots__ = ("_flags", "_names", "_written", "corners", "filename", "height", "units", "width")
 
     def __init__(
         self, width: int, height: int, objects: Iterable[RawObject], units: Units = "voc", filename: str = ""
@@ -96,7 +96,7 @@ class RawAnnotation:
         objects = tuple(objects)
         self.width, self.height, self.units, self.filename = width, height, units, filename
         self._names = tuple(sys.intern(item.name) for item in objects)
-        self._boxes = array("d", [corner for item in objects for corner in item.box])
+        self.corners = array("d", [corner for item in objects for corner in item.box])
         self._flags = bytes(item.difficult + 2 * item.truncated for item in objects)
         written = tuple(sys.intern(item.written) for item in objects)
         self._written = written if any(written) else ()
@@ -107,7 +107,7 @@ class RawAnnotation:
     @property
     def objects(self) -> tuple[RawObject, ...]:
         """As written."""
-        corners = iter(self._boxes)
+        corners = iter(self.corners)
         rows = zip(self._names, zip(*[corners] * 4, strict=True), self._flags, strict=True)
         return tuple(
             RawObject(name, box, bool(flags & 1), bool(flags & 2), self._written[i] if self._written else "")

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from yoloslim.config.data import SOURCES
+from yoloslim.data.packed import packed_path
 from yoloslim.data.voc import RawAnnotation
 from yoloslim.errors import DataError
 
 
-@dataclass(frozen=True, slots=True)
 class Item:
     """One image as a layout names it.
 
@@ -21,11 +21,24 @@ class Item:
         lost: boxes that are known to be lost because of it, where `raw` is an error.
     """
 
-    name: str
-    image: Path | None
-    file: Path
-    raw: RawAnnotation | DataError
-    lost: int = 0
+    __slots__ = ("_file", "_image", "lost", "name", "raw")
+
+    def __init__(
+        self, name: str, image: Path | None, file: Path, raw: RawAnnotation | DataError, lost: int = 0
+    ) -> None:
+        """Take one; paths are kept packed."""
+        self.name, self.raw, self.lost = name, raw, lost
+        self._image, self._file = image and packed_path(image), packed_path(file)
+
+    @property
+    def image(self) -> Path | None:
+        """See the class."""
+        return self._image and Path(*self._image)
+
+    @property
+    def file(self) -> Path:
+        """See the class."""
+        return Path(*self._file)
 
 
 @dataclass

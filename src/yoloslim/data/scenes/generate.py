@@ -14,6 +14,7 @@ import cv2
 from tqdm import tqdm
 
 from yoloslim.data.convert import write_lists
+from yoloslim.data.packed import PackedAnnotation
 from yoloslim.data.scenes.compose import render_scene
 from yoloslim.data.validation import Findings, ReportedImage, build_report, check_not_empty
 from yoloslim.data.voc import VOC_CLASSES, write_annotation
@@ -79,5 +80,5 @@ def _draw(folder: Path, seed: int, size: int, job: Job) -> ReportedImage:
     (folder / "JPEGImages" / f"{name}.jpg").write_bytes(data)
     write_annotation(folder / "Annotations" / f"{name}.xml", f"{name}.jpg", annotation, VOC_CLASSES)
     # Equal pixels give equal bytes here, since all are encoded alike: one key serves for both.
-    key = hashlib.sha256(data).hexdigest()
-    return ReportedImage(name, annotation, key, key)
+    key = hashlib.sha256(data).digest()
+    return ReportedImage(name, PackedAnnotation(annotation), key, key)
