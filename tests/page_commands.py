@@ -47,7 +47,25 @@ ON_THE_STAND_IN = (
 )
 """tests/test_page_commands.py types them where DVC's stages are real and what they compute is made up."""
 
+SERVED = "tests/tracking/test_served.py"
 BY_OTHERS = {
+    SERVED: (
+        "mlflow models serve --model-uri models:/yoloslim@champion --env-manager local --port 5001",
+        """printf '{"dataframe_records": [{"image": "%s"}], "params": {"conf": 0.25}}' "$(base64 -w0 photo.jpg)" """
+        "| curl --data @- --header 'Content-Type: application/json' http://127.0.0.1:5001/invocations",
+    ),
+    "tests/orchestration/test_schedule.py": (
+        "prefect server start",
+        "prefect work-pool create machines --type process",
+        "prefect work-pool create kubernetes --type kubernetes --base-job-template flows/kubernetes.json",
+        "YOLOSLIM_CHECKOUT=$PWD prefect worker start --pool machines",
+        *("make deploy", "make serve"),
+    ),
+    "tests/orchestration/test_shown.py": ("yoloslim sweep objective=smallest max_map_drop=0.02", "make flow"),
+    "tests/orchestration/test_side_by_side.py": ("make repro", "python -m yoloslim.orchestration.side_by_side"),
+    "tests/orchestration/test_sweep_flow.py": ("make sweep",),
+    "tests/deploy/ascend/test_atc.py": ("bash atc.sh",),
+    "tests/runner/test_mindx.py": ("BACKEND=mindx bash run.sh detect IMAGE_SET IMAGE_DIR",),
     "tests/runner/test_run_script.py": (
         "bash run.sh detect IMAGE_SET IMAGE_DIR",
         "bash run.sh speed IMAGE_SET IMAGE_DIR",
@@ -57,10 +75,6 @@ BY_OTHERS = {
 """A test that needs a server or a board of its own -> what it types."""
 
 ELSEWHERE = {
-    r"prefect (server start|work-pool .*)|YOLOSLIM_CHECKOUT=.* prefect .*": "test_schedule.py types them otherwise",
-    r"make (deploy|serve|sweep|flow)": "tests/orchestration types the modules that these targets name",
-    r"yoloslim sweep .*": "minutes; tests/orchestration types sweeps of fewer points",
-    r"make repro|python -m yoloslim\.orchestration\.side_by_side": "every stage, minutes; CI types the first",
     r"make (test|docs)": "are the tests, and build these pages; CI types the first, which does the second",
     r"(git clone .* make setup|.*pip install .*)": "installs from PyPI: minutes, and another environment than this",
     r"python -m benchmarks\..*": "measures for minutes to hours, some on data sets that are not ours",
@@ -70,8 +84,6 @@ ELSEWHERE = {
     r"python -m distributed\.cli\.dask_worker tcp://host.*": "a scheduler elsewhere; test_typed.py starts one here",
     r"python -m flows\.schedule deploy kubernetes": "needs a cluster's pool",
     r"(scp|ssh|mkdir -p compiled) .*": "needs a second machine with CANN",
-    r"bash atc\.sh": "needs CANN; tests/deploy/ascend types it with a stand-in of the compiler",
-    r"BACKEND=mindx bash run\.sh .*": "needs the MindX SDK; tests/runner/test_mindx.py types it on a fake",
     r"yoloslim toolchain (install|remove) .*": "installs a gigabyte",
     r"yoloslim import https://host/.*": "an address and a checksum of the reader's",
     r"yoloslim import (yolov4|darknet53)\S+ .*": "250 MB of weights; tests/models/foreign/darknet reads drawn ones",

@@ -32,7 +32,7 @@ def test_where_there_is_no_terminal_every_event_is_one_plain_line(dvc: FakeDvc) 
     assert "\x1b" not in text
     told = "first guess: the cliff before finetuning is at 48 %; 60 % is as near as halving allows"
     assert f"finetune 60 %: {told}" in text
-    assert "probe 60 %: map50 0.05, params_m 0.774" in text
+    assert "probe 60 %: map50 0.05, params_m 0.774\n" in text  # timed beside others, which says nothing
 
 
 def test_the_end_names_the_winner_why_its_files_and_the_cost(dvc: FakeDvc) -> None:

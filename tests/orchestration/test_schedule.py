@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.orchestration.toy import ROOT, Toy
+from tests.orchestration.toy import Toy
 from tests.ports import free_port
 from yoloslim.config import parse_params
 from yoloslim.errors import ConfigError
@@ -28,8 +27,7 @@ class Scheduled(Toy):
         super().__init__(root)
         params = yaml.safe_load((root / "params.yaml").read_text())
         (root / "params.yaml").write_text(yaml.safe_dump(params | {"schedule": EVERY_MINUTE}, sort_keys=False))
-        (root / "prefect.yaml").write_text((ROOT / "prefect.yaml").read_text())
-        self.commit("schedule")
+        self.as_checkout()
         port = free_port()
         self.api, self.home = f"http://127.0.0.1:{port}/api", home
         self.environment |= {
@@ -38,15 +36,16 @@ class Scheduled(Toy):
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 "PREFECT_API_REQUEST_TIMEOUT": "300",
                 "TMPDIR": str(home),
+                "PREFECT_SERVER_API_PORT": str(port),
                 "CUDA_VISIBLE_DEVICES": "",
             },
         }
-        self.processes = [self.start("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))]
+        self.processes = [self.start("prefect server start")]
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
+    def start(self, line: str) -> subprocess.Popen[bytes]:
         log = (self.home / "log.txt").open("ab")
         return subprocess.Popen(
-            [sys.executable, *words],
+            ["bash", "-c", line],
             **{"cwd": self.root, "env": self.environment, "stdout": log, "stderr": log, "start_new_session": True},
         )
 
@@ -106,15 +105,12 @@ def scheduled(tmp_path: Path) -> Iterator[Scheduled]:
 @pytest.mark.slow
 def test_a_schedule_fires_through_a_worker_and_through_serve(scheduled: Scheduled) -> None:
     scheduled.wait(lambda: scheduled.ask("/health"), 300, "the server should answer")
-    scheduled.run(sys.executable, "-m", "prefect", "work-pool", "create", "machines", "--type", "process")
-    template = ["--base-job-template", str(ROOT / "flows/kubernetes.json")]
-    scheduled.run(
-        sys.executable, "-m", "prefect", "work-pool", "create", "kubernetes", "--type", "kubernetes", *template
-    )
-    scheduled.run(sys.executable, "-m", "flows.schedule", "deploy")
+    scheduled.type("prefect work-pool create machines --type process")
+    scheduled.type("prefect work-pool create kubernetes --type kubernetes --base-job-template flows/kubernetes.json")
+    scheduled.type("make deploy")
     (deployment,) = scheduled.ask("/deployments/filter", {})
     assert [s["schedule"] for s in deployment["schedules"]] == [{**EVERY_MINUTE, "day_or": True}]
-    worker = scheduled.start("-m", "prefect", "worker", "start", "--pool", "machines")
+    worker = scheduled.start("YOLOSLIM_CHECKOUT=$PWD prefect worker start --pool machines")
     scheduled.processes.append(worker)
     first = scheduled.wait(scheduled.ended, 400, "the worker should sweep")[0]
     assert first[0] == "Completed", first
@@ -126,7 +122,7 @@ def test_a_schedule_fires_through_a_worker_and_through_serve(scheduled: Schedule
 
     ran = scheduled.ran
     before = len(scheduled.ended())
-    serve = scheduled.start("-m", "flows.schedule", "serve")
+    serve = scheduled.start("make serve")
     scheduled.processes.append(serve)
     # on a slow machine the worker has begun the next minute's run by then, which crashes with it
     later = scheduled.wait(

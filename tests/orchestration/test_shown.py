@@ -1,12 +1,11 @@
-"""What Prefect's server knows of a sweep that a person typed, a point of which fails."""
+"""What Prefect's server knows of a sweep that a person typed, a point of which fails, and of `make flow` after it."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.orchestration.test_schedule import Scheduled
 
@@ -24,6 +23,9 @@ def toy(tmp_path: Path) -> Iterator[Scheduled]:
     toy = Scheduled(tmp_path / "project", tmp_path / "home")
     stage = toy.root / "stage.py"
     stage.write_text(stage.read_text().replace("percent = int", FAILS + "percent = int", 1))
+    params = yaml.safe_load((toy.root / "params.yaml").read_text())
+    params["sweep"] |= {"low": 60, "high": 80, "step": 10}
+    (toy.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     toy.commit("a point fails")
     try:
         toy.wait(lambda: toy.ask("/health"), 180, "the server answers")
@@ -34,13 +36,11 @@ def toy(tmp_path: Path) -> Iterator[Scheduled]:
 
 
 def test_runs_are_named_and_logged_and_a_failed_point_is_failed_with_its_log_kept(toy: Scheduled) -> None:
-    command = [sys.executable, "-m", "yoloslim", "sweep", "objective=fastest", "step=10", "low=60", "high=80"]
-    done = subprocess.run(command, cwd=toy.root, env=toy.environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    toy.type("yoloslim sweep objective=smallest max_map_drop=0.02")
 
     (flow,) = toy.ask("/flow_runs/filter", {})
-    assert (flow["name"], flow["state_name"]) == ("fastest yolov5n in project", "Completed")
-    assert {"yolov5n", "fastest", "threads"} <= set(flow["tags"])
+    assert (flow["name"], flow["state_name"]) == ("smallest yolov5n in project", "Completed")
+    assert {"yolov5n", "smallest", "threads"} <= set(flow["tags"])
     assert (flow["parameters"]["wanted"]["low"], flow["parameters"]["wanted"]["model"]) == (60, "yolov5n")
     tasks = {run["name"]: run for run in toy.ask("/task_runs/filter", {})}
     assert {"probe 60 %", "finetune 60 %", "measure 60 %", "finetune 70 %"} <= set(tasks)
@@ -54,6 +54,9 @@ def test_runs_are_named_and_logged_and_a_failed_point_is_failed_with_its_log_kep
     assert tasks["finetune 70 %"]["id"] in by_task
     assert any(log["task_run_id"] is None and "failed finetune 70 %" in log["message"] for log in said)
 
+    assert "stages that all points share" in [log["message"] for log in said]
+    assert all(log["message"].strip() for log in said)
+
     artifacts = {item["key"]: item for item in toy.ask("/artifacts/filter", {})}
     assert set(artifacts) >= {"points", "progress", "result"}
     assert float(artifacts["progress"]["data"]) == 100
@@ -62,7 +65,18 @@ def test_runs_are_named_and_logged_and_a_failed_point_is_failed_with_its_log_kep
     assert points["70"]["error"] == "error: the penalty is too strong (.cache/sweep/failed/70.log)"
     assert "the penalty is too strong" in (toy.root / ".cache/sweep/failed/70.log").read_text()
 
-    events = toy.wait(lambda: materialized(toy), 300, "assets of the sweep")
+    check_assets(toy, flow["id"])
+    toy.type("make flow")
+    (plain,) = (run for run in toy.ask("/flow_runs/filter", {}) if run["id"] != flow["id"])
+    assert (plain["name"], plain["state_name"]) == ("pipeline", "Completed")
+    tasks = {run["name"] for run in toy.ask("/task_runs/filter", {}) if run["flow_run_id"] == plain["id"]}
+    assert {"dvc repro", "log to MLflow"} <= tasks
+    check_assets(toy, plain["id"])
+
+
+def check_assets(toy: Scheduled, flow_run: str) -> None:
+    """Data, models and the champion, each with its hash and with what it was made from."""
+    events = toy.wait(lambda: materialized(toy, flow_run), 300, "assets of the flow")
     place = f"dvc://{toy.root.name}"
     assert {f"{place}/{name}" for name in ("data/voc", "models/baseline", "models/sparse", "models/champion")} <= set(
         events
@@ -73,10 +87,15 @@ def test_runs_are_named_and_logged_and_a_failed_point_is_failed_with_its_log_kep
     assert events[f"{place}/data/voc"]["payload"]["md5"].endswith(".dir")
 
 
-def materialized(toy: Scheduled) -> dict[str, dict[str, Any]]:
-    """Assets that the server has heard of, once the last of them is there."""
+def materialized(toy: Scheduled, flow_run: str) -> dict[str, dict[str, Any]]:
+    """Assets that the server has heard of from a run of a flow, once the last of them is there."""
     wanted = {"filter": {"event": {"prefix": ["prefect.asset.materialization"]}}}
-    found = {event["resource"]["prefect.resource.id"]: event for event in toy.ask("/events/filter", wanted)["events"]}
+    heard = toy.ask("/events/filter", wanted)["events"]
+    found = {
+        event["resource"]["prefect.resource.id"]: event
+        for event in heard
+        if any(r["prefect.resource.id"] == f"prefect.flow-run.{flow_run}" for r in event["related"])
+    }
     return found if any(name.endswith("champion") for name in found) else {}
 
 

@@ -1,27 +1,27 @@
 """What `make repro` runs: branches overlap, all that is measured comes after them, and nothing runs twice."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.orchestration.tiny import environment, project
+from tests.orchestration.toy import add_parts
 from yoloslim.config import Params, parse_params
 from yoloslim.orchestration import side_by_side
 from yoloslim.orchestration.points import taught_by
 from yoloslim.orchestration.process import CommandError
 from yoloslim.orchestration.side_by_side import branches, is_faster
 
-PARAMS = "percents: [30, 50]\nprobes: []\ncontrols: []\nsweep: {workers: 2}\n"
+PARAMS = "percents: [30, 50]\nprobes: []\ncontrols: []\nsweep: {workers: 2}\ntracking: {enabled: false}\n"
 BRANCH = ("prune", "finetune", "export", "atc")
 
 
-def repro(root: Path, log: Path, **more: str) -> tuple[list[str], subprocess.CompletedProcess[str]]:
-    """What the log of the stages says: `start prune@30`."""
+def repro(line: str, root: Path, log: Path, **more: str) -> tuple[list[str], subprocess.CompletedProcess[str]]:
+    """What the log of the stages says after a line was typed: `start prune@30`."""
     log.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "yoloslim.orchestration.side_by_side"]
-    done = subprocess.run(command, cwd=root, env=environment(log, **more), capture_output=True, text=True, check=False)
+    settings = {"cwd": root, "env": environment(log, **more), "capture_output": True, "text": True}
+    done = subprocess.run(["bash", "-c", line], **settings, check=False)
     return [line.rsplit(" ", 1)[0] for line in log.read_text().splitlines()] if log.is_file() else [], done
 
 
@@ -48,14 +48,15 @@ def test_threads_that_would_change_the_weights_are_left_alone() -> None:
 @pytest.mark.slow
 def test_branches_run_side_by_side_then_the_rest_and_nothing_twice(tmp_path: Path) -> None:
     root, log = project(tmp_path / "tiny", PARAMS), tmp_path / "log"
-    lines, done = repro(root, log, STAGE_SECONDS="1")
+    add_parts(root)
+    lines, done = repro("make repro", root, log, STAGE_SECONDS="1")
     assert done.returncode == 0, done.stderr
     assert all(lines.index(f"start prune@{a}") < lines.index(f"end atc@{b}") for a, b in ((30, 50), (50, 30)))
     last = max(lines.index(f"end {name}@{p}") for name in BRANCH for p in (30, 50))
     assert min(lines.index(f"start measure_finetune@{p}") for p in (30, 50)) > last
     assert len(set(lines)) == len(lines)
     assert "50 % | Running stage 'finetune@50':" in done.stdout
-    again, done = repro(root, log)
+    again, done = repro("python -m yoloslim.orchestration.side_by_side", root, log)
     assert (set(again), done.returncode) <= ({"start code@baseline", "end code@baseline"}, 0)
 
 

@@ -124,10 +124,15 @@ def test_prefect_server_that_dies_in_mid_sweep_costs_nothing(
     process, settings = server
     (tmp_path / "project").mkdir()
     toy = Toy(tmp_path / "project")
+    toy.as_checkout()
     toy.write("slow.json", {"finetune@65": 3})
-    command = [sys.executable, "-m", "flows.sweep"]
     with subprocess.Popen(
-        command, cwd=toy.root, env=toy.environment | settings, stdout=-1, stderr=subprocess.STDOUT, text=True
+        ["bash", "-c", "make sweep"],
+        cwd=toy.root,
+        env=toy.environment | settings,
+        stdout=-1,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as running:
         while running.poll() is None and "finetune@65" not in toy.ran:
             time.sleep(0.05)

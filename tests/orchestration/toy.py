@@ -61,6 +61,21 @@ def toy_pipeline() -> dict[str, Any]:
     return {"stages": stages}
 
 
+def add_parts(root: Path) -> None:
+    """Add what a clone has besides: the Makefile with an environment that is ready, and the project's own code."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, root)
+    for name in ("flows", "pipeline", "prefect.yaml"):
+        if not (root / name).exists():
+            (root / name).symlink_to(ROOT / name)
+    (root / ".venv").mkdir()
+    for path in Path(sys.prefix).iterdir():
+        if not path.name.startswith(".ready"):
+            (root / ".venv" / path.name).symlink_to(path)
+    for name in (".ready", ".ready-prefect", ".ready-dev"):
+        (root / ".venv" / name).touch()
+
+
 class Toy:
     """A repository of its own with the stand-in pipeline."""
 
@@ -88,18 +103,8 @@ class Toy:
         self.commit("start")
 
     def as_checkout(self) -> None:
-        """Add what a clone has besides: the Makefile with an environment that is ready, and the project's own code."""
-        for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-            shutil.copy(ROOT / name, self.root)
-        for name in ("flows", "pipeline", "prefect.yaml"):
-            if not (self.root / name).exists():
-                (self.root / name).symlink_to(ROOT / name)
-        (self.root / ".venv").mkdir()
-        for path in Path(sys.prefix).iterdir():
-            if not path.name.startswith(".ready"):
-                (self.root / ".venv" / path.name).symlink_to(path)
-        for name in (".ready", ".ready-prefect", ".ready-dev"):
-            (self.root / ".venv" / name).touch()
+        """See `add_parts`; commits them."""
+        add_parts(self.root)
         self.commit("a checkout")
 
     def type(self, line: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,15 +124,18 @@ def test_what_mindx_cannot_do_is_said(bundle: Path, dataset: Path, tmp_path: Pat
 def test_the_sdks_environment_is_sourced_where_a_person_says(bundle: Path, dataset: Path, tmp_path: Path) -> None:
     script = tmp_path / "set env.sh"
     script.write_text(f'export PYTHONPATH="{FAKES}"\n')
-    environment = {"PATH": os.environ["PATH"], "HOME": str(bundle.parent), "PYTHON": sys.executable, "BACKEND": "mindx"}
-    command = ["bash", str(bundle / "run.sh"), "speed", *map(str, image_set(dataset))]
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    for name, target in zip(("IMAGE_SET", "IMAGE_DIR"), image_set(dataset), strict=True):
+        (copy / name).symlink_to(target)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHON": sys.executable}
+    line = "BACKEND=mindx bash run.sh detect IMAGE_SET IMAGE_DIR"
     done = subprocess.run(
-        command,
-        cwd=tmp_path,
+        ["bash", "-c", line],
+        cwd=copy,
         env={**environment, "MX_SET_ENV": str(script)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "in flight" in done.stdout
+    assert "found on ascend-mindx" in done.stdout

@@ -1,21 +1,19 @@
 """What people see of a finished sweep: MLflow's own compare view in a browser, and the champion, loaded and served."""
 
-import base64
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from benchmarks.serving import SERVE, ask, served
 
-from tests.ports import free_port
+from tests.page_commands import BY_OTHERS, SERVED
 from tests.report.page.test_browser import CHROMIUM
 from tests.results.made import PARAMS, build
 from tests.results.sweeps import leave, point, sweep
@@ -33,10 +31,10 @@ pytestmark = pytest.mark.slow
 URI = "sqlite:///mlflow.db"
 LOAD = """
 import mlflow, pandas, sys
-detector = mlflow.pyfunc.load_model("models:/trial@champion")
+detector = mlflow.pyfunc.load_model("models:/yoloslim@champion")
 boxes = detector.predict(pandas.DataFrame({"image": [open(sys.argv[1], "rb").read()]}), params={"conf": 0.0001})
 print(boxes.to_json(orient="records"))
-print(type(mlflow.onnx.load_model("models:/trial@champion")).__name__)
+print(type(mlflow.onnx.load_model("models:/yoloslim@champion")).__name__)
 """
 
 
@@ -50,8 +48,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.unlink()
     export_model(model, folder / "models/export/50", ExportOptions())
     leave(folder, sweep(point(30), point(50)))
-    done = sync(read_results(folder, PARAMS), URI, "trial", better=is_better)
-    assert done.champion == "trial version 1 is the champion now: there was none"
+    done = sync(read_results(folder, PARAMS), URI, "yoloslim", better=is_better)
+    assert done.champion == "yoloslim version 1 is the champion now: there was none"
     return folder
 
 
@@ -63,6 +61,8 @@ def environment(project: Path) -> dict[str, str]:
 def test_the_champion_loads_in_a_fresh_process_and_answers_when_it_is_served(
     project: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
+    served_by, request = BY_OTHERS[SERVED]
+    assert served_by == SERVE
     picture = project / "data/voc/JPEGImages/a.jpg"
     command = [sys.executable, "-c", LOAD, str(picture)]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -72,50 +72,14 @@ def test_the_champion_loads_in_a_fresh_process_and_answers_when_it_is_served(
     assert found
     assert set(found[0]) == {"image", "class", "score", "x1", "y1", "x2", "y2"}
     assert {box["class"] for box in found} <= {"cat", "dog"}
-    with served(environment, tmp_path) as port:
-        request = {
-            "dataframe_records": [{"image": base64.b64encode(picture.read_bytes()).decode()}] * 2,
-            "params": {"conf": 0.0001},
-        }
-        predictions = post(port, request)["predictions"]
+    del environment["MLFLOW_TRACKING_URI"]  # in the project's folder MLflow finds the database by itself
+    with served(project, environment | {"PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"}):
+        predictions = ask([picture.read_bytes()] * 2, 0.0001)
+        shutil.copy(picture, tmp_path / "photo.jpg")
+        done = subprocess.run(["bash", "-c", request], cwd=tmp_path, capture_output=True, check=True)
+    assert set(json.loads(done.stdout)) == {"predictions"}
     assert [box for box in predictions if box["image"] == 0] == found
     assert [box | {"image": 0} for box in predictions if box["image"] == 1] == found
-
-
-class served:
-    """`mlflow models serve` of the champion, as a context that gives its port."""
-
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        self.port, self.log = free_port(), folder / "serve.log"
-        self.command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/trial@champion"]
-        self.command += ["--env-manager", "local", "--port", str(self.port)]
-        self.environment = environment | {"PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"}
-
-    def __enter__(self) -> int:
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                self.command, env=self.environment, stdout=log, stderr=log, start_new_session=True
-            )
-        deadline = time.monotonic() + 600
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=5):
-                    return self.port
-            except OSError:
-                time.sleep(0.3)
-        raise AssertionError(self.log.read_text())
-
-    def __exit__(self, *_: object) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-def post(port: int, content: Any) -> Any:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations", json.dumps(content).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
 
 
 @pytest.fixture
@@ -133,7 +97,7 @@ def test_the_compare_view_shows_map50_against_percent(project: Path, server: Ser
     from playwright.sync_api import sync_playwright
 
     client = MlflowClient(tracking_uri=server.uri)
-    (experiment,) = (e for e in client.search_experiments() if e.name == "trial")
+    (experiment,) = (e for e in client.search_experiments() if e.name == "yoloslim")
     rows = client.search_runs([experiment.experiment_id], "tags.`yoloslim.current` = 'true'")
     ids = [run.info.run_id for run in rows if run.data.tags["yoloslim.slot"] != "sweep"]
     assert len(ids) == 4

@@ -117,7 +117,8 @@ def _the_alias_moves_to_what_is_better_and_only_then(root: Path, client: Any) ->
     assert "version 1 is not better than the champion, version 3" in call(root).champion
     assert champion() == (3, "60")
     assert len(client.search_model_versions("name = 'trial'")) == 3
-    assert [run.data.tags["yoloslim.current"] for run in parents(client)] == ["true", "false", "false"]
+    told = [(run.info.run_name, run.data.tags["yoloslim.current"]) for run in parents(client)]
+    assert told == [("nightly", "true"), ("another (superseded)", "false"), ("third (superseded)", "false")]
 
 
 def test_keys_tell_sweeps_apart() -> None:

@@ -193,8 +193,11 @@ _CHANGES: dict[str, Callable[[PointRow, Event], None]] = {
 
 def _plain(event: Event, row: PointRow) -> str:
     if event.kind == "measured":
+        timed = (
+            ("latency_ms",) if row.found.deployed else ()
+        )  # cuts are measured side by side, so their time says nothing
         found = row.found.deployed or row.found.before
-        return ", ".join(f"{key} {found[key]:.4g}" for key in ("map50", "params_m", "latency_ms") if key in found)
+        return ", ".join(f"{key} {found[key]:.4g}" for key in ("map50", "params_m", *timed) if key in found)
     words = {"asked": "", "again": "once more, after: ", "failed": "failed: ", "dropped": "dropped: "}
     return words[event.kind] + event.text
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,12 @@ def run_logger() -> Any:
     return get_run_logger()
 
 
+def _log_line() -> Callable[[str], None]:
+    """Writes a line to the log of the run that calls; empty ones, which DVC prints between stages, are left out."""
+    info = run_logger().info
+    return lambda line: info(line) if line.strip() else None
+
+
 def send_log() -> None:
     """Wait until the server has what was logged, which is sent from a thread."""
     from prefect.logging.handlers import APILogHandler
@@ -87,7 +93,7 @@ class PointFailedError(Exception):
 
 def run_here(job: Job, checkout: Path) -> Outcome:
     """Run a job in the driver's checkout, as a task, whose log has what the stages print."""
-    return _or_raise(run_job(job, checkout, run_logger().info))
+    return _or_raise(run_job(job, checkout, _log_line()))
 
 
 def _or_raise(outcome: Outcome) -> Outcome:
@@ -99,7 +105,7 @@ def _or_raise(outcome: Outcome) -> Outcome:
 def run_elsewhere(job: Job, snapshot: Snapshot) -> Outcome:
     """Run a job in a checkout of the worker's own; what it makes goes to the shared cache."""
     with own_checkout(snapshot) as place:
-        return _or_raise(run_job(job, place.checkout, run_logger().info, upstream=True, fds=place.fds))
+        return _or_raise(run_job(job, place.checkout, _log_line(), upstream=True, fds=place.fds))
 
 
 def task_options(name: str) -> dict[str, Any]:

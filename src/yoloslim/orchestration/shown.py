@@ -18,6 +18,8 @@ from yoloslim.results.records import Row, read_rows
 from yoloslim.results.results import read_results
 
 COUNTED = ("asked", "measured", "failed")
+SPEAKING = ("line", "stage", "warning")
+"""Kinds of events whose text says all."""
 LEVELS = {"warning": logging.WARNING, "again": logging.WARNING, "failed": logging.ERROR}
 """Kind of an event -> how its line in the log is marked; else as information."""
 
@@ -39,14 +41,17 @@ class FlowRecord:
         self._count = dict.fromkeys(COUNTED, 0)
         self._progress: Any = None
         with only_shown():
-            self._progress = create_progress_artifact(0.0, key="progress", description="points that were asked for")
+            self._progress = create_progress_artifact(
+                0.0, key="progress", description="done, of the points that the search has asked for so far"
+            )
 
     def listen(self, event: Event) -> None:
         """Tell the sweep's listener, the log and the progress."""
         self._listen(event)
-        words = [event.kind] if event.kind != "line" else []
+        words = [event.kind] if event.kind not in SPEAKING else []
         words += [event.job.name] if event.job else []
-        self._logger.log(LEVELS.get(event.kind, logging.INFO), " ".join([*words, event.text]))
+        if said := " ".join([*words, event.text]).strip():
+            self._logger.log(LEVELS.get(event.kind, logging.INFO), said)
         if event.kind in COUNTED:
             self._count[event.kind] += 1
             self._show_progress()

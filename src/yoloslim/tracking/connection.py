@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from yoloslim.errors import TrackingError
 from yoloslim.extras import advice, is_installed
+from yoloslim.results.links import CURRENT
 from yoloslim.results.uris import database_of, without_password
 from yoloslim.tracking.calls import Client, explain, later
 from yoloslim.tracking.store import ensure_store
@@ -25,8 +26,15 @@ once it is complete, that of the results."""
 PARAMS_BATCH = 100
 """Params that one `log_batch` may carry."""
 
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Tells MLflow's page to show runs and their charts, not traces of language models."""
+ABOUT = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "A run a model, dense or pruned: select some, then Compare. The baseline's run has the "
+    "finished comparison below Artifacts.",
+}
+"""Tags of the experiment: MLflow's page is to show runs and their charts, not traces of language models; and what the
+list of experiments says of it."""
+SUPERSEDED = " (superseded)"
+"""End of the name of a run that the files no longer hold."""
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -74,6 +82,15 @@ class Connection:
             if not token:
                 return found
 
+    def mark(self, run: Any, *, current: bool) -> None:
+        """Say whether the files still hold what a run shows: in a tag, and in its name, which lists of runs show."""
+        number, text = run.info.run_id, str(current).lower()
+        name = run.info.run_name.removesuffix(SUPERSEDED) + ("" if current else SUPERSEDED)
+        if run.data.tags.get(CURRENT) != text:
+            self.client.set_tag(number, CURRENT, text)
+        if run.info.run_name != name:
+            self.client.update_run(number, name=name)
+
     def last_step(self, run_id: str) -> int:
         """The last epoch that a run has a loss of; 0 before the first."""
         points = self.client.get_metric_history(run_id, "train/loss")
@@ -99,7 +116,7 @@ class Connection:
         database = database_of(uri)
         location = (database.parent / "mlartifacts").as_uri() if database else None
         try:
-            return str(self.client.create_experiment(name, artifact_location=location, tags=KIND))
+            return str(self.client.create_experiment(name, artifact_location=location, tags=ABOUT))
         except TrackingError:  # another machine made it between the question and this
             known = self.client.get_experiment_by_name(name)
             if known is None:

@@ -139,7 +139,7 @@ class _Session:
             if live:
                 self.client.delete_run(live.info.run_id)
             for run in done:
-                self._mark(run, current=run in present[:1])
+                self.connection.mark(run, current=run in present[:1])
         return created
 
     def _followed(self) -> dict[str, Any]:
@@ -161,11 +161,6 @@ class _Session:
     def _is_dead(self, run: Any) -> bool:
         mine = bool(run.data.tags.get(CHECKOUT) == self.checkout)  # and the lock says that nobody else is at it here
         return mine or time.time() * 1000 - float(run.info.start_time) > ABANDONED_MS
-
-    def _mark(self, run: Any, *, current: bool) -> None:
-        text = str(current).lower()
-        if run.data.tags.get(CURRENT) != text:
-            self.client.set_tag(run.info.run_id, CURRENT, text)
 
     def _make(self, row: Row, key: str, live: Any | None) -> None:
         """Make a run; of a training that was followed live it has the times."""

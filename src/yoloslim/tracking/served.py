@@ -1,10 +1,7 @@
 """A detector as an MLflow model, with two flavours: `onnx`, the graph, and `python_function`, from pictures to boxes.
 
-    mlflow models serve -m models:/yoloslim@champion --env-manager local
-    curl localhost:5000/invocations -H 'Content-Type: application/json' \
-        -d "{\"dataframe_records\": [{\"image\": \"$(base64 -w0 photo.jpg)\"}], \"params\": {\"conf\": 0.25}}"
-
-Nothing in such a model is pickled, and no code is in it: MLflow loads it by `_load_pyfunc` here.
+docs/results.md tells how one is served and asked. Nothing in such a model is pickled, and no code is in it: MLflow
+loads it by `_load_pyfunc` here.
 """
 
 import importlib.metadata

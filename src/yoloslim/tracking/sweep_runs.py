@@ -15,7 +15,7 @@ from yoloslim.commands import to_type
 from yoloslim.config.results import SweepPoint, SweepResult
 from yoloslim.files import sha256_file
 from yoloslim.results.lineage import COMMIT, commit_of, lineage_tags
-from yoloslim.results.links import CURRENT, SLOT
+from yoloslim.results.links import SLOT
 from yoloslim.results.records import Row
 from yoloslim.results.results import Results
 from yoloslim.results.sweep_file import failed_log
@@ -88,10 +88,8 @@ class SweepRuns:
         self.client.log_dict(self.parent, self.results.shown_params, "params.yaml")
         log_comparison(self.client, self.parent, self.results, self.results.sweep or self.result)
         for run in self.connection.runs(SLOT, SWEEP_SLOT):
-            if run.info.run_id != self.parent and run.data.tags.get(CURRENT) == "true":
-                self.client.set_tag(run.info.run_id, CURRENT, "false")
-        for name, value in ((CURRENT, "true"), (KEY, content_key(self.result))):
-            self.client.set_tag(self.parent, name, value)
+            self.connection.mark(run, current=run.info.run_id == self.parent)
+        self.client.set_tag(self.parent, KEY, content_key(self.result))
         self.client.set_terminated(self.parent, "FINISHED")
 
     def _of_parent(self, request: str) -> dict[str, Any]:

@@ -236,7 +236,7 @@ def returned(exported: Path, tmp_path: Path, fake_atc: Path, monkeypatch: pytest
     monkeypatch.setattr("yoloslim.deploy.ascend.atc.find_cann", lambda: None)
     compile_model(exported, folder)
     (folder / "atc.sh").chmod(0o644)  # as DVC restores it
-    subprocess.run(["bash", "atc.sh"], cwd=folder, env={"PATH": path}, check=True)
+    subprocess.run(["bash", "-c", "bash atc.sh"], cwd=folder, env={"PATH": path}, check=True)
     return folder
 
 
