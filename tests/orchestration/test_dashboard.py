@@ -60,3 +60,14 @@ def test_without_a_winner_the_closest_is_named(tmp_path: Path, monkeypatch: pyte
     dvc = FakeDvc(tmp_path, Curves(48, 62), monkeypatch, low=60, max_size_mb=0.1)
     text, result = shown(dvc, 300, terminal=False)
     assert f"No winner: no point satisfies the constraints; {result.closest} comes closest" in text
+
+
+def test_times_taken_beside_other_programs_are_marked(dvc: FakeDvc) -> None:
+    text, result = shown(dvc, 100, terminal=False)
+    assert "*" not in text
+    point = next(point for point in result.points if point.name == result.winner)
+    point.deployed["latency_other_cores"] = 1.6
+    stream = io.StringIO()
+    Console(file=stream, width=100, no_color=True).print(summary(result, 100))
+    assert f"{point.deployed['latency_ms']:.2f}*" in stream.getvalue()
+    assert "* timed while other programs used the machine" in stream.getvalue()

@@ -15,8 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from yoloslim.config import SweepPoint, SweepResult
+from yoloslim.evaluation.other_work import disturbed
 from yoloslim.orchestration.points import WORK, Job, log_of
 from yoloslim.orchestration.variant_run import Event
+from yoloslim.report.tables import DISTURBED, MARKED
 from yoloslim.sweeping.search import Measured
 
 WIDE = 110
@@ -120,7 +122,7 @@ def points_table(rows: list[PointRow], width: int, winner: str | None = None) ->
     for row in sorted(rows, key=lambda r: (r.name.rpartition("/")[0], r.percent)):
         found = row.found
         numbers = [_number(found.before, "map50", 3), _number(found.deployed, "map50", 3)]
-        numbers.append(_number(found.deployed, "latency_ms", 2))
+        numbers.append(_number(found.deployed, "latency_ms", 2) + DISTURBED * _is_disturbed(found.deployed))
         if width >= 70:
             numbers.append(_number(found.deployed or found.before, "params_m", 2))
         told = ": ".join(part for part in (row.why, row.missed[0] if row.missed else row.note) if part)
@@ -138,6 +140,7 @@ def summary(result: SweepResult, width: int) -> Group:
     )
     took = f"{result.probes} cuts measured, {result.finetunings} finetuned in {_clock(result.seconds)}; "
     took += f"a 1 % grid would have finetuned {result.grid_finetunings}. Before finetuning {where}."
+    took += f"\n{MARKED}." * any(_is_disturbed(point.deployed) for point in result.points)
     if result.winner is None:
         head = Text(f"No winner: {result.why}.", style="bold red")
         return Group(points_table(rows, width), head, Text(took))
@@ -200,6 +203,10 @@ def _plain(event: Event, row: PointRow) -> str:
         return ", ".join(f"{key} {found[key]:.4g}" for key in ("map50", "params_m", *timed) if key in found)
     words = {"asked": "", "again": "once more, after: ", "failed": "failed: ", "dropped": "dropped: "}
     return words[event.kind] + event.text
+
+
+def _is_disturbed(metrics: dict[str, Any]) -> bool:
+    return disturbed(metrics.get("latency_other_cores"))
 
 
 def _number(metrics: dict[str, Any], name: str, digits: int) -> str:

@@ -15,6 +15,7 @@ from yoloslim.results.records import Row, int8_title, is_number
 MISSING = "–"
 DISTURBED = "*"
 """Marks times that were taken while other programs used the machine."""
+MARKED = f"{DISTURBED} timed while other programs used the machine: too long to be compared"
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def disturbance(rows: Sequence[Row]) -> str | None:
     """What the mark beside a time means; None where there is none."""
     if not any(each.disturbed for each in _with_int8(rows)):
         return None
-    return f"{DISTURBED} timed while other programs used the machine: too long to be compared"
+    return MARKED
 
 
 def recommendation(row: Row, rows: Sequence[Row]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from yoloslim.config.sweep import SweepParams
+from yoloslim.evaluation.other_work import disturbed
 from yoloslim.sweeping.constraints import EQUAL_SPEED, Metrics, choose, closest, misses, number
 from yoloslim.sweeping.pareto import pareto_front
 
@@ -57,6 +58,9 @@ def _why(
     text = f"{WANTED[params.objective]} of {len(good)} finetuned points that satisfy the constraints: {change} map50"
     text += f", {number(baseline, 'params_m') / number(found, 'params_m'):.1f} times smaller"
     text += f", {found['speedup']:.1f} times as fast" if "speedup" in found else ""
+    others = found.get("latency_other_cores")
+    if "speedup" in found and disturbed(others):
+        text += f" (timed while other programs used {others:.1f} cores: time it again on a quiet machine)"
     out = sorted(
         (n for n in candidates if n not in good), key=lambda n: number(candidates[n], "params_m"), reverse=True
     )

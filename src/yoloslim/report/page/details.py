@@ -66,7 +66,8 @@ def _detail(point: Point, dense: Point | None, links: RunLinks, lock: Sequence[S
     row = point.row
     if row and row.disturbed:
         notes.append(
-            f"Its latency was taken while {while_others(row.disturbed)}; speed-ups are taken in turn, and hold."
+            f"Its latency was taken while {while_others(row.disturbed)}; its speed-up was taken in turn with the dense "
+            "model, which evens out some of it."
         )
     if row and row.pruned.get("certificate_max_diff") is not None:
         notes.append(f"The cut changes no raw output by more than {row.pruned['certificate_max_diff']:.1e}.")

@@ -1,0 +1,10 @@
+from tests.sweeping.test_constraints import DENSE, HALF, TINY
+from yoloslim.config.sweep import SweepParams
+from yoloslim.sweeping.verdict import judge
+
+
+def test_a_speed_up_that_was_timed_beside_other_programs_is_said_to_be() -> None:
+    timed = HALF | {"speedup": 7.19, "latency_other_cores": 1.64}
+    why = judge({"50": timed, "70": TINY}, DENSE, SweepParams()).why
+    assert "7.2 times as fast (timed while other programs used 1.6 cores: time it again on a quiet machine)" in why
+    assert "other programs" not in judge({"50": timed | {"latency_other_cores": 0.1}}, DENSE, SweepParams()).why
