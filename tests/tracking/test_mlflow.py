@@ -118,12 +118,12 @@ def _changes_supersede(root: Path) -> None:
     model.write_bytes(b"trained again")
     assert sync(read_results(root, PARAMS), URI, "trial").created == ("prune@50",)
     (old,) = (run for run in runs(root) if run.data.tags["yoloslim.current"] == "false")
-    assert old.info.run_name == "prune@50 (superseded)"
+    assert old.info.run_name == "prune@50 (old)"
     assert "| 50 % pruned | 0.778 |" in _comparison(root)
     model.write_bytes(before)  # as `git checkout` and `dvc checkout` do
     assert sync(read_results(root, PARAMS), URI, "trial").created == ()
     assert [run.data.tags["yoloslim.current"] for run in runs(root)] == ["true"] * 4 + ["false"]
-    assert [run.info.run_name for run in runs(root)] == [*ALL, "prune@50 (superseded)"]
+    assert [run.info.run_name for run in runs(root)] == [*ALL, "prune@50 (old)"]
 
 
 def _interrupted_and_deleted_runs_come_back(root: Path) -> None:

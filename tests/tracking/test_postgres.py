@@ -133,7 +133,8 @@ def count(server: Server, writers: list[Writer]) -> None:
     assert len(runs) == sum(1 + len(writer.sweeps) * (1 + len(POINTS)) for writer in writers)
     assert {run.info.status for run in runs} == {"FINISHED"}
     children = {(r.data.tags["mlflow.parentRunId"], r.data.tags["yoloslim.point"]): r for r in runs if is_child(r)}
-    parents = {run.info.run_name: run for run in runs if run.data.tags.get("yoloslim.slot") == "sweep"}
+    swept = [run for run in runs if run.data.tags.get("yoloslim.slot") == "sweep"]
+    parents = {run.info.run_name.removeprefix("sweep: ").removesuffix(" (old)"): run for run in swept}
     names = {frozenset(run.data.params) for run in children.values()}
     assert len(names) == 1
     assert len(next(iter(names))) > 10

@@ -31,7 +31,8 @@ def client_of(root: Path) -> Any:
 def children(client: Any, parent: str) -> dict[str, Any]:
     (experiment,) = (e for e in client.search_experiments() if e.name == "trial")
     found = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
-    return {run.info.run_name: run for run in found}
+    assert all(run.info.run_name == f"{run.data.tags['yoloslim.point']} %" for run in found)
+    return {run.data.tags["yoloslim.point"]: run for run in found}
 
 
 def parents(client: Any) -> list[Any]:
@@ -72,6 +73,9 @@ def test_a_sweep_is_a_parent_with_a_run_for_every_point_and_its_winner_the_champ
         "backend": "onnxruntime-cpu",
     }
     assert float(champion.tags["map50"]) == 0.778
+    assert not [name for name in champion.tags if name.endswith(("_pytorch", "_deployed"))]
+    assert champion.description == "50 % pruned: 50 % is the fastest that keeps its mAP"
+    assert "models:/trial@champion" in client.get_registered_model("trial").description
     model = Path(client.get_model_version_download_uri("trial", champion.version).removeprefix("file://"))
     assert (model / "data/detector/model.onnx").read_bytes() == (root / "models/export/50/model.onnx").read_bytes()
     weights = Path(client.download_artifacts(champion.run_id, "weights/model.safetensors"))
@@ -118,7 +122,7 @@ def _the_alias_moves_to_what_is_better_and_only_then(root: Path, client: Any) ->
     assert champion() == (3, "60")
     assert len(client.search_model_versions("name = 'trial'")) == 3
     told = [(run.info.run_name, run.data.tags["yoloslim.current"]) for run in parents(client)]
-    assert told == [("nightly", "true"), ("another (superseded)", "false"), ("third (superseded)", "false")]
+    assert told == [("sweep: nightly", "true"), ("sweep: another (old)", "false"), ("sweep: third (old)", "false")]
 
 
 def test_keys_tell_sweeps_apart() -> None:

@@ -12,6 +12,11 @@ from yoloslim.errors import TrackingError, YoloslimError
 logger = logging.getLogger(__name__)
 
 ALIAS = "champion"
+ABOUT = (
+    "Winners of sweeps; the alias `champion` is at the best of all. From pictures to boxes: "
+    "`mlflow models serve --model-uri models:/{}@champion --env-manager local --port 5001`"
+)
+"""Of a registered model of this name."""
 CONTENT = "yoloslim.key"
 """Tag of a version: SHA-256 of its model file, by which it is found again."""
 Metrics = Mapping[str, Any]
@@ -42,6 +47,7 @@ def promote(
     run_id: str,
     model_id: str,
     content: str,
+    about: str,
     tags: Mapping[str, str],
     better: Beats,
 ) -> Coronation:
@@ -53,6 +59,7 @@ def promote(
         run_id: the run that the model belongs to.
         model_id: MLflow's number of the model.
         content: hash of the model; the same model is not registered twice.
+        about: what it is and why it won, in a sentence.
         tags: its metrics as text, and whatever else belongs to it.
         better: decides between its metrics and the champion's.
     """
@@ -62,6 +69,7 @@ def promote(
         client.get_logged_model(model_id).artifact_location,  # `models:/<id>` is looked up in another client's store
         run_id,
         tags={CONTENT: content, **tags},
+        description=about,
         model_id=model_id,
     )
     for key, value in tags.items():
@@ -115,7 +123,7 @@ def _champion(client: Any, name: str) -> Any | None:
 
 def _ensure_model(client: Any, name: str) -> None:
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=ABOUT.format(name))
     except TrackingError as error:
         if getattr(error.__cause__, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -33,7 +33,7 @@ ABOUT = {
 }
 """Tags of the experiment: MLflow's page is to show runs and their charts, not traces of language models; and what the
 list of experiments says of it."""
-SUPERSEDED = " (superseded)"
+SUPERSEDED = " (old)"
 """End of the name of a run that the files no longer hold."""
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

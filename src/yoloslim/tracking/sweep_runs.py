@@ -15,14 +15,14 @@ from yoloslim.commands import to_type
 from yoloslim.config.results import SweepPoint, SweepResult
 from yoloslim.files import sha256_file
 from yoloslim.results.lineage import COMMIT, commit_of, lineage_tags
-from yoloslim.results.links import SLOT
+from yoloslim.results.links import CURRENT, SLOT
 from yoloslim.results.records import Row
 from yoloslim.results.results import Results
 from yoloslim.results.sweep_file import failed_log
 from yoloslim.tracking.champion import IsBetter, promote
 from yoloslim.tracking.comparison import log_comparison
 from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, Connection
-from yoloslim.tracking.naming import data_set, flat, run_key, run_metrics, run_params
+from yoloslim.tracking.naming import COMPARED, data_set, flat, run_key, run_metrics, run_params
 from yoloslim.tracking.origin import MADE_BY, NOTE, origin_tags
 
 SWEEP, POINT, PARENT = "yoloslim.sweep", "yoloslim.point", "mlflow.parentRunId"
@@ -72,9 +72,11 @@ class SweepRuns:
         for run in self.connection.runs(PARENT, parents[0].info.run_id) if parents else ():
             if known.setdefault(run.data.tags[POINT], run) is not run:  # a request that was repeated, its answer lost
                 self.client.delete_run(run.info.run_id)
-        self.parent = self._line_up(parents[0] if parents else None, self.result.name, **self._of_parent(request))
+        name = f"sweep: {self.result.name}"
+        self.parent = self._line_up(parents[0] if parents else None, name, **self._of_parent(request))
         for point in self.result.points:
-            self.children[point.name] = self._line_up(known.get(point.name), point.name, **self._of_point(point))
+            run, name = known.get(point.name), f"{point.name} %"
+            self.children[point.name] = self._line_up(run, name, **self._of_point(point))
             if point.name not in known:
                 created.append(point.name)
             log = failed_log(self.results.root, point.name)
@@ -88,7 +90,9 @@ class SweepRuns:
         self.client.log_dict(self.parent, self.results.shown_params, "params.yaml")
         log_comparison(self.client, self.parent, self.results, self.results.sweep or self.result)
         for run in self.connection.runs(SLOT, SWEEP_SLOT):
-            self.connection.mark(run, current=run.info.run_id == self.parent)
+            mine = run.info.run_id == self.parent
+            if mine or run.data.tags.get(CURRENT) == "true":  # else another machine is at it still
+                self.connection.mark(run, current=mine)
         self.client.set_tag(self.parent, KEY, content_key(self.result))
         self.client.set_terminated(self.parent, "FINISHED")
 
@@ -164,8 +168,9 @@ def promote_winner(connection: Connection, name: str, runs: SweepRuns, rows: Seq
     models = [output.model_id for output in holder.outputs.model_outputs] if holder.outputs else []
     if not models:
         return f"the winner, {row.title}, has no exported graph to register; `{to_type('repro')}` exports it"
-    measured = {**point_row(point).metrics(), **{k: v for k, v in point.deployed.items() if not isinstance(v, dict)}}
-    tags = {name: _text(value) for name, value in measured.items()}
+    measured = {name: point_row(point).best(name) for name in COMPARED}
+    measured |= {name: value for name, value in point.deployed.items() if not isinstance(value, dict)}
+    tags = {name: _text(value) for name, value in measured.items() if value is not None}
     tags |= {"percent": str(point.percent), "backend": row.backend, "sweep": runs.parent}
     tags |= lineage_tags(runs.hashes, point.percent)
     found = promote(
@@ -174,6 +179,7 @@ def promote_winner(connection: Connection, name: str, runs: SweepRuns, rows: Seq
         holder.info.run_id,
         models[0],
         sha256_file(row.model),
+        f"{row.title}: {sweep.why}",
         tags,
         lambda new, champion: better(new, champion, sweep),
     )
