@@ -68,6 +68,15 @@ def test_file_that_is_no_tar_is_refused(tmp_path: Path, data: bytes) -> None:
         extract(tmp_path / "a.tar", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("head", "kind"), [(b"Rar!\x1a\x07\x00", "a RAR archive"), (b"7z\xbc\xaf\x27\x1c", "a 7z archive")]
+)
+def test_other_archives_are_called_what_they_are(tmp_path: Path, head: bytes, kind: str) -> None:
+    (tmp_path / "a.bin").write_bytes(head + bytes(2000))
+    with pytest.raises(DataError, match=rf"no tar file or zip: [^\n]*\. It is {kind}: unpack it, and name the folder"):
+        extract(tmp_path / "a.bin", tmp_path / "out")
+
+
 def test_tar_cut_short_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
     with tarfile.open(archive, "w") as tar:

@@ -20,6 +20,10 @@ MAX_MEMBERS = 4_000_000
 _CHUNK = 2**20
 
 
+_OTHERS = {b"Rar!": "a RAR archive", b"7z\xbc\xaf": "a 7z archive", b"\x28\xb5\x2f\xfd": "packed by zstd"}
+"""Beginnings of archives that are not read."""
+
+
 @dataclass(frozen=True)
 class _Member:
     name: str
@@ -49,13 +53,21 @@ def extract(archive: Path, folder: Path, max_bytes: int = MAX_BYTES) -> list[str
     except FileNotFoundError as error:
         raise DataError(f"archive {archive} is missing; give the path of a tar or zip file, or a folder") from error
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, LZMAError, ValueError) as error:
-        raise DataError(f"archive {archive} is damaged or no tar file or zip: {error}") from error
+        reason = str(error).partition(":\n")[0]  # what each kind of compression says follows
+        raise DataError(f"archive {archive} is damaged or no tar file or zip: {reason}{_advice(archive)}") from error
     except NotImplementedError as error:
         raise DataError(f"archive {archive} cannot be unpacked: {error}; pack it again as zip or tar") from error
     except OSError as error:
         if error.errno is None:  # gzip and bz2 report damage so
             raise DataError(f"archive {archive} is damaged: {error}") from error
         raise DataError(f"archive {archive} cannot be unpacked: {error.strerror}") from error
+
+
+def _advice(archive: Path) -> str:
+    with archive.open("rb") as stream:
+        head = stream.read(8)
+    kind = next((kind for start, kind in _OTHERS.items() if head.startswith(start)), "")
+    return f". It is {kind}: unpack it, and name the folder" if kind else ""
 
 
 def _extract_tar(archive: Path, folder: Path, max_bytes: int) -> list[str]:

@@ -63,7 +63,7 @@ def inspect_image(path: Path) -> ImageFacts:
 
 
 def clean_boxes(
-    raw: RawAnnotation, size: tuple[int, int], classes: Sequence[str], min_box_px: float, path: Path
+    raw: RawAnnotation, size: tuple[int, int], classes: Sequence[str], min_box_px: float, path: Path, name: str = ""
 ) -> Cleaned:
     """Drop boxes without area, under `min_box_px` a side or outside the image; clip those partly outside.
 
@@ -74,7 +74,8 @@ def clean_boxes(
         size: real width and height of the image in pixels.
         classes: the known classes.
         min_box_px: shortest side in pixels that a box keeps after clipping.
-        path: the XML file, for messages.
+        path: the file that holds the annotation, for messages.
+        name: of the image, for notes, where that file is about several.
 
     Raises:
         DataError: a class that is not in `classes`.
@@ -82,6 +83,7 @@ def clean_boxes(
     width, height = size
     boxes: list[Box] = []
     kept: list[RawObject] = []
+    where = f"{path.name}, {name}" if name else path.name
     found = Cleaned(annotation_from(width, height, [], [], [], []))
     labels: list[int] = []
     for item in raw.objects:
@@ -92,13 +94,13 @@ def clean_boxes(
         box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
         reason = _why_dropped(corners, box, min_box_px)
         if reason:
-            found.dropped.append(BoxNote(path.name, item.name, item.box, reason))
+            found.dropped.append(BoxNote(where, item.name, item.box, reason))
             continue
         if corners != item.box:
-            found.swapped.append(BoxNote(path.name, item.name, item.box, "corners were swapped"))
+            found.swapped.append(BoxNote(where, item.name, item.box, "corners were swapped"))
         if max(abs(a - b) for a, b in zip(box, (x1, y1, x2, y2), strict=True)) > CLIP_SLACK[raw.units]:
             note = f"partly outside the {width}x{height} image"
-            found.clipped.append(BoxNote(path.name, item.name, item.box, note))
+            found.clipped.append(BoxNote(where, item.name, item.box, note))
         boxes.append(box)
         labels.append(label)
         kept.append(item)

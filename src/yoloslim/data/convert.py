@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -180,13 +181,15 @@ def _inspect(
     turning, notes = turns(raws, facts)
     white, white_notes = whites(facts)
     entries: dict[str, UsableImage] = {}
+    shared = {file for file, count in Counter(item.file for item in items).items() if count > 1}
     for item in items:
         if item.name not in facts:
             continue
         fact, raw, turn = facts[item.name], raws.pop(item.name), turning.get(item.name, 1)
         size = (fact.height, fact.width) if swaps_sides(turn) else (fact.width, fact.height)
         try:
-            cleaned = clean_boxes(raw, size, classes, source.min_box_px, item.file)
+            file = item.file
+            cleaned = clean_boxes(raw, size, classes, source.min_box_px, file, item.name if file in shared else "")
         except DataError as error:
             findings.left_out.append(_left_out(item, error, found.root, len(raw)))
             continue

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -76,11 +76,11 @@ def contents(path: Path) -> str:
     return f"It holds {listed}{missing}"
 
 
-def unread_pictures(files: Sequence[Path]) -> dict[str, int]:
+def unread_pictures(files: Iterable[Path]) -> dict[str, int]:
     """How many pictures are of kinds that are not read, by suffix."""
     counts: dict[str, int] = {}
     for path in files:
         suffix = path.suffix.lower()
         if suffix in _FOREIGN:
             counts[suffix] = counts.get(suffix, 0) + 1
-    return counts
+    return dict(sorted(counts.items()))

@@ -1,6 +1,7 @@
 """The stage `data`: any source in, one prepared folder and its validation report out."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -147,7 +148,9 @@ def _opened(params: DataParams, out: Path) -> Iterator[tuple[Path, bool, list[st
     """Yield the data set's folder or file, whether its files may be moved away, and notes."""
     if params.source != "voc2007" and not params.path:
         raise DataError("data.path is empty; name a folder or archive, or take data.source=scenes")
-    path = located(Path(params.path)) if params.source != "voc2007" else Path()
+    if re.match(r"https?:/", params.path):  # paths have lost the second slash by then
+        raise DataError(f"data.path {params.path} is an address: download it, and name the file or folder here")
+    path = located(Path(params.path).expanduser()) if params.source != "voc2007" else Path()
     if params.source != "voc2007" and (path.is_dir() or path.suffix.lower() in (".yaml", ".yml", ".json", ".xml")):
         yield path, False, []
         return

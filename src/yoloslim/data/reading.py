@@ -1,6 +1,6 @@
 """What readers share: pictures by path and name, splits by folder, polygons as boxes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +101,19 @@ class Pictures:
 
     def notes(self) -> list[str]:
         """What cannot be read, and which pictures are called otherwise than annotations say."""
-        found = [
-            f"{count} files of kind {suffix} cannot be read and were ignored; convert them to JPEG or PNG"
-            for suffix, count in self.unread.items()
-        ]
+        found = notes_on_unread(self.unread)
         if self._renamed:
             first = next(iter(self._renamed.values()))
             found.append(f"{len(self._renamed)} images have names of other case or suffix than is stated: {first}")
         return found
+
+
+def notes_on_unread(kinds: Mapping[str, int]) -> list[str]:
+    """Notes on pictures that are not read, from how many there are of each suffix."""
+    return [
+        f"{count} files of kind {suffix} cannot be read and were ignored; convert them to JPEG or PNG"
+        for suffix, count in kinds.items()
+    ]
 
 
 def names_of(images: Sequence[Path | str], root: Path) -> list[str]:

@@ -34,7 +34,8 @@ class Pixels:
 
 
 def refuse_other_conventions(raws: Sequence[RawAnnotation]) -> None:
-    """Refuse boxes that are written as x, y, width, height or as shares where corners in pixels are meant.
+    """Refuse boxes that are written as x, y, width, height, or as shares, where corners in pixels are meant, or as
+    corners where width and height are.
 
     Raises:
         DataError: every box looks so, and there are enough of them.
@@ -52,6 +53,13 @@ def refuse_other_conventions(raws: Sequence[RawAnnotation]) -> None:
     either, both = int(backwards.any(1).sum()), int(backwards.all(1).sum())
     sizes = np.repeat([(raw.width, raw.height) for raw in meant], [len(raw) for raw in meant], axis=0)
     fits = sizes[:, 0].all() and (boxes[:, :2] + boxes[:, 2:] <= sizes + 1).all()
+    sides = boxes[:, 2:] - boxes[:, :2]
+    beyond = (boxes[:, 2:] > sizes + 1).any(1)
+    if beyond.mean() > 0.2 and sizes.all() and ((sides > boxes[:, :2]) & (sides <= sizes + 1)).all():
+        raise DataError(
+            f"{int(beyond.sum())} of {len(boxes)} boxes reach out of their images, and all would fit as corners "
+            "(xmin, ymin, xmax, ymax) where x, y, width, height are meant; write width and height instead"
+        )
     if fits and either / len(boxes) > 0.2 and (both < 0.9 * len(boxes) or len(boxes) >= MANY):
         raise DataError(
             f"{either} of {len(boxes)} boxes end before they begin, and all of them would fit as x, y, width, "

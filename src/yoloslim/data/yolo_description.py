@@ -110,6 +110,13 @@ def class_names(description: Mapping[str, Any], file: Path | None, folder: Path)
             note = f"{said} names no class: they are called class0 to class{count - 1}"
             return {i: f"class{i}" for i in range(count)}, [note]
         return {}, []
+    written = names.values() if isinstance(names, dict) else names
+    odd = [name for name in written if isinstance(name, bool) or not isinstance(name, (str, int, float))]
+    if odd:
+        raise DataError(
+            f"{folder}: `names` of {said} holds {str(odd[0])[:40]}, which YAML takes for no text "
+            f"({type(odd[0]).__name__}): put quotes around it"
+        )
     if isinstance(count, int) and count != len(found):
         return found, [f"{said} says nc: {count}, but names {len(found)} classes: its names count"]
     return found, []

@@ -19,7 +19,7 @@ from yoloslim.training.batches import Batches, Step, largest_side
 from yoloslim.training.callback import Callback, Row, State
 from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
 from yoloslim.training.interrupt import Stop, stop_on_signals
-from yoloslim.training.launch import launch
+from yoloslim.training.launch import launch, told_of_lost_processes
 from yoloslim.training.learner import SYNC_EVERY, Learner
 from yoloslim.training.memory import choose_batch, what_fits
 from yoloslim.training.network import set_training
@@ -45,7 +45,7 @@ def fit(task: Task) -> Fit:
             verdict.
         Interrupted: SIGTERM or Ctrl-C; the step under way was finished and a checkpoint written.
     """
-    with stop_on_signals() as stop, _threads_kept():
+    with stop_on_signals() as stop, _threads_kept(), told_of_lost_processes():
         run = _Run(task, stop)
         run.resume()
         run.progress = Progress(run.state.epochs, run.state.epoch)

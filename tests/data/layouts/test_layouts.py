@@ -185,6 +185,8 @@ def test_bad_label_rows_leave_the_image_out_and_many_refuse(
         ),
         ("train: images/train\nval: images/val\nnames: [dog]\n", "names 1 classes, but labels use number 1"),
         ("train: images/train\nval: images/val\nnames: [dog, dog]\n", "names the class 'dog' twice"),
+        ("train: images/train\nval: images/val\nnames: [yes, no]\n", r"holds True, which YAML .* put quotes around it"),
+        ("train: images/train\nval: images/val\nnames: {0: [dog], 1: car}\n", r"holds \['dog'\], which YAML"),
         ("train: 5\nval: images/val\nnames: [dog, car]\n", "which is no path"),
         ("train: images/train\nval: images/val\nnames: 3\n", "neither a list"),
         ("train: [", "not valid YAML"),
@@ -218,6 +220,48 @@ def test_bad_coco_says_what_is_wrong(tmp_path: Path, coco: Path, make_params: An
     _change(coco, change)
     with pytest.raises(DataError, match=message):
         prepare(make_params(path=str(coco), source="auto"), tmp_path / "out")
+
+
+def test_ids_of_coco_are_equal_if_they_read_alike_and_annotations_of_no_image_count(
+    tmp_path: Path, coco: Path, make_params: Any
+) -> None:
+    _change(coco, lambda d: [item.update(image_id=str(item["image_id"])) for item in d["annotations"]])
+    check(tmp_path / "out", prepare(make_params(path=str(coco), source="auto"), tmp_path / "out"))
+    _change(coco, lambda d: d["annotations"].append({**d["annotations"][0], "image_id": "99"}))
+    report = prepare(make_params(path=str(coco), source="auto"), tmp_path / "one")
+    assert "1 of 13 annotations were left out: their image is not listed, the first image_id is '99'" in report["notes"]
+    _change(coco, lambda d: [item.update(image_id=99) for item in d["annotations"][:4]])
+    with pytest.raises(DataError, match=r"5 of 13 annotations were left out: .*more than 20%, check the ids of"):
+        prepare(make_params(path=str(coco), source="auto"), tmp_path / "no")
+
+
+def test_corners_where_coco_has_width_and_height_are_refused(tmp_path: Path, coco: Path, make_params: Any) -> None:
+    for split in ("train", "val", "test"):
+        path = coco / f"annotations/instances_{split}2017.json"
+        document = json.loads(path.read_text())
+        for item in document["annotations"]:
+            item["bbox"] = [20 + item["image_id"], 15, 60, 40]  # of 64 x 48 px
+        path.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"of 12 boxes reach out of their images, and all would fit as corners"):
+        prepare(make_params(path=str(coco), source="auto"), tmp_path / "out")
+
+
+def test_dropped_boxes_of_a_file_about_many_images_name_the_image(tmp_path: Path, coco: Path, make_params: Any) -> None:
+    _change(coco, lambda d: [item["bbox"].__setitem__(2, 0) for item in d["annotations"][:2]])
+    report = prepare(make_params(path=str(coco), source="auto"), tmp_path / "out")
+    files = [note["file"] for note in report["dropped_boxes"]]
+    assert files == ["instances_train2017.json, a0", "instances_train2017.json, a1"]
+
+
+def test_pictures_of_unread_kinds_are_counted_in_yolo_too(tmp_path: Path, yolo: Path, make_params: Any) -> None:
+    (yolo / "images/train/a99.gif").write_bytes(b"GIF89a")
+    report = prepare(make_params(path=str(yolo), source="auto"), tmp_path / "out")
+    assert "1 files of kind .gif cannot be read and were ignored; convert them to JPEG or PNG" in report["notes"]
+
+
+def test_an_address_is_told_from_a_path(tmp_path: Path, make_params: Any) -> None:
+    with pytest.raises(DataError, match=r"https://example.org/a.zip is an address: download it"):
+        prepare(make_params(path="https://example.org/a.zip", source="auto"), tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from yoloslim.data.folders import walk
 from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
 from yoloslim.data.names import note_on_renamed, settle_class
 from yoloslim.data.reading import Box, Pictures, around, names_of, number, refuse_twice, set_splits, whole
+from yoloslim.data.validation import MAX_PROBLEM_SHARE
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.documents import read_json_file
 from yoloslim.errors import DataError
@@ -40,7 +41,7 @@ def read(root: Path, wanted: Wanted) -> Found:
     rows: list[tuple[str, Path | DataError, RawAnnotation | DataError, Path, int]] = []
     splits: list[str] = []
     classes: dict[str, None] = {}
-    odd: dict[str, int] = {}
+    strays: list[Any] = []
     written: set[str] = set()
     for file in files:
         document = _document(file)
@@ -48,7 +49,7 @@ def read(root: Path, wanted: Wanted) -> Found:
         classes |= dict.fromkeys(names.values())
         written |= {str(category["name"]) for category in document["categories"]}
         split = _split(file, folder)
-        for entry, objects in _by_image(document, file, odd):
+        for entry, objects in _by_image(document, file, strays):
             stated = str(entry["file_name"])
             rows.append((stated, pictures.of(stated, file), _raw(entry, objects, names, file), file, len(objects)))
             splits.append(split)
@@ -62,7 +63,12 @@ def read(root: Path, wanted: Wanted) -> Found:
             found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
     set_splits(found, splits)
     found.notes += pictures.notes() + note_on_renamed(written)
-    found.notes += [f"{count} annotations were left out: {what}" for what, count in odd.items()]
+    if strays:
+        total = len(strays) + sum(count for *_, count in rows)
+        first = f"their image is not listed, the first image_id is {str(strays[0])[:40]!r}"
+        found.notes.append(f"{len(strays)} of {total} annotations were left out: {first}")
+        if len(strays) > MAX_PROBLEM_SHARE * total:
+            raise DataError(f"{found.notes[-1]}; more than {MAX_PROBLEM_SHARE:.0%}, check the ids of {files[0]}")
     found.unlabelled = pictures.unused(item.image for item in found.items)
     return found
 
@@ -117,22 +123,23 @@ def _split(file: Path, folder: Path) -> str:
 
 
 def _by_image(
-    document: Mapping[str, Any], file: Path, odd: dict[str, int]
+    document: Mapping[str, Any], file: Path, strays: list[Any]
 ) -> Iterable[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
-    objects: dict[Any, list[Mapping[str, Any]]] = {}
+    """Images with their annotations; ids are equal if they read alike. `strays` gets the image ids of no image."""
+    objects: dict[str, list[Mapping[str, Any]]] = {}
     for image in document["images"]:
         if not isinstance(image.get("id"), (int, str)) or not isinstance(image.get("file_name"), str):
             raise DataError(f"{file}: an image lacks its `id` or `file_name`")
-        if image["id"] in objects:
+        if str(image["id"]) in objects:
             raise DataError(f"{file}: two images have the id {image['id']!r}")
-        objects[image["id"]] = []
+        objects[str(image["id"])] = []
     for annotation in document["annotations"]:
         owner = annotation.get("image_id")
-        if isinstance(owner, (int, str)) and owner in objects:
-            objects[owner].append(annotation)
+        if isinstance(owner, (int, str)) and str(owner) in objects:
+            objects[str(owner)].append(annotation)
         else:
-            odd["their image is not listed"] = odd.get("their image is not listed", 0) + 1
-    return [(image, objects[image["id"]]) for image in document["images"]]
+            strays.append(owner)
+    return [(image, objects[str(image["id"])]) for image in document["images"]]
 
 
 def _raw(

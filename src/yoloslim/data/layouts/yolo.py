@@ -5,10 +5,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from yoloslim.data.folders import is_image, is_side_file, walk
+from yoloslim.data.folders import is_image, is_side_file, unread_pictures, walk
 from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
 from yoloslim.data.names import note_on_renamed, settle_class
-from yoloslim.data.reading import names_of, set_splits, split_of
+from yoloslim.data.reading import names_of, notes_on_unread, set_splits, split_of
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.data.yolo_description import NAME_FILES, class_names, described_images, descriptions, read_description
 from yoloslim.data.yolo_labels import label_file, label_places, read_rows
@@ -75,6 +75,8 @@ def read(root: Path, wanted: Wanted) -> Found:
             f"none of the {len(images)} images has a label file; for {images[0][0]} it would be "
             f"{' or '.join(map(str, label_places(images[0][0])))}"
         )
+    places = {image.parent for image, _ in images}
+    found.notes += notes_on_unread(unread_pictures(each for place in places for each in place.iterdir()))
     orphans = _orphans(images, files)
     files += [file for file, _ in orphans]
     images += orphans
