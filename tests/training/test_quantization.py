@@ -24,7 +24,7 @@ from yoloslim.models.detector import Detector, build_detector, normed_convs
 from yoloslim.ranges import ConvRange
 from yoloslim.training.callback import State
 from yoloslim.training.fit import fit
-from yoloslim.training.quantization import FakeQuantization, Point, quantized_paths
+from yoloslim.training.quantization import FakeQuantization, Point, exported_names, quantized_paths
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
 
@@ -38,7 +38,8 @@ def begun(model: Detector) -> tuple[Detector, FakeQuantization]:
 
 def heads_of(model: Detector) -> list[np.ndarray]:
     with torch.no_grad():
-        return [to_numpy(head) for head in model(torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float() / 255)]
+        outputs = model(torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float() / 255)
+        return [to_numpy(head) for head in model.spec.head.answering(outputs)]
 
 
 def shaken(name: str) -> Detector:
@@ -57,17 +58,28 @@ def test_a_point_rounds_to_256_values_that_hold_zero() -> None:
     assert point(torch.tensor([0.0, 0.2, 3.0])).tolist() == pytest.approx([0.0, 0.2, 2.55])
 
 
-def test_training_computes_what_the_int8_graph_does(tmp_path: Path) -> None:
-    """Every convolution gives the same multiple of its step, but where the last bit of a sum decides."""
-    model = shaken("tiny")
+@pytest.mark.parametrize(
+    ("name", "equal"),
+    [
+        ("tiny", 0.9999),
+        pytest.param("yolov8n", 0.85, marks=pytest.mark.slow),
+        pytest.param("yolo26n", 0.75, marks=pytest.mark.slow),
+    ],
+)
+def test_training_computes_what_the_int8_graph_does(name: str, equal: float, tmp_path: Path) -> None:
+    """Every convolution gives the same multiple of its step, but where the last bit of a sum decides.
+
+    Such a bit decides more of them the deeper a network is.
+    """
+    model = shaken(name)
     graph = onnx_graph(model, ExportOptions())
     rounding, quantization = begun(model)
     found = quantization.ranges(model)
     write_qdq(graph, IMAGES[:1], tensor_ranges(graph, found), (), tmp_path, ["Conv"])
     norms, given = normed_convs(model), dict[str, Tensor]()
-    for path in found:
-        hook = partial(lambda path, _, __, output: given.update({path: output[:1].clone()}), path)
-        rounding.get_submodule(norms[path]).register_forward_hook(hook)
+    for path, name_there in exported_names(model, quantization.points).items():
+        hook = partial(lambda name, _, __, output: given.update({name: output[:1].clone()}), name_there)
+        rounding.get_submodule(norms.get(path, path)).register_forward_hook(hook)
     heads_of(rounding)
     int8 = onnx.load(tmp_path / "model.onnx")
     outputs = {node.input[1].split(".weight")[0]: node.output[0] for node in int8.graph.node if node.op_type == "Conv"}
@@ -77,8 +89,8 @@ def test_training_computes_what_the_int8_graph_does(tmp_path: Path) -> None:
     for (path, limits), deployed in zip(found.items(), session.run(names, next(feeds(graph, IMAGES))), strict=True):
         step = (limits[3] - limits[2]) / 255
         off = (given[path] - torch.from_numpy(deployed)).abs() / step
-        assert float(off.mean()) < 0.1, path
-        assert int((off < 0.01).sum()) > 0.9 * off.numel()
+        assert float(off.max()) < 2.1, path
+        assert int((off < 0.01).sum()) > equal * off.numel(), path
 
 
 def exported(folder: Path) -> dict[str, ConvRange]:

@@ -7,7 +7,7 @@ before it is folded in or after is the same.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -97,9 +97,11 @@ class FakeQuantization(Callback):
 
     def start(self, state: State) -> None:
         """Put points into both networks; nothing is rounded at them yet."""
-        self.points = {path: (Point(), Point()) for path in quantized_paths(state.model)}
+        sources = _sources(state.ema, quantized_paths(state.model))
+        reads = {source: Point() for source in sources.values()}
+        self.points = {path: (reads[source], Point()) for path, source in sources.items()}
         for model in (state.model, state.ema):
-            _attach(model, self.points)
+            _attach(model, self.points, sources)
         if self._restored is not None:
             self._set(self._restored)
         elif state.epoch >= self.first:
@@ -122,10 +124,10 @@ class FakeQuantization(Callback):
 
     def ranges(self, model: Detector) -> dict[str, ConvRange]:
         """The range of each convolution of what was trained, by the path that it has when exported."""
-        return {name: _range(self.points[path]) for path, name in _exported(model, self.points).items()}
+        return {name: _range(self.points[path]) for path, name in exported_names(model, self.points).items()}
 
     def _begin(self, state: State) -> None:
-        every = [point for pair in self.points.values() for point in pair]
+        every = list(dict.fromkeys(point for pair in self.points.values() for point in pair))
         for point in every:
             point.extremes = []
         device = next(state.ema.parameters()).device
@@ -160,7 +162,7 @@ def quantized_paths(model: Detector) -> list[str]:
     return [name for name in convs if name in normed or not name.startswith(head)]
 
 
-def _exported(model: Detector, paths: Iterable[str]) -> dict[str, str]:
+def exported_names(model: Detector, paths: Iterable[str]) -> dict[str, str]:
     """Path of a convolution -> its path once `fuse` has left the branch of the head that answers; others are gone."""
     answers = getattr(model.model[-1], "answers", None)
     if answers is None:
@@ -172,25 +174,62 @@ def _exported(model: Detector, paths: Iterable[str]) -> dict[str, str]:
     return {path: path.replace(second, first) for path in kept}
 
 
-def _attach(model: Detector, points: dict[str, tuple[Point, Point]]) -> None:
+Source = tuple[str, int]
+"""Path of a module, and which of its outputs; -1 stands for what it reads."""
+
+
+def _sources(model: Detector, paths: Sequence[str]) -> dict[str, Source]:
+    """Where the tensor that each convolution reads comes from: a module, or its own input where no module gives it.
+
+    Runtimes keep a tensor that a convolution reads in 8 bits alone: what else reads it (a residual sum, a
+    concatenation, a head) gets the rounded numbers, too. So it is rounded where it is made.
+    """
+    found: dict[str, Source] = {}
+    given: list[tuple[Any, Source]] = []  # tensors are kept, so that no other one gets their identity
+
+    def note(path: str, _: nn.Module, __: Any, output: Any) -> None:
+        outputs = output if isinstance(output, tuple) else (output,)
+        given.extend((each, (path, index)) for index, each in enumerate(outputs))
+
+    def look(path: str, _: nn.Module, inputs: tuple[Tensor]) -> None:  # from the last: SiLU works in place
+        found[path] = next((source for output, source in reversed(given) if output is inputs[0]), (path, -1))
+
+    hooks = [module.register_forward_hook(partial(note, path)) for path, module in model.named_modules()]
+    hooks += [model.get_submodule(path).register_forward_pre_hook(partial(look, path)) for path in paths]
+    side = model.spec.imgsz
+    with torch.no_grad():
+        model(torch.zeros(1, 3, side, side, device=next(model.parameters()).device))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _attach(model: Detector, points: dict[str, tuple[Point, Point]], sources: dict[str, Source]) -> None:
     norms = normed_convs(model)
+    for (source, index), read in {sources[path]: points[path][0] for path in points}.items():
+        module = model.get_submodule(source)
+        if index < 0:
+            module.register_forward_pre_hook(partial(_round_input, read))
+        else:
+            module.register_forward_hook(partial(_round_output, read, index))
     for path, (read, given) in points.items():
         conv = model.get_submodule(path)
         conv.__class__ = QuantizedConv
         cast(QuantizedConv, conv).point = read
-        conv.register_forward_pre_hook(partial(_round_input, read))
         last = model.get_submodule(norms.get(path, path))
         if path in norms:
             last.register_forward_pre_hook(partial(_fix_statistics, read))
-        last.register_forward_hook(partial(_round_output, given))
+        last.register_forward_hook(partial(_round_output, given, 0))
 
 
 def _round_input(point: Point, _: nn.Module, inputs: tuple[Tensor]) -> Tensor:
     return point(inputs[0])
 
 
-def _round_output(point: Point, _: nn.Module, __: Any, output: Tensor) -> Tensor:
-    return point(output)
+def _round_output(point: Point, index: int, _: nn.Module, __: Any, output: Any) -> Any:
+    if not isinstance(output, tuple):
+        return point(output)
+    return (*output[:index], point(output[index]), *output[index + 1 :])
 
 
 def _fix_statistics(point: Point, norm: nn.Module, _: Any) -> None:
