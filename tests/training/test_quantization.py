@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -91,6 +92,16 @@ def test_training_computes_what_the_int8_graph_does(name: str, equal: float, tmp
         off = (given[path] - torch.from_numpy(deployed)).abs() / step
         assert float(off.max()) < 2.1, path
         assert int((off < 0.01).sum()) > equal * off.numel(), path
+
+
+def test_a_copy_in_bf16_as_epochs_validate_computes_nearly_the_same() -> None:
+    rounding, _ = begun(shaken("tiny"))
+    wanted = heads_of(rounding)
+    with torch.no_grad():
+        pixels = torch.from_numpy(IMAGES).permute(0, 3, 1, 2).bfloat16() / 255
+        found = copy.deepcopy(rounding).bfloat16()(pixels)
+    for a, b in zip(found, wanted, strict=True):
+        assert float(np.abs(to_numpy(a.float()) - b).max()) < 0.02 * float(np.abs(b).max())
 
 
 def exported(folder: Path) -> dict[str, ConvRange]:

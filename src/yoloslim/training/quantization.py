@@ -61,7 +61,7 @@ class Point:
         scale = max(self.high - self.low, 1e-8) / 255
         zero = min(max(round(-self.low / scale), 0), 255)
         rounded: Tensor = torch.fake_quantize_per_tensor_affine(x.float(), scale, zero, 0, 255)
-        return rounded
+        return rounded.to(x.dtype)  # float in training; validation may be in bf16
 
 
 class QuantizedConv(nn.Conv2d):
