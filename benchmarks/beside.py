@@ -133,7 +133,7 @@ def main() -> None:
             "another training": [(train, ("yolov5n", Way(0, cores), folder, None))],
             "a compile job": [(compile_library, ())],
         }
-        print(f"| job | beside | chosen, s | 1 thread | {cores} threads | chosen / best fixed |", flush=True)
+        print(f"| job | beside | chosen, s | 1 thread | {cores} threads | best fixed / chosen |", flush=True)
         print("|:--|:--|--:|--:|--:|--:|", flush=True)
         for what in arguments.beside or work:
             with beside(work[what]):
