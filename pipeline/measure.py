@@ -1,4 +1,4 @@
-"""Stage `measure`: what a trained or pruned model finds on the test images, and what it costs."""
+"""Stage `measure`: what trained or pruned models find on the test images, and what they cost."""
 
 from yoloslim.stages.measure import main
 

@@ -66,11 +66,11 @@ def test_how_models_are_measured_makes_no_model_again(stage: str) -> None:
 
 def told() -> dict[str, set[str]]:
     """The table of docs/stages.md: key -> stages; what names a key counts more than `section.*`."""
-    measuring, table = {name for name in STAGES if name.startswith("measure_")}, dict[str, set[str]]()
+    measuring, table = {name for name in STAGES if name.startswith("measure")}, dict[str, set[str]]()
     lines = [line.split("|") for line in (ROOT / "docs/stages.md").read_text().splitlines() if line.startswith("| `")]
     for _, names, reruns, *_ in sorted(lines, key=lambda cells: "*" not in cells[1]):
         words = {word.strip() for word in reruns.split(",")} - {"–"}
-        stages = words - {"measure_*"} | (measuring if "measure_*" in words else set())
+        stages = words - {"measure*"} | (measuring if "measure*" in words else set())
         for name in re.findall("`([^`]+)`", names):
             table |= {key: stages for key in KEYS if key == name or name == f"{key.partition('.')[0]}.*"}
     return table
@@ -79,7 +79,7 @@ def told() -> dict[str, set[str]]:
 @pytest.mark.parametrize("key", KEYS)
 def test_docs_tell_what_a_key_reruns(key: str) -> None:
     assert {
-        name if name.startswith("measure_") else re.sub("_(baseline|control)$", "", name)
+        name if name.startswith("measure") else re.sub("_(baseline|control)$", "", name)
         for name in STAGES
         if key in params_of(name)
     } == told()[key]

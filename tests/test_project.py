@@ -92,9 +92,9 @@ def test_the_wheel_alone_starts_a_project_and_runs_it(tmp_path: Path) -> None:
         params[section] = params[section] | values
     params["quantize"]["models"] = params["export"]["formats"] = []
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    targets = ("measure_baseline", "measure_prune@40")
+    targets = ("measure_baseline", "prune@40")
     run("dvc", "repro", *targets, cwd=project)
-    assert {path.name for path in (project / "metrics").iterdir()} == {"data.json", "baseline.json", "prune"}
+    assert {path.name for path in (project / "metrics").iterdir()} == {"data.json", "baseline.json", "sparse.json"}
     assert ran(run("dvc", "repro", *targets, cwd=project)) == ["code"]
     edited = site / "yoloslim/pruning/surgery.py"
     edited.write_text(edited.read_text() + "\nOTHER = 1\n")  # as an upgrade does

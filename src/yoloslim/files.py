@@ -194,6 +194,11 @@ def read_json(path: Path, finite: bool = True) -> Any:
     return read_json_file(path, YoloslimError, finite)
 
 
+def user_cache(kind: str) -> Path:
+    """Where this project keeps what belongs to the machine and to no checkout: `$XDG_CACHE_HOME/yoloslim/<kind>`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoloslim" / kind
+
+
 def sha256_file(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as stream:

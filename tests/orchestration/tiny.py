@@ -34,9 +34,8 @@ STAGES = {
     "code": ((), ("code/all",)),
     "data": ((), ("data/voc", "metrics/data.json")),
     "baseline": (("data/voc",), ("models/baseline",)),
-    "measure_baseline": (("models/baseline",), ("metrics/baseline.json",)),
     "sparse": (("models/baseline",), ("models/sparse",)),
-    "measure_sparse": (("models/sparse",), ("metrics/sparse.json",)),
+    "measure_baseline": (("models/baseline", "models/sparse"), ("metrics/baseline.json", "metrics/sparse.json")),
     "export_baseline": (("models/baseline",), ("models/export/baseline", "metrics/export/baseline.json")),
     "atc_baseline": (("models/export/baseline",), ("models/atc/baseline",)),
     "ascend_eval_baseline": (("models/atc/baseline",), ("metrics/ascend_eval/baseline.json",)),
@@ -45,14 +44,17 @@ STAGES = {
 POINTS = {
     "probe": (("models/sparse",), ("metrics/probe/{}.json",)),
     "prune": (("models/sparse",), ("models/prune/{}",)),
-    "measure_prune": (("models/prune/{}",), ("metrics/prune/{}.json",)),
     "finetune": (("models/prune/{}",), ("models/finetune/{}",)),
-    "measure_finetune": (("models/finetune/{}",), ("metrics/finetune/{}.json",)),
+    "measure": (("models/prune/{}", "models/finetune/{}"), ("metrics/prune/{}.json", "metrics/finetune/{}.json")),
     "export": (("models/finetune/{}",), ("models/export/{}", "metrics/export/{}.json")),
     "atc": (("models/export/{}",), ("models/atc/{}",)),
     "ascend_eval": (("models/atc/{}",), ("metrics/ascend_eval/{}.json",)),
 }
 """Likewise, for each percent."""
+
+
+UNTAUGHT = "finetune: {teacher: models/baseline, distill_output: 0}\n"
+"""There is no control here that could teach."""
 
 
 def project(root: Path, params: str = "percents: []\nprobes: []\n") -> Path:
@@ -68,7 +70,7 @@ def project(root: Path, params: str = "percents: []\nprobes: []\n") -> Path:
         lines += [f"  {name}:", f"    foreach: ${{{'probes' if name == 'probe' else 'percents'}}}", "    do:"]
         lines += ["      " + line for line in _stage(name, item, *here)]
     (root / "dvc.yaml").write_text("\n".join(lines) + "\n")
-    (root / "params.yaml").write_text(params)
+    (root / "params.yaml").write_text(params + UNTAUGHT)
     (root / "stage.py").write_text(STAGE)
     (root / ".gitignore").write_text("/data/\n/models/\n/.cache/\nmlflow.db\nmlartifacts/\n.prefect/\n")
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"], ["git", "add", "-A"]):

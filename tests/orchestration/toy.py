@@ -32,10 +32,10 @@ numbers = {"params_m": 1.8 * share, "latency_ms": 4 * share, "fps": 250 / share,
            "gflops": 0.04 * share, "backend": "toy"}
 before = 0.69 - 0.001 * percent if percent <= 48 else 0.05
 after = 0.7 - 0.0001 * percent - 0.006 * max(0, percent - knee)
-map50 = before if stage in ("probe", "measure_prune", "measure_sparse") else after
 for path in sys.argv[3:]:
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     if path.endswith(".json"):
+        map50 = before if re.search("probe|prune|sparse", path) else after
         json.dump({"map50": map50, **numbers}, open(path, "w"))
     elif path.endswith(".csv"):
         open(path, "w").write("epoch,map50\\n1,0.5\\n")

@@ -25,7 +25,7 @@ from yoloslim.training.fit import Fit
 
 
 def params_of(quantize: bool) -> Params:
-    return parse_params({"finetune": {"quantize": quantize, "epochs": 1}})
+    return parse_params({"finetune": {"quantize": quantize, "epochs": 1, "distill_output": 0}})
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_teacher_is_a_stages_model_or_a_file(asked: list[Training]) -> None:
     save_model(teacher, Path("elsewhere/large.safetensors"))
     large, dense = "elsewhere/large.safetensors", "models/control/dense"
     for name, file in ((dense, f"{dense}/model.safetensors"), (large, large)):
-        finetune.run(parse_params({"finetune": {"teacher": name, "distill_output": 0.5, "epochs": 1}}), 50)
+        finetune.run(parse_params({"finetune": {"teacher": name, "epochs": 1}}), 50)
         assert asked[-1].inputs == (Path("models/prune/50/model.safetensors"), Path(file))
         (teaching,) = asked[-1].callbacks
         assert isinstance(teaching, Distillation)
@@ -106,10 +106,11 @@ def test_a_teacher_is_a_stages_model_or_a_file(asked: list[Training]) -> None:
 
 def test_a_teacher_that_is_not_there_or_idle_is_named(asked: list[Training]) -> None:
     with pytest.raises(TrainError, match=r"finetune\.teacher: big\.pt is missing; name models/baseline"):
-        finetune.run(parse_params({"finetune": {"teacher": "big.pt", "distill_output": 0.5}}), 50)
+        finetune.run(parse_params({"finetune": {"teacher": "big.pt"}}), 50)
     with pytest.raises(ConfigError, match=r"teacher big\.pt teaches nothing: set distill_output"):
-        parse_params({"finetune": {"teacher": "big.pt"}})
-    taught = {"teacher": "models/control/dense", "distill_output": 0.5}
-    with pytest.raises(ConfigError, match=r"controls \[\] trains no such model"):
-        parse_params({"finetune": taught, "controls": []})
+        parse_params({"finetune": {"teacher": "big.pt", "distill_output": 0}})
+    with pytest.raises(ConfigError, match=r"controls \[\] trains no such model.*teacher: models/baseline with"):
+        parse_params({"controls": []})
+    nobody = {"teacher": "models/baseline", "distill_output": 0}
+    assert not parse_params({"controls": [], "finetune": nobody}).finetune.is_taught
     assert asked == []

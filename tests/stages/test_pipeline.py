@@ -32,7 +32,7 @@ BASELINE_STAGES = {
         "champion",
         "report",
     ),
-    *("measure_baseline", "measure_sparse", "measure_unstructured"),
+    *("measure_baseline", "measure_unstructured"),
     *(
         f"{name}@dense"
         for name in ("control", "measure_control", "export_control", "atc_control", "ascend_eval_control")
@@ -41,7 +41,7 @@ BASELINE_STAGES = {
 
 
 def stages_of(percent: int) -> set[str]:
-    names = ("prune", "measure_prune", "finetune", "measure_finetune", "export", "atc", "ascend_eval")
+    names = ("prune", "finetune", "measure", "export", "atc", "ascend_eval")
     return {f"{name}@{percent}" for name in names}
 
 
@@ -164,8 +164,8 @@ def test_other_thresholds_and_settings_of_the_machine_train_nothing_again(projec
     project.write_params({"train": machine, "data": {"workers": 2}, "evaluation": {"iou_thres": 0.65}})
     try:
         assert project.repro() == {
-            *("measure_baseline", "measure_sparse", "measure_unstructured", "measure_prune@40", "measure_finetune@40"),
-            *("measure_control@dense", "ascend_eval_control@dense"),
+            *("measure_baseline", "measure_unstructured", "measure_control@dense", "measure@40"),
+            "ascend_eval_control@dense",
             *("measure_int8@40", "ascend_eval_baseline", "ascend_eval@40", "champion", "report"),
         }
     finally:
@@ -180,7 +180,7 @@ def test_edited_code_reruns_the_stages_that_run_it(project: Project) -> None:
         assert project.repro() == set()
         path.write_text(before + "\nOTHER = 1\n")
         # the same model, but a history with other times beside it: what reads the folder is due
-        after = {"export@40", "measure_finetune@40", "ascend_eval@40", "champion", "report"}
+        after = {"export@40", "measure@40", "ascend_eval@40", "champion", "report"}
         ran = project.repro() - {"timing"}  # due only where the exported graph is another one
         assert ran == {"finetune@40"} | after
     finally:

@@ -12,8 +12,9 @@ from tests.training.test_fit import Fuse, task
 from yoloslim.errors import TrainError
 from yoloslim.results.results import read_results
 from yoloslim.tracking import live
-from yoloslim.tracking.live import LiveCurves, Target, is_training
+from yoloslim.tracking.live import LiveCurves, Target
 from yoloslim.tracking.mlflow import sync
+from yoloslim.tracking.under_way import is_training
 from yoloslim.training.fit import Callback, Fit, State, fit
 
 from .test_mlflow import URI, runs

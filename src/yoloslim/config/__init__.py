@@ -24,7 +24,16 @@ from yoloslim.config.recipe import settle_recipes
 from yoloslim.config.results import EvaluationParams, ReportParams, SweepPoint, SweepResult, TrackingParams
 from yoloslim.config.schedule import ScheduleParams
 from yoloslim.config.sweep import Constraints, Objective, SweepParams
-from yoloslim.config.train import BaselineParams, FinetuneParams, Optimizer, PhaseParams, SparseParams, TrainParams
+from yoloslim.config.train import (
+    NOBODY,
+    TEACHER,
+    BaselineParams,
+    FinetuneParams,
+    Optimizer,
+    PhaseParams,
+    SparseParams,
+    TrainParams,
+)
 from yoloslim.documents import read_yaml
 from yoloslim.errors import ConfigError
 from yoloslim.explain import explain
@@ -104,7 +113,7 @@ class Params(Section):
         if teacher.startswith(folder) and teacher.removeprefix(folder).strip("/") not in self.controls:
             raise ValueError(
                 f"finetune.teacher is {teacher}, and controls {list(self.controls)} trains no such model: write "
-                "controls: [dense] and models/control/dense"
+                f"controls: [dense] and {TEACHER}, or finetune.teacher: {NOBODY} with finetune.distill_output: 0"
             )
         return self
 

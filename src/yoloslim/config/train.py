@@ -106,8 +106,10 @@ class SparseParams(PhaseParams):
         return self
 
 
-TEACHER = "models/baseline"
-"""Who teaches where nothing is said; with both weights 0, the default, nobody does."""
+TEACHER = "models/control/dense"
+"""Who teaches where nothing is said: the dense model, trained for as long."""
+NOBODY = "models/baseline"
+"""What stands there where nobody teaches and no control is trained: every pipeline has it, and DVC waits for it."""
 
 
 class FinetuneParams(PhaseParams):
@@ -120,7 +122,7 @@ class FinetuneParams(PhaseParams):
     repeats: int = Field(1, ge=1, le=100, description="trainings with seeds of their own, for mean and spread")
     quantize: bool = Field(False, description="the last epochs compute as int8 runtimes do")
     teacher: str = Field(TEACHER, min_length=1, description="a stage's folder below models/, or a file")
-    distill_output: float = Field(0.0, ge=0, le=1000, description="weight of the teacher's detections")
+    distill_output: float = Field(0.5, ge=0, le=1000, description="weight of the teacher's detections")
     distill_feature: float = Field(0.0, ge=0, le=1000, description="weight of holding what the teacher's features hold")
     distill_temperature: float = Field(1.0, gt=0, le=100, description="divides the class logits of both")
 
@@ -131,6 +133,6 @@ class FinetuneParams(PhaseParams):
 
     @model_validator(mode="after")
     def _teacher_teaches(self) -> "FinetuneParams":
-        if self.teacher != TEACHER and not self.is_taught:
+        if self.teacher not in (TEACHER, NOBODY) and not self.is_taught:
             raise ValueError(f"teacher {self.teacher} teaches nothing: set distill_output (0.5 say), or leave it out")
         return self

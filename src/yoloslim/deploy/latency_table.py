@@ -11,7 +11,6 @@ call and a value is measured too, by layers run once and twice in a row, and tak
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -27,7 +26,7 @@ from yoloslim.choices import LatencyRuntime
 from yoloslim.deploy.latency import inputs_of
 from yoloslim.deploy.layer_calls import Call, open_layers, this_machine, torch_threads
 from yoloslim.errors import PruneError
-from yoloslim.files import read_json, write_json
+from yoloslim.files import read_json, user_cache, write_json
 from yoloslim.models.detector import Detector
 
 POINTS = 5
@@ -106,7 +105,7 @@ def _place(widths: Floats, wanted: float) -> tuple[int, float]:
 
 def tables_folder() -> Path:
     """Where tables are kept: the user's cache, since they are the machine's and no project's."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoloslim" / "latency"
+    return user_cache("latency")
 
 
 def latency_table(

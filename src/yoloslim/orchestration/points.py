@@ -32,13 +32,10 @@ WORK = Path(".cache") / "sweep"
 STAGES = {
     "probe": ("probe@{}",),
     "finetune": ("prune@{}", "finetune@{}", "export@{}", "atc@{}"),
-    "measure": (
-        *("prune@{}", "measure_prune@{}", "finetune@{}", "measure_finetune@{}"),
-        *("export@{}", "atc@{}", "ascend_eval@{}"),
-    ),
+    "measure": ("prune@{}", "finetune@{}", "measure@{}", "export@{}", "atc@{}", "ascend_eval@{}"),
 }
 SHARED = (
-    *("code", "data", "baseline", "measure_baseline", "sparse", "measure_sparse"),
+    *("code", "data", "baseline", "sparse", "measure_baseline"),
     *("export_baseline", "atc_baseline", "ascend_eval_baseline"),
 )
 """Stages that every point needs, by any way; see `shared_stages`."""
@@ -65,8 +62,8 @@ FULL = ("No space left on device", "Disk quota exceeded")
 
 def taught_by(params: Params) -> tuple[str, ...]:
     """The control that teaches all percents, if one does: its stage."""
-    taught = params.finetune.is_taught and params.finetune.teacher.startswith(CONTROLS)
-    return (f"control@{params.finetune.teacher.removeprefix(CONTROLS).strip('/')}",) if taught else ()
+    teacher = params.finetune.teacher
+    return (f"control@{teacher.removeprefix(CONTROLS).strip('/')}",) if teacher.startswith(CONTROLS) else ()
 
 
 @dataclass(frozen=True)

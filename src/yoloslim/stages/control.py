@@ -8,7 +8,7 @@ import argparse
 from functools import partial
 
 from yoloslim.config import Params, PhaseParams
-from yoloslim.config.train import TEACHER
+from yoloslim.config.train import NOBODY
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import BASELINE, CONTROL, MODELS, stage
 from yoloslim.stages.repeats import train_repeats
@@ -19,7 +19,7 @@ def phase_of(params: Params) -> PhaseParams:
     """Section `finetune`, without teacher and rounding, for all epochs that a pruned model trains on."""
     sparse = params.sparse.epochs if params.sparse.penalty != "none" else 0
     epochs = params.finetune.epochs + sparse
-    alone = {"teacher": TEACHER, "distill_output": 0.0, "distill_feature": 0.0, "quantize": False}
+    alone = {"teacher": NOBODY, "distill_output": 0.0, "distill_feature": 0.0, "quantize": False}
     return params.finetune.model_copy(update={"epochs": epochs, **alone})
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoloslim.errors import DeployError
+from yoloslim.files import user_cache
 
 HOME = "YOLOSLIM_TOOLCHAINS"
 """Names another folder for them than the user's cache."""
@@ -68,7 +69,7 @@ def toolchains_folder() -> Path:
     """Where toolchains lie: the folder that `YOLOSLIM_TOOLCHAINS` names, or the user's cache."""
     if named := os.environ.get(HOME):
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoloslim" / "toolchains"
+    return user_cache("toolchains")
 
 
 def _litert() -> Path:

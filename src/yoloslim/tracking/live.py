@@ -25,6 +25,7 @@ from yoloslim.results.uris import absolute_uri
 from yoloslim.tracking.connection import CHECKOUT, KEY, TRAINING, Connection, reaching
 from yoloslim.tracking.naming import curves_of
 from yoloslim.tracking.origin import MADE_BY, NOTE, origin_tags
+from yoloslim.tracking.under_way import lock_path
 from yoloslim.training.callback import Callback, State
 
 logger = logging.getLogger(__name__)
@@ -56,18 +57,6 @@ class Target:
     tags: Mapping[str, str]
 
 
-def is_training(root: Path, key: str) -> bool:
-    """Whether some process is at this training now; the system frees the lock of one that was killed."""
-    lock = FileLock(_lock_path(root, key))
-    if not Path(lock.lock_file).is_file():
-        return False
-    try:
-        with lock.acquire(blocking=False):
-            return False
-    except Timeout:
-        return True
-
-
 class LiveCurves(Callback):
     """Sends epochs to MLflow. Put it last, so that it sees the columns of other callbacks, and use it as a context.
 
@@ -80,7 +69,7 @@ class LiveCurves(Callback):
         self._rows: queue.SimpleQueue[dict[str, float] | None] = queue.SimpleQueue()
         self._end = ("FINISHED", "")
         self._thread: threading.Thread | None = None
-        self._lock = FileLock(_lock_path(target.root, target.key)) if target else None
+        self._lock = FileLock(lock_path(target.root, target.key)) if target else None
 
     def start(self, state: State) -> None:
         """Send what an interrupted training had already reached."""
@@ -195,7 +184,3 @@ class _Run:
         run_id = client.create_run(connection.experiment, run_name=target.slot, tags=tags).info.run_id
         client.log_batch(run_id, params=[Param(name, value) for name, value in target.params.items()])
         return str(run_id)
-
-
-def _lock_path(root: Path, key: str) -> Path:
-    return root.resolve() / ".cache" / "live" / f"{key}.lock"

@@ -29,11 +29,11 @@ from yoloslim.results.uris import absolute_uri, database_of, without_password
 from yoloslim.tracking.champion import IsBetter
 from yoloslim.tracking.comparison import COMPARISON, ZERO_ROW, bring_comparison_in_line, comparison_key
 from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, TRAINING, Connection, reaching
-from yoloslim.tracking.live import is_training
 from yoloslim.tracking.naming import curves_of, data_set, ranges_tags, run_key, run_metrics, run_params
 from yoloslim.tracking.origin import MADE_BY, NOTE, described, origin_tags
 from yoloslim.tracking.served import can_be_served, write_model
 from yoloslim.tracking.sweep_runs import SWEEP_SLOT, SweepRuns, content_key, promote_winner
+from yoloslim.tracking.under_way import is_training
 
 logger = logging.getLogger(__name__)
 

@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from yoloslim.errors import YoloslimError
+from yoloslim.files import user_cache, write_text
 from yoloslim.report import wording
 from yoloslim.report.cuts import certificate_grid, layers_grid, totals_grid
 from yoloslim.report.page.details import details, measure
@@ -104,10 +108,17 @@ def render(findings: PageContents, extras: Extras) -> str:
 
 @cache
 def library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, which vl-convert carries. Takes seconds the first time."""
+    """Vega, Vega-Lite and Vega-Embed as one script, which vl-convert carries; putting it together takes a second."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    path = user_cache("vega") / f"{version('vl-convert-python')}.js"
+    with suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8")
+    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    with suppress(OSError, YoloslimError):  # a cache that cannot be written costs the second again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, script)
+    return script
 
 
 def _head(findings: PageContents) -> dict[str, Any]:
