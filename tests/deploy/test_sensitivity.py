@@ -44,7 +44,7 @@ def test_a_layer_costs_what_pytorch_makes_of_it_alone() -> None:
     found = losses(onnx_graph(shaken(), ExportOptions()), IMAGES, {})
     assert len(found) == 10  # the three of the heads are never int8
     batch = torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float() / 255
-    _attach(rounded, {PATH: points})
+    _attach(rounded, {PATH: points}, {PATH: (PATH, -1)})
     for point in points:
         point.extremes = []
     with torch.no_grad():
