@@ -29,6 +29,10 @@ def test_the_verdict_tells_what_was_gained_and_lost() -> None:
         "50 % pruned and finetuned: mAP50 0.780 (baseline 0.800), 41 % of the parameters, "
         "1.6x the speed (onnxruntime-cpu)."
     )
+    rows[1].deployed["latency_other_cores"] = 1.6  # type: ignore[index]
+    assert "1.6x the speed (onnxruntime-cpu, timed while other programs used 1.6 cores)." in recommendation(
+        rows[1], rows
+    )
 
 
 def test_speed_that_was_not_timed_in_turn_with_the_baseline_is_not_compared() -> None:

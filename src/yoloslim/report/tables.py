@@ -160,7 +160,8 @@ def recommendation(row: Row, rows: Sequence[Row]) -> str:
             text += f", {100 * mine / theirs:.0f} % of the {name}"
     speedup = row.best("speedup")
     if speedup:
-        text += f", {speedup:.2g}x the speed ({row.backend})"
+        beside = f", timed while other programs used {row.disturbed:.1f} cores" if row.disturbed else ""
+        text += f", {speedup:.2g}x the speed ({row.backend}{beside})"
     text += "."
     if alike := indistinct(row, rows):
         others = ", ".join(f"{each.title} ({spread(each, 'map50')})" for each in alike)
