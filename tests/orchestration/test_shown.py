@@ -60,6 +60,7 @@ def test_runs_are_named_and_logged_and_a_failed_point_is_failed_with_its_log_kep
     artifacts = {item["key"]: item for item in toy.ask("/artifacts/filter", {})}
     assert set(artifacts) >= {"points", "progress", "result"}
     assert float(artifacts["progress"]["data"]) == 100
+    assert artifacts["points"]["description"].startswith("Winner 60 %: the smallest of ")
     points = {point["name"]: point for point in toy.json("metrics/sweep.json")["points"]}
     assert points["70"]["status"] == "failed"
     assert points["70"]["error"] == "error: the penalty is too strong (.cache/sweep/failed/70.log)"

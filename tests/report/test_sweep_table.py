@@ -36,6 +36,6 @@ def test_the_table_says_how_far_each_point_came() -> None:
     assert lines["30 % pruned"][:4] == ("finetuned", "0.395", "0.788", "0.788")
     assert lines["30 % pruned"][5] == "has 1.4 M parameters, wanted at most 1.2"
     assert lines["50 % pruned"][0] == "winner"
-    assert lines["70 % pruned"][:4] == ("probed", "0.350", "–", "–")
+    assert lines["70 % pruned"][:4] == ("cut", "0.350", "–", "–")
     assert (lines["80 % pruned"][0], lines["80 % pruned"][5]) == ("failed", "exited with 1")
     assert "2 finetuned, where trying every percent would finetune 81; it took 1.5 minutes" in effort(result())

@@ -49,6 +49,9 @@ def test_a_sweep_is_a_parent_with_a_run_for_every_point_and_its_winner_the_champ
     (parent,) = parents(client)
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["sweep/finetunings"] == 2
+    said = "Winner 50 %: 50 % is the fastest that keeps its mAP."
+    assert parent.data.tags["mlflow.note.content"] == said
+    assert said in Path(client.download_artifacts(parent.info.run_id, "comparison.md")).read_text()
     assert parent.data.metrics["speed_fps"] == 250
     assert parent.data.params["sweep.objective"] == "fastest"
     assert json.loads(Path(client.download_artifacts(parent.info.run_id, "sweep.json")).read_text())["winner"] == "50"

@@ -12,7 +12,7 @@ from yoloslim.config import Params, SweepResult, load_params
 from yoloslim.orchestration.assets import publish_assets
 from yoloslim.orchestration.runners import run_logger
 from yoloslim.orchestration.variant_run import Event, Listener
-from yoloslim.report.sweep_table import effort, sweep_grid
+from yoloslim.report.sweep_table import effort, outcome, sweep_grid
 from yoloslim.report.tables import Grid
 from yoloslim.results.records import Row, read_rows
 from yoloslim.results.results import read_results
@@ -80,8 +80,8 @@ class FlowRecord:
 
         update_progress_artifact(self._progress, 100.0)
         publish_assets(read_results(self.checkout, load_params(self.checkout / "params.yaml").model_dump(mode="json")))
-        create_table_artifact(table=_records(sweep_grid(result)), key="points", description=result.why)
-        text = "\n\n".join(["# " + result.why, effort(result), sweep_grid(result).markdown()])
+        create_table_artifact(table=_records(sweep_grid(result)), key="points", description=outcome(result))
+        text = "\n\n".join([outcome(result), effort(result), sweep_grid(result).markdown()])
         create_markdown_artifact(text, key="result", description="what the sweep found")
         report = self.checkout / "report" / "index.html"
         if report.is_file():

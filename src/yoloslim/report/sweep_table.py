@@ -17,6 +17,15 @@ BOUNDS = {
 """Constraints in words."""
 
 
+STATES = {"probed": "cut", "pruned": "dropped"}
+"""What people are told of a point that was not finetuned."""
+
+
+def outcome(sweep: SweepResult) -> str:
+    """The winner and why it won, or that there is none, in a sentence."""
+    return f"Winner {sweep.winner} %: {sweep.why}." if sweep.winner else f"No winner: {sweep.why}."
+
+
 def asked_for(sweep: SweepResult) -> str:
     """Objective and constraints in words."""
     wanted = {"fastest": "the fastest model", "smallest": "the smallest model", "accurate": "the most accurate model"}
@@ -39,7 +48,7 @@ def sweep_grid(sweep: SweepResult) -> Grid:
     lines = []
     for point in sweep.points:
         mark = "winner" if chosen is point and sweep.winner else "closest" if chosen is point else ""
-        state = "finetuned" if point.deployed or point.after else point.status
+        state = "finetuned" if point.deployed or point.after else STATES.get(point.status, point.status)
         lines.append(
             (
                 *(point_title(point), mark or ("failed" if point.error else state)),

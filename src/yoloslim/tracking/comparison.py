@@ -54,12 +54,16 @@ def log_comparison(client: Any, run_id: str, results: Results, sweep: SweepResul
     """Log comparison.md and comparison.png to a folder of a run; with a sweep its points too."""
     from yoloslim.report.plots import comparison  # matplotlib takes a second
     from yoloslim.report.style import side_by_side
-    from yoloslim.report.sweep_table import effort, sweep_grid
+    from yoloslim.report.sweep_table import effort, outcome, sweep_grid
     from yoloslim.report.tables import comparison_grid
     from yoloslim.report.wording import headline
 
     rows = results.rows
-    parts = ["# Comparison", sweep.why if sweep else headline(results.best, rows), comparison_grid(rows).markdown()]
+    parts = [
+        "# Comparison",
+        outcome(sweep) if sweep else headline(results.best, rows),
+        comparison_grid(rows).markdown(),
+    ]
     parts += ["## Points", effort(sweep), sweep_grid(sweep).markdown()] if sweep else []
     client.log_text(run_id, "\n\n".join(parts) + "\n", str(Path(folder) / "comparison.md"))
     if any(row.kind == "pruned" for row in rows):

@@ -100,7 +100,9 @@ class SweepRuns:
         found = self.result
         best = next((point for point in found.points if point.name == found.winner), None)
         asked = {"objective": found.objective, **found.constraints.model_dump(), **found.axes}
-        tags = {SWEEP: request, SLOT: SWEEP_SLOT, CHECKOUT: self.connection.checkout, NOTE: found.why}
+        from yoloslim.report.sweep_table import outcome  # rich takes a moment
+
+        tags = {SWEEP: request, SLOT: SWEEP_SLOT, CHECKOUT: self.connection.checkout, NOTE: outcome(found)}
         counts = {f"sweep/{n}": getattr(found, n) for n in ("probes", "finetunings", "grid_finetunings", "seconds")}
         counts |= {} if found.cliff is None else {"sweep/cliff": found.cliff}
         return {
