@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from yoloslim.deploy.graph import feeds, head_nodes
 from yoloslim.deploy.names import unit_of
+from yoloslim.deploy.rounding import eight_bits
 from yoloslim.deploy.runtimes.base import Ranges
 from yoloslim.evaluation.nms import Floats
 from yoloslim.evaluation.predictor.base import Images
@@ -116,13 +117,7 @@ def _eight_bits(made: ModelProto, source: str, target: str, covered: tuple[float
     """Nodes that round a tensor to 256 steps over a range."""
     scale = max(covered[1] - covered[0], 1e-8) / 255
     zero = min(max(round(-covered[0] / scale), 0), 255)
-    names = [f"{target}_scale", f"{target}_zero", f"{target}_bytes"]
-    made.graph.initializer.append(helper.make_tensor(names[0], TensorProto.FLOAT, (), [scale]))
-    made.graph.initializer.append(helper.make_tensor(names[1], TensorProto.UINT8, (), [zero]))
-    return [
-        helper.make_node("QuantizeLinear", [source, *names[:2]], [names[2]]),
-        helper.make_node("DequantizeLinear", [names[2], *names[:2]], [target]),
-    ]
+    return eight_bits(made, scale, zero, 0)(source, target)
 
 
 def _values(graph: ModelProto, names: Sequence[str], inputs: Iterator[dict[str, Floats]]) -> Iterator[list[Floats]]:

@@ -9,8 +9,9 @@ from tests.tiny import shake_norms, tiny_detector
 from yoloslim.boxes import fit, letterbox
 from yoloslim.data.voc import VocSplit, annotation_from
 from yoloslim.deploy.ascend import twin
-from yoloslim.deploy.ascend.half import save_half
 from yoloslim.deploy.ascend.twin import TITLES, chip_fit, place, predict_board
+from yoloslim.deploy.board import twin as board_twin
+from yoloslim.deploy.board.half import save_half
 from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.manifest import Manifest, load_manifest
 from yoloslim.evaluation.nms import NmsOptions
@@ -130,7 +131,7 @@ def test_every_effect_is_measured_and_squares_are_not_run_twice(
     runs: list[int] = []
     real = twin.OnnxPredictor.predict
     monkeypatch.setattr(twin.OnnxPredictor, "predict", lambda self, x: runs.append(1) or real(self, x))
-    monkeypatch.setattr(twin, "read_image", lambda path: np.full((64, 64, 3), int(path.stem) * 9, np.uint8))
+    monkeypatch.setattr(board_twin, "read_image", lambda path: np.full((64, 64, 3), int(path.stem) * 9, np.uint8))
     predict_board(exported, split, options, images=4, threads=1)
     assert len(runs) == 4 * 4  # plain, colour, fp16, both: padding and resizing change nothing
 

@@ -28,13 +28,12 @@ from numpy.typing import NDArray
 
 from yoloslim.boxes import Letterbox, fit, letterbox
 from yoloslim.choices import AippInput
-from yoloslim.data.images import read_image
 from yoloslim.data.voc import VocSplit
 from yoloslim.deploy.ascend.aipp import aipp_twin
 from yoloslim.deploy.ascend.effects import TITLES
-from yoloslim.deploy.ascend.half import save_half
+from yoloslim.deploy.board.half import save_half
+from yoloslim.deploy.board.twin import Image, Rows, predict_changes
 from yoloslim.deploy.manifest import Manifest, load_manifest
-from yoloslim.evaluation.evaluate import score
 from yoloslim.evaluation.nms import NmsOptions, detect, mindx_options
 from yoloslim.evaluation.predictor import OnnxPredictor, Preprocess, divide_by_255
 
@@ -43,7 +42,6 @@ logger = logging.getLogger(__name__)
 GREEN = (0, 135, 0)
 """What JPEG's matrix makes of Y = U = V = 0."""
 
-Image = NDArray[np.uint8]
 Heads = list[NDArray[np.float32]]
 
 
@@ -82,34 +80,26 @@ def predict_board(
         source: what the device is fed; `rgb` is not converted, only scaled in float16, and OpenCV places it.
 
     Returns:
-        `reference` -> map50, map50_95, images; and each of `TITLES` -> map50, map50_95: the difference from the
-        reference, in [-1, 1]. Canvases that an effect does not change are not run again.
+        See `predict_changes`; the effects are those of `TITLES`. Canvases that an effect does not change are not run
+        again.
     """
     absent = _NV12_ONLY if source == "rgb" else ()
     everything = replace(_Path(*[True] * 6), **dict.fromkeys(absent, False))
     manifest = load_manifest(export_dir)
-    chosen = np.linspace(0, len(split) - 1, min(images, len(split))).round().astype(int)
-    truth = [split.annotations[i] for i in chosen]
-    pictures = [read_image(split.image_path(int(i))) for i in chosen]
     with TemporaryDirectory() as folder:
         half = Path(folder) / "half.onnx"
         save_half(export_dir / manifest.file, half)
         twin = _Twin(export_dir / manifest.file, half, manifest, threads, source)
 
-        def metrics(way: _Path) -> dict[str, float]:
+        def find(picture: Image, effect: str) -> Rows:
+            if effect == "board":
+                sdk = mindx_options(options.conf_thres, options.conf_thres, options.iou_thres)
+                return twin.detections(picture, everything, sdk)
+            way = _Path(**{effect: effect not in absent}) if effect else _Path()
             suppression = replace(options, multi_label=False, max_det=None) if way.single_label else options
-            if way == everything:
-                suppression = mindx_options(options.conf_thres, options.conf_thres, options.iou_thres)
-            found = [twin.detections(picture, way, suppression) for picture in pictures]
-            values = score(truth, found, split.classes).metrics
-            return {name: values[name] for name in ("map50", "map50_95")}
+            return twin.detections(picture, way, suppression)
 
-        reference = metrics(_Path())
-        result = {"reference": {**reference, "images": float(len(pictures))}}
-        for name in TITLES:
-            way = everything if name == "board" else _Path(**{name: name not in absent})
-            result[name] = {key: value - reference[key] for key, value in metrics(way).items()}
-    return result
+        return predict_changes(TITLES, find, split, images)
 
 
 class _Twin:
