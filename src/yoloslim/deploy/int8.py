@@ -134,10 +134,12 @@ def calibration_images(folder: Path, export_dir: Path, count: int) -> Images:
     """Up to `count` pictures of a folder, letterboxed as an export's manifest says, uint8 (n, S, S, 3).
 
     Raises:
-        DeployError: the folder holds no pictures.
+        DeployError: there is no such folder, or it holds no pictures.
         DataError: one of them cannot be decoded.
     """
     manifest = load_manifest(export_dir)
+    if not folder.is_dir():
+        raise DeployError(f"{folder} is missing or no folder; name one with pictures to calibrate with")
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise DeployError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}) to calibrate with")

@@ -68,6 +68,7 @@ def test_calibration_images_that_are_missing_or_of_another_size_are_refused(expo
     int8 = (export, "--target", "rk3588", "--precision", "int8", "--out", tmp_path / "out")
     assert "int8 needs calibration images, and there are none" in refused(*int8)
     assert "holds no pictures" in refused(*int8, "--images", tmp_path / "empty")
+    assert "nowhere is missing or no folder" in refused(*int8, "--images", tmp_path / "nowhere")
     with pytest.raises(DeployError, match=r"rknn-int8 model takes uint8 images \(batch, 64, 64, 3\)"):
         compile_rknn(export, tmp_path / "out", RknnOptions("rk3588", "int8"), IMAGES[:, :32])
 
