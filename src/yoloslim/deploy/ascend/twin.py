@@ -76,7 +76,7 @@ def predict_board(
         split: pictures and truth.
         options: suppression of the reference.
         images: how many, at most.
-        threads: CPU threads.
+        threads: CPU threads, each with pictures of its own.
         source: what the device is fed; `rgb` is not converted, only scaled in float16, and OpenCV places it.
 
     Returns:
@@ -89,7 +89,7 @@ def predict_board(
     with TemporaryDirectory() as folder:
         half = Path(folder) / "half.onnx"
         save_half(export_dir / manifest.file, half)
-        twin = _Twin(export_dir / manifest.file, half, manifest, threads, source)
+        twin = _Twin(export_dir / manifest.file, half, manifest, source)
 
         def find(picture: Image, effect: str) -> Rows:
             if effect == "board":
@@ -99,20 +99,20 @@ def predict_board(
             suppression = replace(options, multi_label=False, max_det=None) if way.single_label else options
             return twin.detections(picture, way, suppression)
 
-        return predict_changes(TITLES, find, split, images)
+        return predict_changes(TITLES, find, split, images, threads)
 
 
 class _Twin:
     """The graph and its half-precision copy; heads of canvases it has seen are remembered."""
 
-    def __init__(self, graph: Path, half: Path, manifest: Manifest, threads: int, source: AippInput) -> None:
+    def __init__(self, graph: Path, half: Path, manifest: Manifest, source: AippInput) -> None:
         self._manifest = manifest
         aipp = aipp_twin(source)
         self._predictors: dict[tuple[bool, bool], OnnxPredictor] = {}
         for colour in (False, True):
             preprocess: Preprocess = aipp if colour else divide_by_255
             for fp16, path in ((False, graph), (True, half)):
-                self._predictors[colour, fp16] = OnnxPredictor(path, manifest, threads, preprocess)
+                self._predictors[colour, fp16] = OnnxPredictor(path, manifest, 1, preprocess)
         self._heads: dict[tuple[bool, bool, bytes], Heads] = {}
         self._rows: dict[tuple[bool, bool, bytes, NmsOptions], NDArray[np.float32]] = {}
 

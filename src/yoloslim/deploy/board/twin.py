@@ -1,6 +1,8 @@
 """What each peculiarity of a board does to mAP, predicted on the CPU, one at a time; each maker says what those are."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ Rows = NDArray[np.float32]
 
 
 def predict_changes(
-    effects: Iterable[str], find: Callable[[Image, str], Rows], split: VocSplit, images: int
+    effects: Iterable[str], find: Callable[[Image, str], Rows], split: VocSplit, images: int, threads: int = 1
 ) -> dict[str, dict[str, float]]:
     """Change of map50 and map50_95 by effect, on evenly chosen images of a split.
 
@@ -23,6 +25,7 @@ def predict_changes(
         find: detections (n, 6) in pixels of a picture (H, W, 3), under an effect; under none for an empty name.
         split: pictures and truth.
         images: how many, at most.
+        threads: that `find` is called from at once, each with pictures of its own.
 
     Returns:
         `reference` -> map50, map50_95, images; and each effect -> map50, map50_95: the difference from the reference,
@@ -33,10 +36,11 @@ def predict_changes(
     pictures = [read_image(split.image_path(int(i))) for i in chosen]
 
     def metrics(effect: str) -> dict[str, float]:
-        values = score(truth, [find(picture, effect) for picture in pictures], split.classes).metrics
+        values = score(truth, list(pool.map(find, pictures, repeat(effect))), split.classes).metrics
         return {name: values[name] for name in ("map50", "map50_95")}
 
-    reference = metrics("")
-    changes = {name: metrics(name) for name in effects}
+    with ThreadPoolExecutor(threads) as pool:
+        reference = metrics("")
+        changes = {name: metrics(name) for name in effects}
     result = {"reference": {**reference, "images": float(len(pictures))}}
     return result | {name: {key: value - reference[key] for key, value in m.items()} for name, m in changes.items()}
