@@ -157,4 +157,4 @@ def test_a_device_that_is_fed_rgb_is_resized_and_filled_by_opencv(
 
 def test_the_twin_repeats_itself(exported: Path, split: VocSplit) -> None:
     options = NmsOptions(conf_thres=1e-5)
-    assert predict_board(exported, split, options, 3, 1) == predict_board(exported, split, options, 3, 1)
+    assert predict_board(exported, split, options, 3, 1) == predict_board(exported, split, options, 3, 3)
