@@ -67,7 +67,8 @@ def test_a_branch_that_fails_is_named_and_the_others_end(tmp_path: Path, monkeyp
     said: list[str] = []
     ended: list[tuple[str, ...]] = []
 
-    def fake_reproduce(targets: tuple[str, ...], *_: object, **__: object) -> None:
+    def fake_reproduce(targets: tuple[str, ...], *_: object, everything: bool, **__: object) -> None:
+        assert everything == ("prune@50" in targets)  # the third of two at a time
         if "prune@30" in targets:
             raise CommandError("the disk hums")
         _[2]("working")  # type: ignore[operator]

@@ -52,6 +52,8 @@ def changed(targets: Sequence[str]) -> set[str]:
 def run_branches(found: Mapping[str, Sequence[str]], checkout: Path, workers: int, say: Say) -> dict[str, str]:
     """Run branches side by side; a failure of one leaves the others at work.
 
+    On a CPU a last one that would run beside nothing waits for the others and has all cores, which do not change it.
+
     Args:
         found: name -> stages.
         checkout: where.
@@ -62,13 +64,14 @@ def run_branches(found: Mapping[str, Sequence[str]], checkout: Path, workers: in
         Of those that failed, the error.
     """
     width = max(map(len, found))
+    last = list(found)[-1] if len(found) % workers == 1 and not visible_gpus() else ""
 
     def run(name: str) -> str:
         def tell(line: str) -> None:
             say(f"{name:>{width}} | {line}")
 
         try:
-            reproduce(found[name], checkout, name.replace(" %", ""), tell, single=True)
+            reproduce(found[name], checkout, name.replace(" %", ""), tell, single=True, everything=name == last)
         except (CommandError, YoloslimError) as error:
             return str(error)
         return ""
