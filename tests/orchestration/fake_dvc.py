@@ -21,6 +21,7 @@ class FakeDvc:
     """Attributes:
     ran: stages that ran, in order.
     broken: stage -> errors that it fails with, one each time.
+    dense: metrics of the dense models, baseline and control.
     """
 
     def __init__(self, root: Path, curves: Curves, monkeypatch: pytest.MonkeyPatch, **sweep: Any) -> None:
@@ -28,6 +29,7 @@ class FakeDvc:
         self.ran: list[str] = []
         self.active: set[str] = set()
         self.broken: dict[str, list[str]] = {}
+        self.dense = {"baseline": BASELINE, "control/dense": BASELINE}
         self.before: Callable[[str], None] = lambda stage: None
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
         params["percents"], params["tracking"]["enabled"] = [], False
@@ -65,7 +67,8 @@ class FakeDvc:
             if self.broken.get(target):
                 raise CommandError(self.broken[target].pop(0))
             self.write(path, self.measure(stage, int(item) if item.isdecimal() else 0))
-        self.write(checkout / "metrics" / "ascend_eval" / "baseline.json", BASELINE)
+        for name, metrics in self.dense.items():
+            self.write(checkout / "metrics" / "ascend_eval" / f"{name}.json", metrics)
         self.write(checkout / "metrics" / "sparse.json", SPARSE)
 
     def measure(self, stage: str, percent: int) -> dict[str, float]:

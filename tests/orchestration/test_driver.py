@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.orchestration.fake_dvc import FakeDvc
-from tests.sweeping.curves import Curves
+from tests.sweeping.curves import BASELINE, Curves
 from yoloslim.config import SweepResult, load_params, parse_params
 from yoloslim.errors import ConfigError, Interrupted, SweepError
 from yoloslim.orchestration.driver import only_one, run_sweep
@@ -46,6 +46,15 @@ def test_sweep_finds_the_optimum_and_writes_it(dvc: FakeDvc) -> None:
     assert SweepResult.model_validate_json((dvc.root / "metrics/sweep.json").read_text()) == result
     assert listed(dvc) == result.added
     assert len(load_params(dvc.root / "params.yaml").probes) == dvc.count("probe") == result.probes
+
+
+def test_points_are_held_against_the_control_where_it_is_better(dvc: FakeDvc) -> None:
+    dvc.dense["control/dense"] = BASELINE | {"map50": BASELINE["map50"] + 0.02}
+    result, _ = sweep(dvc)
+    assert "ascend_eval_control@dense" in dvc.ran
+    assert result.baseline == dvc.dense["control/dense"] | {"model": "control/dense"}
+    assert result.winner == "50"  # 0.69 is what 0.72 - 0.03 leaves; 55 % finds 0.6895
+    assert "loses 0.030 map50 against the dense model trained for as long" in result.why
 
 
 def test_the_same_sweep_again_leaves_the_file_as_it_is(dvc: FakeDvc) -> None:

@@ -13,7 +13,7 @@ from yoloslim.orchestration.points import taught_by
 from yoloslim.orchestration.process import CommandError
 from yoloslim.orchestration.side_by_side import branches, is_faster
 
-PARAMS = "percents: [30, 50]\nprobes: []\ncontrols: []\nsweep: {workers: 2}\ntracking: {enabled: false}\n"
+PARAMS = "percents: [30, 50]\nprobes: []\nsweep: {workers: 2}\ntracking: {enabled: false}\n"
 BRANCH = ("prune", "finetune", "export", "atc")
 
 

@@ -53,8 +53,7 @@ POINTS = {
 """Likewise, for each percent."""
 
 
-UNTAUGHT = "finetune: {teacher: models/baseline, distill_output: 0}\n"
-"""There is no control here that could teach."""
+WITHOUT_CONTROL = "controls: []\nfinetune: {teacher: models/baseline, distill_output: 0}\n"
 
 
 def project(root: Path, params: str = "percents: []\nprobes: []\n") -> Path:
@@ -70,7 +69,7 @@ def project(root: Path, params: str = "percents: []\nprobes: []\n") -> Path:
         lines += [f"  {name}:", f"    foreach: ${{{'probes' if name == 'probe' else 'percents'}}}", "    do:"]
         lines += ["      " + line for line in _stage(name, item, *here)]
     (root / "dvc.yaml").write_text("\n".join(lines) + "\n")
-    (root / "params.yaml").write_text(params + UNTAUGHT)
+    (root / "params.yaml").write_text(params + WITHOUT_CONTROL)
     (root / "stage.py").write_text(STAGE)
     (root / ".gitignore").write_text("/data/\n/models/\n/.cache/\nmlflow.db\nmlartifacts/\n.prefect/\n")
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"], ["git", "add", "-A"]):

@@ -74,7 +74,8 @@ class SweepResult(Section):
         objective: what was wanted.
         constraints: what had to hold.
         axes: key of params.yaml -> values tried; `percent` -> [low, high, step].
-        baseline: metrics of the dense model on the runtime.
+        baseline: metrics on the runtime of the dense model that points are held against: the baseline, or the control
+            where it finds more; its key `model` names which.
         sparse: metrics of the sparse model in PyTorch, where every cut starts.
         cliff: last percent before mAP falls off before finetuning; 0: before the first point; None: no cliff.
         points: everything tried, by variant and percent.

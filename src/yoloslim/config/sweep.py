@@ -18,7 +18,7 @@ Bound = Annotated[float | None, Field(gt=0)]
 class Constraints(Section):
     """What a model must satisfy to be chosen; None asks nothing."""
 
-    max_map_drop: Unit | None = Field(0.03, description="map50 that may be lost against the dense baseline")
+    max_map_drop: Unit | None = Field(0.03, description="map50 that may be lost against the better dense model")
     max_params_m: Bound = None
     max_latency_ms: Bound = None
     min_fps: Bound = None

@@ -95,13 +95,13 @@ class Sweep:
 
     def _search_all(self, own: Sequence[int]) -> None:
         """Search along percent, in one variant after the other."""
-        baseline = self.home.baseline
+        dense = self.home.dense
         for each in variants(self.params):
             run = self._open(each, self.params.sweep.low)
             if run.broken:
                 continue
             listed = tuple(own) if run is self.home else ()
-            search = Search(self.params.sweep, baseline, run.sparse, listed, self.workers)
+            search = Search(self.params.sweep, dense, run.sparse, listed, self.workers)
             while asks := search.next(run.table):
                 run.execute(asks)
             if run is self.home:
@@ -109,7 +109,7 @@ class Sweep:
 
     def _sample(self) -> None:
         """Let Optuna propose points, a batch at a time; told in the order of asking, so that it can be repeated."""
-        trials = Trials(self.params.sweep, self.home.baseline, self.home.sparse, self.params.seed)
+        trials = Trials(self.params.sweep, self.home.dense, self.home.sparse, self.params.seed)
         left = self.params.sweep.trials
         while left > 0:
             batch = [trials.ask() for _ in range(min(self.workers, left))]
@@ -171,13 +171,13 @@ class Sweep:
         set_list(self.checkout / "params.yaml", "probes", probes)
 
     def _result(self, added: Sequence[int], seconds: float) -> SweepResult:
-        baseline = self.home.baseline
-        paired = all(run.baseline == baseline for run in self.runs.values() if not run.broken)
+        dense = self.home.dense
+        paired = all(run.baseline == self.home.baseline for run in self.runs.values() if not run.broken)
         entries = [entry for run in self.runs.values() for entry in run.entries()]
         probes = sum(len(run.probed) for run in self.runs.values())
         if not paired:  # times as fast as another dense model is another measure
             entries = [entry.without_speedup() for entry in entries]
-        return result_of(self.params, baseline, self.home.sparse, self.cliff, entries, added, probes, seconds)
+        return result_of(self.params, dense, self.home.sparse, self.cliff, entries, added, probes, seconds)
 
     def _write(self, result: SweepResult) -> None:
         """Write the result; the same one again leaves the file as it is, so that nothing depends on the clock."""

@@ -38,7 +38,8 @@ SHARED = (
     *("code", "data", "baseline", "sparse", "measure_baseline"),
     *("export_baseline", "atc_baseline", "ascend_eval_baseline"),
 )
-"""Stages that every point needs, by any way; see `shared_stages`."""
+"""Stages that every point needs, by any way."""
+OF_CONTROL = ("control@{}", "measure_control@{}", "export_control@{}", "atc_control@{}", "ascend_eval_control@{}")
 CONTROLS = "models/control/"
 MAY_PASS = (
     "Unable to acquire lock",

@@ -12,6 +12,7 @@ from yoloslim.errors import SweepError, YoloslimError
 from yoloslim.files import read_json, write_json, write_text
 from yoloslim.orchestration.leases import visible_gpus
 from yoloslim.orchestration.points import (
+    OF_CONTROL,
     SHARED,
     WORK,
     Job,
@@ -119,8 +120,10 @@ class VariantRun:
         where = f" of {self.variant.name}" if self.variant.overrides else ""
         self.listen(Event("stage", f"stages that all points{where} share"))
         # on a CPU with every core, as `dvc repro` does: with `share: 0` the threads change the last digits
-        shared = (*SHARED, *taught_by(load_params(self.checkout / "params.yaml")))
-        self.reproduce(shared, "shared", everything=not visible_gpus())
+        params = load_params(self.checkout / "params.yaml")
+        controls = [stage.format(which) for which in params.controls for stage in OF_CONTROL]
+        more = taught_by(params) if self.variant.overrides else controls
+        self.reproduce((*SHARED, *more), "shared", everything=not visible_gpus())
 
     def reproduce(self, targets: Sequence[str], log: str, everything: bool = False) -> None:
         """Run stages and what they depend on; all without targets. `everything`: on all devices of the machine.
@@ -144,6 +147,17 @@ class VariantRun:
     def baseline(self) -> dict[str, Any]:
         """Metrics of the dense model on the runtime."""
         return dict(read_json(self.checkout / "metrics" / "ascend_eval" / "baseline.json"))
+
+    @property
+    def dense(self) -> dict[str, Any]:
+        """Metrics of the dense model that points are held against: the baseline, or a control that finds more.
+
+        Its key `model` is `baseline` or `control/<which>`.
+        """
+        names = ["baseline", *(f"control/{which}" for which in load_params(self.checkout / "params.yaml").controls)]
+        files = {name: self.checkout / "metrics" / "ascend_eval" / f"{name}.json" for name in names}
+        found = [{**read_json(file), "model": name} for name, file in files.items()]
+        return max(found, key=lambda metrics: float(metrics["map50"]))
 
     @property
     def sparse(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Search:
 
     Attributes:
         params: range, constraints, objective.
-        baseline: metrics of the dense model on the runtime.
+        baseline: metrics of the dense model that points are held against, on the runtime.
         sparse: metrics of the sparse model, the cut of 0 %.
         listed: percents that are finetuned in any case, since params.yaml lists them.
         ways: points that run side by side.

@@ -56,6 +56,8 @@ def _why(
     drop = number(baseline, "map50") - number(found, "map50")
     change = f"loses {drop:.3f}" if drop > 0 else f"gains {-drop:.3f}"
     text = f"{WANTED[params.objective]} of {len(good)} finetuned points that satisfy the constraints: {change} map50"
+    if str(baseline.get("model", "")).startswith("control/"):
+        text += " against the dense model trained for as long"
     text += f", {number(baseline, 'params_m') / number(found, 'params_m'):.1f} times smaller"
     text += f", {found['speedup']:.1f} times as fast" if "speedup" in found else ""
     others = found.get("latency_other_cores")
