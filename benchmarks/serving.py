@@ -10,6 +10,7 @@ import argparse
 import base64
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def served(folder: Path, environment: Mapping[str, str]) -> Iterator[float]:
     start = time.perf_counter()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            ["bash", "-c", SERVE], cwd=folder, env=dict(environment), stdout=log, stderr=log, start_new_session=True
+            shlex.split(SERVE), cwd=folder, env=dict(environment), stdout=log, stderr=log, start_new_session=True
         )
         try:
             while not _is_ready():
