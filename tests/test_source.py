@@ -35,7 +35,7 @@ NETWORK = {
 TEMPORARY = {"tempfile.mktemp", "tempfile.mkstemp", "tempfile.gettempdir", "tempfile.NamedTemporaryFile", "os.tmpnam"}
 
 EXCEPTIONS = {
-    "benchmarks/serving.py urllib.request.urlopen": "asks a server on this machine that it has started itself, and says "
+    "benchmarks/serving.py urllib.request.urlopen": "asks a server on this machine that it started itself, and says "
     "how long it waits",
     "src/yoloslim/deploy/board/device.py bash": "CANN's set_env.sh is shell code of the machine's owner; all else in "
     "the line goes through `quote`",
