@@ -10,7 +10,6 @@ import argparse
 import base64
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -41,7 +40,7 @@ def served(folder: Path, environment: Mapping[str, str]) -> Iterator[float]:
     start = time.perf_counter()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            shlex.split(SERVE), cwd=folder, env=dict(environment), stdout=log, stderr=log, start_new_session=True
+            SERVE.split(), cwd=folder, env=dict(environment), stdout=log, stderr=log, start_new_session=True
         )
         try:
             while not _is_ready():
