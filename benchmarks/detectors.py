@@ -173,7 +173,7 @@ def coco_params(arguments: argparse.Namespace, run: Run) -> Params:
             # scales shrink alike
             "sparse": {"penalty": "slimming", "epochs": arguments.epochs, "lr0": 0.01 * share, "rate": 0.02 / share},
             "prune": {"scope": "coupled", "importance": "gamma", "round_to": 8},
-            "finetune": {**adam, "lr0": 0.002 * share},
+            "finetune": {**adam, "lr0": 0.002 * share, "distill_output": 0.0},
             "tracking": {"enabled": False},
         }
     )

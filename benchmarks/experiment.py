@@ -98,7 +98,7 @@ def params_of(arguments: argparse.Namespace, scope: str) -> Params:
             "baseline": {"epochs": dense, "warmup_epochs": 1},
             "sparse": {"penalty": "slimming", "epochs": sparse, "rate": arguments.rate},
             "prune": {"scope": scope, "importance": "gamma", "round_to": SCOPES[scope]},
-            "finetune": {"epochs": finetune},
+            "finetune": {"epochs": finetune, "distill_output": 0.0},
             "evaluation": {"threads": arguments.threads},
             "tracking": {"enabled": False},
         }
@@ -158,7 +158,7 @@ def cut_alone(params: Params, percent: int) -> None:
 def measured(name: str, params: Params, step: Callable[[], None]) -> None:
     """Run a step that makes a model, and measure the model, unless that is done."""
     once(MODELS / name / "model.safetensors", step)
-    once(METRICS / f"{name}.json", partial(measure.run, params, name))
+    once(METRICS / f"{name}.json", partial(measure.run, params, [name]))
 
 
 def once(result: Path, step: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -48,7 +49,10 @@ def start(words: list[str]) -> "subprocess.Popen[str]":
 
 def first_checkpoint(out: Path, process: "subprocess.Popen[str]") -> Path:
     deadline = time.monotonic() + 120
-    while not (found := list(out.rglob("[!.]*.pt"))):
+    found: list[Path] = []
+    while not found:
+        with suppress(FileNotFoundError):  # of a folder that has got its final name meanwhile
+            found = list(out.rglob("[!.]*.pt"))
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -89,7 +89,7 @@ class Connection:
         if run.data.tags.get(CURRENT) != text:
             self.client.set_tag(number, CURRENT, text)
         if run.info.run_name != name:
-            self.client.update_run(number, name=name)
+            self.client.set_tag(number, "mlflow.runName", name)  # `update_run` on a server loses status and end
 
     def last_step(self, run_id: str) -> int:
         """The last epoch that a run has a loss of; 0 before the first."""

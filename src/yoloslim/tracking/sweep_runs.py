@@ -93,8 +93,8 @@ class SweepRuns:
             mine = run.info.run_id == self.parent
             if mine or run.data.tags.get(CURRENT) == "true":  # else another machine is at it still
                 self.connection.mark(run, current=mine)
-        self.client.set_tag(self.parent, KEY, content_key(self.result))
         self.client.set_terminated(self.parent, "FINISHED")
+        self.client.set_tag(self.parent, KEY, content_key(self.result))  # last: without it all of this is done again
 
     def _of_parent(self, request: str) -> dict[str, Any]:
         found = self.result
