@@ -5,6 +5,9 @@ VENV := .venv
 READY := $(VENV)/.ready
 PREFECT := $(VENV)/.ready-prefect
 DEV := $(VENV)/.ready-dev
+# an environment names its folder in many files: in a project that was copied or moved it is still the other's
+MOVED := $(shell at=$$(sed -n 's|^command = .* -m venv \(--[^ ]* \)*/|/|p' $(VENV)/pyvenv.cfg 2>/dev/null); \
+	[ -z "$$at" ] || [ "$$at/pyvenv.cfg" -ef $(VENV)/pyvenv.cfg ] || echo moved)
 INSTALL := .ci/install --editable
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PREFECT_HOME := $(CURDIR)/.prefect
@@ -19,7 +22,11 @@ DEBIAN := openssh-server chromium fonts-dejavu-core postgresql
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml constraints.txt
+moved:
+	@echo "$(VENV) was made for another folder, from which this one was copied or moved; it is made anew"
+	@rm -rf $(VENV)
+
+$(READY): pyproject.toml constraints.txt $(MOVED)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "yoloslim needs Python 3.11.4 or newer; set PYTHON=/path/to/python3")'
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) .
@@ -84,4 +91,4 @@ bench: $(READY)  ## measure what the README claims
 clean:  ## remove results (caches of DVC and MLflow stay)
 	rm -rf code data detections models metrics plots report summary .cache site
 
-.PHONY: help setup repro test docs debian-packages toolchains unit lint flow sweep serve deploy track ui bench clean
+.PHONY: moved help setup repro test docs debian-packages toolchains unit lint flow sweep serve deploy track ui bench clean

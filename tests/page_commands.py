@@ -40,7 +40,7 @@ IN_THE_PROJECT = r"yoloslim .*"
 ON_THE_STAND_IN = (
     r"dvc .*",
     r"gto .*",
-    r"make (help|track|ui)",
+    r"make (help|setup|track|ui)",
     r"source \S+",
     r"export .*",
     r"python -m (pipeline|yoloslim)\..*",

@@ -1,5 +1,6 @@
 """Sweeps on workers in checkouts of their own, against a real scheduler of Dask; `test_typed.py` has Ray's."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.orchestration import tiny
+from tests.ports import free_port
 from yoloslim.config import parse_params
 from yoloslim.config.sweep import Runner
 from yoloslim.errors import ConfigError, SweepError
@@ -18,7 +20,8 @@ from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.runners import _outcome_of, fan_out_by, task_runner
 from yoloslim.orchestration.server import prefect_server
 from yoloslim.orchestration.stopping import Stop
-from yoloslim.orchestration.sweep_flow import sweep
+from yoloslim.orchestration.sweep_flow import as_flow, sweep
+from yoloslim.orchestration.variant_run import Event
 from yoloslim.orchestration.worktrees import FOLDER, cache_of, git, own_checkout, take_snapshot
 
 JOBS = [Job("probe", percent) for percent in (10, 20, 30, 40)]
@@ -159,6 +162,32 @@ def test_ctrl_c_is_not_taken_for_a_lost_worker() -> None:
 def test_threads_have_no_address() -> None:
     with pytest.raises(ConfigError, match=r"sweep\.address is 'tcp://a:1', but threads have none"):
         task_runner("threads", "tcp://a:1", 2)
+
+
+@pytest.mark.parametrize(("runner", "address"), [("dask", "tcp://{}"), ("dask", "{}"), ("ray", "ray://{}")])
+@pytest.mark.parametrize("fallback", [False, True])
+def test_an_address_where_nobody_listens_is_said_before_anything_starts(
+    runner: Runner, address: str, fallback: bool, tmp_path: Path
+) -> None:
+    address = address.format(f"127.0.0.1:{free_port()}")
+    params = parse_params({"sweep": {"runner": runner, "address": address, "fallback": fallback}})
+    events: list[Event] = []
+    reason = f"nobody listens at sweep.address {address}, Connection refused; an empty one starts workers here"
+    cannot = f"sweep.runner is {runner}, and it cannot run points (ConnectionError: {reason})"
+    begun = time.monotonic()
+    if fallback:
+        assert as_flow(lambda fan_out, listen: fan_out, params, tmp_path, 1, events.append)
+        said = f"{cannot}; going on in threads here, as sweep.fallback allows"
+        assert [event.text for event in events] == [said]
+    else:
+        with pytest.raises(SweepError, match=re.escape(f"{cannot}; what was finished is kept")):
+            as_flow(lambda *_: None, params, tmp_path, 1, events.append)
+    assert time.monotonic() - begun < 20  # most of it Prefect's first import
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"sweep\.address 'tcp://a:b' is no address, such as tcp://host:8786"):
+        task_runner("dask", "tcp://a:b", 2)
 
 
 def test_a_missing_package_is_named_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """MLflow against a real SQLite store."""
 
 import getpass
+import shutil
 import socket
 import subprocess
 import sys
@@ -161,11 +162,31 @@ def test_a_deleted_store_is_not_taken_for_one_that_knows(root: Path) -> None:
 def test_a_percent_is_added_without_touching_the_others_and_a_removed_one_stays_out(root: Path) -> None:
     few = PARAMS | {"percents": [30]}
     assert sync(read_results(root, few), URI, "trial").created == ALL[:3]
-    percent(root, 70, 0.7)
-    assert sync(read_results(root, PARAMS | {"percents": [30, 70]}), URI, "trial").created == ("prune@70",)
-    assert "70 % pruned" in _comparison(root)
-    assert sync(read_results(root, few), URI, "trial").created == ()
+    copy = _copied_with_its_store(root, few)
+    percent(copy, 70, 0.7)
+    assert sync(read_results(copy, PARAMS | {"percents": [30, 70]}), URI, "trial").created == ("prune@70",)
+    assert "70 % pruned" in _comparison(copy)
     assert "70 % pruned" not in _comparison(root)
+    new = runs(copy)[-1].info
+    assert new.artifact_uri == (copy / "mlartifacts" / new.run_id / "artifacts").as_uri()
+    assert (copy / "mlartifacts" / new.run_id / "artifacts/params.yaml").is_file()
+    assert not (root / "mlartifacts" / new.run_id).exists()
+    assert sync(read_results(copy, few), URI, "trial").created == ()
+    assert "70 % pruned" not in _comparison(copy)
+
+
+def _copied_with_its_store(root: Path, params: dict[str, Any]) -> Path:
+    """A copy of the project, whose store names files of the original until its first sync, with new results or none."""
+    from mlflow.tracking._tracking_service import utils
+
+    copy = root.with_name("copy with space")
+    shutil.copytree(root, copy)
+    utils._artifact_repos_cache.clear()  # of a process, and people work on a copy in another one
+    assert sync(read_results(copy, params), URI, "trial").created == ()
+    assert {run.info.artifact_uri for run in runs(copy)} == {
+        (copy / "mlartifacts" / run.info.run_id / "artifacts").as_uri() for run in runs(root)
+    }
+    return copy
 
 
 def test_an_unreachable_server_is_said_within_seconds(root: Path) -> None:

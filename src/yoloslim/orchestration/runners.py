@@ -2,9 +2,11 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from yoloslim.config.sweep import Runner
 from yoloslim.errors import ConfigError, SweepError
@@ -14,6 +16,9 @@ from yoloslim.orchestration.worktrees import Snapshot, own_checkout, take_snapsh
 
 NO_CTRL_C = "import signal; signal.signal(signal.SIGINT, lambda *_: None)"
 """What workers of Dask run first: the terminal's Ctrl-C is the sweep's, which ends them, and stages get their own."""
+ADDRESSES = {"dask": "tcp://host:8786", "ray": "ray://host:10001"}
+"""What an address looks like."""
+CONNECT_S = 3.0
 LOST = "the worker that ran it was lost"
 
 
@@ -26,7 +31,8 @@ def task_runner(runner: Runner, address: str, workers: int) -> Any:
         workers: how many of them.
 
     Raises:
-        ConfigError: threads were given an address.
+        ConfigError: threads were given an address, or it means nothing.
+        ConnectionError: nobody listens there.
     """
     if runner == "threads":
         from prefect.task_runners import ThreadPoolTaskRunner
@@ -34,7 +40,25 @@ def task_runner(runner: Runner, address: str, workers: int) -> Any:
         if address:
             raise ConfigError(f"sweep.address is '{address}', but threads have none; set sweep.runner to dask or ray")
         return ThreadPoolTaskRunner(max_workers=workers)
+    _expect_listener(runner, address)
     return _dask(address, workers) if runner == "dask" else _ray(address, workers)
+
+
+def _expect_listener(runner: Runner, address: str) -> None:
+    """Fail within seconds where nobody listens, for which Dask's and Ray's clients wait a minute."""
+    try:
+        parts = urlsplit(address if "://" in address else f"tcp://{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"sweep.address '{address}' is no address, such as {ADDRESSES[runner]}: {error}") from error
+    if parts.scheme not in ("tcp", "tls", "ray") or not host or not port:  # `auto` of Ray, say
+        return
+    try:
+        socket.create_connection((host, port), CONNECT_S).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"nobody listens at sweep.address {address}, {error.strerror or error}; an empty one starts workers here"
+        ) from error
 
 
 def _dask(address: str, workers: int) -> Any:

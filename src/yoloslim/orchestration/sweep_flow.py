@@ -99,8 +99,8 @@ def as_flow(
 
     set_before = _search.set(search)
     try:
+        runner = task_runner(wanted.runner, wanted.address, workers)
         with prefect_server(), insisting():
-            runner = task_runner(wanted.runner, wanted.address, workers)
             name = f"{wanted.objective} {params.model} in {checkout.name}"
             with tags(params.model, wanted.objective, wanted.runner):
                 as_named = flow(name="sweep", flow_run_name=name, task_runner=runner, validate_parameters=False)
@@ -154,12 +154,15 @@ def _giving_up(params: Params, listen: Listener) -> Callable[[Exception], None]:
 
     def give_up(error: Exception) -> None:
         logging.getLogger("yoloslim").debug("Prefect failed", exc_info=error)
-        if wanted.runner != "threads" and not wanted.fallback:
+        if wanted.runner == "threads":
+            listen(Event("warning", f"{_away(error)}; going on without it, nothing is lost"))
+            return
+        reason = f"sweep.runner is {wanted.runner}, and it cannot run points ({_reason(error)})"
+        if not wanted.fallback:
             raise SweepError(
-                f"sweep.runner is {wanted.runner}, and it cannot run points ({_reason(error)}); what was finished is "
-                "kept. `sweep.fallback: true` goes on in threads here instead"
+                f"{reason}; what was finished is kept. `sweep.fallback: true` goes on in threads here instead"
             ) from error
-        listen(Event("warning", f"{_away(error)}; going on without it, nothing is lost"))
+        listen(Event("warning", f"{reason}; going on in threads here, as sweep.fallback allows"))
 
     return give_up
 

@@ -14,6 +14,7 @@ from yoloslim.errors import SweepError
 from yoloslim.files import read_json, write_json, write_text
 from yoloslim.orchestration.points import WORK, environment
 from yoloslim.orchestration.process import CommandError, stream
+from yoloslim.orchestration.worktrees import belongs
 from yoloslim.sweeping.space import Variant
 
 KEPT = Path("sweeps")
@@ -29,7 +30,8 @@ def open_variant(checkout: Path, variant: Variant) -> Path:
         return checkout
     folder = checkout / WORK / "variants" / variant.id
     head = _git(checkout, "rev-parse", "HEAD").strip()
-    if not (folder / ".git").exists():
+    if not belongs(folder, checkout):
+        shutil.rmtree(folder, ignore_errors=True)
         _git(checkout, "worktree", "prune")
         _git(checkout, "worktree", "add", "--quiet", "--force", "--detach", str(folder), head)
     _git(folder, "reset", "--quiet", "--hard", head)

@@ -6,6 +6,7 @@ it is started in a clone, whose cache is set to the shared one by whoever starts
 
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -134,7 +135,8 @@ def _worktree(snapshot: Snapshot, held: ExitStack) -> Place:
     while (fd := _lock(main / FOLDER / f"{number}.lock", held)) is None:
         number += 1
     checkout = main / FOLDER / str(number)
-    if not (checkout / ".git").exists():
+    if not belongs(checkout, main):
+        shutil.rmtree(checkout, ignore_errors=True)
         with FileLock(main / FOLDER / "git.lock"):
             git(main, "worktree", "prune")
             git(main, "worktree", "add", "--quiet", "--force", "--detach", str(checkout), snapshot.commit)
@@ -142,6 +144,18 @@ def _worktree(snapshot: Snapshot, held: ExitStack) -> Place:
     config = f'[core]\n    analytics = false\n[cache]\n    dir = {snapshot.cache}\n    type = "{links}"\n'
     (checkout / ".dvc" / "config.local").write_text(config, encoding="utf-8")
     return Place(checkout, (fd,))
+
+
+def belongs(worktree: Path, checkout: Path) -> bool:
+    """Whether a folder is a worktree of a checkout's repository; one in a project that was copied is the original's."""
+    try:
+        return (worktree / ".git").exists() and _repository(worktree) == _repository(checkout)
+    except SweepError:  # of a project that was moved
+        return False
+
+
+def _repository(checkout: Path) -> Path:
+    return (checkout / git(checkout, "rev-parse", "--git-common-dir")).resolve()
 
 
 def _fetch(checkout: Path, snapshot: Snapshot) -> None:

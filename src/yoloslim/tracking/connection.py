@@ -18,6 +18,7 @@ from yoloslim.extras import advice, is_installed
 from yoloslim.results.links import CURRENT
 from yoloslim.results.uris import database_of, without_password
 from yoloslim.tracking.calls import Client, explain, later
+from yoloslim.tracking.moved import FILES, bring_along
 from yoloslim.tracking.store import ensure_store
 
 CHECKOUT, TRAINING, KEY = "yoloslim.checkout", "yoloslim.training", "yoloslim.key"
@@ -62,6 +63,7 @@ class Connection:
 
         if database := database_of(uri):
             ensure_store(database)
+            bring_along(database)
         try:
             self.client: Any = Client(MlflowClient(tracking_uri=uri), uri)
         except Exception as error:  # a kind of store that it does not have
@@ -114,7 +116,7 @@ class Connection:
 
     def _make(self, name: str, uri: str) -> str:
         database = database_of(uri)
-        location = (database.parent / "mlartifacts").as_uri() if database else None
+        location = (database.parent / FILES).as_uri() if database else None
         try:
             return str(self.client.create_experiment(name, artifact_location=location, tags=ABOUT))
         except TrackingError:  # another machine made it between the question and this
@@ -161,7 +163,7 @@ def _probe(uri: str) -> None:
 @contextlib.contextmanager
 def _lock(uri: str, root: Path) -> Iterator[None]:
     database = database_of(uri)
-    path = database.parent / "mlartifacts" / ".lock" if database else root / ".cache" / "tracking.lock"
+    path = database.parent / FILES / ".lock" if database else root / ".cache" / "tracking.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path):

@@ -29,6 +29,7 @@ from yoloslim.results.uris import absolute_uri, database_of, without_password
 from yoloslim.tracking.champion import IsBetter
 from yoloslim.tracking.comparison import COMPARISON, ZERO_ROW, bring_comparison_in_line, comparison_key
 from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, TRAINING, Connection, reaching
+from yoloslim.tracking.moved import came_from
 from yoloslim.tracking.naming import curves_of, data_set, ranges_tags, run_key, run_metrics, run_params
 from yoloslim.tracking.origin import MADE_BY, NOTE, described, origin_tags
 from yoloslim.tracking.served import can_be_served, write_model
@@ -253,6 +254,8 @@ def is_known(root: Path, uri: str, experiment: str, keys: Mapping[str, str]) -> 
         WHERE e.name = ? AND e.lifecycle_stage = 'active' AND r.status = 'FINISHED' AND r.lifecycle_stage = 'active'
     """
     try:
+        if came_from(database):
+            return False
         with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
             found = {value for (value,) in connection.execute(query, (KEY, COMPARISON, CURRENT, experiment))}
     except (sqlite3.Error, UnicodeDecodeError) as error:  # other tables, damaged texts: MLflow itself will say
