@@ -43,7 +43,7 @@ $(DEV): $(READY)
 setup: $(READY)  ## make .venv with what the pipeline needs; sweeps, tests and documentation add theirs
 
 repro: $(READY)  ## run the pipeline; only what changed is run
-	@python -m yoloslim.orchestration.side_by_side && python -m pipeline.track
+	@python -m yoloslim.orchestration.side_by_side && { python -m pipeline.track || [ $$? = 75 ]; }  # said, and its results are there
 
 test: $(DEV) lint docs  ## lint, types, documentation and all tests, the whole pipeline at a tiny scale included
 	OMP_NUM_THREADS=1 python -m pytest --max-worker-restart 0 -n 2 --dist loadfile -m 'not slow'

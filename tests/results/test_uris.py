@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from yoloslim.results.uris import absolute_uri, chosen_uri, database_of, without_password
+from yoloslim.results.uris import absolute_uri, chosen_uri, database_of, without_password, wrong_uri
 
 
 def test_a_relative_database_lies_below_the_root(tmp_path: Path) -> None:
@@ -16,6 +16,41 @@ def test_a_relative_database_lies_below_the_root(tmp_path: Path) -> None:
     assert absolute_uri(uri, Path("/elsewhere")) == uri
     assert database_of(uri) == tmp_path / "mlflow.db"
     assert database_of(absolute_uri("http://host:5000", tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("sqlite://mlflow.db", "write sqlite:///mlflow.db"),
+        ("sqlite:mlflow.db", "write sqlite:///mlflow.db"),
+        ("mlflow.db", "write sqlite:///mlflow.db"),
+        ("/data/runs.sqlite3", "write sqlite:////data/runs.sqlite3"),
+        ("localhost:5000", "write http://localhost:5000"),
+        ("10.0.0.7:5000/mlflow", "write http://10.0.0.7:5000/mlflow"),
+        ("postgres://me@host/x", "write postgresql:// in front"),
+        ("s3://bucket/x", "MLflow keeps no runs there; it takes http, https, sqlite and postgresql, mysql, mssql"),
+        ("http:/host:5000", "there is no host in it; write http://host:5000"),
+        ("http://host:99999", "port out of range 0-65535"),
+    ],
+)
+def test_what_is_no_address_says_what_to_write(uri: str, said: str) -> None:
+    assert wrong_uri(uri) == said
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("sqlite:///mlflow.db", "sqlite:////data/mlflow.db", "http://host", "https://me:p@host:5000/x", "databricks"),
+        *("databricks://profile", "postgresql://me:p@host/x", "mysql+pymysql://host/x", "mlruns", "file:///mlruns"),
+    ],
+)
+def test_addresses_are_left_to_mlflow(uri: str) -> None:
+    assert wrong_uri(uri) == ""
+
+
+def test_a_variable_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert chosen_uri("http://host") == "http://host"
 
 
 @pytest.mark.parametrize(

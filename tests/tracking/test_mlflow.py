@@ -189,10 +189,18 @@ def _copied_with_its_store(root: Path, params: dict[str, Any]) -> Path:
     return copy
 
 
-def test_an_unreachable_server_is_said_within_seconds(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("http://127.0.0.1:9", r"MLflow at http://127.0.0.1:9 cannot be reached .*run `make track` later"),
+        ("postgresql://me:secret@127.0.0.1:9/x", r"MLflow at postgresql://127.0.0.1:9/x cannot be .*refused"),
+        ("mlflow.db", r"tracking.uri 'mlflow.db' is no address of MLflow: write sqlite:///mlflow.db"),
+    ],
+)
+def test_an_unreachable_server_is_said_within_seconds(root: Path, uri: str, said: str) -> None:
     start = time.perf_counter()
-    with pytest.raises(TrackingError, match=r"MLflow at http://127.0.0.1:9 cannot be reached .*run `make track` later"):
-        sync(read_results(root, PARAMS), "http://127.0.0.1:9", "trial")
+    with pytest.raises(TrackingError, match=said):
+        sync(read_results(root, PARAMS), uri, "trial")
     assert time.perf_counter() - start < 5
 
 

@@ -54,13 +54,13 @@ def track() -> None:
 
 @flow(name="pipeline", flow_run_name="pipeline")
 def pipeline(targets: Sequence[str] = ()) -> None:
-    """Reproduce, then track, then tell Prefect what there is."""
+    """Reproduce, then tell Prefect what there is, then track."""
     reproduce(targets)
-    track()
     from yoloslim.orchestration.shown import only_shown  # what is only shown needs half the library
 
     with only_shown():
         publish_assets(read_results(Path(), load_params().model_dump(mode="json")))
+    track()
 
 
 def run(params: Params) -> None:

@@ -1,13 +1,37 @@
 """Tracking URIs: where they point, and how they may be shown."""
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+
+DATABASES = ("postgresql", "mysql", "mssql")
+"""Schemes of database servers that MLflow takes besides SQLite's files, perhaps with a driver: mysql+pymysql."""
 
 
 def chosen_uri(setting: str) -> str:
     """Where MLflow is: what the environment says, else params.yaml's setting."""
-    return os.environ.get("MLFLOW_TRACKING_URI", setting)
+    return os.environ.get("MLFLOW_TRACKING_URI") or setting
+
+
+def wrong_uri(uri: str) -> str:
+    """What is wrong with the form of a tracking URI, and what to write; empty if nothing is."""
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if re.fullmatch(r"(sqlite:/*)?[^:]+\.(db|sqlite3?)", uri) and not uri.startswith("sqlite:///"):
+        return f"write sqlite:///{re.sub('^sqlite:/*', '', uri)}"
+    if re.match(r"[\w.-]+:\d+(/|$)", uri):
+        return f"write http://{uri}"
+    if scheme == "postgres":
+        return "write postgresql:// in front"
+    if "://" in uri and scheme not in (*DATABASES, "http", "https", "sqlite", "file", "databricks", "databricks-uc"):
+        return f"MLflow keeps no runs there; it takes http, https, sqlite and {', '.join(DATABASES)}"
+    if scheme in ("http", "https"):
+        try:
+            known = urlsplit(uri).hostname and urlsplit(uri).port != 0
+        except ValueError as error:
+            return f"{error}".lower()
+        return "" if known else f"there is no host in it; write {scheme}://host:5000"
+    return ""
 
 
 def absolute_uri(uri: str, root: Path) -> str:

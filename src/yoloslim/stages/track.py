@@ -4,6 +4,8 @@ No stage of DVC, since a stage that is restored from the cache does not run, and
 """
 
 import logging
+import os
+import sys
 from pathlib import Path
 
 from yoloslim.commands import to_type
@@ -24,16 +26,19 @@ NEXT = {
 }
 
 
-def sync_or_say(params: Params, results: Results | None = None) -> None:
+def sync_or_say(params: Params, results: Results | None = None) -> bool:
     """Log runs that MLflow lacks; a server that cannot be reached is said, and costs nothing else.
 
     Args:
         params: of the current folder.
         results: what there is to log; None reads it.
+
+    Returns:
+        Whether MLflow has all that it is to have.
     """
     t = params.tracking
     if not t.enabled:
-        return
+        return True
     from yoloslim.tracking.mlflow import sync
 
     try:
@@ -41,22 +46,23 @@ def sync_or_say(params: Params, results: Results | None = None) -> None:
         result = sync(results, chosen_uri(t.uri), t.experiment, better=is_better)
     except TrackingError as error:
         logger.warning("%s", error)
-        return
+        return False
     if result.created:
         logger.info("MLflow: logged %s to %s", ", ".join(result.created), result.uri)
     if result.champion:
         logger.info("MLflow: %s", result.champion)
+    return True
 
 
 def run(params: Params) -> None:
-    """Sync, then print the table and the next commands."""
+    """Sync, then print the table and the next commands; exit with 75, try again later, where MLflow lacks something."""
     from rich.console import Console
 
     from yoloslim.report.tables import comparison_table, recommendation
     from yoloslim.report.wording import careful
 
     results = read_results(Path(), params.model_dump(mode="json"))
-    sync_or_say(params, results)
+    told = sync_or_say(params, results)
     console = Console()
     console.print(comparison_table(results.rows, results.best, console.width))
     if results.best:
@@ -65,6 +71,9 @@ def run(params: Params) -> None:
         if warning:
             console.print(f"{warning}\n", style="yellow", highlight=False)
     console.print(next_lines(), highlight=False, soft_wrap=True)
+    if not told:
+        print("MLflow lacks some of these results, as said above", file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)
 
 
 def next_lines() -> str:

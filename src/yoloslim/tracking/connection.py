@@ -16,10 +16,11 @@ from filelock import FileLock
 from yoloslim.errors import TrackingError
 from yoloslim.extras import advice, is_installed
 from yoloslim.results.links import CURRENT
-from yoloslim.results.uris import database_of, without_password
+from yoloslim.results.uris import DATABASES, database_of, without_password, wrong_uri
 from yoloslim.tracking.calls import Client, explain, later
 from yoloslim.tracking.moved import FILES, bring_along
 from yoloslim.tracking.store import ensure_store
+from yoloslim.within import within
 
 CHECKOUT, TRAINING, KEY = "yoloslim.checkout", "yoloslim.training", "yoloslim.key"
 """Tags of a run, besides those that links need: where it was made, the key of the training that it followed live, and,
@@ -47,6 +48,7 @@ SETTINGS = {
 }
 """Defaults for variables that the user has not set: training must not wait minutes for a server that is away."""
 CONNECT_TIMEOUT_S = 3.0
+DATABASE_TIMEOUT_S = 15.0
 
 
 class Connection:
@@ -149,15 +151,28 @@ def reaching(uri: str, root: Path) -> Iterator[None]:
 
 
 def _probe(uri: str) -> None:
-    """Fail within seconds where nobody listens; MLflow's own client would retry for minutes."""
+    """Fail within seconds where nobody listens, or a database refuses; MLflow's own client would retry for hours."""
+    if wrong := wrong_uri(uri):
+        raise TrackingError(f"tracking.uri '{without_password(uri)}' is no address of MLflow: {wrong}")
     parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
-    except OSError as error:
+        if parts.scheme in ("http", "https"):
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            socket.create_connection((str(parts.hostname), port), CONNECT_TIMEOUT_S).close()
+        elif parts.scheme.partition("+")[0] in DATABASES:
+            within(DATABASE_TIMEOUT_S, _log_in, uri)
+    except TimeoutError as error:
+        raise TrackingError(explain(uri, ConnectionError("no answer"))) from error
+    except Exception as error:  # whatever a database's driver raises
         raise TrackingError(explain(uri, error)) from error
+
+
+def _log_in(uri: str) -> None:
+    from sqlalchemy import create_engine
+
+    engine = create_engine(uri)
+    engine.connect().close()
+    engine.dispose()
 
 
 @contextlib.contextmanager
