@@ -15,7 +15,8 @@ from yoloslim.choices import RknnPrecision
 from yoloslim.data.evalset import load_eval_set
 from yoloslim.data.voc import load_split
 from yoloslim.deploy.rockchip.compilation import RknnOptions, compile_rknn
-from yoloslim.deploy.rockchip.twin import TITLES, predict_npu
+from yoloslim.deploy.rockchip.effects import TITLES
+from yoloslim.deploy.rockchip.twin import predict_npu
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.nms import NmsOptions

@@ -14,6 +14,7 @@ from yoloslim.report.tables import (
     comparison_table,
     disturbance,
     npu_grid,
+    npu_twin_grid,
     pruning_grid,
     pytorch_grid,
     recommendation,
@@ -101,6 +102,19 @@ def test_what_a_board_would_change_is_told_in_points_one_effect_at_a_time(root: 
     )
     assert [line[0] for line in grid.rows] == ["baseline", "30 % pruned", "50 % pruned"]
     assert grid.rows[0][3:] == ("+0.0", "-0.1", "-0.2", "-0.3", "-0.4", "-0.5", "-0.6")
+
+
+def test_what_an_npu_would_change_has_a_line_for_each_precision() -> None:
+    twin = {"reference": {"map50": 0.843, "images": 100.0}, "board": {"map50": 0.0006}}
+    int8 = twin | {"weights": {"map50": -0.0007}, "activations": {"map50": -0.0002}, "board": {"map50": -0.0211}}
+    found = {"chip": "rk3588", "ranges": "training"}
+    simulated = {"fp16": {"chip": "rk3588", "twin": twin}, "int8": found | {"twin": int8}, "hybrid": found}
+    grid = npu_twin_grid([finished(0, 0.8, 2.0), replace(finished(50, 0.84, 0.8), simulated=simulated)])
+    assert grid.header[4:] == ("mAP50", "weights in 8 bits", "activations in 8 bits", "all together")
+    assert grid.rows == (
+        ("50 % pruned", "fp16", "rk3588", "100", "0.843", "–", "–", "+0.1"),
+        ("50 % pruned", "int8 from training", "rk3588", "100", "0.843", "-0.1", "+0.0", "-2.1"),
+    )
 
 
 def test_predicted_changes_are_metrics_of_the_run(root: Path) -> None:

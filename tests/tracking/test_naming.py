@@ -21,7 +21,8 @@ def test_params_have_the_same_keys_in_every_run_and_percent_is_the_first_of_the_
 def test_no_metric_stands_before_map50_in_the_alphabet_or_in_order(root: Path) -> None:
     row = next(row for row in read_rows(root) if row.name == "prune@50")
     int8 = {"map50": 0.7, "fps": 9}
-    simulated = {"hybrid": {"map50": 0.71, "size_mb": 1.5, "chip": "rk3588"}}
+    twin = {"reference": {"map50": 0.73}, "board": {"map50": -0.02}}
+    simulated = {"hybrid": {"map50": 0.71, "size_mb": 1.5, "chip": "rk3588", "twin": twin}}
     metrics = run_metrics(replace(row, quantized={"onnxruntime": int8}, simulated=simulated))
     assert min(metrics) == next(iter(metrics)) == "map50"
     assert {curve_name(name) for name in ("loss", "map50", "gamma_p50")} > {"train/loss", "val/map50"}
@@ -40,6 +41,7 @@ def test_no_metric_stands_before_map50_in_the_alphabet_or_in_order(root: Path) -
         "ranges.rknn_int8": "training",
     }
     assert (metrics["rknn/hybrid_map50"], metrics["rknn/hybrid_size_mb"]) == (0.71, 1.5)
+    assert (metrics["twin/rknn_hybrid_map50_reference"], metrics["twin/rknn_hybrid_map50_board"]) == (0.73, -0.02)
     assert metrics["prune/certificate_max_diff"] == 3e-7
     assert metrics["twin/map50_fp16"] == pytest.approx(-0.004)
 

@@ -44,6 +44,7 @@ class RknnEvalParams(Section):
     target: str = Field("simulator", pattern=r"^(simulator|local|ssh://\S+)$")
     python: str = Field("python3", min_length=1)
     images: int = Field(0, ge=0, description="first test images; 0 is all")
+    twin_images: int = Field(100, ge=0)
 
 
 class AscendParams(Section):

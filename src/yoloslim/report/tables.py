@@ -7,7 +7,8 @@ from typing import Literal
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from yoloslim.deploy.ascend.effects import TITLES
+from yoloslim.deploy.ascend.effects import TITLES as ASCEND_EFFECTS
+from yoloslim.deploy.rockchip.effects import TITLES as NPU_EFFECTS
 from yoloslim.evaluation.other_work import disturbed
 from yoloslim.results.choice import baseline_of, control_of, indistinct
 from yoloslim.results.records import Row, int8_title, is_number
@@ -56,13 +57,13 @@ def twin_grid(rows: Sequence[Row]) -> Grid:
     predicted = [row for row in rows if row.deployed.get("twin")]
 
     def change(effect: str) -> Callable[[Row], str]:
-        return lambda row: f"{round(100 * row.deployed['twin'][effect]['map50'], 1) + 0.0:+.1f}"
+        return lambda row: points(row.deployed["twin"][effect]["map50"])
 
     columns: list[Column] = [
         ("model", lambda row: row.title),
         ("images", lambda row: f"{row.deployed['twin']['reference']['images']:.0f}"),
         ("mAP50", lambda row: share(row.deployed["twin"]["reference"]["map50"])),
-        *((title, change(effect)) for effect, title in TITLES.items()),
+        *((title, change(effect)) for effect, title in ASCEND_EFFECTS.items()),
     ]
     return _grid(predicted, columns)
 
@@ -78,6 +79,22 @@ def npu_grid(rows: Sequence[Row]) -> Grid:
         )
         for row in rows
         for precision, found in row.simulated.items()
+    ]
+    return Grid(header, tuple(lines), frozenset({0, 1, 2}))
+
+
+def npu_twin_grid(rows: Sequence[Row]) -> Grid:
+    """What a Rockchip NPU is predicted to change, in points of mAP50, one effect at a time; fp16 has one alone."""
+    header = ("model", "precision", "chip", "images", "mAP50", *NPU_EFFECTS.values())
+    lines = [
+        (
+            *(row.title, int8_title(found, precision), str(found.get("chip", MISSING))),
+            *(f"{twin['reference']['images']:.0f}", share(twin["reference"]["map50"])),
+            *(points(twin[effect]["map50"]) if effect in twin else MISSING for effect in NPU_EFFECTS),
+        )
+        for row in rows
+        for precision, found in row.simulated.items()
+        if (twin := found.get("twin"))
     ]
     return Grid(header, tuple(lines), frozenset({0, 1, 2}))
 
@@ -184,6 +201,11 @@ def number(value: float | None, digits: int) -> str:
 def share(value: float | None) -> str:
     """A metric in [0, 1]."""
     return number(value, 3)
+
+
+def points(change: float) -> str:
+    """A change of a metric in [0, 1], in points of a hundred, such as `-0.3`; a small one is `+0.0`."""
+    return f"{round(100 * change, 1) + 0.0:+.1f}"
 
 
 def small(value: float | None) -> str:

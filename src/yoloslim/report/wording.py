@@ -24,6 +24,12 @@ NPU_TEXT = (
     "Accuracy of the compiled models in the NPU's simulator, on so many of the test images, the first; a simulator has "
     "no speed to tell."
 )
+NPU_TWIN_TITLE = "What the NPU is predicted to change"
+NPU_TWIN_TEXT = (
+    "Points of mAP50 against the exported graph, one kind of rounding at a time, computed on this machine's CPU by the "
+    "arithmetic that the NPU's simulator was found to follow. Checked for yolov5n; of other networks it says how large "
+    "a change is, not which."
+)
 TWIN_TITLE = "What the board is predicted to change"
 TWIN_TEXT = (
     "Points of mAP50 against the exported graph, one peculiarity of the board at a time, emulated on this machine's "

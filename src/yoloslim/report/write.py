@@ -15,8 +15,28 @@ from yoloslim.report.page.findings import PageContents
 from yoloslim.report.page.render import Extras, render
 from yoloslim.report.pictures import PICTURES, Picture, draw_report
 from yoloslim.report.sweep_table import effort, sweep_grid
-from yoloslim.report.tables import comparison_grid, npu_grid, pruning_grid, pytorch_grid, recommendation, twin_grid
-from yoloslim.report.wording import CUT, NPU_TEXT, NPU_TITLE, PROOF, TWIN_TEXT, TWIN_TITLE, headline, notes, why
+from yoloslim.report.tables import (
+    comparison_grid,
+    npu_grid,
+    npu_twin_grid,
+    pruning_grid,
+    pytorch_grid,
+    recommendation,
+    twin_grid,
+)
+from yoloslim.report.wording import (
+    CUT,
+    NPU_TEXT,
+    NPU_TITLE,
+    NPU_TWIN_TEXT,
+    NPU_TWIN_TITLE,
+    PROOF,
+    TWIN_TEXT,
+    TWIN_TITLE,
+    headline,
+    notes,
+    why,
+)
 from yoloslim.results.links import RunLinks
 from yoloslim.results.records import Row
 from yoloslim.results.results import Results
@@ -123,5 +143,7 @@ def _markdown(
         parts += [f"## {TWIN_TITLE}", TWIN_TEXT, twin_grid(rows).markdown()]
     if any(row.simulated for row in rows):
         parts += [f"## {NPU_TITLE}", NPU_TEXT, npu_grid(rows).markdown()]
+    if npu_twin_grid(rows).rows:
+        parts += [f"## {NPU_TWIN_TITLE}", NPU_TWIN_TEXT, npu_twin_grid(rows).markdown()]
     parts += [f"## {item.title}\n\n![{item.title}]({item.file})\n\n{item.text}" for item in drawn]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -113,7 +113,7 @@ class Row:
         Quality and file size of the deployed model end in `_deployed`, those of int8 versions in `_int8_<runtime>`,
         those in Rockchip's simulator in `_rknn_<precision>`.
         `twin_map50_reference` and `twin_map50_<effect>`: mAP50 without, and the predicted change with, what is
-        peculiar to an Ascend board.
+        peculiar to an Ascend board; with `_rknn_<precision>` behind it, to a Rockchip NPU.
         """
         found: Metrics = {key: self.number(key) for key in (*QUALITY, *COST, "size_mb", "near_zero", "zero_percent")}
         found |= {key: self.trained.get(key) for key in REPEATED}
@@ -125,6 +125,8 @@ class Row:
             found |= {f"{key}_int8_{runtime}": values.get(key) for key in (*QUALITY, *SPEED, "size_mb", "speedup")}
         for precision, values in self.simulated.items():
             found |= {f"{key}_rknn_{precision}": values.get(key) for key in (*QUALITY, "size_mb")}
+            twin = values.get("twin") or {}
+            found |= {f"twin_map50_{effect}_rknn_{precision}": change.get("map50") for effect, change in twin.items()}
         found |= {key: self.pruned.get(key) for key in PRUNING} | _cut_metrics(self.report)
         for effect, change in (self.deployed.get("twin") or {}).items():  # what the board will do, predicted
             found[f"twin_map50_{effect}"] = change.get("map50")

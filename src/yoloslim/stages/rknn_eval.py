@@ -2,18 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from yoloslim.config import Params
 from yoloslim.data.evalset import EvalSet
 from yoloslim.deploy.board.device import Device, open_device
 from yoloslim.deploy.board.evaluation import latency_of, run_on, score_run
 from yoloslim.deploy.rockchip.compilation import load_rknn_result
+from yoloslim.deploy.rockchip.twin import predict_npu
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.files import write_json
 from yoloslim.stages.common import METRICS, MODELS, rounded, stage_of_model
-from yoloslim.stages.inputs import eval_set, nms_options
+from yoloslim.stages.inputs import eval_set, nms_options, prepared_split
 
 _WARMUP = 5
 """Runs of the first image on a board before the clock starts."""
@@ -21,10 +23,10 @@ _WARMUP = 5
 
 def run(params: Params, which: str) -> None:
     """Write metrics/rknn_eval/<which>.json, keyed by precision."""
-    test, options = _first(eval_set(params, "test"), params.rknn_eval.images), nms_options(params)
-    simulated = params.rknn_eval.target == "simulator"
-    device = None if simulated else open_device(params.rknn_eval.target, "", params.rknn_eval.python, "rknn_eval")
-    metrics: dict[str, dict[str, float | str]] = {}
+    e = params.rknn_eval
+    test, options = _first(eval_set(params, "test"), e.images), nms_options(params)
+    device = None if e.target == "simulator" else open_device(e.target, "", e.python, "rknn_eval")
+    metrics: dict[str, dict[str, Any]] = {}
     for precision in params.rknn.precisions:
         folder = MODELS / "rknn" / which / precision
         result = load_rknn_result(folder, params.rknn.target)
@@ -42,6 +44,9 @@ def run(params: Params, which: str) -> None:
             "chip": result.chip,
             **({"ranges": result.ranges_from} if result.ranges_from else {}),
         }
+        if e.twin_images:
+            twin = predict_npu(folder, prepared_split("test"), options, e.twin_images, params.evaluation.threads)
+            metrics[precision]["twin"] = rounded(twin)
     write_json(METRICS / "rknn_eval" / f"{which}.json", metrics)
     if device:
         device.tidy()

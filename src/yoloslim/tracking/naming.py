@@ -105,6 +105,8 @@ def run_metrics(row: Row) -> dict[str, float]:
         found |= {f"quantized/{runtime}_{key}": values.get(key) for key in BELOW["quantized"]}
     for precision, values in row.simulated.items():
         found |= {f"rknn/{precision}_{key}": values.get(key) for key in BELOW["rknn"]}
+        twin = values.get("twin") or {}
+        found |= {f"twin/rknn_{precision}_map50_{effect}": change.get("map50") for effect, change in twin.items()}
     for effect, change in (row.deployed.get("twin") or {}).items():
         found[f"twin/map50_{effect}"] = change.get("map50")
     found |= {f"prune/{key}": row.pruned.get(key) for key in BELOW["prune"]}

@@ -60,7 +60,7 @@ def test_the_stage_judges_what_the_board_found(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(rknn_eval, "eval_set", lambda params, split: SET)
-    where = {"target": f"{server.target()}{server.runs}", "python": server.python()}
+    where = {"target": f"{server.target()}{server.runs}", "python": server.python(), "twin_images": 0}
     raw = {"rknn": {"target": "rk3588", "precisions": ["int8"]}, "rknn_eval": where}
     rknn_eval.run(params := parse_params(raw), "50")
     found = read_json(tmp_path / "metrics/rknn_eval/50.json")["int8"]

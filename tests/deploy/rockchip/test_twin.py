@@ -1,4 +1,4 @@
-"""The twin's arithmetic by hand; `benchmarks.rockchip_twin` compares it with the simulator."""
+"""The twin's arithmetic by hand; tests/stages/test_rknn.py compares it with the simulator, where that is installed."""
 
 from pathlib import Path
 

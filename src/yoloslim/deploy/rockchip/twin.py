@@ -31,6 +31,7 @@ from yoloslim.deploy.board.twin import Image, Rows, predict_changes
 from yoloslim.deploy.describe import read_onnx
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.rockchip.compilation import load_rknn_result
+from yoloslim.deploy.rockchip.effects import TITLES
 from yoloslim.deploy.rounding import Rounding, eight_bits, halves, round_values
 from yoloslim.documents import read_yaml
 from yoloslim.errors import DeployError
@@ -38,8 +39,6 @@ from yoloslim.evaluation.nms import Floats, NmsOptions, detect
 from yoloslim.evaluation.predictor import OnnxPredictor
 from yoloslim.toolchains.programs.run_rockchip import GRAPH
 
-TITLES = {"weights": "weights in 8 bits", "activations": "activations in 8 bits", "board": "all together"}
-"""Effects, and what people call them."""
 _ACTIVATIONS = {"Sigmoid", "Mul", "Relu", "LeakyRelu"}
 """Operators that are fused with the convolution before them."""
 

@@ -23,7 +23,7 @@ from yoloslim.report.page.points import Point
 from yoloslim.report.page.provenance import commands
 from yoloslim.report.pictures import Picture
 from yoloslim.report.sweep_table import effort, sweep_grid
-from yoloslim.report.tables import Grid, comparison_grid, npu_grid, pruning_grid, pytorch_grid, twin_grid
+from yoloslim.report.tables import Grid, comparison_grid, npu_grid, npu_twin_grid, pruning_grid, pytorch_grid, twin_grid
 from yoloslim.results.lineage import StageOutput
 from yoloslim.results.links import RunLinks
 
@@ -150,6 +150,7 @@ def _tables(findings: PageContents) -> dict[str, Any]:
         "pytorch": pytorch_grid(rows),
         "twin": twin_grid(rows),
         "npu": npu_grid(rows),
+        "npu_twin": npu_twin_grid(rows),
         "notes": wording.notes(rows, findings.data),
         "sweep": sweep_grid(findings.sweep) if findings.sweep else None,
         "effort": effort(findings.sweep) if findings.sweep else "",
@@ -160,6 +161,8 @@ def _tables(findings: PageContents) -> dict[str, Any]:
         "twin_text": wording.TWIN_TEXT,
         "npu_title": wording.NPU_TITLE,
         "npu_text": wording.NPU_TEXT,
+        "npu_twin_title": wording.NPU_TWIN_TITLE,
+        "npu_twin_text": wording.NPU_TWIN_TEXT,
     }
 
 
