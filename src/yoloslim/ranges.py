@@ -11,6 +11,15 @@ FILE = "ranges.json"
 ConvRange = tuple[float, float, float, float]
 """Least and largest value that a convolution reads, and that it gives, its BatchNorm included: what 8 bits cover."""
 
+FEW = 16
+"""Calibration images below which that is said: those may not show the largest values that the model will meet."""
+
+
+def few_images(count: int) -> str:
+    """What must be said of int8 calibrated on so many images, from 1; empty of enough."""
+    images = "1 image" if count == 1 else f"{count} images"
+    return f"calibrated on {images}: ranges may be too narrow; a hundred are enough" if count < FEW else ""
+
 
 class _Ranges(BaseModel):
     """The file: which model they are of, and ranges by path of the convolution."""

@@ -11,7 +11,8 @@ from yoloslim.deploy.int8 import calibration_images, quantize
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import int8_runtimes, open_predictor
-from yoloslim.errors import DeployError
+from yoloslim.errors import DataError, DeployError
+from yoloslim.runner.pictures import write_picture
 from yoloslim.toolchains import TOOLCHAINS
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
@@ -81,11 +82,27 @@ def test_the_heads_stay_fp32_in_onnx(export: Path, tmp_path: Path) -> None:
 
 
 def test_missing_calibration_images_are_said(export: Path, tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match=r"no calibration images.*a hundred or more"):
+    with pytest.raises(DeployError, match=r"^onnxruntime-int8 needs calibration images.*a hundred or more"):
         quantize(export, IMAGES[:0], tmp_path / "out", "onnxruntime")
     with pytest.raises(DeployError, match=r"holds no pictures \(\.jpg"):
         calibration_images(tmp_path, export, 8)
     assert not (tmp_path / "out").exists()
+    (tmp_path / "set/JPEGImages").mkdir(parents=True)
+    write_picture(tmp_path / "set/JPEGImages/a.png", IMAGES[0])
+    with pytest.raises(DeployError, match=r"set holds no pictures .*to calibrate with; .*set/JPEGImages does$"):
+        calibration_images(tmp_path / "set", export, 8)
+
+
+def test_files_that_are_no_calibration_images_are_told_or_refused(
+    export: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_picture(tmp_path / "a.png", IMAGES[0])
+    (tmp_path / "notes.txt").touch()
+    np.testing.assert_array_equal(calibration_images(tmp_path, export, 8), IMAGES[:1])
+    assert "1 file(s) left out, no pictures that are read: notes.txt" in caplog.text
+    (tmp_path / "b.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"b\.jpg \(10 bytes\) is no image that can be decoded"):
+        calibration_images(tmp_path, export, 8)
 
 
 def test_calibration_images_of_another_size_are_refused(export: Path, tmp_path: Path) -> None:
@@ -112,7 +129,8 @@ def test_few_calibration_images_are_said(
     count: int, said: bool, export: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     quantize(export, np.concatenate([IMAGES, IMAGES])[:count], tmp_path, "onnxruntime")
-    assert (f"calibrated on {count} image(s)" in caplog.text) is said
+    assert ("onnxruntime-int8 is calibrated on 1 image: ranges may be too narrow" in caplog.text) is said
+    assert load_manifest(tmp_path).calibration_images == count
 
 
 @pytest.mark.slow

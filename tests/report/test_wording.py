@@ -1,5 +1,7 @@
 """Sentences of the report."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.results.made import finished
@@ -23,6 +25,17 @@ def test_models_that_find_nothing_are_not_praised(dense: float, half: float, sai
     assert careful(rows[1], rows).startswith(said)
     assert bool(careful(rows[1], rows)) == bool(said)
     assert ("Careful" in why(rows[1], rows)) == bool(said)
+
+
+def test_int8_of_few_images_is_told_apart() -> None:
+    every = {"onnxruntime": {"calibration_images": 1}, "openvino": {"calibration_images": 128}, "ncnn": {}}
+    npu = {"fp16": {}, "int8": {"calibration_images": 1}, "hybrid": {"calibration_images": 15}}
+    rows = [finished(0, 0.8, 2.0), replace(finished(50, 0.7, 1.0), quantized=every, simulated=npu)]
+    end = "ranges may be too narrow; a hundred are enough."
+    assert [note for note in notes(rows, {}) if "calibrated" in note] == [
+        f"int8 of 50 % pruned (onnxruntime, rknn int8) is calibrated on 1 image: {end}",
+        f"int8 of 50 % pruned (rknn hybrid) is calibrated on 15 images: {end}",
+    ]
 
 
 def test_classes_that_no_box_was_trained_on_are_told_where_they_count() -> None:

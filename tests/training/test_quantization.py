@@ -21,6 +21,7 @@ from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.deploy.runtimes.onnxruntime import write_qdq
 from yoloslim.errors import DeployError, TrainError
 from yoloslim.evaluation.predictor.base import to_numpy
+from yoloslim.evaluation.predictor.openvino import openvino_core
 from yoloslim.models.detector import Detector, build_detector, normed_convs
 from yoloslim.ranges import ConvRange
 from yoloslim.training.callback import State
@@ -138,6 +139,12 @@ def test_in_openvino_every_range_is_that_of_the_training(tmp_path: Path) -> None
     first, second = (open_predictor(tmp_path / name, threads=1).predict(IMAGES) for name in "ab")
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
+    operations = openvino_core().read_model(str(tmp_path / "a/model.xml")).get_ops()
+    biased = [each for each in operations if each.get_type_name() == "Add" and "Conv" in each.get_friendly_name()]
+    assert len(biased) > 8
+    for each in biased:  # what a convolution gives goes to SiLU as it is: rounded, it would not be fused
+        readers = {target.get_node().get_type_name() for target in each.output(0).get_target_inputs()}
+        assert "FakeQuantize" not in readers
 
 
 def test_a_runtime_that_takes_no_ranges_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

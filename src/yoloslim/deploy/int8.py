@@ -21,14 +21,12 @@ from yoloslim.deploy.runtimes import open_graph, runtime_for_int8, runtime_for_m
 from yoloslim.deploy.sensitivity import losses, most_sensitive, nodes_of
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import Images
+from yoloslim.evaluation.predictor.base import check_images
 from yoloslim.files import sha256_file
-from yoloslim.ranges import ConvRange
+from yoloslim.ranges import ConvRange, few_images
 from yoloslim.runner.pictures import SUFFIXES
 
 logger = logging.getLogger(__name__)
-
-FEW = 16
-"""Calibration images below which that is said."""
 
 
 def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str, fp32_share: float = 0.0) -> Manifest:
@@ -60,13 +58,7 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str, fp32
             f"{export_dir} holds {', '.join(manifest.kind)}, batch {batch}; quantisation starts from an fp32 ONNX "
             "export with raw heads and batch 1 or 0 (open)"
         )
-    if not len(images):
-        raise DeployError(
-            "there are no calibration images, so the range of no activation is known; give images like those that the "
-            "model will see, best a hundred or more of the training set"
-        )
-    if len(images) < FEW:
-        logger.warning("calibrated on %d image(s): ranges may be too narrow; a hundred are enough", len(images))
+    count = check_calibration(images, manifest.imgsz, f"{runtime}-int8")
     if manifest.ranges and not kind.write_chosen_int8:
         logger.warning("%s takes no ranges from training: activations are calibrated on the images", runtime)
     graph = onnx.load(export_dir / manifest.file)
@@ -90,6 +82,7 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str, fp32
         update = {
             "format": kind.format,
             "ranges": manifest.ranges if kind.write_chosen_int8 else {},
+            "calibration_images": count,
             "losses": {unit_of(tensor): loss for tensor, loss in lost.items()},
             "fp32_layers": tuple(unit_of(tensor) for tensor in worst),
             "precision": "int8",
@@ -104,6 +97,28 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str, fp32
         said = "%s: largest difference of a logit from fp32 %.2g, where the largest logit is %.3g"
         logger.info(said, out_dir / quantized.file, difference, largest)
         return keep(folder, quantized.model_copy(update={"max_abs_diff": difference}), out_dir)
+
+
+def check_calibration(images: Images | None, imgsz: int, version: str) -> int:
+    """How many images the ranges of activations will be taken from; few are said.
+
+    Args:
+        images: uint8 (N, imgsz, imgsz, 3).
+        imgsz: side of the model's input, px.
+        version: of the model, such as `openvino-int8`, for the messages.
+
+    Raises:
+        DeployError: none, or of another size.
+    """
+    if images is None or not len(images):
+        raise DeployError(
+            f"{version} needs calibration images, and there are none, so the range of no activation is known; give "
+            "images like those that the model will see, best a hundred or more of the training set"
+        )
+    check_images(images, imgsz, version)
+    if said := few_images(len(images)):
+        logger.warning("%s is %s", version, said)
+    return len(images)
 
 
 def tensor_ranges(graph: onnx.ModelProto, ranges: Mapping[str, ConvRange]) -> dict[str, tuple[float, float]]:
@@ -142,7 +157,11 @@ def calibration_images(folder: Path, export_dir: Path, count: int) -> Images:
         raise DeployError(f"{folder} is missing or no folder; name one with pictures to calibrate with")
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise DeployError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}) to calibrate with")
+        deeper = next((each for each in sorted(folder.glob("*/**/*")) if each.suffix.lower() in SUFFIXES), None)
+        hint = f"; {deeper.parent} does" if deeper else ""
+        raise DeployError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}) to calibrate with{hint}")
+    if others := [each.name for each in sorted(folder.iterdir()) if each not in paths and each.is_file()]:
+        logger.warning("%s: %d file(s) left out, no pictures that are read: %s", folder, len(others), others[0])
     chosen = paths[:: max(1, len(paths) // count)][:count]
     place = (manifest.imgsz, manifest.letterbox_align, manifest.letterbox_fill)
     return np.stack([letterbox(read_image(path), *place)[0] for path in chosen])

@@ -82,6 +82,7 @@ class Manifest(BaseModel):
             from its fp32 graph); None for a file of another tool, whose model is not here.
         ranges: path of each convolution -> what its activations keep to, where the model was trained with them
             quantised; its int8 versions rest on them.
+        calibration_images: of an int8 version: how many images the other ranges were taken from.
         losses: of an int8 version that leaves layers in fp32: layer -> what int8 of it alone costs; see `sensitivity`.
         fp32_layers: which layers those are; the heads, which always are, not among them.
     """
@@ -105,6 +106,7 @@ class Manifest(BaseModel):
     torch_version: str
     max_abs_diff: float | None = None
     ranges: dict[Line, ConvRange] = Field(default_factory=dict)
+    calibration_images: int = Field(0, ge=0)
     losses: dict[Line, float] = Field(default_factory=dict)
     fp32_layers: tuple[Line, ...] = ()
 
@@ -147,7 +149,7 @@ class Manifest(BaseModel):
 
 def save_manifest(manifest: Manifest, folder: Path) -> None:
     """Write `manifest.json` into the folder of its graph."""
-    absent = {name for name in ("ranges", "losses", "fp32_layers") if not getattr(manifest, name)}
+    absent = {name for name in ("ranges", "calibration_images", "losses", "fp32_layers") if not getattr(manifest, name)}
     write_text(folder / MANIFEST_NAME, manifest.model_dump_json(indent=2, exclude=absent) + "\n")
 
 

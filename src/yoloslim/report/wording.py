@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yoloslim.config.results import SweepResult
+from yoloslim.ranges import few_images
 from yoloslim.report.sweep_table import asked_for
 from yoloslim.report.tables import disturbance, recommendation, share, small
 from yoloslim.results.choice import MAX_DROP, dense_of
@@ -131,9 +132,21 @@ def notes(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
             "Where a model was finetuned with several seeds, the mean of all and their standard deviation, in PyTorch, "
             "stand beside what is its own: it is the first seed's, and the chart has a bar for the others."
         )
+    found += [f"int8 of {name} is {few_images(count)}." for count, name in _few_calibrated(rows)]
     if any(row.compiled == "not_available" for row in rows):
         found.append(
             "Ascend's ATC is not installed here: no model was compiled for Ascend, and nothing here was measured on "
             "Ascend hardware. `models/atc/*/atc.sh` compiles on a machine with CANN."
         )
+    return found
+
+
+def _few_calibrated(rows: Sequence[Row]) -> list[tuple[int, str]]:
+    """Versions whose ranges rest on too few images: how many those are, and what it is a version of, for what."""
+    found = []
+    for row in rows:
+        every = row.quantized | {f"rknn {precision}": values for precision, values in row.simulated.items()}
+        counts = {name: values.get("calibration_images") or 0 for name, values in every.items()}
+        for count in sorted({each for each in counts.values() if each and few_images(each)}):
+            found.append((count, f"{row.title} ({', '.join(name for name, each in counts.items() if each == count)})"))
     return found

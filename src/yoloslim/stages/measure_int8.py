@@ -27,6 +27,7 @@ def run(params: Params, which: str) -> None:
             "size_mb": sum((folder / name).stat().st_size for name in manifest.files) / 1e6,
             "backend": predictor.backend,
             "ranges": manifest.ranges_from,
+            "calibration_images": manifest.calibration_images,
             "fp32_layers": len(manifest.fp32_layers),
         }
     write_json(METRICS / "quantize" / f"{which}.json", metrics)

@@ -42,8 +42,9 @@ def run(params: Params, which: str) -> None:
             "internal_kb": result.internal_kb,
             "layers_off_npu": len(result.off_npu),
             "chip": result.chip,
-            **({"ranges": result.ranges_from} if result.ranges_from else {}),
         }
+        if result.ranges_from:
+            metrics[precision] |= {"ranges": result.ranges_from, "calibration_images": result.calibration_images}
         if e.twin_images:
             twin = predict_npu(folder, prepared_split("test"), options, e.twin_images, params.evaluation.threads)
             metrics[precision]["twin"] = rounded(twin)

@@ -38,4 +38,6 @@ def quantize(
         typer.echo(f"{layer:32} {loss:9.4%} {'fp32' if layer in manifest.fp32_layers else 'int8'}")
     if worst:
         typer.echo(f"what int8 of one layer alone changes in the outputs; all {len(manifest.losses)} in manifest.json")
-    typer.echo(f"{target}: {', '.join(manifest.files)}; ranges of activations from {manifest.ranges_from}")
+    pictures = f"{manifest.calibration_images} picture{'s' if manifest.calibration_images > 1 else ''}"
+    source = f"{manifest.ranges_from}, {'others from ' if manifest.ranges else ''}{pictures}"
+    typer.echo(f"{target}: {', '.join(manifest.files)}; ranges of activations from {source}")

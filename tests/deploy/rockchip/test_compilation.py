@@ -151,7 +151,7 @@ def test_ranges_of_the_training_are_what_the_compiler_covers(
     save_manifest(manifest.model_copy(update={"ranges": ranges}), trained)
     result = compile_rknn(trained, tmp_path / "int8", RknnOptions("rk3588", "int8"), IMAGES[:1])
     assert result.ranges_from == "training"
-    assert "calibrated on 1 image(s)" in caplog.text
+    assert "rknn-int8 is calibrated on 1 image: ranges" in caplog.text
     covered = (tmp_path / "int8/quantized.cfg").read_text().split("    images:")[1]
     first = covered[covered.index(f"{convs['model.1.conv'].input[0]}:") :].split("zero_point")[0].split()
     assert first[first.index("min:") + 2] == "-300.0"

@@ -13,12 +13,12 @@ from yoloslim.choices import RangesFrom, RknnPrecision
 from yoloslim.deploy.board.bundle import RUN, RUNNER, write_bundle, write_run_script, write_runner
 from yoloslim.deploy.describe import read_onnx
 from yoloslim.deploy.graph import head_nodes
-from yoloslim.deploy.int8 import FEW, tensor_ranges
+from yoloslim.deploy.int8 import check_calibration, tensor_ranges
 from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, Manifest, load_manifest
 from yoloslim.deploy.rockchip.report import Compiled, Loss, parse_compiled, parse_losses
 from yoloslim.deploy.sensitivity import most_sensitive
 from yoloslim.errors import DeployError
-from yoloslim.evaluation.predictor.base import Images, check_images
+from yoloslim.evaluation.predictor.base import Images
 from yoloslim.files import atomic_folder, read_json, sha256_file, write_json
 from yoloslim.toolchains import TOOLCHAINS, Session
 from yoloslim.toolchains.programs.run_rockchip import GRAPH
@@ -115,7 +115,9 @@ def compile_rknn(export_dir: Path, out_dir: Path, options: RknnOptions, images: 
             f"{export_dir} holds {', '.join(manifest.kind)}, batch {manifest.input_shape[0]}; the NPU's compiler takes "
             "an fp32 ONNX export with raw heads and batch 1"
         )
-    count = _check_calibration(options, images, manifest.imgsz)
+    count = 0  # fp16 needs none
+    if options.precision != "fp16":
+        count = check_calibration(images, manifest.imgsz, f"rknn-{options.precision}")
     with atomic_folder(out_dir) as folder, Session(toolchain) as session:
         for name in (MANIFEST_NAME, manifest.file):
             shutil.copyfile(export_dir / name, folder / name)
@@ -200,21 +202,6 @@ def load_rknn_result(folder: Path, chip: str | None = None) -> RknnResult:
         if not (folder / name).is_file() or sha256_file(folder / name) != digest:
             raise DeployError(f"{folder / name} is missing or not the file that {path} describes; compile again")
     return result
-
-
-def _check_calibration(options: RknnOptions, images: Images | None, imgsz: int) -> int:
-    """How many images the ranges will be taken from; fp16 needs none."""
-    if options.precision == "fp16":
-        return 0
-    if images is None or not len(images):
-        raise DeployError(
-            f"{options.precision} needs calibration images, and there are none; give images like those that the model "
-            "will see, best a hundred or more of the training set"
-        )
-    check_images(images, imgsz, f"rknn-{options.precision}")
-    if len(images) < FEW:
-        logger.warning("calibrated on %d image(s): ranges may be too narrow; a hundred are enough", len(images))
-    return len(images)
 
 
 def _say(out_dir: Path, result: RknnResult, compiled: Compiled) -> None:

@@ -44,11 +44,12 @@ def write_qdq(
     fp32: Sequence[str],
     folder: Path,
     operators: Sequence[str] | None = None,
+    read_only: Sequence[str] = (),
 ) -> list[str]:
     """Write `model.onnx` with QuantizeLinear and DequantizeLinear around operators, all that can be by default.
 
     Activations that `ranges` does not name are calibrated on images uint8 (N, S, S, 3). Outputs stay fp32, as do the
-    nodes that `fp32` names.
+    nodes that `fp32` names. Of operators in `read_only` only what they read is rounded, not what they give.
     """
     import onnx
     from onnx import version_converter
@@ -79,7 +80,10 @@ def write_qdq(
             per_channel=True,
             nodes_to_exclude=[*(node.name for node in head_nodes(graph)), *fp32],
             op_types_to_quantize=operators,
-            extra_options={"TensorQuantOverrides": overrides},
+            extra_options={
+                "TensorQuantOverrides": overrides,
+                "OpTypesToExcludeOutputQuantization": list(read_only),
+            },
         )
     source.unlink()
     return ["model.onnx"]
