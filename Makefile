@@ -83,7 +83,7 @@ track: $(READY)  ## bring MLflow in line with the results, show the table
 	@python -m pipeline.track
 
 ui: $(READY)  ## open MLflow on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+	@python -m yoloslim.stages.ui
 
 bench: $(READY)  ## measure what the README claims
 	python -m benchmarks.pruning

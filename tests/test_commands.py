@@ -24,6 +24,6 @@ def test_a_project_of_the_wheel_is_told_no_target_that_it_lacks(
     (tmp_path / "Makefile").write_text("all:\n\techo mine\n")
     told = [next_lines(), later(), *(command for _, command in commands(None))]
     assert not [text for text in told if "make " in text]
-    assert "  mlflow ui --backend-store-uri sqlite:///mlflow.db" in told[0]
+    assert "  python -m yoloslim.stages.ui " in told[0]
     assert told[1] == "nothing is lost, run `python -m pipeline.track` later"
     assert told[-1] == "dvc repro"

@@ -7,7 +7,7 @@ PLAIN = {
     "repro": "dvc repro",
     "setup": "pip install --upgrade yoloslim",
     "track": "python -m pipeline.track",
-    "ui": "mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000",
+    "ui": "python -m yoloslim.stages.ui",
 }
 """Target -> what does the same."""
 

@@ -1,7 +1,10 @@
 """Schedules that fire: a real Prefect server, a process worker and `serve`, on the stand-in pipeline."""
 
+import contextlib
 import json
 import os
+import re
+import sqlite3
 import subprocess
 import time
 import urllib.request
@@ -85,6 +88,11 @@ class Scheduled(Toy):
         ]
         return [(run["state"]["name"], run["state"]["message"] or "") for run in over]
 
+    def page(self) -> str:
+        """Where `make serve` says that its server has one; empty before it does."""
+        found = re.search(r"^Prefect's page: (\S+)", (self.home / "log.txt").read_text(), re.MULTILINE)
+        return found[1] if found else ""
+
     def pause(self) -> None:
         for deployment in self.ask("/deployments/filter", {}):
             self.ask(f"/deployments/{deployment['id']}/pause_deployment", {})
@@ -121,19 +129,23 @@ def test_a_schedule_fires_through_a_worker_and_through_serve(scheduled: Schedule
     scheduled.stop(worker)
 
     ran = scheduled.ran
-    before = len(scheduled.ended())
+    for process in scheduled.processes:
+        scheduled.stop(process)
+    del scheduled.environment["PREFECT_API_URL"]  # with a server of its own, which must start what is due
     serve = scheduled.start("make serve")
     scheduled.processes.append(serve)
-    # on a slow machine the worker has begun the next minute's run by then, which crashes with it
-    later = scheduled.wait(
-        lambda: [e for e in scheduled.ended()[before:] if e[0] != "Crashed"], 400, "serve should run"
-    )
+    scheduled.api = scheduled.wait(scheduled.page, 300, "serve should have a page") + "/api"
+    twice = subprocess.run(["make", "serve"], cwd=scheduled.root, env=scheduled.environment, stderr=-1, text=True)
+    assert f"a schedule is running in {scheduled.root} already" in twice.stderr
+    assert twice.returncode == 2
+    later = scheduled.wait(scheduled.ended, 400, "serve should run")
     assert later[0][0] == "Unchanged"
     assert later[0][1].startswith("nothing changed: same data, code and params; ")
     assert scheduled.ran == ran
     scheduled.stop(serve)
-    served = [d for d in scheduled.ask("/deployments/filter", {}) if not d["work_pool_name"]]
-    assert [s["active"] for d in served for s in d["schedules"]] == [True]  # the schedule outlives a restart
+    with contextlib.closing(sqlite3.connect(scheduled.root / ".prefect/prefect.db")) as database:
+        kept = database.execute("SELECT active FROM deployment_schedule").fetchall()
+    assert kept == [(1,)]  # the schedule outlives a restart
 
 
 @pytest.mark.parametrize(

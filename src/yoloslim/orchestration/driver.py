@@ -188,13 +188,13 @@ class Sweep:
 
 
 @contextmanager
-def only_one(checkout: Path) -> Iterator[None]:
-    """Keep a checkout to one sweep at a time.
+def only_one(checkout: Path, what: str = "sweep") -> Iterator[None]:
+    """Keep a checkout to one sweep, or one of something else, at a time.
 
     Raises:
         SweepError: another one is running; the message has its process id.
     """
-    lock, note = checkout / WORK / "sweep.lock", checkout / WORK / "sweep.pid"
+    lock, note = checkout / WORK / f"{what}.lock", checkout / WORK / f"{what}.pid"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
@@ -203,5 +203,5 @@ def only_one(checkout: Path) -> Iterator[None]:
     except Timeout:
         pid = note.read_text(encoding="utf-8").strip() if note.is_file() else "unknown"
         raise SweepError(
-            f"a sweep is running in {checkout} already (process {pid}); wait for it, or stop it with `kill -INT {pid}`"
+            f"a {what} is running in {checkout} already (process {pid}); wait for it, or stop it with `kill -INT {pid}`"
         ) from None

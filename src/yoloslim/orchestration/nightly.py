@@ -24,7 +24,12 @@ SHOWN = 5
 """Changed stages that are named."""
 
 
-@flow(name="nightly")
+def run_name() -> str:
+    """What Prefect calls a run."""
+    return f"nightly {load_params().model} in {Path.cwd().name}"
+
+
+@flow(name="nightly", flow_run_name=run_name)
 def nightly(remote: bool = False) -> State[Any]:
     """Sweep in the current folder if anything changed, and let a better model be the champion.
 

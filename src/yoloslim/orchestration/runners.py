@@ -13,12 +13,13 @@ from yoloslim.errors import ConfigError, SweepError
 from yoloslim.orchestration.points import Job, Outcome, run_job
 from yoloslim.orchestration.variant_run import FanOut
 from yoloslim.orchestration.worktrees import Snapshot, own_checkout, take_snapshot
+from yoloslim.within import within
 
 NO_CTRL_C = "import signal; signal.signal(signal.SIGINT, lambda *_: None)"
 """What workers of Dask run first: the terminal's Ctrl-C is the sweep's, which ends them, and stages get their own."""
 ADDRESSES = {"dask": "tcp://host:8786", "ray": "ray://host:10001"}
 """What an address looks like."""
-CONNECT_S = 3.0
+CONNECT_S, HANDSHAKE_S = 3.0, 10.0
 LOST = "the worker that ran it was lost"
 
 
@@ -61,11 +62,22 @@ def _expect_listener(runner: Runner, address: str) -> None:
         ) from error
 
 
+def _expect_scheduler(address: str) -> None:
+    """Fail within seconds where something else than a scheduler listens."""
+    from distributed import Client
+
+    try:
+        within(HANDSHAKE_S, lambda: Client(address, timeout=HANDSHAKE_S, set_as_default=False).close())
+    except Exception as error:  # whatever a stranger's answer leads to
+        raise ConnectionError(f"what listens at sweep.address {address} does not answer as Dask's scheduler") from error
+
+
 def _dask(address: str, workers: int) -> Any:
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # each step of scheduler and workers, else
     from prefect_dask import DaskTaskRunner
 
     if address:
+        _expect_scheduler(address)
         return DaskTaskRunner(address=address)
     options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "preload": [NO_CTRL_C]}
     options |= {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}  # nor port 8787

@@ -1,6 +1,7 @@
 """The nightly sweep's schedule: `serve` on one machine, `deploy` to a server whose work pools run it."""
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,9 +11,11 @@ from pathlib import Path
 import yaml
 
 from yoloslim.config import Params
-from yoloslim.errors import ConfigError, SweepError
+from yoloslim.errors import ConfigError, Interrupted, SweepError
 from yoloslim.extras import advice, is_installed
+from yoloslim.orchestration.driver import only_one
 from yoloslim.orchestration.process import quiet_clients
+from yoloslim.orchestration.server import prefect_server
 from yoloslim.stages.common import stage
 
 NAME = "nightly"
@@ -24,9 +27,11 @@ def serve(params: Params) -> None:
 
     Raises:
         ConfigError: the cron line means nothing.
+        SweepError: it is served here already; the server that is set is away.
     """
     from prefect.flows import EntrypointType
     from prefect.schedules import Cron
+    from prefect.settings import PREFECT_API_URL
 
     from yoloslim.orchestration.nightly import nightly
 
@@ -34,13 +39,22 @@ def serve(params: Params) -> None:
         times = Cron(params.schedule.cron, timezone=params.schedule.timezone)
     except ValueError as error:
         raise ConfigError(f"schedule.cron '{params.schedule.cron}' is no cron line: {error}") from error
-    nightly.serve(
-        name=NAME,
-        schedule=times,
-        pause_on_shutdown=False,  # else a restart of the machine ends all sweeps
-        limit=1,
-        entrypoint_type=EntrypointType.MODULE_PATH,  # the file's folder in sys.path would hide the package pipeline
-    )
+    with only_one(Path.cwd(), "schedule"):
+        try:
+            with prefect_server(schedules=True):
+                print(f"Prefect's page: {PREFECT_API_URL.value().removesuffix('/api')}", flush=True)
+                nightly.serve(
+                    name=NAME,
+                    schedule=times,
+                    pause_on_shutdown=False,  # else a restart of the machine ends all sweeps
+                    limit=1,
+                    entrypoint_type=EntrypointType.MODULE_PATH,  # the file's folder in sys.path would hide pipeline
+                )
+        except KeyboardInterrupt:
+            raise Interrupted(signal.SIGINT, "between the times of the schedule") from None
+        except RuntimeError as error:
+            where = PREFECT_API_URL.value() or "a server of its own"
+            raise SweepError(f"Prefect is away ({where}: {error}), which starts what is due") from error
 
 
 def deploy(params: Params, names: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,16 +23,18 @@ AWAY_S = 3.0
 """After how long a server that was there counts as away when it says nothing."""
 ENDING_S = 10.0
 """How long it may take to end."""
-EPHEMERAL = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    **{"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
-}
-"""What Prefect sets for its own temporary server, and no word to its makers."""
+QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+"""No word to Prefect's makers."""
+EPHEMERAL = QUIET | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+"""What Prefect sets for its own temporary server, which has no page and starts nothing at its time."""
 
 
 @contextmanager
-def prefect_server() -> Iterator[None]:
+def prefect_server(*, schedules: bool = False) -> Iterator[None]:
     """A Prefect server that other processes can reach: the one that is set, else one for the time.
+
+    Args:
+        schedules: one for the time starts what is due, and has a page.
 
     Raises:
         RuntimeError: it ended before it answered, or does not answer in time.
@@ -43,7 +45,7 @@ def prefect_server() -> Iterator[None]:
         _expect_answer(url)
         yield
         return
-    with _running(PREFECT_HOME.value() / "server.log") as port:
+    with _running(PREFECT_HOME.value() / "server.log", QUIET if schedules else EPHEMERAL) as port:
         url = f"http://127.0.0.1:{port}/api"
         os.environ["PREFECT_API_URL"] = url  # for workers in other processes
         try:
@@ -76,13 +78,13 @@ def is_away() -> bool:
 
 
 @contextmanager
-def _running(log: Path) -> Iterator[int]:
+def _running(log: Path, settings: Mapping[str, str] = EPHEMERAL) -> Iterator[int]:
     """The server's process, its complaints in a file; yields its port once it answers."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as complaints:
         process = subprocess.Popen(
             [sys.executable, "-m", __name__],
-            env=os.environ | EPHEMERAL,
+            env=os.environ | settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
@@ -130,6 +132,7 @@ def serve() -> None:
     app = "prefect.server.api.server:create_app"
     config = uvicorn.Config(app, host="127.0.0.1", port=0, factory=True, log_level="error", lifespan="on")
     bound, server = config.bind_socket(), Announcing(config)
+    os.environ["PREFECT_UI_API_URL"] = f"http://127.0.0.1:{bound.getsockname()[1]}/api"  # what its page asks
     threading.Thread(target=end_with_parent, daemon=True).start()
     server.run(sockets=[bound])
 
