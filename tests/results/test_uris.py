@@ -86,8 +86,9 @@ def test_a_relative_path_is_below_the_project_from_its_worktrees_too(tmp_path: P
 @pytest.mark.parametrize("way", [["--temp"], ["--queue"]])
 def test_a_relative_path_is_below_the_project_where_dvc_runs_a_copy_of_it(tmp_path: Path, way: list[str]) -> None:
     main = repository(tmp_path / "main")
-    call = "from pathlib import Path; from yoloslim.results.uris import absolute_uri as a; "
-    call += f"open('{tmp_path}/said', 'w').write(a('sqlite:///mlflow.db', Path()) + ' ' + str(Path().resolve()))"
+    call = "from pathlib import Path; from yoloslim.results.uris import absolute_uri as a, trial_of; "
+    call += "said = [a('sqlite:///mlflow.db', Path()), str(Path().resolve()), trial_of(Path().resolve())]; "
+    call += f"open('{tmp_path}/said', 'w').write(' '.join(said))"
     (main / "stage.py").write_text(call)
     (main / "params.yaml").write_text("a: 1\n")
     (main / "dvc.yaml").write_text(f"stages: {{one: {{cmd: {sys.executable} stage.py, params: [a]}}}}")
@@ -100,10 +101,11 @@ def test_a_relative_path_is_below_the_project_where_dvc_runs_a_copy_of_it(tmp_pa
     run(*dvc, "init", "-q")
     run("git", "add", ".")
     run("git", "commit", "-qm", "all")
-    run(*dvc, "exp", "run", *way, "-S", "a=2")
+    run(*dvc, "exp", "run", *way, "--name", "second", "-S", "a=2")
     if way == ["--queue"]:
         run(*dvc, "exp", "run", "--run-all")
-    uri, folder = (tmp_path / "said").read_text().split()
+    uri, folder, name = (tmp_path / "said").read_text().split()
+    assert name == "second"
     assert folder.startswith(f"{main}/.dvc/tmp/")
     assert uri == f"sqlite:///{main}/mlflow.db"
 

@@ -159,7 +159,9 @@ def test_a_deleted_store_is_not_taken_for_one_that_knows(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_percent_is_added_without_touching_the_others_and_a_removed_one_stays_out(root: Path) -> None:
+def test_a_percent_is_added_without_touching_the_others_and_a_removed_one_stays_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few = PARAMS | {"percents": [30]}
     assert sync(read_results(root, few), URI, "trial").created == ALL[:3]
     copy = _copied_with_its_store(root, few)
@@ -173,6 +175,34 @@ def test_a_percent_is_added_without_touching_the_others_and_a_removed_one_stays_
     assert not (root / "mlartifacts" / new.run_id).exists()
     assert sync(read_results(copy, few), URI, "trial").created == ()
     assert "70 % pruned" not in _comparison(copy)
+    _experiments_of_dvc_leave_the_checkouts_runs_current(copy, monkeypatch)
+
+
+def _experiments_of_dvc_leave_the_checkouts_runs_current(main: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few, before, compared = PARAMS | {"percents": [30]}, len(runs(main)), _comparison(main)
+    copy = main / ".dvc/tmp/exps/tmp1"
+    copy.mkdir(parents=True)
+    for name in ("models", "metrics", "data"):
+        shutil.copytree(main / name, copy / name)
+    (copy / ".dvc").mkdir()
+    (copy / "models/finetune/30/model.safetensors").write_bytes(b"other")
+    monkeypatch.setenv("DVC_EXP_NAME", "wide")
+    assert sync(read_results(copy, few), URI, "trial").created == ("prune@30",)
+    assert sync(read_results(copy, few), URI, "trial").created == ()
+    (*_, new) = found = runs(main)
+    assert (new.info.run_name, new.data.tags["yoloslim.experiment"]) == ("prune@30 (wide)", "wide")
+    assert len(found) == before + 1
+    assert _comparison(main) == compared
+    monkeypatch.delenv("DVC_EXP_NAME")
+    assert sync(read_results(main, few), URI, "trial", force=True).created == ()
+    current = {run.info.run_name for run in runs(main) if run.data.tags["yoloslim.current"] == "true"}
+    assert {"baseline", "sparse", "prune@30"} <= current
+    shutil.copy(copy / "models/finetune/30/model.safetensors", main / "models/finetune/30")  # as `dvc exp apply` does
+    assert sync(read_results(main, few), URI, "trial").created == ()
+    assert [run.info.run_name for run in runs(main) if "prune@30" in run.info.run_name] == [
+        "prune@30 (old)",
+        "prune@30",
+    ]
 
 
 def _copied_with_its_store(root: Path, params: dict[str, Any]) -> Path:

@@ -51,10 +51,9 @@ def project_of(folder: Path) -> Path:
     `dvc exp run --temp` and `--queue` copy the project below its own `.dvc/tmp`, and sweeps and people make worktrees,
     whose `.git` is a file that names the repository.
     """
-    for above in folder.parents:
-        if above.name == "tmp" and above.parent.name == ".dvc":
-            copy = next((each for each in (folder, *folder.parents) if (each / ".dvc").is_dir()), folder)
-            return project_of(above.parent.parent / folder.relative_to(copy))
+    if above := _copied_below(folder):
+        copy = next((each for each in (folder, *folder.parents) if (each / ".dvc").is_dir()), folder)
+        return project_of(above.parent.parent / folder.relative_to(copy))
     for above in (folder, *folder.parents):
         link = above / ".git"
         if link.is_dir():
@@ -66,6 +65,16 @@ def project_of(folder: Path) -> Path:
                 return shared.parents[2] / folder.relative_to(above)
             return folder  # a submodule, or a repository without a checkout
     return folder
+
+
+def trial_of(folder: Path) -> str:
+    """The name of DVC's experiment that a folder is a copy for; empty for a checkout of people's own."""
+    return os.environ.get("DVC_EXP_NAME") or "experiment" if _copied_below(folder) else ""
+
+
+def _copied_below(folder: Path) -> Path | None:
+    """The folder `.dvc/tmp` above a copy by `dvc exp run --temp` or `--queue`."""
+    return next((each for each in folder.parents if each.name == "tmp" and each.parent.name == ".dvc"), None)
 
 
 def database_of(uri: str) -> Path | None:

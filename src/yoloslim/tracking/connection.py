@@ -16,15 +16,15 @@ from filelock import FileLock
 from yoloslim.errors import TrackingError
 from yoloslim.extras import advice, is_installed
 from yoloslim.results.links import CURRENT
-from yoloslim.results.uris import DATABASES, database_of, without_password, wrong_uri
+from yoloslim.results.uris import DATABASES, database_of, trial_of, without_password, wrong_uri
 from yoloslim.tracking.calls import Client, explain, later
 from yoloslim.tracking.moved import FILES, bring_along
 from yoloslim.tracking.store import ensure_store
 from yoloslim.within import within
 
-CHECKOUT, TRAINING, KEY = "yoloslim.checkout", "yoloslim.training", "yoloslim.key"
-"""Tags of a run, besides those that links need: where it was made, the key of the training that it followed live, and,
-once it is complete, that of the results."""
+CHECKOUT, TRAINING, KEY, TRIAL = "yoloslim.checkout", "yoloslim.training", "yoloslim.key", "yoloslim.experiment"
+"""Tags of a run, besides those that links need: where it was made, the key of the training that it followed live, once
+it is complete, that of the results, and the name of DVC's experiment that made it in a copy."""
 PARAMS_BATCH = 100
 """Params that one `log_batch` may carry."""
 
@@ -58,6 +58,7 @@ class Connection:
         client: MLflow's, whose calls all end, and raise TrackingError alone.
         experiment: its id.
         checkout: stands for this folder on this machine.
+        trial: DVC's experiment that this folder is a copy for; empty for a checkout, whose files say what is current.
     """
 
     def __init__(self, uri: str, experiment: str, root: Path) -> None:
@@ -71,6 +72,7 @@ class Connection:
         except Exception as error:  # a kind of store that it does not have
             raise TrackingError(explain(uri, error)) from error
         self.experiment = self._find_or_make(experiment, uri)
+        self.trial = trial_of(root)
         self.checkout = hashlib.sha256(f"{platform.node()}:{root}".encode()).hexdigest()[:16]
 
     def runs(self, tag: str, value: str = "") -> list[Any]:
@@ -89,7 +91,8 @@ class Connection:
     def mark(self, run: Any, *, current: bool) -> None:
         """Say whether the files still hold what a run shows: in a tag, and in its name, which lists of runs show."""
         number, text = run.info.run_id, str(current).lower()
-        name = run.info.run_name.removesuffix(SUPERSEDED) + ("" if current else SUPERSEDED)
+        ending = trial_ending(run.data.tags.get(TRIAL, "")) or SUPERSEDED
+        name = run.info.run_name.removesuffix(ending) + ("" if current else ending)
         if run.data.tags.get(CURRENT) != text:
             self.client.set_tag(number, CURRENT, text)
         if run.info.run_name != name:
@@ -126,6 +129,11 @@ class Connection:
             if known is None:
                 raise
             return str(known.experiment_id)
+
+
+def trial_ending(name: str) -> str:
+    """End of the name of a run that DVC's experiment made in a copy, until its results are applied to the checkout."""
+    return f" ({name})" if name else ""
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """MLflow follows the files: one run for each row, keyed by what the stages produced.
 
 `sync` may be called at any time and any number of times. A run that already shows these very numbers and this very
-model is left alone, an interrupted one is made again, an older one of the same name is marked as not current. A run
+model is left alone, an interrupted one is made again, an older one of the same name is marked as not current. Those of
+a copy that `dvc exp run` made are called by its experiment, and leave alone what is current. A run
 that followed the training live (`tracking.live`) makes room for it, since the compare view begins with the metric that
 a run was given first.
 """
@@ -28,7 +29,16 @@ from yoloslim.results.results import Results
 from yoloslim.results.uris import absolute_uri, database_of, without_password
 from yoloslim.tracking.champion import IsBetter
 from yoloslim.tracking.comparison import COMPARISON, ZERO_ROW, bring_comparison_in_line, comparison_key
-from yoloslim.tracking.connection import CHECKOUT, KEY, PARAMS_BATCH, TRAINING, Connection, reaching
+from yoloslim.tracking.connection import (
+    CHECKOUT,
+    KEY,
+    PARAMS_BATCH,
+    TRAINING,
+    TRIAL,
+    Connection,
+    reaching,
+    trial_ending,
+)
 from yoloslim.tracking.moved import came_from
 from yoloslim.tracking.naming import curves_of, data_set, ranges_tags, run_key, run_metrics, run_params
 from yoloslim.tracking.origin import MADE_BY, NOTE, described, origin_tags
@@ -97,7 +107,7 @@ def sync(
     with reaching(uri, root):
         connection = Connection(uri, experiment, root)
         created = _Session(connection, results).bring_in_line(keys)
-        if compared:
+        if compared and not connection.trial:  # the baseline's run may be the checkout's
             bring_comparison_in_line(connection, results, compared, keys[ZERO_ROW])
         if sweep:
             runs = SweepRuns(connection, results, sweep)
@@ -116,7 +126,7 @@ class _Session:
 
     def __init__(self, connection: Connection, results: Results) -> None:
         self.client, self.experiment = connection.client, connection.experiment
-        self.checkout, self.connection = connection.checkout, connection
+        self.checkout, self.trial, self.connection = connection.checkout, connection.trial, connection
         self.results, self.root = results, results.root
         self.commit = commit_of(results.root)
 
@@ -139,7 +149,7 @@ class _Session:
                 created.append(row.name)
             if live:
                 self.client.delete_run(live.info.run_id)
-            for run in done:
+            for run in () if self.trial else done:
                 self.connection.mark(run, current=run in present[:1])
         return created
 
@@ -165,7 +175,8 @@ class _Session:
 
     def _make(self, row: Row, key: str, live: Any | None) -> None:
         """Make a run; of a training that was followed live it has the times."""
-        tags = {KEY: key, SLOT: row.name, CURRENT: "true", CHECKOUT: self.checkout, "stage": row.kind}
+        tags = {KEY: key, SLOT: row.name, CHECKOUT: self.checkout, "stage": row.kind}
+        tags |= {CURRENT: "false", TRIAL: self.trial} if self.trial else {CURRENT: "true"}
         tags |= {"percent": str(row.percent), "backend": row.backend}
         tags |= origin_tags(MADE_BY[row.kind]) | {NOTE: described(row, self.results.rows)}
         tags |= lineage_tags(self.results.hashes, row.percent if row.kind == "pruned" else None)
@@ -175,7 +186,8 @@ class _Session:
         if "preprocessing" in row.deployed:
             tags["preprocessing"] = str(row.deployed["preprocessing"])
         start, end = (live.info.start_time, live.info.end_time) if live else (None, None)
-        run = self.client.create_run(self.experiment, start_time=start, run_name=row.name, tags=tags)
+        name = row.name + trial_ending(self.trial)
+        run = self.client.create_run(self.experiment, start_time=start, run_name=name, tags=tags)
         run_id = run.info.run_id
         self._log_numbers(run_id, row)
         if data := data_set(self.results.hashes, self.results.params):
