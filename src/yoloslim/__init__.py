@@ -1,6 +1,10 @@
 """yoloslim: from images and boxes to the smallest YOLO that still finds what matters."""
 
+import os
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+"""OpenCV prints lines about what it cannot decode, without the file's name; those who read files say it themselves."""
 
 if TYPE_CHECKING:
     from yoloslim.api import build as build

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import yaml
 
@@ -77,22 +77,29 @@ class _Refused(ValueError):
     pass
 
 
-def read_yaml(path: Path, error_class: type[YoloslimError] = ConfigError) -> Any:
-    """Read a YAML file: UTF-8, or UTF-16 with its mark.
+class _Plain(_Loader):
+    """Takes nothing for a number, a date or a truth value."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+
+def read_yaml(path: Path, error_class: type[YoloslimError] = ConfigError, plain: bool = False) -> Any:
+    """Read a YAML file: UTF-8, or UTF-16 with its mark; `plain` leaves numbers and the like as the text they are.
 
     Raises:
         YoloslimError: of `error_class`; it cannot be read, or see `parse_yaml`.
     """
-    return parse_yaml(read_text(path, MAX_YAML_BYTES, error_class), str(path), error_class)
+    return parse_yaml(read_text(path, MAX_YAML_BYTES, error_class), str(path), error_class, plain)
 
 
-def parse_yaml(text: str, origin: str, error_class: type[YoloslimError] = ConfigError) -> Any:
+def parse_yaml(text: str, origin: str, error_class: type[YoloslimError] = ConfigError, plain: bool = False) -> Any:
     """Parse one YAML document, within a second whatever it holds.
 
     Args:
         text: the document.
         origin: what to call it in messages.
         error_class: what to raise.
+        plain: every scalar is the text that was written.
 
     Raises:
         YoloslimError: of `error_class`; malformed, too long or deep, an alias bomb, a key twice, a number that is
@@ -106,7 +113,7 @@ def parse_yaml(text: str, origin: str, error_class: type[YoloslimError] = Config
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 raise _Refused(f"nested more than {MAX_DEPTH} deep")
-        return yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
+        return yaml.load(text, Loader=_Plain if plain else _Loader)  # a subclass of the safe loader
     except (
         yaml.YAMLError,
         ValueError,

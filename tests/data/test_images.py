@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from yoloslim.data.images import read_image
+from yoloslim.data.images import holds_more, read_image
 from yoloslim.errors import DataError
 
 
@@ -59,3 +59,35 @@ def test_twelve_bits_in_sixteen_are_not_black(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "b.tiff"), np.full((8, 8, 3), np.nan, np.float32))
     with pytest.raises(DataError, match="not finite"):
         read_image(tmp_path / "b.tiff")
+
+
+@pytest.mark.parametrize(("kind", "top"), [(np.float32, 1.0), (np.float32, 800.0), (np.float64, 1.0), (np.int32, 4000)])
+def test_grey_tiffs_of_every_number_are_read_without_a_word(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: type, top: float
+) -> None:
+    pixels = (np.arange(64).reshape(8, 8) / 63 * top).astype(kind)
+    if kind is np.float64:
+        cv2.imwrite(str(tmp_path / "a.tif"), pixels)
+    else:
+        pytest.importorskip("PIL.Image").fromarray(pixels).save(tmp_path / "a.tif")
+    white = {1.0: 1, 800.0: 1023, 4000: 4095}[top]
+    wanted = np.rint(pixels.astype(float) * 255 / white)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.repeat(wanted[..., None], 3, 2))
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data[:-40])
+    with pytest.raises(DataError, match="no image that can be decoded"):
+        read_image(tmp_path / "a.tif")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", ["webp", "png", "tif", "jpg"])
+def test_files_of_several_pictures_are_told_from_those_of_one(tmp_path: Path, suffix: str) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    noise = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), np.uint8)
+    one, other = map(pillow.fromarray, noise)
+    one.save(tmp_path / f"one.{suffix}")
+    assert not holds_more((tmp_path / f"one.{suffix}").read_bytes())
+    if suffix != "jpg":
+        one.save(tmp_path / f"two.{suffix}", save_all=True, append_images=[other])
+        assert holds_more((tmp_path / f"two.{suffix}").read_bytes())
+        assert not holds_more((tmp_path / f"two.{suffix}").read_bytes()[:20])

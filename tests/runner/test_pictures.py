@@ -33,6 +33,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for suffix in ("png", "tif"):
         cv2.imwrite(str(folder / f"16bit-grey.{suffix}"), deep[..., 0])
     cv2.imwrite(str(folder / "16bit.png"), deep)
+    Image.fromarray(deep[..., 0] / np.float32(65535)).save(folder / "float-grey.tif")
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     image.save(folder / "rotated.jpg", exif=exif)
@@ -41,7 +42,16 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 NAMES = [
     *("plain.jpg", "lossless.png", "bitmap.bmp", "web.webp", "plain.tif", "grey.jpg", "cmyk.jpg", "palette.png"),
-    *("grey-alpha.png", "bits.png", "alpha.png", "16bit-grey.png", "16bit-grey.tif", "16bit.png", "rotated.jpg"),
+    *(
+        "grey-alpha.png",
+        "bits.png",
+        "alpha.png",
+        "16bit-grey.png",
+        "16bit-grey.tif",
+        "16bit.png",
+        "float-grey.tif",
+        "rotated.jpg",
+    ),
 ]
 
 

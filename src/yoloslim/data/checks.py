@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from yoloslim.data.exif import orientation
-from yoloslim.data.images import decode_image, read_image_bytes, white_of
+from yoloslim.data.images import decode_image, holds_more, read_image_bytes, white_of
 from yoloslim.data.systematic import Pixels
 from yoloslim.data.voc import Annotation, RawAnnotation, RawObject, Units, annotation_from, class_index, half_open
 
@@ -47,6 +47,8 @@ class ImageFacts(Pixels):
 
     bytes_key: bytes
     pixels_key: bytes
+    more: bool
+    """Whether the file holds further pictures, which are not used."""
 
 
 def inspect_image(path: Path) -> ImageFacts:
@@ -59,7 +61,8 @@ def inspect_image(path: Path) -> ImageFacts:
     pixels = decode_image(data, path)
     height, width = pixels.shape[:2]
     pixels_key = hashlib.sha256(pixels.tobytes() + f"{width}x{height}".encode()).digest()
-    return ImageFacts(width, height, orientation(data), white_of(pixels), hashlib.sha256(data).digest(), pixels_key)
+    bytes_key = hashlib.sha256(data).digest()
+    return ImageFacts(width, height, orientation(data), white_of(pixels), bytes_key, pixels_key, holds_more(data))
 
 
 def clean_boxes(

@@ -200,7 +200,12 @@ def _inspect(
         stated = (raw.width, raw.height)
         if stated != size and (raw.units == "voc" or any(stated)):
             findings.size_mismatches.append({"name": item.name, "xml": list(stated), "image": list(size)})
-    return entries, notes + white_notes
+    return entries, notes + white_notes + _note_on_more(facts)
+
+
+def _note_on_more(facts: Mapping[str, ImageFacts]) -> list[str]:
+    names = [name for name, fact in facts.items() if fact.more]
+    return [f"{len(names)} images hold several pictures, of which the first is used: {names[0]}"] if names else []
 
 
 def _look(item: Item) -> ImageFacts | DataError:

@@ -18,6 +18,7 @@ _LOOKED_AT = 10_000
 _SIDE_NAMES = {"__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "icon\r", "$recycle.bin"}
 _FOREIGN = (".heic", ".heif", ".avif", ".gif", ".cr2", ".nef", ".dng", ".raw", ".arw", ".svg", ".jp2", ".psd")
 """Pictures of kinds that are not read."""
+_PACKED = {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}
 
 
 def is_side_file(name: str) -> bool:
@@ -63,6 +64,11 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def is_unread(path: Path) -> bool:
+    """Whether a file's suffix is of a kind of pictures that is not read."""
+    return path.suffix.lower() in _FOREIGN
+
+
 def contents(path: Path) -> str:
     """What lies below a folder, as a sentence: how many files of which kinds."""
     if not path.is_dir():
@@ -73,6 +79,8 @@ def contents(path: Path) -> str:
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5)) + (" ..." if len(kinds) > 5 else "")
     listed += " and more" if kinds.total() == _LOOKED_AT else ""
     missing = "; nothing says where boxes are" if all(kind in (*SUFFIXES, *_FOREIGN) for kind in kinds) else ""
+    missing += "; unpack what is packed inside" if kinds.keys() & _PACKED else ""
+    missing += "; boxes in tables are not read: export them as COCO or VOC" if ".csv" in kinds else ""
     return f"It holds {listed}{missing}"
 
 
@@ -80,7 +88,7 @@ def unread_pictures(files: Iterable[Path]) -> dict[str, int]:
     """How many pictures are of kinds that are not read, by suffix."""
     counts: dict[str, int] = {}
     for path in files:
-        suffix = path.suffix.lower()
-        if suffix in _FOREIGN:
+        if is_unread(path):
+            suffix = path.suffix.lower()
             counts[suffix] = counts.get(suffix, 0) + 1
     return dict(sorted(counts.items()))

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -55,10 +55,9 @@ def decode_image(data: bytes, path: Path) -> NDArray[Any]:
     refusal = headers.refusal(data)
     if refusal:
         raise DataError(f"image {path} {refusal}")
+    kind = cv2.IMREAD_ANYCOLOR if is_tiff(data) else cv2.IMREAD_COLOR  # asked for colour, OpenCV reads no grey floats
     try:
-        image = _decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-        if image is None:  # grey floats
-            image = _decoded(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+        image = _decoded(data, kind | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
         raise DataError(f"image {path} cannot be decoded: {error.err}") from error
     if image is None:
@@ -67,7 +66,7 @@ def decode_image(data: bytes, path: Path) -> NDArray[Any]:
         image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise DataError(f"image {path} has pixels that are not finite numbers")
-    if data[:2] in (b"II", b"MM"):  # OpenCV turns every TIFF, whatever it is asked
+    if is_tiff(data):  # OpenCV turns every TIFF, whatever it is asked
         image = turned(image, {6: 8, 8: 6}.get(orientation(data), orientation(data)))
     image = image.astype(np.float32) if image.dtype.kind == "f" else image
     rgb: NDArray[Any] = np.ascontiguousarray(image[..., ::-1])
@@ -103,6 +102,25 @@ def _decoded(data: bytes, flags: int) -> Any:
 def is_jpeg(data: bytes) -> bool:
     """Whether the bytes start as a JPEG file does."""
     return data[:3] == b"\xff\xd8\xff"
+
+
+def is_tiff(data: bytes) -> bool:
+    """Whether the bytes start as a TIFF file does."""
+    return data[:2] in (b"II", b"MM")
+
+
+def holds_more(data: bytes) -> bool:
+    """Whether a file holds further pictures behind the first, which alone is decoded: pages or frames."""
+    if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X":
+        return any(flags & 2 for flags in data[20:21])
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return b"acTL" in data[: max(0, data.find(b"IDAT"))]
+    if not is_tiff(data) or data[2:4] not in (b"*\0", b"\0*"):
+        return False
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    first = int.from_bytes(data[4:8], order)
+    after = first + 2 + 12 * int.from_bytes(data[first : first + 2], order)
+    return any(data[after : after + 4])
 
 
 def _jpeg_is_complete(data: bytes) -> bool:

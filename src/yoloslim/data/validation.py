@@ -110,6 +110,11 @@ def notes_on_classes(classes: Sequence[str], boxes: Mapping[str, Mapping[str, in
     if not sum(boxes["train"].values()):
         raise DataError("split 'train' has no box at all, so nothing can be learnt; check the annotations and splits")
     notes = [f"nearly equal class names, are they one? {', '.join(map(repr, group))}" for group in near_equal(classes)]
+    notes += [
+        f"split '{split}' has no box at all: {means}"
+        for split, means in (("val", "no epoch is better than another"), ("test", "no metric can be measured"))
+        if not sum(boxes[split].values())
+    ]
     empty = [name for name in classes if not boxes["train"][name]]
     if empty:
         shown = ", ".join(map(repr, empty[:8])) + (" ..." if len(empty) > 8 else "")

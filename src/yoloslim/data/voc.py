@@ -266,7 +266,8 @@ def _parse_object(item: Element, path: Path) -> RawObject:
     name = _settled(written, path)
     corners = item.find("bndbox")  # a direct child: VOC's <part> elements have boxes of their own
     if corners is None:
-        raise DataError(f"{path} has an <object> '{name}' without a <bndbox>")
+        turned = "; a turned <robndbox> is not read" if item.find("robndbox") is not None else ""
+        raise DataError(f"{path} has an <object> '{name}' without a <bndbox>{turned}")
     xmin, ymin, xmax, ymax = (_number(corners, tag, name, path) for tag in ("xmin", "ymin", "xmax", "ymax"))
     flags = _flag(item, "difficult"), _flag(item, "truncated")
     return RawObject(name, (xmin, ymin, xmax, ymax), *flags, "" if written == name else written)

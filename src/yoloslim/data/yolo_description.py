@@ -1,12 +1,13 @@
 """What describes a YOLO data set: a `data.yaml`, or Darknet's `.data`, and the lists of images that they name."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yoloslim.data.folders import is_image, walk
-from yoloslim.data.reading import Pictures
+from yoloslim.data.folders import is_image, unread_pictures, walk
+from yoloslim.data.reading import Pictures, notes_on_unread
 from yoloslim.documents import read_yaml
 from yoloslim.errors import DataError
 from yoloslim.runner.text import NotText, read_lines
@@ -64,7 +65,7 @@ def described_images(description: Mapping[str, Any], file: Path) -> Described:
         for entry in value if isinstance(value, list) else [value]:
             if not isinstance(entry, str):
                 raise DataError(f"{file.name}: `{key}` holds {entry!r:.40}, which is no path")
-            place = _resolve(entry, description.get("path"), file, key)
+            place = _resolve(entry, description.get("path"), file, key, result.notes)
             if place.is_file():
                 members = _listed(place, folder, result.notes)
             else:
@@ -79,7 +80,8 @@ def described_images(description: Mapping[str, Any], file: Path) -> Described:
             f"{count} images of `{key}` are in {other} too and stay there" for other, count in doubled.items()
         )
     if "train" not in seen.values():
-        raise DataError(f"{folder}: {file.name} names no image to train on")
+        unread = "; ".join(["", *notes_on_unread(unread_pictures(walk(folder)))])
+        raise DataError(f"{folder}: {file.name} names no image to train on{unread}")
     return result
 
 
@@ -92,7 +94,9 @@ def class_names(description: Mapping[str, Any], file: Path | None, folder: Path)
     names, count = description.get("names"), description.get("nc")
     said = file.name if file else "data.yaml"
     if isinstance(names, str) and file is not None and file.suffix.lower() == ".data":
-        return dict(enumerate(_lines(_resolve(names, None, file, "names"), "class names"))), []
+        notes: list[str] = []
+        place = _resolve(names, None, file, "names", notes)
+        return dict(enumerate(_lines(place, "class names"))), notes
     if isinstance(names, list):
         found = dict(enumerate(map(str, names)))
     elif isinstance(names, dict):
@@ -117,6 +121,13 @@ def class_names(description: Mapping[str, Any], file: Path | None, folder: Path)
             f"{folder}: `names` of {said} holds {str(odd[0])[:40]}, which YAML takes for no text "
             f"({type(odd[0]).__name__}): put quotes around it"
         )
+    if file is not None and any(not isinstance(name, str) for name in written):
+        plain = read_yaml(file, DataError, plain=True)["names"]
+        for text, name in zip(plain.values() if isinstance(plain, dict) else plain, written, strict=True):
+            if text != str(name):
+                raise DataError(
+                    f"{folder}: `names` of {said} holds {text[:40]}, which YAML reads as {name}: put quotes around it"
+                )
     if isinstance(count, int) and count != len(found):
         return found, [f"{said} says nc: {count}, but names {len(found)} classes: its names count"]
     return found, []
@@ -143,8 +154,11 @@ def _darknet(path: Path) -> dict[str, Any]:
     return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}
 
 
-def _resolve(entry: str, base: Any, file: Path, key: str) -> Path:
-    """Where a path leads: from `path`, the folder of the file or the one above, or without leading `..`."""
+def _resolve(entry: str, base: Any, file: Path, key: str, notes: list[str]) -> Path:
+    """Where a path leads: from `path`, the folder of the file or the one above, or without leading `..`.
+
+    One that leads nowhere is taken for one of another machine: the longest of its ends that is there, which is noted.
+    """
     folder, entry = file.parent, entry.replace("\\", "/")
     plain = entry
     while plain.startswith(("../", "./")):
@@ -159,11 +173,23 @@ def _resolve(entry: str, base: Any, file: Path, key: str) -> Path:
         tried.append(folder / plain.removeprefix(f"{folder.name}/"))
     if file.suffix.lower() == ".data":  # Darknet starts from the folder above
         tried += [folder.parent / plain, folder / Path(plain).name]
+    if re.match(r"/|[A-Za-z]:/", entry):
+        tried = [Path(entry)]
     for place in tried:
-        if place.exists() and not (place.is_file() and place.suffix.lower() not in (".txt", ".names", ".list")):
+        if _leads(place):
             return place
+    parts = plain.strip("/").split("/")
+    for end in (Path(*parts[start:]) for start in range(1, len(parts))):
+        if _leads(folder / end):
+            notes.append(f"`{key}: {entry[:80]}` of {file.name} leads nowhere here: {end} was taken, the end of it")
+            return folder / end
     listed = ", ".join(dict.fromkeys(str(p) for p in tried))
-    raise DataError(f"{file.name}: `{key}: {entry[:80]}` leads nowhere; tried {listed}")
+    raise DataError(f"{file.name}: `{key}: {entry[:80]}` leads nowhere, nor does an end of it; tried {listed}")
+
+
+def _leads(place: Path) -> bool:
+    """Whether a folder or a list is there."""
+    return place.is_dir() or (place.is_file() and place.suffix.lower() in (".txt", ".names", ".list"))
 
 
 def _listed(file: Path, folder: Path, notes: list[str]) -> list[Path]:

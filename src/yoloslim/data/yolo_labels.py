@@ -55,12 +55,14 @@ def _row(line: str, number: int, file: Path, key_points: int) -> tuple[int, tupl
         words = words[:5]
     if len(words) != 5 and (key_points or len(words) < 7 or len(words) % 2 == 0):
         right = f"a box with key points {5 + key_points}" if key_points else "a polygon 7, 9, 11 ..."
-        score = "; is the sixth a score, as detectors write?" if len(words) == 6 else ""
-        raise DataError(f"{where} has {len(words)} columns; a box has 5, {right}{score}")
+        hint = "; is the sixth a score, as detectors write?" if len(words) == 6 else ""
+        hint = "; blanks belong between columns, not commas" if len(words) == 1 and "," in line else hint
+        raise DataError(f"{where} has {len(words)} columns; a box has 5, {right}{hint}")
     try:
         values = [float(word) for word in words]
     except ValueError as error:
-        raise DataError(f"{where} holds '{line[:40]}', which are no numbers") from error
+        hint = "; decimals have a point, not a comma" if "," in line else ""
+        raise DataError(f"{where} holds '{line[:40]}', which are no numbers{hint}") from error
     if not all(map(math.isfinite, values)):
         raise DataError(f"{where} holds '{line[:40]}', which are no finite numbers")
     if values[0] < 0 or values[0] != int(values[0]) or values[0] > 1e6:

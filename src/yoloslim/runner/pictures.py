@@ -118,15 +118,20 @@ def _resize(image: np.ndarray, size: tuple[int, int], shrinks: bool) -> np.ndarr
 
 def _decode(data: bytes) -> np.ndarray | None:
     if cv2 is not None:
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH  # turns by EXIF of its own accord
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-        return None if image is None else cv2.cvtColor(_to_8_bits(image), cv2.COLOR_BGR2RGB)
+        # turns by EXIF of its own accord; asked for colour, it reads no TIFF of grey floats
+        kind = cv2.IMREAD_ANYCOLOR if data[:2] in (b"II", b"MM") else cv2.IMREAD_COLOR
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), kind | cv2.IMREAD_ANYDEPTH) if data else None
+        if image is None:
+            return None
+        image = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+        rgb: np.ndarray = cv2.cvtColor(_to_8_bits(image), cv2.COLOR_BGR2RGB)
+        return rgb
     from io import BytesIO
 
     try:
         picture = _pillow().open(BytesIO(data))
         picture = _pillow("ImageOps").exif_transpose(picture)
-        if picture.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+        if picture.mode[0] in "IF":  # grey of 16 bits or floats, which convert() would clip
             return np.repeat(_to_8_bits(np.array(picture)[..., None]), 3, axis=2)
         return np.array(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError):  # Pillow's ways to say that it cannot

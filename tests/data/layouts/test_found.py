@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.data.layouts import conftest as made
@@ -14,6 +15,7 @@ from tests.data.layouts.test_layouts import check
 from tests.data.layouts.test_malformed import write_voc
 from yoloslim.data.layouts import readers
 from yoloslim.data.prepare import prepare, read_layout
+from yoloslim.data.voc import load_split
 from yoloslim.errors import DataError
 
 NO_SETS = {"train": "", "val": "", "test": ""}
@@ -72,6 +74,12 @@ def key_points(root: Path) -> None:
         stream.write("kpt_shape: [2, 2]\n")
 
 
+def moved(root: Path, prefix: str) -> None:
+    """A data.yaml with the paths of another machine."""
+    splits = "".join(f'{split}: "{prefix}images/{split}"\n' for split in made.SPLITS)
+    (root / "data.yaml").write_text(f"{splits}names: [dog, car]\n")
+
+
 @pytest.mark.parametrize(
     ("change", "note"),
     [
@@ -82,6 +90,13 @@ def key_points(root: Path) -> None:
         (unnamed, ""),
         (splits_apart, ""),
         (key_points, ""),
+        (
+            lambda root: moved(root, "/home/them/set/"),
+            "`train: /home/them/set/images/train` of data.yaml leads nowhere",
+        ),
+        (lambda root: moved(root, "D:\\\\them\\\\set\\\\"), "leads nowhere here: images/test was taken, the end of it"),
+        (lambda root: moved(root, "../input/"), "`val: ../input/images/val` of data.yaml leads nowhere here"),
+        (lambda root: moved(root, ".\\\\"), ""),
         (lambda root: (root / "data.yaml").open("a").write("nc: 5\n") and None, "says nc: 5, but names 2 classes"),
         (lambda root: shutil.copy(root / "data.yaml", root / "more.yaml") and None, "more.yaml are there too"),
     ],
@@ -199,3 +214,107 @@ def test_a_folder_of_no_layout_says_what_it_holds(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"It holds 5 \.jpg; nothing says where boxes are"):
         read_layout(tmp_path / "in", "auto", NO_SETS)
     assert list(readers())[:5] == ["voc", "yolo", "coco", "cvat", "labelme"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "degrees", "wanted"),
+    [
+        ("box", 90, (15, 8, 39, 28)),  # 20 x 24 px about (27, 18) becomes 24 x 20
+        ("box", 30, (27 - 14.660254, 18 - 15.392305, 27 + 14.660254, 18 + 15.392305)),
+        ("ellipse", 90, (15, 8, 39, 28)),
+        ("ellipse", 30, (27 - 10.535654, 18 - 11.532563, 27 + 10.535654, 18 + 11.532563)),
+    ],
+)
+def test_turned_shapes_of_cvat_become_what_holds_them_and_are_said(
+    tmp_path: Path, make_params: Any, shape: str, degrees: int, wanted: tuple[float, ...]
+) -> None:
+    root = made.write_cvat(tmp_path / "in")
+    file = root / "annotations.xml"
+    old = '<box label="dog" occluded="0" xtl="4" ytl="6" xbr="24" ybr="30"/>'
+    new = f'<box label="dog" rotation="{degrees}.0" xtl="17" ytl="6" xbr="37" ybr="30"/>'
+    if shape == "ellipse":
+        new = f'<ellipse label="dog" rotation="{degrees}.0" cx="27" cy="18" rx="10" ry="12"/>'
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    report = prepare(make_params(path=str(root), source="auto"), tmp_path / "out")
+    assert "1 shapes are turned: each became the upright box around it" in report["notes"]
+    train = load_split(tmp_path / "out", "train")
+    np.testing.assert_allclose(train.annotations[train.ids.index("a0")].boxes, [wanted], atol=0.01)
+
+
+def test_what_roboflow_writes_above_all_categories_is_no_class(tmp_path: Path, coco: Path, make_params: Any) -> None:
+    for file in (coco / "annotations").glob("*.json"):
+        document = json.loads(file.read_text())
+        kinds = [{**each, "supercategory": "things"} for each in document["categories"]]
+        document["categories"] = [{"id": 0, "name": "things", "supercategory": "none"}, *kinds]
+        file.write_text(json.dumps(document))
+    report = prepare(make_params(path=str(coco), source="auto"), tmp_path / "out")
+    check(tmp_path / "out", report)
+    assert "category 'things' is what others are kinds of, without a box: no class" in report["notes"]
+    document["annotations"][0]["category_id"] = 0  # a box of it makes it a class
+    file.write_text(json.dumps(document))
+    assert "things" in prepare(make_params(path=str(coco), source="auto"), tmp_path / "more")["classes"]
+
+
+def test_categories_of_one_name_are_one_class_and_said(tmp_path: Path, coco: Path, make_params: Any) -> None:
+    file = coco / "annotations/instances_train2017.json"
+    document = json.loads(file.read_text())
+    document["categories"].append({"id": 9, "name": "dog"})
+    document["annotations"][0]["category_id"] = 9
+    file.write_text(json.dumps(document))
+    report = prepare(make_params(path=str(coco), source="auto"), tmp_path / "out")
+    check(tmp_path / "out", report)
+    assert "several categories of instances_train2017.json are called 'dog': they are one class" in report["notes"]
+
+
+def test_outlines_without_boxes_become_boxes(tmp_path: Path, coco: Path, make_params: Any) -> None:
+    for file in (coco / "annotations").glob("*.json"):
+        document = json.loads(file.read_text())
+        for each in document["annotations"]:
+            x, y, w, h = each["bbox"]
+            each |= {"bbox": [], "segmentation": [[x, y, x + w, y, x + w, y + h], [x, y + h, x, y]]}
+        file.write_text(json.dumps(document))
+    check(tmp_path / "out", prepare(make_params(path=str(coco), source="auto"), tmp_path / "out"))
+
+
+def test_pictures_of_several_frames_and_of_unread_kinds_are_said(tmp_path: Path, yolo: Path, make_params: Any) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    first, other = (pillow.open(yolo / f"images/train/a{i}.jpg") for i in (0, 1))
+    first.save(yolo / "images/train/a0.webp", save_all=True, append_images=[other], lossless=True)
+    (yolo / "images/train/a0.jpg").unlink()
+    report = prepare(make_params(path=str(yolo), source="auto"), tmp_path / "out")
+    check(tmp_path / "out", report)
+    assert "1 images hold several pictures, of which the first is used: a0" in report["notes"]
+    (yolo / "images/train/a1.jpg").rename(yolo / "images/train/a1.avif")
+    report = prepare(make_params(path=str(yolo), source="auto"), tmp_path / "less")
+    reason = "image of 'a1' is a1.avif, of a kind that is not read"
+    assert report["left_out"] == [{"name": "a1", "reason": reason, "boxes": 1}]
+    for file in (yolo / "images/train").iterdir():
+        file.rename(file.with_suffix(".heic"))
+    with pytest.raises(DataError, match=r"names no image to train on; 8 files of kind \.heic cannot be read"):
+        prepare(make_params(path=str(yolo), source="auto"), tmp_path / "none")
+
+
+def test_a_split_without_any_box_is_said(tmp_path: Path, yolo: Path, make_params: Any) -> None:
+    for file in (yolo / "labels/test").iterdir():
+        file.write_text("")
+    notes = prepare(make_params(path=str(yolo), source="auto"), tmp_path / "out")["notes"]
+    assert "split 'test' has no box at all: no metric can be measured" in notes
+    assert "split 'val'" not in " ".join(notes)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("data.zip", "It holds 1 .zip; unpack what is packed inside"),
+        ("boxes.csv", "It holds 1 .csv; boxes in tables are not read: export them as COCO or VOC"),
+    ],
+)
+def test_what_lies_in_a_folder_of_no_layout_has_a_way_out(
+    tmp_path: Path, make_params: Any, path: str, said: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / path).touch()
+    with pytest.raises(DataError, match=f"{re.escape(said)}$"):
+        prepare(make_params(path=str(tmp_path / "in"), source="auto"), tmp_path / "out")

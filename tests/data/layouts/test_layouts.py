@@ -181,12 +181,20 @@ def test_bad_label_rows_leave_the_image_out_and_many_refuse(
     [
         (
             "train: elsewhere\nval: images/val\nnames: [dog, car]\n",
-            r"`train: elsewhere` leads nowhere; tried .*/elsewhere",
+            r"`train: elsewhere` leads nowhere, nor does an end of it; tried .*/elsewhere",
         ),
         ("train: images/train\nval: images/val\nnames: [dog]\n", "names 1 classes, but labels use number 1"),
         ("train: images/train\nval: images/val\nnames: [dog, dog]\n", "names the class 'dog' twice"),
         ("train: images/train\nval: images/val\nnames: [yes, no]\n", r"holds True, which YAML .* put quotes around it"),
         ("train: images/train\nval: images/val\nnames: {0: [dog], 1: car}\n", r"holds \['dog'\], which YAML"),
+        (
+            "train: images/train\nval: images/val\nnames: [1.50, 2]\n",
+            r"holds 1\.50, which YAML reads as 1\.5: put quotes",
+        ),
+        (
+            "train: images/train\nval: images/val\nnames: {0: 7, 1: 010}\n",
+            r"holds 010, which YAML reads as 8: put quotes",
+        ),
         ("train: 5\nval: images/val\nnames: [dog, car]\n", "which is no path"),
         ("train: images/train\nval: images/val\nnames: 3\n", "neither a list"),
         ("train: [", "not valid YAML"),

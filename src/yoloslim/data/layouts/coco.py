@@ -1,5 +1,6 @@
 """COCO: one or several JSON files with `images`, `annotations` and `categories`."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,19 +42,30 @@ def read(root: Path, wanted: Wanted) -> Found:
     rows: list[tuple[str, Path | DataError, RawAnnotation | DataError, Path, int]] = []
     splits: list[str] = []
     classes: dict[str, None] = {}
+    roots: set[str] = set()
+    used: set[str] = set()
     strays: list[Any] = []
     written: set[str] = set()
     for file in files:
         document = _document(file)
         names = _categories(document, file)
         classes |= dict.fromkeys(names.values())
+        roots |= _roots(document)
+        if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
+            found.notes.append(f"several categories of {file.name} are called '{twice[0]}': they are one class")
+        used |= {names.get(whole(item.get("category_id")), "") for item in document["annotations"]}
         written |= {str(category["name"]) for category in document["categories"]}
         split = _split(file, folder)
         for entry, objects in _by_image(document, file, strays):
             stated = str(entry["file_name"])
             rows.append((stated, pictures.of(stated, file), _raw(entry, objects, names, file), file, len(objects)))
             splits.append(split)
-    found.classes = tuple(classes)
+    found.classes = tuple(name for name in classes if name in used or name not in roots)
+    found.notes += [
+        f"category '{name}' is what others are kinds of, without a box: no class"
+        for name in classes
+        if name not in found.classes
+    ]
     refuse_twice((image, file) for _, image, _, file, _ in rows)
     keys: list[Path | str] = [image if isinstance(image, Path) else stated for stated, image, *_ in rows]
     for name, (_, image, raw, file, count) in zip(names_of(keys, pictures.root), rows, strict=True):
@@ -110,6 +122,14 @@ def _categories(document: Mapping[str, Any], file: Path) -> dict[int, str]:
         raise DataError(f"{file}: a category lacks its `id` or `name`") from error
 
 
+def _roots(document: Mapping[str, Any]) -> set[str]:
+    """Names that other categories give as their `supercategory`, as Roboflow writes one for all."""
+    above = {
+        settle_class(str(c.get("supercategory"))) for c in document["categories"] if c.get("supercategory") != c["name"]
+    }
+    return above & {settle_class(str(c["name"])) for c in document["categories"]}
+
+
 def _split(file: Path, folder: Path) -> str:
     """The split that a file's name or a folder on the way to it tells."""
     words = file.relative_to(folder).with_suffix("").as_posix().lower()
@@ -163,7 +183,7 @@ def _object(item: Mapping[str, Any], names: Mapping[int, str]) -> RawObject:
 
 def _box(item: Mapping[str, Any]) -> Box:
     box, outline = item.get("bbox"), item.get("segmentation")
-    if box is None and isinstance(outline, list) and outline and isinstance(outline[0], list):
+    if not box and isinstance(outline, list) and outline and isinstance(outline[0], list):
         return around((part[i], part[i + 1]) for part in outline for i in range(0, len(part) - 1, 2))
     if not isinstance(box, list) or len(box) != 4:
         raise DataError(f"bbox {str(box)[:40]} is not x, y, width, height")

@@ -1,5 +1,6 @@
 """CVAT for images: an XML a task, with an `<image>` of `<box>` and `<polygon>` for every picture."""
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ def read(root: Path, wanted: Wanted) -> Found:
     pictures = Pictures(folder)
     found = Found("cvat", folder, [])
     rows: list[tuple[str, Path | DataError, RawAnnotation | DataError, Path, int]] = []
-    splits, listed, ignored = [], [], 0
+    splits, listed, ignored, turned = [], [], 0, 0
     for file in files:
         tree = read_xml(file)
         images = tree.findall("image")
@@ -55,6 +56,7 @@ def read(root: Path, wanted: Wanted) -> Found:
             stated = entry.get("name") or ""
             shapes = [item for item in entry if item.tag in (*_BOXES, *_OTHERS)]
             ignored += sum(item.tag in _OTHERS for item in shapes)
+            turned += sum(item.get("rotation", "0").strip("0.") != "" for item in shapes)
             rows.append((stated, pictures.of(stated, file), _raw(entry, shapes, file), file, len(shapes)))
             splits.append(_split(entry, stated, folder))
         listed += [settle_class(label.findtext("name") or "") for label in tree.iter("label")]
@@ -70,6 +72,8 @@ def read(root: Path, wanted: Wanted) -> Found:
     found.notes += pictures.notes()
     if ignored:
         found.notes.append(f"{ignored} points, lines and masks are no boxes and were left out")
+    if turned:
+        found.notes.append(f"{turned} shapes are turned: each became the upright box around it")
     set_splits(found, splits)
     found.unlabelled = pictures.unused(item.image for item in found.items)
     return found
@@ -109,6 +113,26 @@ def _label(item: Element) -> str:
 
 
 def _box(item: Element) -> Box:
+    """Corners of a shape, or of what holds it upright where it is turned about its centre."""
+    x1, y1, x2, y2 = _unturned(item)
+    angle = math.radians(_angle(item))
+    cx, cy, width, height = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+    if not angle:
+        return x1, y1, x2, y2
+    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+    if item.tag == "ellipse":
+        w, h = math.hypot(width * cos, height * sin), math.hypot(width * sin, height * cos)
+    else:
+        w, h = width * cos + height * sin, width * sin + height * cos
+    return cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+
+
+def _angle(item: Element) -> float:
+    """Degrees by which a box or an ellipse is turned; 0 for a polygon."""
+    return 0.0 if item.tag == "polygon" else _float(item.get("rotation") or "0") % 360
+
+
+def _unturned(item: Element) -> Box:
     if item.tag == "polygon":
         return around([_float(v) for v in point.split(",")] for point in (item.get("points") or "").split(";"))
     if item.tag == "ellipse":

@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from yoloslim.data.folders import is_image, is_side_file, unread_pictures, walk
+from yoloslim.data.folders import is_image, is_side_file, is_unread, unread_pictures, walk
 from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
 from yoloslim.data.names import note_on_renamed, settle_class
 from yoloslim.data.reading import names_of, notes_on_unread, set_splits, split_of
@@ -76,7 +76,9 @@ def read(root: Path, wanted: Wanted) -> Found:
             f"{' or '.join(map(str, label_places(images[0][0])))}"
         )
     places = {image.parent for image, _ in images}
-    found.notes += notes_on_unread(unread_pictures(each for place in places for each in place.iterdir()))
+    beside = [each for place in places for each in place.iterdir() if is_unread(each)]
+    found.notes += notes_on_unread(unread_pictures(beside))
+    unread = {each.stem: each.name for each in beside}
     orphans = _orphans(images, files)
     files += [file for file, _ in orphans]
     images += orphans
@@ -96,6 +98,10 @@ def read(root: Path, wanted: Wanted) -> Found:
                 for row, (number, box) in enumerate(rows)
             )
             raw = RawAnnotation(0, 0, objects, "shares")
+        if image in missing and (other := unread.get(image.stem)) and isinstance(raw, RawAnnotation):
+            error = DataError(f"image of '{name}' is {other}, of a kind that is not read")
+            found.items.append(Item(name, None, image, error, len(raw)))
+            continue
         found.items.append(Item(name, None if image in missing else image, file or image, raw))
     found.classes = _check_numbers(root, numbers, by_number, found)
     if background := sum(file is None for file in files):
