@@ -25,15 +25,20 @@ def repro(line: str, root: Path, log: Path, **more: str) -> tuple[list[str], sub
     return [line.rsplit(" ", 1)[0] for line in log.read_text().splitlines()] if log.is_file() else [], done
 
 
-def test_branches_are_controls_and_percents_up_to_what_is_measured() -> None:
-    found = branches(
-        parse_params({"percents": [30], "controls": ["dense"], "finetune": {"teacher": "models/baseline"}})
-    )
-    assert found == {"dense": ("control@dense",), "30 %": ("prune@30", "finetune@30", "export@30", "atc@30")}
+def test_branches_are_all_up_to_what_is_measured_and_the_short_ones_come_before_the_last_training() -> None:
+    alone = {"finetune": {"teacher": "models/baseline", "distill_output": 0}}
+    assert list(branches(parse_params({"percents": [30, 50]} | alone)).items()) == [
+        ("dense", ("control@dense", "export_control@dense", "atc_control@dense")),
+        ("30 %", ("prune@30", "finetune@30", "export@30", "atc@30")),
+        ("baseline", ("export_baseline", "atc_baseline", "unstructured")),
+        ("50 %", ("prune@50", "finetune@50", "export@50", "atc@50")),
+    ]
 
 
 def test_a_control_that_teaches_comes_before_the_percents() -> None:
-    assert list(branches(parse_params({"percents": [30]}))) == ["30 %"]
+    found = branches(parse_params({"percents": [30, 50]}))
+    assert list(found) == ["30 %", "baseline", "dense", "50 %"]
+    assert found["dense"] == ("export_control@dense", "atc_control@dense")
     assert taught_by(Params()) == ("control@dense",)
     waits = parse_params({"finetune": {"distill_output": 0}})  # DVC waits for what teacher names
     assert taught_by(waits) == ("control@dense",)
@@ -76,8 +81,8 @@ def test_a_branch_that_fails_is_named_and_the_others_end(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(side_by_side, "reproduce", fake_reproduce)
     found = branches(
-        parse_params({"percents": [30, 50], "controls": ["dense"], "finetune": {"teacher": "models/baseline"}})
+        parse_params({"percents": [30, 50], "finetune": {"teacher": "models/baseline", "distill_output": 0}})
     )
     assert side_by_side.run_branches(found, tmp_path, 2, said.append) == {"30 %": "the disk hums"}
-    assert sorted(ended) == [("control@dense",), found["50 %"]]
-    assert sorted(said) == [" 50 % | working", "dense | working"]
+    assert sorted(ended) == sorted(stages for name, stages in found.items() if name != "30 %")
+    assert sorted(said) == ["    50 % | working", "baseline | working", "   dense | working"]

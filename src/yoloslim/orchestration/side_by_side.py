@@ -3,8 +3,8 @@
 DVC runs one stage after the other, but several of its processes may work in one checkout as long as outputs differ. On
 a CPU two trainings of one thread each do more than one of two threads, and with `train.share` the weights are the same
 for any number of threads. So the stages that all share come first; then the cut, its finetuning, export and compilation
-of each percent, and the controls, as many at a time as a sweep would run points; then `dvc repro` does the rest: what
-is measured, with nothing beside it.
+of each percent, and the controls, as many at a time as a sweep would run points, and what else nothing measures; then
+`dvc repro` does the rest: what is measured, with nothing beside it.
 """
 
 import logging
@@ -18,22 +18,35 @@ from yoloslim.config import Params, load_params
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.orchestration.leases import visible_gpus, workers_of
 from yoloslim.orchestration.mending import mend
-from yoloslim.orchestration.points import STAGES, environment, reproduce, taught_by
+from yoloslim.orchestration.points import OF_CONTROL, STAGES, environment, reproduce, taught_by
 from yoloslim.orchestration.process import CommandError, stop_all, stream
 from yoloslim.orchestration.stopping import stoppable
+from yoloslim.stages.common import BASELINE
 
 SHARED = ("code", "data", "baseline", "sparse")
+UNTRAINED = ("export_baseline", "atc_baseline", "unstructured")
+MEASURED, TRAINING = ("measure_", "ascend_eval_"), ("control@", "finetune@")
 Say = Callable[[str], None]
 
 
 def branches(params: Params) -> dict[str, tuple[str, ...]]:
     """What each control and each percent has to itself: name -> its stages up to what is measured, in order.
 
-    A control that teaches the percents is no branch: it comes before them.
+    A control that teaches the percents comes before them, and is not trained here. What trains nothing is short: it
+    goes before the last training, which may be about to wait for the others.
     """
-    controls = {which: (f"control@{which}",) for which in params.controls}
-    controls = {which: stages for which, stages in controls.items() if stages != taught_by(params)}
-    return controls | {f"{p} %": tuple(name.format(p) for name in STAGES["finetune"]) for p in params.percents}
+    unmeasured = [stage for stage in OF_CONTROL if not stage.startswith(MEASURED)]
+    controls = {which: [stage.format(which) for stage in unmeasured] for which in params.controls}
+    untaught = {which: tuple(s for s in stages if s not in taught_by(params)) for which, stages in controls.items()}
+    percents = {f"{p} %": tuple(name.format(p) for name in STAGES["finetune"]) for p in params.percents}
+    found = {BASELINE: UNTRAINED} | untaught | percents
+    *first, last = [name for name, stages in found.items() if _trains(stages)]
+    short = [name for name, stages in found.items() if not _trains(stages)]
+    return {name: found[name] for name in (*first, *short, last)}
+
+
+def _trains(stages: Sequence[str]) -> bool:
+    return any(stage.startswith(TRAINING) for stage in stages)
 
 
 def is_faster(params: Params) -> bool:
@@ -52,7 +65,7 @@ def changed(targets: Sequence[str]) -> set[str]:
 def run_branches(found: Mapping[str, Sequence[str]], checkout: Path, workers: int, say: Say) -> dict[str, str]:
     """Run branches side by side; a failure of one leaves the others at work.
 
-    On a CPU a last one that would run beside nothing waits for the others and has all cores, which do not change it.
+    On a CPU a last training that would run beside none waits for the others and has all cores; they do not change it.
 
     Args:
         found: name -> stages.
@@ -64,7 +77,8 @@ def run_branches(found: Mapping[str, Sequence[str]], checkout: Path, workers: in
         Of those that failed, the error.
     """
     width = max(map(len, found))
-    last = list(found)[-1] if len(found) % workers == 1 and not visible_gpus() else ""
+    trainings = [name for name, stages in found.items() if _trains(stages)]
+    last = trainings[-1] if len(trainings) % workers == 1 and not visible_gpus() else ""
 
     def run(name: str) -> str:
         def tell(line: str) -> None:
