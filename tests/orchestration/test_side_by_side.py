@@ -30,7 +30,7 @@ def test_branches_are_all_up_to_what_is_measured_and_the_short_ones_come_before_
     assert list(branches(parse_params({"percents": [30, 50]} | alone)).items()) == [
         ("dense", ("control@dense", "export_control@dense", "atc_control@dense")),
         ("30 %", ("prune@30", "finetune@30", "export@30", "atc@30")),
-        ("baseline", ("export_baseline", "atc_baseline", "unstructured")),
+        ("baseline", ("export_baseline", "atc_baseline")),
         ("50 %", ("prune@50", "finetune@50", "export@50", "atc@50")),
     ]
 
@@ -85,4 +85,4 @@ def test_a_branch_that_fails_is_named_and_the_others_end(tmp_path: Path, monkeyp
     )
     assert side_by_side.run_branches(found, tmp_path, 2, said.append) == {"30 %": "the disk hums"}
     assert sorted(ended) == sorted(stages for name, stages in found.items() if name != "30 %")
-    assert sorted(said) == ["    50 % | working", "baseline | working", "   dense | working"]
+    assert sorted(said) == ["    50 % | working", "   dense | working", "baseline | working"]

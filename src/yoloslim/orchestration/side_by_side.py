@@ -24,7 +24,7 @@ from yoloslim.orchestration.stopping import stoppable
 from yoloslim.stages.common import BASELINE
 
 SHARED = ("code", "data", "baseline", "sparse")
-UNTRAINED = ("export_baseline", "atc_baseline", "unstructured")
+OF_BASELINE = ("export_baseline", "atc_baseline")
 MEASURED, TRAINING = ("measure_", "ascend_eval_"), ("control@", "finetune@")
 Say = Callable[[str], None]
 
@@ -39,7 +39,7 @@ def branches(params: Params) -> dict[str, tuple[str, ...]]:
     controls = {which: [stage.format(which) for stage in unmeasured] for which in params.controls}
     untaught = {which: tuple(s for s in stages if s not in taught_by(params)) for which, stages in controls.items()}
     percents = {f"{p} %": tuple(name.format(p) for name in STAGES["finetune"]) for p in params.percents}
-    found = {BASELINE: UNTRAINED} | untaught | percents
+    found = {BASELINE: OF_BASELINE} | untaught | percents
     *first, last = [name for name, stages in found.items() if _trains(stages)]
     short = [name for name, stages in found.items() if not _trains(stages)]
     return {name: found[name] for name in (*first, *short, last)}
