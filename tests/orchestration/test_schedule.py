@@ -125,6 +125,9 @@ def test_a_schedule_fires_through_a_worker_and_through_serve(scheduled: Schedule
     winner = scheduled.json("metrics/sweep.json")
     assert winner["winner"] == "65"  # the last that loses no more than 0.03
     assert winner["why"] in first[1]
+    said = [log["message"] for log in scheduled.ask("/logs/filter", {"sort": "TIMESTAMP_ASC", "limit": 200})]
+    assert "stages that all points share" in said  # as the sweep's own log has it
+    assert not [line for line in said if not line.strip() or line.startswith("line:")]
     scheduled.pause()
     scheduled.stop(worker)
 

@@ -69,7 +69,11 @@ def test_runs_are_named_and_logged_and_a_failed_point_is_failed_with_its_log_kep
     check_assets(toy, flow["id"])
     toy.type("make flow")
     (plain,) = (run for run in toy.ask("/flow_runs/filter", {}) if run["id"] != flow["id"])
-    assert (plain["name"], plain["state_name"]) == ("pipeline", "Completed")
+    assert (plain["name"], plain["state_name"]) == ("pipeline yolov5n in project", "Completed")
+    assert "yolov5n" in plain["tags"]
+    shown = {item["key"] for item in toy.ask("/artifacts/filter", {}) if item["flow_run_id"] == plain["id"]}
+    assert shown >= {"comparison"}
+    assert all(log["message"].strip() for log in toy.ask("/logs/filter", {"limit": 200}))
     tasks = {run["name"] for run in toy.ask("/task_runs/filter", {}) if run["flow_run_id"] == plain["id"]}
     assert {"dvc repro", "log to MLflow"} <= tasks
     check_assets(toy, plain["id"])

@@ -16,6 +16,8 @@ from yoloslim.config import Params, load_params
 from yoloslim.data.source_state import is_as_seen, is_outside
 from yoloslim.errors import SweepError
 from yoloslim.orchestration.points import environment
+from yoloslim.orchestration.process import without_blanks
+from yoloslim.orchestration.shown import run_name, words_of
 from yoloslim.orchestration.sweep_flow import sweep
 from yoloslim.results.sweep_file import load_sweep
 from yoloslim.stages.track import sync_or_say
@@ -24,12 +26,7 @@ SHOWN = 5
 """Changed stages that are named."""
 
 
-def run_name() -> str:
-    """What Prefect calls a run."""
-    return f"nightly {load_params().model} in {Path.cwd().name}"
-
-
-@flow(name="nightly", flow_run_name=run_name)
+@flow(name="nightly", flow_run_name=lambda: run_name("nightly"))
 def nightly(remote: bool = False) -> State[Any]:
     """Sweep in the current folder if anything changed, and let a better model be the champion.
 
@@ -50,7 +47,10 @@ def nightly(remote: bool = False) -> State[Any]:
         sync_or_say(params)  # what a tracking server that was away lacks; nothing as a rule
         return Completed(name="Unchanged", message=message)
     say(f"{reason}: sweeping")
-    result = sweep(params, lambda event: say(f"{event.kind}: {event.job.name if event.job else ''} {event.text}"))
+    tell = without_blanks(say)
+    result = sweep(
+        params, lambda event: tell(words_of(event) if event.kind != "line" else "")
+    )  # the sweep's log has all
     if remote:
         _dvc("push", "--run-cache")
     return Completed(message=result.why)

@@ -11,18 +11,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
 
-from yoloslim.config import Params, load_params
+from yoloslim.config import Params
 from yoloslim.errors import SweepError
-from yoloslim.orchestration.assets import publish_assets
 from yoloslim.orchestration.leaving import insisting, leaving
 from yoloslim.orchestration.mending import mend
-from yoloslim.orchestration.process import CommandError, quiet_clients, stream
+from yoloslim.orchestration.process import CommandError, quiet_clients, stream, without_blanks
 from yoloslim.orchestration.server import prefect_server
 from yoloslim.orchestration.stopping import stop_if_asked, stoppable
-from yoloslim.results.results import read_results
 from yoloslim.stages.common import stage
 
 logger = logging.getLogger("yoloslim")
@@ -43,23 +41,29 @@ def log_results(say: Say) -> None:
 @task(name="dvc repro", task_run_name="dvc repro", cache_policy=NO_CACHE)
 def reproduce(targets: Sequence[str] = ()) -> None:
     """See `run_stages`."""
-    run_stages(targets, get_run_logger().info)
+    run_stages(targets, without_blanks(get_run_logger().info))
 
 
 @task(name="track", task_run_name="log to MLflow", cache_policy=NO_CACHE)
 def track() -> None:
     """See `log_results`."""
-    log_results(get_run_logger().info)
+    log_results(without_blanks(get_run_logger().info))
 
 
-@flow(name="pipeline", flow_run_name="pipeline")
+def _run_name() -> str:
+    from yoloslim.orchestration.shown import run_name
+
+    return run_name("pipeline")
+
+
+@flow(name="pipeline", flow_run_name=_run_name)
 def pipeline(targets: Sequence[str] = ()) -> None:
     """Reproduce, then tell Prefect what there is, then track."""
     reproduce(targets)
-    from yoloslim.orchestration.shown import only_shown  # what is only shown needs half the library
+    from yoloslim.orchestration.shown import only_shown, publish_models  # what is only shown needs half the library
 
     with only_shown():
-        publish_assets(read_results(Path(), load_params().model_dump(mode="json")))
+        publish_models(Path.cwd())
     track()
 
 
@@ -73,7 +77,7 @@ def run(params: Params) -> None:
     os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
     try:
         try:
-            with prefect_server(), insisting():
+            with prefect_server(), insisting(), tags(params.model):
                 pipeline()
         except CommandError:
             raise

@@ -60,6 +60,11 @@ def stream(
         raise CommandError(f"`{' '.join(command)}` ended with status {process.returncode}: {last}")
 
 
+def without_blanks(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Leave out empty lines, which DVC prints between stages."""
+    return lambda line: say(line) if line.strip() else None
+
+
 def is_running() -> bool:
     """Whether a command has not ended yet."""
     with _guard:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from yoloslim.config.sweep import Runner
 from yoloslim.errors import ConfigError, SweepError
 from yoloslim.orchestration.points import Job, Outcome, run_job
+from yoloslim.orchestration.process import without_blanks
 from yoloslim.orchestration.variant_run import FanOut
 from yoloslim.orchestration.worktrees import Snapshot, own_checkout, take_snapshot
 from yoloslim.within import within
@@ -105,9 +106,8 @@ def run_logger() -> Any:
 
 
 def _log_line() -> Callable[[str], None]:
-    """Writes a line to the log of the run that calls; empty ones, which DVC prints between stages, are left out."""
-    info = run_logger().info
-    return lambda line: info(line) if line.strip() else None
+    """Writes a line to the log of the run that calls."""
+    return without_blanks(run_logger().info)
 
 
 def send_log() -> None:

@@ -3,7 +3,7 @@
 import base64
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from yoloslim.orchestration.runners import run_logger
 from yoloslim.orchestration.variant_run import Event, Listener
 from yoloslim.report.sweep_table import effort, outcome, sweep_grid
 from yoloslim.report.tables import Grid
-from yoloslim.results.records import Row, read_rows
+from yoloslim.results.records import Row
 from yoloslim.results.results import read_results
 
 COUNTED = ("asked", "measured", "failed")
@@ -28,6 +28,18 @@ def shown_params(params: Params) -> dict[str, Any]:
     """Plain values that say which sweep this is."""
     wanted = params.sweep.model_dump(mode="json")
     return {"model": params.model, "imgsz": params.imgsz, "data": params.data.source, **wanted}
+
+
+def run_name(what: str) -> str:
+    """What Prefect calls a run of something in the current folder."""
+    return f"{what} {load_params().model} in {Path.cwd().name}"
+
+
+def words_of(event: Event) -> str:
+    """An event as a line of a log; empty where it says nothing."""
+    words = [event.kind] if event.kind not in SPEAKING else []
+    words += [event.job.name] if event.job else []
+    return " ".join([*words, event.text]).strip()
 
 
 class FlowRecord:
@@ -48,9 +60,7 @@ class FlowRecord:
     def listen(self, event: Event) -> None:
         """Tell the sweep's listener, the log and the progress."""
         self._listen(event)
-        words = [event.kind] if event.kind not in SPEAKING else []
-        words += [event.job.name] if event.job else []
-        if said := " ".join([*words, event.text]).strip():
+        if said := words_of(event):
             self._logger.log(LEVELS.get(event.kind, logging.INFO), said)
         if event.kind in COUNTED:
             self._count[event.kind] += 1
@@ -70,25 +80,27 @@ class FlowRecord:
             self._publish(result)
 
     def _publish(self, result: SweepResult) -> None:
-        from prefect.artifacts import (
-            create_image_artifact,
-            create_link_artifact,
-            create_markdown_artifact,
-            create_table_artifact,
-            update_progress_artifact,
-        )
+        from prefect.artifacts import create_markdown_artifact, create_table_artifact, update_progress_artifact
 
         update_progress_artifact(self._progress, 100.0)
-        publish_assets(read_results(self.checkout, load_params(self.checkout / "params.yaml").model_dump(mode="json")))
         create_table_artifact(table=_records(sweep_grid(result)), key="points", description=outcome(result))
         text = "\n\n".join([outcome(result), effort(result), sweep_grid(result).markdown()])
         create_markdown_artifact(text, key="result", description="what the sweep found")
-        report = self.checkout / "report" / "index.html"
-        if report.is_file():
-            create_link_artifact(report.as_uri(), link_text=str(report), key="report", description="the page")
-        rows = read_rows(self.checkout)
-        if any(row.kind == "pruned" for row in rows):
-            create_image_artifact(_chart(rows), key="comparison", description="mAP50, parameters and speed by percent")
+        publish_models(self.checkout)
+
+
+def publish_models(checkout: Path) -> None:
+    """Models as assets, the chart that compares them, and where the report lies, from within a flow run."""
+    from prefect.artifacts import create_image_artifact, create_link_artifact
+
+    results = read_results(checkout, load_params(checkout / "params.yaml").model_dump(mode="json"))
+    publish_assets(results)
+    report = checkout / "report" / "index.html"
+    if report.is_file():
+        create_link_artifact(report.as_uri(), link_text=str(report), key="report", description="the page")
+    if any(row.kind == "pruned" for row in results.rows):
+        chart = _chart(results.rows)
+        create_image_artifact(chart, key="comparison", description="mAP50, parameters and speed by percent")
 
 
 @contextmanager
@@ -104,7 +116,7 @@ def _records(grid: Grid) -> list[Mapping[str, str]]:
     return [dict(zip(grid.header, line, strict=True)) for line in grid.rows]
 
 
-def _chart(rows: list[Row]) -> str:
+def _chart(rows: Sequence[Row]) -> str:
     """The comparison as a data URI."""
     from yoloslim.report.plots import comparison
     from yoloslim.report.style import side_by_side
