@@ -18,7 +18,8 @@ import yaml
 from tests.orchestration.toy import Toy
 from tests.ports import free_port
 from yoloslim.config import parse_params
-from yoloslim.errors import ConfigError
+from yoloslim.errors import ConfigError, SweepError
+from yoloslim.orchestration.schedule import deploy
 
 EVERY_MINUTE = {"cron": "* * * * *", "timezone": "Europe/Berlin"}
 
@@ -128,7 +129,10 @@ def test_a_schedule_fires_through_a_worker_and_through_serve(scheduled: Schedule
     said = [log["message"] for log in scheduled.ask("/logs/filter", {"sort": "TIMESTAMP_ASC", "limit": 200})]
     assert "stages that all points share" in said  # as the sweep's own log has it
     assert not [line for line in said if not line.strip() or line.startswith("line:")]
+    scheduled.type("python -m flows.schedule deploy kubernetes")
     scheduled.pause()
+    (remote,) = (d for d in scheduled.ask("/deployments/filter", {}) if d["name"] == "kubernetes")
+    assert (remote["work_pool_name"], remote["parameters"]) == ("kubernetes", {"remote": True})
     scheduled.stop(worker)
 
     ran = scheduled.ran
@@ -162,3 +166,22 @@ def test_a_schedule_fires_through_a_worker_and_through_serve(scheduled: Schedule
 def test_a_wrong_time_is_said_before_anything_starts(schedule: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_params({"schedule": schedule})
+
+
+@pytest.mark.parametrize(
+    ("url", "cron", "message"),
+    [
+        ("", "0 2 * * *", "PREFECT_API_URL is not set, so there is no server"),
+        ("http://127.0.0.1:9/api", "0 2 * * *", r"Prefect is away \(http://127.0.0.1:9/api: .*refused\)"),
+        ("http://127.0.0.1:9/api", "99 25 * * *", "schedule.cron '99 25 .*' is no cron line"),
+    ],
+)
+def test_a_deployment_that_cannot_be_sent_is_said_in_a_sentence(url: str, cron: str, message: str) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    params = parse_params({"schedule": {"cron": cron}})
+    with (
+        temporary_settings({PREFECT_API_URL: url} if url else {}, restore_defaults=() if url else {PREFECT_API_URL}),
+        pytest.raises((ConfigError, SweepError), match=message),
+    ):
+        deploy(params, ["nightly"])

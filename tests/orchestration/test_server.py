@@ -75,9 +75,9 @@ def test_a_set_server_that_drips_or_is_away_is_not_waited_for(monkeypatch: pytes
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
         threading.Thread(target=drip, args=(silent,), daemon=True).start()
         with pytest.raises(RuntimeError, match="no answer within 0 s"):
-            server._expect_answer(url)
+            server.expect_answer(url)
     with pytest.raises(RuntimeError, match="no answer within 0 s"):
-        server._expect_answer(url)
+        server.expect_answer(url)
 
 
 def drip(server: socket.socket) -> None:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,7 +16,7 @@ from yoloslim.errors import ConfigError, Interrupted, SweepError
 from yoloslim.extras import advice, is_installed
 from yoloslim.orchestration.driver import only_one
 from yoloslim.orchestration.process import quiet_clients
-from yoloslim.orchestration.server import prefect_server
+from yoloslim.orchestration.server import expect_answer, prefect_server
 from yoloslim.stages.common import stage
 
 NAME = "nightly"
@@ -30,15 +31,11 @@ def serve(params: Params) -> None:
         SweepError: it is served here already; the server that is set is away.
     """
     from prefect.flows import EntrypointType
-    from prefect.schedules import Cron
     from prefect.settings import PREFECT_API_URL
 
     from yoloslim.orchestration.nightly import nightly
 
-    try:
-        times = Cron(params.schedule.cron, timezone=params.schedule.timezone)
-    except ValueError as error:
-        raise ConfigError(f"schedule.cron '{params.schedule.cron}' is no cron line: {error}") from error
+    times = _times(params)
     with only_one(Path.cwd(), "schedule"):
         try:
             with prefect_server(schedules=True):
@@ -57,14 +54,46 @@ def serve(params: Params) -> None:
             raise SweepError(f"Prefect is away ({where}: {error}), which starts what is due") from error
 
 
+def _times(params: Params) -> Any:
+    """The schedule as Prefect takes it.
+
+    Raises:
+        ConfigError: the cron line means nothing.
+    """
+    from prefect.schedules import Cron
+
+    try:
+        return Cron(params.schedule.cron, timezone=params.schedule.timezone)
+    except ValueError as error:
+        raise ConfigError(f"schedule.cron '{params.schedule.cron}' is no cron line: {error}") from error
+
+
+def _expect_server() -> None:
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    if not url:
+        raise SweepError(
+            "PREFECT_API_URL is not set, so there is no server that a deployment could be sent to; "
+            "`prefect server start` starts one, for PREFECT_API_URL=http://127.0.0.1:4200/api; `make serve` needs none"
+        )
+    try:
+        expect_answer(url)
+    except RuntimeError as error:
+        raise SweepError(f"Prefect is away ({url}: {error}), to which a deployment is sent") from error
+
+
 def deploy(params: Params, names: Sequence[str]) -> None:
     """Send deployments of prefect.yaml to the server, with the schedule of params.yaml in place of theirs.
 
     Raises:
-        SweepError: Prefect refuses, or is not installed.
+        ConfigError: the cron line means nothing.
+        SweepError: Prefect refuses, is away, or is not installed.
     """
     if not is_installed("prefect"):
         raise SweepError(f"Prefect is not installed, whose server a deployment is sent to; {advice('prefect')}")
+    _times(params)
+    _expect_server()
     described = yaml.safe_load(Path("prefect.yaml").read_text())
     for deployment in described["deployments"]:
         deployment["schedules"] = [{"cron": params.schedule.cron, "timezone": params.schedule.timezone}]
@@ -74,7 +103,7 @@ def deploy(params: Params, names: Sequence[str]) -> None:
         for name in names:
             command = [*PREFECT, "deploy", "--name", name, "--prefect-file", Path(file.name).name]
             if subprocess.run(command, check=False).returncode:
-                raise SweepError(f"`prefect deploy --name {name}` failed; is there a server, and its work pool?")
+                raise SweepError(f"`prefect deploy --name {name}` failed; is its work pool there?")
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def prefect_server(*, schedules: bool = False) -> Iterator[None]:
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings  # seconds
 
     if url := PREFECT_API_URL.value():
-        _expect_answer(url)
+        expect_answer(url)
         yield
         return
     with _running(PREFECT_HOME.value() / "server.log", QUIET if schedules else EPHEMERAL) as port:
@@ -55,8 +55,12 @@ def prefect_server(*, schedules: bool = False) -> Iterator[None]:
             del os.environ["PREFECT_API_URL"]
 
 
-def _expect_answer(url: str) -> None:
-    """Refuse a server that is away or drips: Prefect's client waits for every next byte of it."""
+def expect_answer(url: str) -> None:
+    """Refuse a server that is away or drips: Prefect's client waits for every next byte of it.
+
+    Raises:
+        RuntimeError: it does not answer in time.
+    """
     import httpx
 
     try:
