@@ -18,6 +18,8 @@ _LOOKED_AT = 10_000
 _SIDE_NAMES = {"__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "icon\r", "$recycle.bin"}
 _FOREIGN = (".heic", ".heif", ".avif", ".gif", ".cr2", ".nef", ".dng", ".raw", ".arw", ".svg", ".jp2", ".psd")
 """Pictures of kinds that are not read."""
+_TOOLS = {".csv", ".json", ".jsonl", ".ndjson"}
+"""Files that other tools write their boxes to."""
 _PACKED = {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}
 
 
@@ -80,7 +82,7 @@ def contents(path: Path) -> str:
     listed += " and more" if kinds.total() == _LOOKED_AT else ""
     missing = "; nothing says where boxes are" if all(kind in (*SUFFIXES, *_FOREIGN) for kind in kinds) else ""
     missing += "; unpack what is packed inside" if kinds.keys() & _PACKED else ""
-    missing += "; boxes in tables are not read: export them as COCO or VOC" if ".csv" in kinds else ""
+    missing += "; tables and JSON of other tools are not read: export as COCO or VOC" if kinds.keys() & _TOOLS else ""
     return f"It holds {listed}{missing}"
 
 

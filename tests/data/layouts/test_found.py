@@ -257,6 +257,19 @@ def test_what_roboflow_writes_above_all_categories_is_no_class(tmp_path: Path, c
     assert "things" in prepare(make_params(path=str(coco), source="auto"), tmp_path / "more")["classes"]
 
 
+@pytest.mark.parametrize("kind", [str, float])
+def test_category_ids_are_equal_if_they_read_alike(tmp_path: Path, coco: Path, make_params: Any, kind: Any) -> None:
+    for file in (coco / "annotations").glob("*.json"):
+        document = json.loads(file.read_text())
+        document["categories"].append({"id": 0, "name": "things"})
+        for each in document["categories"]:
+            each["supercategory"] = "things"
+        for each in document["annotations"]:
+            each["category_id"] = kind(each["category_id"])
+        file.write_text(json.dumps(document))
+    check(tmp_path / "out", prepare(make_params(path=str(coco), source="auto"), tmp_path / "out"))
+
+
 def test_categories_of_one_name_are_one_class_and_said(tmp_path: Path, coco: Path, make_params: Any) -> None:
     file = coco / "annotations/instances_train2017.json"
     document = json.loads(file.read_text())
@@ -308,7 +321,7 @@ def test_a_split_without_any_box_is_said(tmp_path: Path, yolo: Path, make_params
     ("path", "said"),
     [
         ("data.zip", "It holds 1 .zip; unpack what is packed inside"),
-        ("boxes.csv", "It holds 1 .csv; boxes in tables are not read: export them as COCO or VOC"),
+        ("boxes.csv", "It holds 1 .csv; tables and JSON of other tools are not read: export as COCO or VOC"),
     ],
 )
 def test_what_lies_in_a_folder_of_no_layout_has_a_way_out(
@@ -318,3 +331,14 @@ def test_what_lies_in_a_folder_of_no_layout_has_a_way_out(
     (tmp_path / "in" / path).touch()
     with pytest.raises(DataError, match=f"{re.escape(said)}$"):
         prepare(make_params(path=str(tmp_path / "in"), source="auto"), tmp_path / "out")
+
+
+def test_pictures_inside_of_json_alone_are_refused_with_the_way_out(tmp_path: Path, make_params: Any) -> None:
+    root = made.write_labelme(tmp_path / "in")
+    for file in root.rglob("*.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"imageData": "/9j/4AAQ"}))
+        file.with_suffix(".jpg").unlink()
+    with pytest.raises(
+        DataError, match=r"a0\.jpg'\) is nowhere in .*in the JSON alone: LabelMe's `labelme_export_json`"
+    ):
+        prepare(make_params(path=str(root), source="auto"), tmp_path / "out")

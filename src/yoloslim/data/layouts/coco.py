@@ -53,7 +53,7 @@ def read(root: Path, wanted: Wanted) -> Found:
         roots |= _roots(document)
         if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
             found.notes.append(f"several categories of {file.name} are called '{twice[0]}': they are one class")
-        used |= {names.get(whole(item.get("category_id")), "") for item in document["annotations"]}
+        used |= {names.get(_category(item), "") for item in document["annotations"]}
         written |= {str(category["name"]) for category in document["categories"]}
         split = _split(file, folder)
         for entry, objects in _by_image(document, file, strays):
@@ -173,12 +173,18 @@ def _raw(
 
 
 def _object(item: Mapping[str, Any], names: Mapping[int, str]) -> RawObject:
+    category = _category(item)
+    if category not in names:
+        raise DataError(f"category_id {str(item.get('category_id'))[:40]!r} is not among the categories")
+    return RawObject(names[category], _box(item), bool(item.get("iscrowd")) or bool(item.get("ignore")), False)
+
+
+def _category(item: Mapping[str, Any]) -> int:
+    """The id, which some tools write as text or as 1.0; -1 where it is none."""
     category = item.get("category_id")
     if isinstance(category, str) and category.isdecimal() and len(category) < 10:
-        category = int(category)
-    if not isinstance(category, int) or category not in names:
-        raise DataError(f"category_id {str(category)[:40]!r} is not among the categories")
-    return RawObject(names[category], _box(item), bool(item.get("iscrowd")) or bool(item.get("ignore")), False)
+        return int(category)
+    return int(category) if isinstance(category, (int, float)) and category == whole(category) else -1
 
 
 def _box(item: Mapping[str, Any]) -> Box:

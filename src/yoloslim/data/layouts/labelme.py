@@ -91,7 +91,11 @@ def _picture(document: Mapping[str, Any], file: Path, pictures: Pictures) -> Pat
     found = pictures.find(stated, file.parent) if isinstance(stated, str) and stated else None
     found = found or pictures.beside(file)
     if found is None:
-        inside = "; it is in the JSON only, from which LabelMe writes it" if document.get("imageData") else ""
+        inside = (
+            "; it is in the JSON alone: LabelMe's `labelme_export_json` writes it out"
+            if document.get("imageData")
+            else ""
+        )
         raise DataError(f"image of {file} ('{str(stated)[:80]}') is nowhere in {pictures.root}{inside}")
     return found
 
