@@ -47,6 +47,7 @@ def serve(params: Params) -> None:
                     limit=1,
                     entrypoint_type=EntrypointType.MODULE_PATH,  # the file's folder in sys.path would hide pipeline
                 )
+                print("stopped; the schedule and what a sweep had finished are kept, and the same command goes on")
         except KeyboardInterrupt:
             raise Interrupted(signal.SIGINT, "between the times of the schedule") from None
         except RuntimeError as error:

@@ -36,8 +36,8 @@ def run(params: Params) -> None:
         if error.errno != errno.EADDRINUSE:
             raise
         raise TrackingError(
-            f"port {port} is taken, perhaps by `make ui` of another project; end that, or type "
-            f"`mlflow ui --backend-store-uri {uri} --port {int(port) + 1}`, which the report's links do not lead to"
+            f"port {port} is taken, perhaps by `make ui` of another project; end that, or type `mlflow ui "
+            f"--backend-store-uri {without_password(uri)} --port {int(port) + 1}`, where the report's links do not lead"
         ) from None
     database = database_of(uri)
     if database and database.is_file():
