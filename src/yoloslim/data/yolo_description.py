@@ -179,7 +179,7 @@ def _resolve(entry: str, base: Any, file: Path, key: str, notes: list[str]) -> P
         if _leads(place):
             return place
     parts = plain.strip("/").split("/")
-    for end in (Path(*parts[start:]) for start in range(1, len(parts))):
+    for end in (Path(*parts[start:]) for start in range(len(parts))):
         if _leads(folder / end):
             notes.append(f"`{key}: {entry[:80]}` of {file.name} leads nowhere here: {end} was taken, the end of it")
             return folder / end

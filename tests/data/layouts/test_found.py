@@ -95,6 +95,10 @@ def moved(root: Path, prefix: str) -> None:
             "`train: /home/them/set/images/train` of data.yaml leads nowhere",
         ),
         (lambda root: moved(root, "D:\\\\them\\\\set\\\\"), "leads nowhere here: images/test was taken, the end of it"),
+        (
+            lambda root: moved(root, "/"),
+            "`train: /images/train` of data.yaml leads nowhere here: images/train was taken",
+        ),
         (lambda root: moved(root, "../input/"), "`val: ../input/images/val` of data.yaml leads nowhere here"),
         (lambda root: moved(root, ".\\\\"), ""),
         (lambda root: (root / "data.yaml").open("a").write("nc: 5\n") and None, "says nc: 5, but names 2 classes"),
