@@ -72,11 +72,17 @@ class PhaseParams(Section):
 class BaselineParams(PhaseParams):
     """Training from scratch, or from `weights`."""
 
-    epochs: int = Field(18, ge=1, le=10_000)
+    epochs: int = Field(18, ge=0, le=10_000, description="0 takes `weights` as they are")
     lr0: float = Field(0.004, gt=0, le=10)
     lrf: float = Field(0.01, gt=0, le=1)
     warmup_epochs: float = Field(0.5, ge=0)
     weights: str = Field("", description="file or address#sha256=... to start from; empty starts from scratch")
+
+    @model_validator(mode="after")
+    def _random_weights_are_trained(self) -> "BaselineParams":
+        if not self.epochs and not self.weights:
+            raise ValueError("epochs=0 takes weights as they are, and there are none: name a file in weights, or train")
+        return self
 
 
 class SparseParams(PhaseParams):

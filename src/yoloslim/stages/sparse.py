@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from yoloslim.config import Params
-from yoloslim.files import atomic_path, read_json, write_json
+from yoloslim.files import atomic_path, read_json
 from yoloslim.models.store import load_model
 from yoloslim.pruning.forecast import NEAR_ZERO, prunability
-from yoloslim.stages.common import MODELS, PLOTS, stage
-from yoloslim.stages.training import Training, train
+from yoloslim.stages.common import MODELS, stage
+from yoloslim.stages.training import Training, train, write_untrained
 from yoloslim.training.callback import Callback
 from yoloslim.training.fit import Fit
 from yoloslim.training.penalties import PENALTIES
@@ -33,7 +33,8 @@ def run(params: Params) -> None:
     model = load_model(start)
     p = params.sparse
     history = read_json(start.with_name("history.json"))
-    floor = history["epochs"][history["kept_epoch"] - 1]["map50"] * (1 - p.max_collapse)
+    kept = history["kept_epoch"]
+    floor = (history["epochs"][kept - 1] if kept else history["start"])["map50"] * (1 - p.max_collapse)
     penalty = PENALTIES[p.penalty](model, params.prune.scope, p, Collapse(floor))
     riders: tuple[Callback, ...] = (penalty,)
     if p.penalty == "slimming":
@@ -64,9 +65,7 @@ def hand_on(start: Path) -> None:
     load_model(start)  # a damaged file is told here, and not by a later stage
     with atomic_path(MODELS / "sparse" / "model.safetensors") as temporary:
         shutil.copyfile(start, temporary)
-    write_json(MODELS / "sparse" / "history.json", {"kept_epoch": 0, "penalty": "none", "epochs": []})
-    with atomic_path(PLOTS / "sparse" / "epochs.csv") as temporary:
-        temporary.write_text("epoch\n", encoding="utf-8")  # DVC wants the file
+    write_untrained("sparse", {"penalty": "none"})
     logger.info("sparse.penalty is none: nothing is trained, the baseline itself is cut")
 
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -139,6 +140,18 @@ def train_resumable(
     return checkpoint
 
 
+def write_untrained(name: str, facts: dict[str, Any]) -> None:
+    """Write history and curves of a model that its stage takes as it is: without an epoch, which DVC wants files of.
+
+    Args:
+        name: `baseline` or `sparse`.
+        facts: what the history says besides.
+    """
+    write_json(MODELS / name / "history.json", {"kept_epoch": 0, **facts, "epochs": []})
+    with atomic_path(PLOTS / name / "epochs.csv") as temporary:
+        temporary.write_text("epoch\n", encoding="utf-8")
+
+
 def compare_with_start(given: dict[str, float], result: Fit, phase: PhaseParams) -> None:
     """Say what weights found on val before they were trained on, and warn where that was more than after.
 
@@ -152,7 +165,7 @@ def compare_with_start(given: dict[str, float], result: Fit, phase: PhaseParams)
     if after < before:
         logger.warning(
             "the training made the weights that it started from worse: val mAP50 %.3f before, %.3f after; lower its "
-            "rate (lr0 %g) or its epochs (%d), or train on more images",
+            "rate (lr0 %g) or its epochs (%d), of which 0 takes the weights as they are, or train on more images",
             before,
             after,
             phase.lr0,

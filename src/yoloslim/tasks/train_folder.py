@@ -175,6 +175,8 @@ def _params(request: Request, weights: Path | None, cache: Path) -> Params:
             raise ConfigError(f"training has no option '{key}'; {hint}")
         sections[known[key]][key] = value
     if request.epochs is not None:
+        if request.epochs < 1:
+            raise ConfigError(f"epochs = {request.epochs}: a training has one at least")
         sections["baseline"]["epochs"] = request.epochs
     sections["baseline"]["weights"] = str(weights or "")  # with any, `auto` takes another recipe
     sections["train"] |= {"device": request.device, "cache_dir": str(cache)}
