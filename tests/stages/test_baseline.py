@@ -9,9 +9,11 @@ import torch
 
 from tests.tiny import tiny_train_set
 from yoloslim.config import Params, parse_params
-from yoloslim.errors import WeightsError
+from yoloslim.errors import ConfigError, WeightsError
+from yoloslim.files import read_json
 from yoloslim.heads.anchor_fit import possible_recall
 from yoloslim.models.detector import build_detector
+from yoloslim.models.store import load_model
 from yoloslim.stages import baseline
 
 PARAMS: dict[str, Any] = {"imgsz": 64, "model": "yolov4-tiny", "train": {"auto_anchor": False}}
@@ -64,3 +66,28 @@ def test_anchors_of_weights_stay_unless_boxes_do_not_match_them(tmp_path: Path) 
     assert fixed.head.anchors[0][0] == (23, 27)
     assert suited.head.anchors == fixed.head.anchors
     assert fitted.head.anchors != fixed.head.anchors
+
+
+def test_with_epochs_0_the_weights_are_the_baseline_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    public = build_detector("yolov4-tiny", ("dog", "bird", "cat"), 64)
+    (tmp_path / "m.pt").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(baseline, "eval_set", lambda *_: None)
+    monkeypatch.setattr(baseline, "validation_row", lambda *_: {"map50": 0.437})
+    monkeypatch.setattr(baseline, "import_model", lambda *_: public)
+    baseline.run(params(baseline={"weights": "m.pt", "epochs": 0}))
+    kept, state = load_model(tmp_path / "models/baseline/model.safetensors"), public.state_dict()
+    assert kept.spec.classes == ("cat", "dog")
+    own = kept.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in state.items() if own[name].shape == value.shape)
+    history = read_json(tmp_path / "models/baseline/history.json")
+    assert history == {"kept_epoch": 0, "start": {"map50": 0.437}, "epochs": []}
+    assert (tmp_path / "plots/baseline/epochs.csv").read_text() == "epoch\n"
+
+
+def test_untrained_weights_know_every_class_and_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline, "import_model", lambda *_: build_detector("yolov4-tiny", ("bird", "Cat"), 64))
+    with pytest.raises(WeightsError, match=r"m\.pt does not know 1 of the 2 classes of the data: dog; train"):
+        baseline.start_model(params(baseline={"weights": "m.pt", "epochs": 0}), Path("m.pt"))
+    with pytest.raises(ConfigError, match="epochs=0 takes weights as they are, and there are none"):
+        params(baseline={"epochs": 0})
