@@ -68,7 +68,7 @@ def test_anchors_of_weights_stay_unless_boxes_do_not_match_them(tmp_path: Path) 
     assert fitted.head.anchors != fixed.head.anchors
 
 
-def test_with_epochs_0_the_weights_are_the_baseline_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_epochs_0_the_baseline_is_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     public = build_detector("yolov4-tiny", ("dog", "bird", "cat"), 64)
     (tmp_path / "m.pt").touch()
     monkeypatch.chdir(tmp_path)
