@@ -126,6 +126,16 @@ def _the_alias_moves_to_what_is_better_and_only_then(root: Path, client: Any) ->
     assert len(client.search_model_versions("name = 'trial'")) == 3
     told = [(run.info.run_name, run.data.tags["yoloslim.current"]) for run in parents(client)]
     assert told == [("sweep: nightly", "true"), ("sweep: another (old)", "false"), ("sweep: third (old)", "false")]
+    _a_sweep_that_was_deleted_takes_its_points_along(root, client)
+
+
+def _a_sweep_that_was_deleted_takes_its_points_along(root: Path, client: Any) -> None:
+    (deleted, *_) = parents(client)
+    client.delete_run(deleted.info.run_id)
+    assert set(call(root).created) == {"30", "40", "50", "70"}
+    assert children(client, deleted.info.run_id) == {}
+    assert [run.info.run_name for run in parents(client)][-1] == "sweep: nightly"
+    assert len(parents(client)) == 3
 
 
 def test_keys_tell_sweeps_apart() -> None:

@@ -79,7 +79,7 @@ class Connection:
         """Runs that have a tag, of a value if one is given, the oldest first."""
         found: list[Any] = []
         token = None
-        query = f"tags.`{tag}` = '{value}'" if value else ""
+        query = f"tags.`{tag}` = '{value}'" if value else f"tags.`{tag}` LIKE '%'"
         order = ["attributes.start_time ASC"]
         while True:
             page = self.client.search_runs([self.experiment], query, page_token=token, order_by=order)

@@ -66,6 +66,7 @@ class SweepRuns:
     def bring_in_line(self) -> list[str]:
         """Make the runs that are missing, and write what they lack; names of points that got a run."""
         created = []
+        self._delete_orphans()
         request = request_key(self.result, self.params)
         parents = self.connection.runs(SWEEP, request)
         known: dict[str, Any] = {}
@@ -83,6 +84,14 @@ class SweepRuns:
             if point.error and log.is_file():
                 self.client.log_artifact(self.children[point.name], str(log))
         return created
+
+    def _delete_orphans(self) -> None:
+        """Points whose sweep somebody deleted: MLflow leaves them, and they would stand beside those of the new one."""
+        points = self.connection.runs(POINT)  # before the sweeps: another machine may be making one
+        sweeps = {run.info.run_id for run in self.connection.runs(SWEEP)}
+        for run in points:
+            if run.data.tags.get(PARENT) not in sweeps:
+                self.client.delete_run(run.info.run_id)
 
     def finish(self) -> None:
         """Say that all of the sweep is there, and that earlier ones are not current."""
