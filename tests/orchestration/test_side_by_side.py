@@ -1,5 +1,7 @@
 """What `make repro` runs: branches overlap, all that is measured comes after them, and nothing runs twice."""
 
+import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -57,6 +59,15 @@ def test_threads_that_would_change_the_weights_are_left_alone() -> None:
 def test_branches_run_side_by_side_then_the_rest_and_nothing_twice(tmp_path: Path) -> None:
     root, log = project(tmp_path / "tiny", PARAMS), tmp_path / "log"
     add_parts(root)
+    busy = root / ".dvc/tmp/rwlock"
+    at_work = {"pid": os.getpid(), "cmd": "dvc repro"}
+    busy.write_text(json.dumps({"write": {str(root / "models/baseline"): at_work}}))
+    lines, done = repro("make repro", root, log)
+    assert f"error: `make repro`, `dvc repro` or a sweep is at work in this folder already (process {os.getpid()})" in (
+        done.stderr
+    )
+    assert (lines, done.returncode) == ([], 2)
+    busy.unlink()
     lines, done = repro("make repro", root, log, STAGE_SECONDS="1")
     assert done.returncode == 0, done.stderr
     assert all(lines.index(f"start prune@{a}") < lines.index(f"end atc@{b}") for a, b in ((30, 50), (50, 30)))

@@ -9,6 +9,7 @@ of each percent, and the controls, as many at a time as a sweep would run points
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,11 +56,22 @@ def is_faster(params: Params) -> bool:
 
 
 def changed(targets: Sequence[str]) -> set[str]:
-    """Those of some stages of this checkout that DVC would run, as far as it can tell before others have run."""
+    """Those of some stages of this checkout that DVC would run, as far as it can tell before others have run.
+
+    Raises:
+        CommandError: another DVC is at work here.
+    """
+    from dvc.lock import LockError
     from dvc.repo import Repo
 
-    with Repo() as repo:
-        return set(repo.status(targets=list(targets)))
+    try:
+        with Repo() as repo:
+            return set(repo.status(targets=list(targets)))
+    except LockError as error:
+        numbers = ", ".join(dict.fromkeys(re.findall(r"PID (\d+)", str(error)))) or "unknown"
+        raise CommandError(
+            f"`make repro`, `dvc repro` or a sweep is at work in this folder already (process {numbers}); wait for it"
+        ) from error
 
 
 def run_branches(found: Mapping[str, Sequence[str]], checkout: Path, workers: int, say: Say) -> dict[str, str]:
