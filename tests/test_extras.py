@@ -1,5 +1,6 @@
 """Packages that are not installed: every command says what to type, and none ends in a traceback."""
 
+import os
 import re
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_a_command_says_what_to_install(project: Path, missing: str, words: str,
 @pytest.mark.slow
 def test_without_mlflow_nothing_but_the_log_is_lost(project: Path) -> None:
     status, output = without("mlflow", "pipeline.track", cwd=project)
-    assert status == 0
+    assert status == os.EX_TEMPFAIL  # what was asked for is not done, and can be once it is there
     assert "MLflow is not installed (pip install yoloslim mlflow), so nothing is logged; nothing is lost" in output
 
 

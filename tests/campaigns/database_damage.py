@@ -117,7 +117,7 @@ def attempt(whole: Path, folder: Path, number: int, rng: random.Random, *, typed
     shutil.rmtree(folder)
     said = next((words for words in SAID if words in output), "")
     kind = said or ("went on" if code == 0 else "?")
-    wrong = "Traceback" in output or code not in (0, 1) or kind == "?" or cpu_s > CPU_S
+    wrong = "Traceback" in output or code not in (0, 1, os.EX_TEMPFAIL) or kind == "?" or cpu_s > CPU_S
     return kind, f"{how.__name__}, exit {code}, {cpu_s:.0f} s: {output[-1500:]}" if wrong else ""
 
 

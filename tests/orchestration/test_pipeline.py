@@ -57,5 +57,5 @@ def test_a_stage_that_fails_fails_the_flow(tmp_path: Path) -> None:
     project(tmp_path, DVC_YAML.replace("echo computed > out.txt", "exit 3"))
     done = run(tmp_path)
     assert done.returncode == 1
-    assert any(line.startswith("error: `") and "dvc repro" in line for line in done.stderr.splitlines())
+    assert any(line.startswith("error: `") and "dvc repro" in line for line in done.stderr.splitlines()), done.stderr
     assert not (tmp_path / "tracked.txt").exists()
