@@ -275,6 +275,7 @@ WAYS: dict[str, Way] = {
     "none-gamma-16": _pruned("gamma", 16),
     "none-gamma-16-output": replace(_pruned("gamma", 16), distill=(0.5, 0.0)),
     "none-gamma-16-strong": replace(_pruned("gamma", 16), distill=(1.5, 0.0)),
+    "none-gamma-16-stronger": replace(_pruned("gamma", 16), distill=(4.0, 0.0)),
     "none-gamma-8-feature": replace(_pruned("gamma", 8), distill=(0.0, 0.5)),
     "none-gamma-8-both": replace(_pruned("gamma", 8), distill=(0.5, 0.5)),
 }
