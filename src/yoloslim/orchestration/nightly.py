@@ -48,9 +48,8 @@ def nightly(remote: bool = False) -> State[Any]:
         return Completed(name="Unchanged", message=message)
     say(f"{reason}: sweeping")
     tell = without_blanks(say)
-    result = sweep(
-        params, lambda event: tell(words_of(event) if event.kind != "line" else "")
-    )  # the sweep's log has all
+    # lines of the stages are in the sweep's own log
+    result = sweep(params, lambda event: tell("" if event.kind == "line" else words_of(event)))
     if remote:
         _dvc("push", "--run-cache")
     return Completed(message=result.why)

@@ -3,7 +3,7 @@
 DVC runs one stage after the other, but several of its processes may work in one checkout as long as outputs differ. On
 a CPU two trainings of one thread each do more than one of two threads, and with `train.share` the weights are the same
 for any number of threads. So the stages that all share come first; then the cut, its finetuning, export and compilation
-of each percent, and the controls, as many at a time as a sweep would run points, and what else nothing measures; then
+of each percent, the controls and the exports of dense models, as many at a time as a sweep would run points; then
 `dvc repro` does the rest: what is measured, with nothing beside it.
 """
 
