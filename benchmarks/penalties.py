@@ -57,7 +57,8 @@ def steps(count: int) -> list[Step]:
 def peak_mb(penalty: str, count: int) -> float:
     """Largest resident set of a process that takes so many steps.
 
-    The kernel's `VmHWM`: `getrusage` of a process that another one started answers with that one's peak if it is higher.
+    The kernel's `VmHWM`: `getrusage` of a process that another one started answers with that one's peak
+    if it is higher.
     """
     learner = learner_of(penalty)
     for step in steps(count):

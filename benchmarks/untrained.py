@@ -3,13 +3,14 @@
 Each way comes down to the same FLOPs: the network as cut, with BatchNorm statistics re-estimated, and with its layers
 fitted to what they gave (`yoloslim prune --data`), all on the same images of the training set, which the importances
 taylor (with their boxes) and activation look at, too; and Torch-Pruning 1.6.1, group norm over all layers, as cut and
-re-estimated. Accuracy on the test images.
+re-estimated. Accuracy on the test images. `--ways l2 l2_uniform`: an importance, and what makes its scores comparable.
 """
 
 import argparse
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -17,14 +18,15 @@ from benchmarks.contestants import torch_pruned
 from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
 from yoloslim.models.foreign.load import read_model
-from yoloslim.prune_request import PruneRequest
+from yoloslim.prune_request import Importance, Normalise, PruneRequest
 from yoloslim.pruning.certified_cut import prune
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
 from yoloslim.tasks.sample import Sample, sample_of
 
-IMPORTANCES = ("l2", "gamma", "taylor", "activation")
+PEER = "torch-pruning"
+WAYS = ("l2", "gamma", "taylor", "activation", PEER)
 
 
 def main() -> None:
@@ -34,6 +36,7 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=0, help="px; 0 is the model's own")
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--less", type=float, nargs="+", default=(0.1, 0.2, 0.3), help="shares of the FLOPs that go")
+    parser.add_argument("--ways", nargs="+", default=WAYS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     dense = read_model(arguments.model).eval()
@@ -43,24 +46,32 @@ def main() -> None:
         print("| way | FLOPs left | mAP50 | mAP50-95 |\n|:--|--:|--:|--:|")
         print(row("dense", dense, dense, sample), flush=True)
         for less in arguments.less:
-            for name, model in contestants(dense, 1 - less, sample):
+            for name, model in contestants(dense, 1 - less, sample, arguments.ways):
                 print(row(name, dense, model, sample), flush=True)
 
 
-def contestants(dense: Detector, share: float, sample: Sample) -> Iterator[tuple[str, Detector]]:
+def contestants(dense: Detector, share: float, sample: Sample, ways: Sequence[str]) -> Iterator[tuple[str, Detector]]:
     """All ways to a share of the FLOPs, one after the other."""
     goal = share * 2e-9 * count_macs(dense, dense.spec.imgsz)
     images = sample.images
-    for importance in IMPORTANCES:
-        request = PruneRequest(importance=importance, target_gflops=goal, imgsz=dense.spec.imgsz)
+    for way in ways:
+        if way == PEER:
+            theirs = to_flops(dense, goal)
+            yield "Torch-Pruning, group norm, cut", theirs
+            yield "Torch-Pruning, group norm, re-estimated", estimated(theirs, images)
+            continue
+        importance, _, normalise = way.partition("_")
+        request = PruneRequest(
+            importance=cast(Importance, importance),
+            normalise=cast(Normalise, normalise or "none"),
+            target_gflops=goal,
+            imgsz=dense.spec.imgsz,
+        )
         result = prune(dense, request, scores=sample.scores(dense, importance))
-        yield f"{importance}, cut", result.model
-        yield f"{importance}, re-estimated", estimated(result.model, images)
+        yield f"{way}, cut", result.model
+        yield f"{way}, re-estimated", estimated(result.model, images)
         reconstruct(dense, result.cut, find_coupling(dense), result.selection.keep, images)
-        yield f"{importance}, layers fitted", result.cut
-    theirs = to_flops(dense, goal)
-    yield "Torch-Pruning, group norm, cut", theirs
-    yield "Torch-Pruning, group norm, re-estimated", estimated(theirs, images)
+        yield f"{way}, layers fitted", result.cut
 
 
 def to_flops(dense: Detector, goal: float) -> Detector:
