@@ -277,10 +277,24 @@ WAYS: dict[str, Way] = {
     "none-taylor_uniform-8-output": replace(_pruned("taylor_uniform", 8), distill=(0.5, 0.0)),
     "narrow-output": Way(narrowed, scratch=True, distill=(0.5, 0.0)),
     "none-gamma-8-output": replace(_pruned("gamma", 8), distill=(0.5, 0.0)),
-    "none-gamma-16": _pruned("gamma", 16),
-    "none-gamma-16-output": replace(_pruned("gamma", 16), distill=(0.5, 0.0)),
-    "none-gamma-16-strong": replace(_pruned("gamma", 16), distill=(1.5, 0.0)),
-    "none-gamma-16-stronger": replace(_pruned("gamma", 16), distill=(4.0, 0.0)),
+    **{
+        f"none-{ranking}-16{what}": replace(_pruned(ranking, 16), **taught)
+        for ranking in ("gamma", "gamma_uniform", "taylor", "taylor_uniform")
+        for what, taught in {**TAUGHT, "-strong": {"distill": (1.5, 0.0)}, "-stronger": {"distill": (4.0, 0.0)}}.items()
+    },
+    **{
+        f"none-{ranking}-16-fit{what}": replace(
+            _pruned(ranking, 16), settle=partial(fitted, ranking, 16, "coupled"), **taught
+        )
+        for ranking in ("gamma", "gamma_uniform", "taylor_uniform")
+        for what, taught in TAUGHT.items()
+    },
+    **{
+        f"torch-pruning-{kind}-16{what}": Way(partial(by_torch_pruning, kind, 16), **taught)
+        for kind in ("bn", "group")
+        for what, taught in TAUGHT.items()
+    },
+    **{f"{penalty}-l2-16": _pruned("l2", 16, penalty) for penalty in ("group", "growing")},
     "none-gamma-8-feature": replace(_pruned("gamma", 8), distill=(0.0, 0.5)),
     "none-gamma-8-both": replace(_pruned("gamma", 8), distill=(0.5, 0.5)),
 }
