@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.shares import CONTEXT, Way, Work, beside, burn, compile_library, train
+from benchmarks.shares import CONTEXT, beside, others
 
 WARM_UP = 1
 Job = Callable[[Path, Path, int], Callable[[], object]]
@@ -126,13 +126,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         made_ready(arguments.pack, folder)
-        work: dict[str, Work] = {
-            "nothing": [],
-            "a busy loop": [(burn, ())],
-            f"{cores} busy loops": [(burn, ())] * cores,
-            "another training": [(train, ("yolov5n", Way(0, cores), folder, None))],
-            "a compile job": [(compile_library, ())],
-        }
+        work = others(cores, folder)
         print(f"| job | beside | chosen, s | 1 thread | {cores} threads | best fixed / chosen |", flush=True)
         print("|:--|:--|--:|--:|--:|--:|", flush=True)
         for what in arguments.beside or work:

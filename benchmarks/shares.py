@@ -3,7 +3,7 @@
 On a CPU, 320 px, batch 16: the whole steps of `fit`, real data and augmentation included, once with all threads at the
 whole batch, once with one thread, once in shares of 8 (`train.share`). Each trains in a process of its own; they take
 turns of a few steps, so whatever slows the machine hits all alike. Then the same beside other programs: a busy loop,
-one for each core, another training with all threads, a compile job.
+one for each core, another training with all threads, a compile job of one process a core.
 """
 
 import argparse
@@ -93,6 +93,17 @@ def compile_library() -> None:
 Work = list[tuple[Callable[..., None], tuple[object, ...]]]
 
 
+def others(cores: int, folder: Path) -> dict[str, Work]:
+    """What other programs may do meanwhile; a folder with the prepared set."""
+    return {
+        "nothing": [],
+        "a busy loop": [(burn, ())],
+        f"{cores} busy loops": [(burn, ())] * cores,
+        "another training": [(train, ("yolov5n", Way(0, cores), folder, None))],
+        f"a compile job of {cores}": [(compile_library, ())] * cores,
+    }
+
+
 @contextmanager
 def beside(work: Work) -> Iterator[None]:
     """Other programs, as long as it takes."""
@@ -144,14 +155,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         bccd(arguments.pack, folder)
-        other: tuple[Callable[..., None], tuple[object, ...]] = (train, ("yolov5n", Way(0, cores), folder, None))
-        work: dict[str, Work] = {
-            "nothing": [],
-            "a busy loop": [(burn, ())],
-            f"{cores} busy loops": [(burn, ())] * cores,
-            "another training": [other],
-            "a compile job": [(compile_library, ())],
-        }
+        work = others(cores, folder)
         print(
             f"| model | beside | {' | '.join(ways(cores))} | shares / whole batch | memory, whole batch; shares, MB |"
         )
