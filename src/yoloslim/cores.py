@@ -3,22 +3,47 @@
 import logging
 import math
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux tells a container's limits (cgroup v2)."""
+CGROUP, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Where Linux tells the limits of control groups, which containers are, and which of them this process is in."""
 
 
 def usable_cores() -> int:
-    """Cores that affinity and a container's quota leave to this process, at least 1; looked up anew at each call."""
+    """Cores that affinity and the quotas of control groups leave this process, at least 1; looked up at each call."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # not a container, or `max`: without a limit
-        quota, period = map(int, (CGROUP / "cpu.max").read_text().split())
-        cores = min(cores, math.ceil(quota / period))
-    return max(1, cores)
+    return max(1, min([cores, *map(math.ceil, _quotas())]))
+
+
+def _quotas() -> Iterator[float]:
+    """Cores that this process's control group allows, and those above it; of both versions of Linux's interface.
+
+    A container may see its own group as the topmost one, under another name than the kernel tells: the topmost one is
+    always among those that are asked.
+    """
+    with suppress(OSError):  # not Linux
+        for line in OWN_GROUPS.read_text().splitlines():
+            _, controllers, name = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            below = CGROUP / "cpu" if controllers else CGROUP
+            for group in (Path(name), *Path(name).parents):
+                with suppress(OSError, ValueError):  # no such group here, or without a limit: `max` or -1
+                    quota, period = _limit(below / group.relative_to("/"), old=bool(controllers))
+                    if quota > 0:
+                        yield quota / period
+
+
+def _limit(group: Path, *, old: bool) -> tuple[int, int]:
+    """Microseconds of computing in a period, and those of the period."""
+    if old:
+        return int((group / "cpu.cfs_quota_us").read_text()), int((group / "cpu.cfs_period_us").read_text())
+    quota, period = map(int, (group / "cpu.max").read_text().split())
+    return quota, period
 
 
 def thread_count(asked: int, key: str) -> int:

@@ -4,7 +4,9 @@ All is compared in float64, so that what shows is the surgery and not sums round
 """
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -105,13 +107,22 @@ def _random(inputs: Inputs, seed: int) -> Inputs:
 
 
 def _differences(a: nn.Module, b: nn.Module, batches: Iterable[Inputs]) -> list[float]:
+    """Of two networks that compute side by side, each with half of the threads: see `training.shares`."""
+    threads = torch.get_num_threads()
+    sides = min(2, threads)
     largest: list[float] = []
-    with torch.no_grad():
+    with ThreadPoolExecutor(sides, initializer=torch.set_num_threads, initargs=(threads // sides,)) as pool:
         for batch in batches:
-            pairs = zip(tensors_in((batch.call(a),)), tensors_in((batch.call(b),)), strict=True)
+            x_all, y_all = (tensors_in((found,)) for found in pool.map(partial(_call, batch), (a, b)))
+            pairs = zip(x_all, y_all, strict=True)
             found = [float((x.double() - y.double()).abs().max()) for x, y in pairs if x.numel()]
             largest = [max(pair) for pair in zip(largest or found, found, strict=True)]
     return largest
+
+
+def _call(batch: Inputs, model: nn.Module) -> Any:
+    with torch.no_grad():  # which holds for one thread
+        return batch.call(model)
 
 
 def _pad_by_repetition(model: nn.Module) -> None:
