@@ -69,6 +69,7 @@ def main() -> None:
         start = arguments.start or Path(temporary) / "start"
         if not start.is_dir():
             clone(start, arguments.what)
+            os.environ["PYTHONPATH"] = str(start / "src")
             if arguments.what == "sweep":
                 reproduce((*SHARED, *(stage.format("dense") for stage in OF_CONTROL)), start, "shared", print)
         print("| command | busy loops | way | s |\n|:--|--:|:--|--:|", flush=True)

@@ -176,13 +176,13 @@ def all_growth(most: int, checkout: Path | None) -> list[Growth]:
         Growth("COCO metrics, 500 images", "detections an image", (50, 100, 200, 400), sized(the_metric, "each")),
         Growth("COCO metrics, 500 images", "classes", (10, 100, 1000), sized(the_metric, "classes")),
         Growth("prune, yolov5n", "percents", (2, 4, 8, 16), sized(pruning, "percents")),
-        Growth("sweep by threads", "points", (4, 8, 16), sized(a_sweep, "points")),
+        Growth("sweep by threads", "points", (3, 6, 12, 24), sized(a_sweep, "points")),
     ]
     if checkout:
         real = {"checkout": checkout.resolve()}
         found += [
             Growth("report", "percents", (6, 12, 25, 50), sized(a_report, "percents", **real)),
-            Growth("MLflow sync", "percents", (6, 12, 25, 50), sized(a_sync, "percents", **real)),
+            Growth("MLflow sync", "percents", (6, 12, 24, 48), sized(a_sync, "percents", **real)),
         ]
     return found
 
