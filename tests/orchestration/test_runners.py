@@ -2,11 +2,13 @@
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,46 @@ def test_an_address_where_nobody_listens_is_said_before_anything_starts(
         with pytest.raises(SweepError, match=re.escape(f"{cannot}; what was finished is kept")):
             as_flow(lambda *_: None, params, tmp_path, 1, events.append)
     assert time.monotonic() - begun < 20  # most of it Prefect's first import
+
+
+@pytest.mark.parametrize(("runner", "name"), [("ray", "Ray"), ("dask", "Dask")])
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_what_listens_and_is_no_scheduler_is_said_within_seconds(
+    runner: Runner, name: str, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yoloslim.orchestration.runners.HANDSHAKE_S", 0.5)
+    with answering(answer) as address:
+        reason = f"what listens at sweep.address {address} does not answer as {name}'s scheduler; an empty one starts"
+        begun = time.monotonic()
+        with pytest.raises(ConnectionError, match=re.escape(reason)):
+            task_runner(runner, address, 1)
+        assert time.monotonic() - begun < 10
+
+
+def test_a_server_of_grpc_passes_for_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What real ones answer with: their settings, here none."""
+    monkeypatch.setattr("yoloslim.orchestration.runners._ray", lambda address, workers: address)
+    with answering(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])) as address:
+        assert task_runner("ray", address, 1) == address
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """A port that accepts, says this, and keeps silent."""
+    kept: list[socket.socket] = []
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                kept.append(server.accept()[0])
+                kept[-1].sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+    for wire in kept:
+        wire.close()
 
 
 def test_an_address_that_is_none_is_refused() -> None:

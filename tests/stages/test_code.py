@@ -1,3 +1,4 @@
+import ast
 from modulefinder import ModuleFinder
 from pathlib import Path
 
@@ -95,6 +96,31 @@ def test_every_script_gets_a_file_that_tells_what_changed(tmp_path: Path) -> Non
     lines = (tmp_path / "code/own.txt").read_text().splitlines()
     assert [line.split()[1] for line in lines][:2] == ["pipeline/own.py", "yoloslim/boxes.py"]
     assert all(len(line.split()[0]) == 16 for line in lines)
+
+
+def test_what_sources_mean_is_remembered_and_an_edit_or_a_damaged_memory_reads_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts, memory = tmp_path / "pipeline", tmp_path / "code.json"
+    scripts.mkdir()
+    (scripts / "own.py").write_text("from yoloslim.boxes import letterbox\n")
+    parsed: list[str] = []
+    parse = ast.parse
+    monkeypatch.setattr("ast.parse", lambda content, name: (parsed.append(Path(name).name), parse(content, name))[1])
+
+    def written(what: str) -> str:
+        parsed.clear()
+        write_fingerprints(tmp_path / "code", scripts, memory)
+        assert what == ("all" if len(parsed) > 2 else " ".join(parsed))
+        return (tmp_path / "code/own.txt").read_text()
+
+    first = written("all")
+    assert written("") == first
+    (scripts / "own.py").write_text("from yoloslim.boxes import letterbox, fit\n")
+    assert written("own.py").splitlines()[1:] == first.splitlines()[1:]
+    memory.write_text(memory.read_text()[:-40])
+    (scripts / "own.py").write_text("from yoloslim.boxes import letterbox\n")
+    assert written("all") == first
 
 
 def test_code_of_the_way_to_a_board_changes_no_model_and_no_export() -> None:

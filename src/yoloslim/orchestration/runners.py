@@ -21,6 +21,10 @@ NO_CTRL_C = "import signal; signal.signal(signal.SIGINT, lambda *_: None)"
 ADDRESSES = {"dask": "tcp://host:8786", "ray": "ray://host:10001"}
 """What an address looks like."""
 CONNECT_S, HANDSHAKE_S = 3.0, 10.0
+HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+HTTP2_SETTINGS = 4
+"""What a client of gRPC, Ray's way of talking, says first, and the type of the frame that any server answers with
+(RFC 9113, section 3.4)."""
 LOST = "the worker that ran it was lost"
 
 
@@ -56,11 +60,33 @@ def _expect_listener(runner: Runner, address: str) -> None:
     if parts.scheme not in ("tcp", "tls", "ray") or not host or not port:  # `auto` of Ray, say
         return
     try:
-        socket.create_connection((host, port), CONNECT_S).close()
+        wire = socket.create_connection((host, port), CONNECT_S)
     except OSError as error:
         raise ConnectionError(
             f"nobody listens at sweep.address {address}, {error.strerror or error}; an empty one starts workers here"
         ) from error
+    with wire:
+        if runner == "ray" and os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
+            _expect_grpc(wire, address)
+
+
+def _expect_grpc(wire: socket.socket, address: str) -> None:
+    """Fail within seconds where what listens says nothing, or something else, for which Ray waits minutes."""
+    wire.settimeout(HANDSHAKE_S)
+    try:
+        wire.sendall(HTTP2_HELLO)
+        frame = wire.recv(9)
+    except OSError:
+        frame = b""
+    if len(frame) < 4 or frame[3] != HTTP2_SETTINGS:
+        raise ConnectionError(_stranger(address, "Ray"))
+
+
+def _stranger(address: str, wanted: str) -> str:
+    return (
+        f"what listens at sweep.address {address} does not answer as {wanted}'s scheduler; an empty one starts workers "
+        "here"
+    )
 
 
 def _expect_scheduler(address: str) -> None:
@@ -71,7 +97,7 @@ def _expect_scheduler(address: str) -> None:
     try:
         within(HANDSHAKE_S, lambda: client(address, timeout=HANDSHAKE_S, set_as_default=False).close())
     except Exception as error:  # whatever a stranger's answer leads to
-        raise ConnectionError(f"what listens at sweep.address {address} does not answer as Dask's scheduler") from error
+        raise ConnectionError(_stranger(address, "Dask")) from error
 
 
 def _dask(address: str, workers: int) -> Any:

@@ -17,7 +17,7 @@ from yoloslim.within import within
 
 PATIENCE_S = 120.0
 """How long it may take to start on a busy machine."""
-ANSWER_S = 20.0
+ANSWER_S = 12.0
 """How long a server that is set may take to answer once."""
 AWAY_S = 3.0
 """After how long a server that was there counts as away when it says nothing."""
@@ -27,6 +27,10 @@ QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 """No word to Prefect's makers."""
 EPHEMERAL = QUIET | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 """What Prefect sets for its own temporary server, which has no page and starts nothing at its time."""
+
+
+class AwayError(RuntimeError):
+    """The server that PREFECT_API_URL names does not answer."""
 
 
 @contextmanager
@@ -59,14 +63,15 @@ def expect_answer(url: str) -> None:
     """Refuse a server that is away or drips: Prefect's client waits for every next byte of it.
 
     Raises:
-        RuntimeError: it does not answer in time.
+        AwayError: it does not answer in time.
     """
     import httpx
 
     try:
         within(ANSWER_S, httpx.get, f"{url}/health", timeout=ANSWER_S)
     except (httpx.HTTPError, TimeoutError) as error:
-        raise RuntimeError(f"no answer within {ANSWER_S:.0f} s: {error}") from error
+        why = f": {error}" if isinstance(error, httpx.HTTPError) else ""
+        raise AwayError(f"no answer within {ANSWER_S:.0f} s{why}") from error
 
 
 def is_away() -> bool:

@@ -19,6 +19,7 @@ from yoloslim.orchestration.driver import run_sweep
 from yoloslim.orchestration.leases import workers_of
 from yoloslim.orchestration.leaving import insisting
 from yoloslim.orchestration.points import Job, Outcome
+from yoloslim.orchestration.server import AwayError
 from yoloslim.orchestration.stopping import keep_hearing, stop_if_asked
 from yoloslim.orchestration.variant_run import Event, FanOut, Listener, in_threads
 
@@ -157,7 +158,8 @@ def _giving_up(params: Params, listen: Listener) -> Callable[[Exception], None]:
         if wanted.runner == "threads":
             listen(Event("warning", f"{_away(error)}; going on without it, nothing is lost"))
             return
-        reason = f"sweep.runner is {wanted.runner}, and it cannot run points ({_reason(error)})"
+        why = _away(error) if isinstance(error, AwayError) else _reason(error)
+        reason = f"sweep.runner is {wanted.runner}, and it cannot run points ({why})"
         if not wanted.fallback:
             raise SweepError(
                 f"{reason}; what was finished is kept. `sweep.fallback: true` goes on in threads here instead"

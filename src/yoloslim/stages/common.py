@@ -1,6 +1,7 @@
 """What every stage shares: reading params, where files lie, how it ends."""
 
 import argparse
+import gc
 import logging
 import re
 import signal
@@ -37,9 +38,7 @@ def trained(which: str) -> str:
 
 def stage(run: Callable[[Params], None]) -> None:
     """Run a stage script: errors made for people are printed without a traceback, and Ctrl-C says how to go on."""
-    write_anything()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    begin()
     try:
         params = load_params()
         limit_megapixels(params.data.max_megapixels)
@@ -59,6 +58,16 @@ def stage(run: Callable[[Params], None]) -> None:
             "stopped; a training goes on from its last checkpoint when the same command is given again", file=sys.stderr
         )
         sys.exit(128 + signal.SIGINT)
+    finally:
+        gc.freeze()  # the process ends: no use looking through all of PyTorch's objects for garbage once more
+
+
+def begin() -> None:
+    """What every process of a stage starts with: how it prints, and Python's garbage collector."""
+    gc.enable()  # `pipeline` leaves it off while it imports
+    write_anything()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 def stage_of_model(run: Callable[[Params, str], None], about: str | None, help: str) -> None:

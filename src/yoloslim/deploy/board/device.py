@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from yoloslim.deploy.board.bundle import RUNNER, write_runner
 from yoloslim.deploy.board.environment import source_named, source_set_env
 from yoloslim.deploy.board.job import Backend, BoardRun, Job, Listener, Progress, check_facts, read_run
-from yoloslim.deploy.board.remote import Board
 from yoloslim.deploy.board.target import parse_target
 from yoloslim.deploy.quoting import quote
 from yoloslim.errors import DeployError
 from yoloslim.runner.job import RESULTS
+
+if TYPE_CHECKING:
+    from yoloslim.deploy.board.remote import Board
 
 
 class Device(Protocol):
@@ -103,11 +105,15 @@ class Local:
         return done
 
 
-def open_device(target: str, set_env: str = "", python: str = "python3", section: str = "ascend") -> Board | Local:
+def open_device(target: str, set_env: str = "", python: str = "python3", section: str = "ascend") -> "Board | Local":
     """The device of `<section>.target`; `python` is the interpreter of a board, this machine runs its own.
 
     Raises:
         DeployError: the target makes no sense.
     """
     board = parse_target(target, f"{section}.target")
-    return Local(set_env) if board is None else Board(board, set_env, python, section=section)
+    if board is None:
+        return Local(set_env)
+    from yoloslim.deploy.board.remote import Board  # asyncssh takes a fifth of a second
+
+    return Board(board, set_env, python, section=section)
