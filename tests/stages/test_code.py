@@ -1,10 +1,9 @@
-import ast
 from modulefinder import ModuleFinder
 from pathlib import Path
 
 import pytest
 
-from yoloslim.stages.code import NOT_FOLLOWED, Library, write_fingerprints
+from yoloslim.stages.code import NOT_FOLLOWED, Library, Meaning, _understand, write_fingerprints
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "pipeline").glob("*.py") if path.stem not in ("__init__", "code"))
@@ -104,14 +103,18 @@ def test_what_sources_mean_is_remembered_and_an_edit_or_a_damaged_memory_reads_a
     scripts, memory = tmp_path / "pipeline", tmp_path / "code.json"
     scripts.mkdir()
     (scripts / "own.py").write_text("from yoloslim.boxes import letterbox\n")
-    parsed: list[str] = []
-    parse = ast.parse
-    monkeypatch.setattr("ast.parse", lambda content, name: (parsed.append(Path(name).name), parse(content, name))[1])
+    read: list[str] = []
+
+    def understand(path: Path, content: bytes, digest: str) -> Meaning:
+        read.append(path.name)
+        return _understand(path, content, digest)
+
+    monkeypatch.setattr("yoloslim.stages.code._understand", understand)
 
     def written(what: str) -> str:
-        parsed.clear()
+        read.clear()
         write_fingerprints(tmp_path / "code", scripts, memory)
-        assert what == ("all" if len(parsed) > 2 else " ".join(parsed))
+        assert what == ("all" if len(read) > 1 else " ".join(read))
         return (tmp_path / "code/own.txt").read_text()
 
     first = written("all")

@@ -54,10 +54,14 @@ class Client:
         return call
 
 
+def request_timeout() -> float:
+    """Seconds that a server may be silent."""
+    return float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "15"))
+
+
 def time_limit() -> float:
     """Seconds that a call may take in all: what a server that is silent may take with MLflow's retries, and a bit."""
-    timeout = float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "15"))
-    return timeout * (1 + float(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"))) + SPARE_S
+    return request_timeout() * (1 + float(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"))) + SPARE_S
 
 
 def explain(uri: str, error: Exception) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from filelock import FileLock
 
@@ -17,10 +18,12 @@ from yoloslim.errors import TrackingError
 from yoloslim.extras import advice, is_installed
 from yoloslim.results.links import CURRENT
 from yoloslim.results.uris import DATABASES, database_of, trial_of, without_password, wrong_uri
-from yoloslim.tracking.calls import Client, explain, later
+from yoloslim.tracking.calls import Client, explain, later, request_timeout
 from yoloslim.tracking.moved import FILES, bring_along
 from yoloslim.tracking.store import ensure_store
 from yoloslim.within import within
+
+logger = logging.getLogger(__name__)
 
 CHECKOUT, TRAINING, KEY, TRIAL = "yoloslim.checkout", "yoloslim.training", "yoloslim.key", "yoloslim.experiment"
 """Tags of a run, besides those that links need: where it was made, the key of the training that it followed live, once
@@ -167,12 +170,29 @@ def _probe(uri: str) -> None:
         if parts.scheme in ("http", "https"):
             port = parts.port or (443 if parts.scheme == "https" else 80)
             socket.create_connection((str(parts.hostname), port), CONNECT_TIMEOUT_S).close()
+            _expect_answer(uri)
         elif parts.scheme.partition("+")[0] in DATABASES:
             within(DATABASE_TIMEOUT_S, _log_in, uri)
     except TimeoutError as error:
         raise TrackingError(explain(uri, ConnectionError("no answer"))) from error
     except Exception as error:  # whatever a database's driver raises
         raise TrackingError(explain(uri, error)) from error
+
+
+def _expect_answer(uri: str) -> None:
+    """Give up what listens and keeps silent after the time of one request, not after those of all retries.
+
+    Whatever it answers, MLflow's own client is to judge it.
+
+    Raises:
+        TimeoutError: it says nothing.
+    """
+    try:
+        within(request_timeout(), urlopen, f"{uri.rstrip('/')}/health")
+    except TimeoutError:
+        raise
+    except Exception as error:  # a refusal, a certificate that only MLflow's client accepts ...
+        logger.debug("%s: %s", without_password(uri), error)
 
 
 def _log_in(uri: str) -> None:
