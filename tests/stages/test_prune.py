@@ -27,6 +27,7 @@ def dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detector:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stage, "training_images", images)
+    monkeypatch.setattr(stage, "statistics_images", lambda *asked: lambda: images(*asked))
     model = tiny_detector().eval()
     shake_norms(model)
     save_model(model, Path("models/sparse/model.safetensors"))

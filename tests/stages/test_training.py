@@ -13,7 +13,7 @@ import torch
 from tests.tiny import tiny_detector
 from yoloslim.config import Params, parse_params
 from yoloslim.models.detector import Detector
-from yoloslim.stages import training
+from yoloslim.stages import batches, training
 from yoloslim.stages.measuring import evaluate_model, validate_model
 from yoloslim.stages.training import Training, train
 from yoloslim.training.fit import Fit, Task
@@ -45,7 +45,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     def fake_fit(task: Task) -> Fit:
         return Fit(task.model, [task.validate(task.model) for _ in range(2)], 2)
 
-    fakes = {"training_sample": sample, "validate_model": measure, "fit": fake_fit, "checkpoint_key": lambda *_: "key"}
+    monkeypatch.setattr(batches, "training_sample", sample)
+    fakes = {"validate_model": measure, "fit": fake_fit, "checkpoint_key": lambda *_: "key"}
     nothing = ("eval_set", "train_set", "write_json", "write_csv", "store", "is_forced")
     for name, fake in (fakes | dict.fromkeys(nothing, lambda *_: None)).items():
         monkeypatch.setattr(training, name, fake)

@@ -1,6 +1,6 @@
 """The prepared data as PyTorch takes it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloslim.config import Params
+from yoloslim.data.augment import Augmentation, Augmenter
 from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.stages.common import DATA
 from yoloslim.stages.inputs import BATCH, prepared_split, training_sample
@@ -24,6 +25,31 @@ def train_set(params: Params, root: Path = DATA) -> TrainSet:
 def training_images(params: Params, count: int) -> Iterator[Tensor]:
     """Batches (B, 3, S, S) in [0, 1] of training images, chosen by the seed."""
     return as_batches(training_sample(params, count))
+
+
+def statistics_images(params: Params, count: int, images: TrainSet | None = None) -> Callable[[], Iterator[Tensor]]:
+    """What BatchNorm statistics are re-estimated on, chosen by the seed; each call gives the same batches again.
+
+    Images as evaluation sees them; where training composes mosaics to its end, mosaics as it makes them: the network
+    has not learnt to live with the statistics of anything else.
+
+    Args:
+        params: all sections.
+        count: images, or mosaics.
+        images: the training set, where it is at hand.
+    """
+    if not params.train.mosaic or params.train.close_mosaic:
+        sample = training_sample(params, count)
+        return lambda: as_batches(sample)
+    known = images or train_set(params)
+    augmenter = Augmenter(known, Augmentation.of(params.train), torch.device("cpu"))
+
+    def batches() -> Iterator[Tensor]:
+        rng = torch.Generator().manual_seed(params.seed)
+        for part in torch.split(torch.randperm(len(known), generator=rng)[:count], BATCH):
+            yield augmenter.batch(part, rng, size=params.imgsz).images
+
+    return batches
 
 
 def as_batches(images: NDArray[np.uint8]) -> Iterator[Tensor]:

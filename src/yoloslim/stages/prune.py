@@ -25,7 +25,7 @@ from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
-from yoloslim.stages.batches import training_images
+from yoloslim.stages.batches import statistics_images, training_images
 from yoloslim.stages.common import MODELS, stage_of_percent
 from yoloslim.stages.inputs import BATCH, eval_set, prepared_split
 from yoloslim.stages.measuring import validate_model
@@ -107,7 +107,8 @@ def settled(params: Params, result: PruneResult[Detector]) -> Detector:
     """A copy that makes up for the cut without training: by BatchNorm statistics, or all layers, fitted anew."""
     if not params.prune.fit_images:
         model = copy.deepcopy(result.model)
-        recalibrate(model, training_images(params, params.prune.recalibrate_images))
+        if count := params.prune.recalibrate_images:
+            recalibrate(model, statistics_images(params, count)())
         return model
     model, dense = copy.deepcopy(result.cut), load_model(MODELS / "sparse" / "model.safetensors")
     images = torch.cat(list(training_images(params, params.prune.fit_images)))

@@ -19,11 +19,11 @@ from yoloslim.files import atomic_path, write_json
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import save_model
 from yoloslim.pruning.recalibrate import recalibrate
-from yoloslim.stages.batches import as_batches, train_set
+from yoloslim.stages.batches import statistics_images, train_set
 from yoloslim.stages.code import Library
 from yoloslim.stages.common import DATA, MODELS, PLOTS, REPEATS, is_forced
 from yoloslim.stages.follow import follow
-from yoloslim.stages.inputs import eval_set, training_sample
+from yoloslim.stages.inputs import eval_set
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
 from yoloslim.training.devices import choose_precision
@@ -92,16 +92,16 @@ def train_resumable(
     phase, start = training.phase, "trained weights" if params.baseline.weights else "scratch"
     logger.info("%s, lr0 %g, for a pipeline that starts from %s", phase.optimizer, phase.lr0, start)
     val = eval_set(params, "val")
+    images, count = train_set(params), training.recalibrate_images
     # taken once: it reads the labels of the whole training set, and hashes every image
-    sample = training_sample(params, training.recalibrate_images) if training.recalibrate_images else None
+    batches = statistics_images(params, count, images) if count else None
 
     def settle(model: Detector) -> Detector:
-        if sample is None:
+        if batches is None:
             return model
         settled = copy.deepcopy(model)
         device = next(settled.parameters()).device
-        images = (x.to(device) for x in as_batches(sample))
-        recalibrate(settled, images, fixed=settled.model[: params.train.freeze])
+        recalibrate(settled, (x.to(device) for x in batches()), fixed=settled.model[: params.train.freeze])
         return settled
 
     given = validation_row(params, model, val) if training.is_from_weights else None
@@ -112,7 +112,7 @@ def train_resumable(
         checkpoint.unlink(missing_ok=True)
     task = Task(
         model,
-        train_set(params),
+        images,
         lambda ema: validation_row(params, settle(ema), val),
         params.train,
         training.phase,
