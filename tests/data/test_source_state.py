@@ -54,7 +54,7 @@ def test_the_stage_that_always_runs_says_it(
     params: DataParams, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(code, "load_params", lambda: SimpleNamespace(data=params))
-    monkeypatch.setattr(code, "write_fingerprints", lambda: None)
+    monkeypatch.setattr(code, "write_fingerprints", lambda **_: None)
     code.main()
     remember(params)
     code.main()

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,26 @@ def test_taylor_scores_estimate_what_removing_a_scale_costs() -> None:
         MODEL, COUPLING, PruneRequest(scope="coupled", importance="taylor", round_to=1), scores=scores
     )
     assert 30 < selection.effective_percent <= 50
+
+
+def test_taylor_scores_are_the_same_for_any_number_of_threads() -> None:
+    batches = [torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(i)) for i in range(5)]
+    network, threads = copy.deepcopy(MODEL).float(), torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(taylor_scores(network, COUPLING, batches, loss))
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        for path, scores in found[0].items():
+            np.testing.assert_array_equal(scores, other[path])
+
+
+def test_a_loss_of_another_model_than_the_given_one_is_told() -> None:
+    with pytest.raises(PruneError, match="depends on no scale of the model that loss_fn is given"):
+        taylor_scores(MODEL, COUPLING, [torch.rand(2, 3, 16, 16).double()], lambda _, x: loss(MODEL, x))
 
 
 def test_taylor_without_gradients_says_how_to_get_them() -> None:

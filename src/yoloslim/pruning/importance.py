@@ -1,6 +1,10 @@
 """How much each channel matters: one score per channel of each scored layer."""
 
-from collections.abc import Callable, Iterable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -115,32 +119,39 @@ def taylor_scores(
 ) -> Scores:
     """First-order Taylor importance |gamma * dL/dgamma| of BatchNorm scales (arXiv 1906.10771, gate form).
 
+    As many batches at a time as there are threads, each by one: the same scores for any number of them.
+
     Args:
-        model: left as it was: gradients and modes are restored.
+        model: left as it was; each batch has a copy of it.
         coupling: of its channels.
         batches: a few batches, in whatever form `loss_fn` takes.
-        loss_fn: (model, batch) -> scalar loss.
+        loss_fn: (model, batch) -> scalar loss of the model that it is given; called from several threads at once.
+
+    Raises:
+        PruneError: the loss depends on no scale of the model that it is given.
     """
-    norms = {path: cast(nn.BatchNorm2d, model.get_submodule(path)) for path in _scaled_norms(model, coupling)}
-    gammas = {path: norm.weight for path, norm in norms.items()}
-    total = {path: torch.zeros_like(gamma) for path, gamma in gammas.items()}
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    wanted = [(gamma, gamma.requires_grad) for gamma in gammas.values()]
-    try:
-        for gamma, _ in wanted:
-            gamma.requires_grad_(True)
-        for batch in batches:
-            gradients = torch.autograd.grad(loss_fn(model, batch), list(gammas.values()), allow_unused=True)
-            for (path, gamma), gradient in zip(gammas.items(), gradients, strict=True):
-                if gradient is not None:
-                    total[path] += (gamma * gradient).abs().detach()
-    finally:
-        for gamma, required in wanted:
-            gamma.requires_grad_(required)
-        for module, mode in modes.items():
-            module.training = mode
-    return {path: values.float().cpu().numpy() for path, values in total.items()}
+    paths = _scaled_norms(model, coupling)
+    total = {path: torch.zeros_like(cast(nn.BatchNorm2d, model.get_submodule(path)).weight) for path in paths}
+    threads, todo = torch.get_num_threads(), iter(batches)
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        while some := list(islice(todo, threads)):
+            for found in pool.map(partial(_taylor, model, paths, loss_fn), some):
+                for path, values in found.items():
+                    total[path] += values
+    return {path: values.detach().float().cpu().numpy() for path, values in total.items()}
+
+
+def _taylor(
+    model: nn.Module, paths: Sequence[str], loss_fn: Callable[[nn.Module, Any], Tensor], batch: Any
+) -> dict[str, Tensor]:
+    own = copy.deepcopy(model).eval()
+    gammas = {path: cast(nn.BatchNorm2d, own.get_submodule(path)).weight.requires_grad_() for path in paths}
+    gradients = torch.autograd.grad(loss_fn(own, batch), list(gammas.values()), allow_unused=True)
+    pairs = zip(gammas.items(), gradients, strict=True)
+    found = {path: (gamma * slope).abs().detach() for (path, gamma), slope in pairs if slope is not None}
+    if paths and not found:
+        raise PruneError("the loss depends on no scale of the model that loss_fn is given; compute it from that model")
+    return found
 
 
 def group_costs(coupling: Coupling, layer_costs: Mapping[str, float]) -> NDArray[np.float64]:
