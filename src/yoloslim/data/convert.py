@@ -44,6 +44,12 @@ AT_ONCE = 512
 TOLD = 5
 """Images left out that are told one by one; the report lists them all."""
 
+_ALIKE = (
+    ("val", "test", "choosing by val is choosing by test"),
+    ("train", "val", "what val measures was learnt by heart"),
+    ("train", "test", "what test measures was learnt by heart"),
+)
+"""Splits that may hold the same images, and what that means."""
 _TAKEN = RawAnnotation(0, 0, ())
 """What an item holds once its annotation was taken out."""
 
@@ -122,8 +128,9 @@ def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
     findings.left_out.sort(key=lambda item: order[item["name"]])
     check_problem_share(findings.left_out, len(found.items))
     _tell_left_out(findings.left_out)
-    if not classes:
-        raise DataError(f"{found.root} has no object in any annotation; a detector needs at least one class")
+    if not all(classes) or not classes:
+        what = "a class without a name" if classes else "no object in any annotation"
+        raise DataError(f"{found.root} has {what}; a detector needs at least one class, and every class a name")
     lost = sum(item.get("boxes", 0) for item in findings.left_out)
     total = lost + len(findings.dropped) + sum(len(entry.annotation) for entry in entries.values())
     check_box_share(findings.dropped, lost, total, source.min_box_px)
@@ -236,8 +243,9 @@ def _deal(
         origins |= {split: f"{split}_share={share:g}" for split, share in shares.items()}
         origins.setdefault("train", "what the shares leave")
     notes = [f"{split}: {origins[split]}" for split in SPLITS]
-    if chosen.get("val") and chosen.get("val") == chosen.get("test"):
-        notes.append("val and test are the same image set: choosing by val is choosing by test")
+    for first, second, means in _ALIKE:
+        if set(splits[first]) == set(splits[second]):
+            notes.append(f"{first} and {second} are the same image set: {means}")
     return {split: [entries[name] for name in splits[split]] for split in SPLITS}, origins, notes
 
 

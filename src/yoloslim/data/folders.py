@@ -16,7 +16,10 @@ MAX_DEPTH = 24
 _LOOKED_AT = 10_000
 """Files that are counted to tell what a folder holds."""
 _SIDE_NAMES = {"__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "icon\r", "$recycle.bin"}
-_FOREIGN = (".heic", ".heif", ".avif", ".gif", ".cr2", ".nef", ".dng", ".raw", ".arw", ".svg", ".jp2", ".psd")
+_FOREIGN = (
+    *(".heic", ".heif", ".avif", ".gif", ".cr2", ".nef", ".dng", ".raw", ".arw", ".svg", ".jp2", ".psd"),
+    *(".ppm", ".pgm", ".pnm", ".pfm", ".exr", ".jxl", ".mpo", ".jpe"),
+)
 """Pictures of kinds that are not read."""
 _TOOLS = {".csv", ".json", ".jsonl", ".ndjson"}
 """Files that other tools write their boxes to."""
@@ -30,6 +33,8 @@ def is_side_file(name: str) -> bool:
 
 def walk(folder: Path) -> Iterator[Path]:
     """All files below a folder, in order of their paths, without side files and hidden folders.
+
+    A link to nowhere is a file where it is called like an image, so that it is counted as missing rather than unseen.
 
     Raises:
         DataError: folders too deep in one another, or one that cannot be read.
@@ -51,7 +56,7 @@ def walk(folder: Path) -> Iterator[Path]:
             if item.is_dir():
                 if not item.name.startswith("."):
                     below.append((here / item.name, depth + 1))
-            elif item.is_file():
+            elif item.is_file() or (item.is_symlink() and is_image(path := here / item.name) and not path.exists()):
                 yield here / item.name
         stack += reversed(below)
 

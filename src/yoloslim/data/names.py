@@ -56,10 +56,13 @@ def stem_of(path: PurePath) -> str:
     return composed(path.stem)
 
 
-def unique_names(keys: Sequence[str]) -> list[str]:
+def unique_names(keys: Sequence[str], files: Sequence[object] = ()) -> list[str]:
     """Settled names of images given by relative path without suffix; unique, in step with `keys`.
 
     The last part is the name; where two share it, folders are put in front of both.
+
+    Raises:
+        DataError: two have one name all the same; it shows their `files`, or their keys where there are none.
     """
     names = [settle_image(key.rpartition("/")[2]) for key in keys]
     parts = 2
@@ -72,8 +75,8 @@ def unique_names(keys: Sequence[str]) -> list[str]:
         parts += 1
     twice = _twice(names)
     if twice:
-        both = [key for key, name in zip(keys, names, strict=True) if name in twice][:2]
-        raise DataError(f"two images of one name: {both[0]!a} and {both[1]!a}; rename one of them")
+        first, second, *_ = [str(file) for file, name in zip(files or keys, names, strict=True) if name in twice]
+        raise DataError(f"two images of one name: {first!a} and {second!a}; rename one of them")
     return names
 
 

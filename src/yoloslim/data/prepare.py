@@ -151,10 +151,12 @@ def _opened(params: DataParams, out: Path) -> Iterator[tuple[Path, bool, list[st
     if re.match(r"https?:/", params.path):  # paths have lost the second slash by then
         raise DataError(f"data.path {params.path} is an address: download it, and name the file or folder here")
     path = located(Path(params.path).expanduser()) if params.source != "voc2007" else Path()
-    if params.source != "voc2007" and (path.is_dir() or path.suffix.lower() in (".yaml", ".yml", ".json", ".xml")):
+    if params.source != "voc2007" and (path.is_dir() or _is_description(path)):
         yield path, False, []
         return
-    if params.source != "voc2007" and path.exists() and not path.is_file():
+    if params.source != "voc2007" and not path.exists():
+        raise DataError(f"data.path {path} is missing; name a folder, an archive (tar, zip), a data.yaml or a JSON")
+    if params.source != "voc2007" and not path.is_file():
         raise DataError(f"data.path {path} is a pipe or a device, and no folder or archive")
     archives = download.fetch_voc2007(params) if params.source == "voc2007" else [path]
     # Beside `out`, so that files can be moved into it instead of being copied over from another disk.
@@ -164,6 +166,10 @@ def _opened(params: DataParams, out: Path) -> Iterator[tuple[Path, bool, list[st
             yield unpacked, True, notes
         except DataError as error:
             raise DataError(str(error).replace(str(unpacked), str(archives[0]))) from error
+
+
+def _is_description(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in (".yaml", ".yml", ".json", ".xml")
 
 
 def located(path: Path) -> Path:

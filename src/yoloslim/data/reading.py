@@ -119,7 +119,7 @@ def notes_on_unread(kinds: Mapping[str, int]) -> list[str]:
 def names_of(images: Sequence[Path | str], root: Path) -> list[str]:
     """Settled unique names of images, in step."""
     keys = [_key(image, root) for image in images]
-    return unique_names(keys)
+    return unique_names(keys, images)
 
 
 def refuse_twice(images: Iterable[tuple[Path | DataError | None, Path]]) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from yoloslim.data.exif import swaps_sides
 from yoloslim.data.voc import RawAnnotation
+from yoloslim.data.yolo_labels import SLACK
 from yoloslim.errors import DataError
 
 ENOUGH = 10
@@ -40,8 +42,9 @@ def refuse_other_conventions(raws: Sequence[RawAnnotation]) -> None:
     Raises:
         DataError: every box looks so, and there are enough of them.
     """
+    _refuse_corners(np.concatenate([np.zeros((0, 4)), *(_rows(raw) for raw in raws if raw.units == "shares")]))
     meant = [raw for raw in raws if raw.units != "shares"]
-    boxes = np.concatenate([np.zeros((0, 4)), *(np.reshape(raw.corners, (-1, 4)) for raw in meant)])
+    boxes = np.concatenate([np.zeros((0, 4)), *map(_rows, meant)])
     if len(boxes) < ENOUGH:
         return
     if ((boxes >= 0) & (boxes <= 1)).all():
@@ -64,6 +67,23 @@ def refuse_other_conventions(raws: Sequence[RawAnnotation]) -> None:
         raise DataError(
             f"{either} of {len(boxes)} boxes end before they begin, and all of them would fit as x, y, width, "
             "height; write corners (xmin, ymin, xmax, ymax) instead"
+        )
+
+
+def _rows(raw: RawAnnotation) -> NDArray[np.float64]:
+    return np.reshape(raw.corners, (-1, 4))
+
+
+def _refuse_corners(boxes: NDArray[np.float64]) -> None:
+    """Refuse shares (corners, as they were read) that are corners where centre, width and height are meant."""
+    if len(boxes) < ENOUGH:
+        return
+    beyond = ((boxes < -SLACK) | (boxes > 1 + SLACK)).any(1)
+    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    if beyond.mean() > 0.2 and ((sides > centres) & (sides <= 1 + SLACK)).all():
+        raise DataError(
+            f"{int(beyond.sum())} of {len(boxes)} boxes reach out of their images, and all would fit as corners "
+            "(x1 y1 x2 y2) where the centre, width and height are meant; write x y width height instead"
         )
 
 

@@ -1,5 +1,6 @@
 """The validation report: what a prepared folder holds, and what of the source did not get into it."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,7 +92,7 @@ def check_box_share(dropped: Sequence[BoxNote], lost: int, total: int, min_box_p
     counted = [note for note in dropped if not (min_box_px > 1 and UNDER_MIN in note.reason)]
     if len(counted) + lost <= MAX_PROBLEM_SHARE * total:
         return
-    reasons = Counter(note.reason.split(" px ")[0].rstrip("0123456789.e- ") for note in counted)
+    reasons = Counter(re.sub(r" [\d.e-]+ px", "", note.reason) for note in counted)
     listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(4))
     listed += f"{', ' if listed and lost else ''}{f'{lost} in images that were left out' if lost else ''}"
     example = f"; first: {counted[0].file} {list(counted[0].box)}" if counted else ""

@@ -163,7 +163,7 @@ def _resolve(entry: str, base: Any, file: Path, key: str, notes: list[str]) -> P
     plain = entry
     while plain.startswith(("../", "./")):
         plain = plain.split("/", 1)[1]
-    bases = []
+    bases: list[Path] = []
     if isinstance(base, str) and base:
         named = Path(base.replace("\\", "/"))
         bases = [folder / named, named, folder / named.name, folder / "datasets" / named.name]
@@ -174,9 +174,11 @@ def _resolve(entry: str, base: Any, file: Path, key: str, notes: list[str]) -> P
     if file.suffix.lower() == ".data":  # Darknet starts from the folder above
         tried += [folder.parent / plain, folder / Path(plain).name]
     if re.match(r"/|[A-Za-z]:/", entry):
-        tried = [Path(entry)]
+        tried, bases = [Path(entry)], []
     for place in tried:
         if _leads(place):
+            if bases and not any(map(place.is_relative_to, bases[:2])):
+                notes.append(f"`path: {base[:80]}` of {file.name} does not lead to `{entry[:80]}`: {place} was taken")
             return place
     parts = plain.strip("/").split("/")
     for end in (Path(*parts[start:]) for start in range(len(parts))):
@@ -184,7 +186,10 @@ def _resolve(entry: str, base: Any, file: Path, key: str, notes: list[str]) -> P
             notes.append(f"`{key}: {entry[:80]}` of {file.name} leads nowhere here: {end} was taken, the end of it")
             return folder / end
     listed = ", ".join(dict.fromkeys(str(p) for p in tried))
-    raise DataError(f"{file.name}: `{key}: {entry[:80]}` leads nowhere, nor does an end of it; tried {listed}")
+    raise DataError(
+        f"{file.name}: `{key}: {entry[:80]}` leads nowhere, nor does an end of it; tried {listed}"
+        f"{f'. Without the key, {key} is a share of train' if key in ('val', 'valid', 'test') else ''}"
+    )
 
 
 def _leads(place: Path) -> bool:

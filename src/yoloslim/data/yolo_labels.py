@@ -2,14 +2,21 @@
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 from yoloslim.errors import DataError
 from yoloslim.runner.text import NotText, read_lines
 
 SLACK = 0.01
 """Share of a side by which a box may reach over the edge; more are pixels, not shares."""
-Rows = list[tuple[int, tuple[float, float, float, float]]]
-"""Class number and corners of every box of a file, as shares of the sides."""
+
+
+class Row(NamedTuple):
+    """A line of a label file: class number, corners as shares of the sides, and whether it gave an outline instead."""
+
+    number: int
+    box: tuple[float, float, float, float]
+    outline: bool
 
 
 def label_file(image: Path) -> Path | None:
@@ -29,7 +36,7 @@ def label_places(image: Path) -> list[Path]:
     return [stem.with_suffix(suffix) for suffix in (".txt", ".TXT") for stem in (*stems, image)]
 
 
-def read_rows(file: Path | None, key_points: int = 0) -> Rows | DataError:
+def read_rows(file: Path | None, key_points: int = 0) -> list[Row] | DataError:
     """Class numbers and boxes (corners, shares of the sides) of one label file, or what is wrong with it.
 
     Args:
@@ -48,7 +55,15 @@ def read_rows(file: Path | None, key_points: int = 0) -> Rows | DataError:
         return error
 
 
-def _row(line: str, number: int, file: Path, key_points: int) -> tuple[int, tuple[float, float, float, float]]:
+def count_rows(file: Path) -> int:
+    """Lines of a label file that cannot be read."""
+    try:
+        return len(read_lines(file))
+    except (NotText, OSError):
+        return 0
+
+
+def _row(line: str, number: int, file: Path, key_points: int) -> Row:
     where = f"{file} line {number}"
     words = line.split()
     if key_points and len(words) == 5 + key_points:
@@ -79,4 +94,4 @@ def _row(line: str, number: int, file: Path, key_points: int) -> tuple[int, tupl
         box = (max(box[0], -1.0), max(box[1], -1.0), min(box[2], 2.0), min(box[3], 2.0))  # clipped and noted later
     else:
         box = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], 1.0), min(box[3], 1.0))
-    return int(values[0]), box
+    return Row(int(values[0]), box, len(rest) > 4)

@@ -117,6 +117,8 @@ def _document(file: Path) -> Mapping[str, Any]:
 def _categories(document: Mapping[str, Any], file: Path) -> dict[int, str]:
     try:
         ordered = sorted(document["categories"], key=lambda c: int(c["id"]))
+        if odd := [c["name"] for c in ordered if isinstance(c["name"], bool) or not isinstance(c["name"], (str, int))]:
+            raise DataError(f"{file}: a category is called {str(odd[0])[:40]}, which is no name")
         return {int(c["id"]): settle_class(str(c["name"])) for c in ordered}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{file}: a category lacks its `id` or `name`") from error

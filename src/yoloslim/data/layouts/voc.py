@@ -9,10 +9,9 @@ from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset,
 from yoloslim.data.names import composed, unique_names
 from yoloslim.data.voc import SPLITS, RawAnnotation, parse_annotation
 from yoloslim.errors import DataError
+from yoloslim.runner.bounded import MAX_XML_BYTES, read_bounded
 from yoloslim.runner.pictures import SUFFIXES
 from yoloslim.runner.text import NotText, read_lines
-
-_NAMES = (("ImageSets", "Main"), ("ImageSets",))
 
 
 def find(path: Path) -> Path | None:
@@ -54,11 +53,17 @@ def read(root: Path, wanted: Wanted) -> Found:
         _refuse_same_stem(keys, xmls)
         found.given = {s: s for s in SPLITS if (root / "ImageSets" / "Main" / f"{s}.txt").is_file()}
         for name in found.given.values():
-            sets.setdefault(name, [k for k in read_image_set(root, name, xmls) if k in names])
+            listed = read_image_set(root, name, xmls)
+            sets.setdefault(name, [key for key in listed if key in names])
+            if strange := [key for key in listed if key not in names]:
+                unused = f"{len(strange)} names without annotation, not used: {strange[0]!a}"
+                found.notes.append(f"image set '{name}' has {unused}")
     else:
         by_split = {split: [k for k in keys if split_in(k) == split] for split in SPLITS}
         sets |= {split: members for split, members in by_split.items() if members}
         found.given = {split: split for split in sets}
+        if (root / "ImageSets").is_dir():
+            found.notes.append("ImageSets was not used: it goes with Annotations and JPEGImages, called just so")
     found.items = [_item(key, names[key], images[key], raws[key], xmls, xml_root) for key in keys]
     found.sets = {name: [names[key] for key in members if key in names] for name, members in sets.items()}
     if not wanted.get("train"):
@@ -144,7 +149,16 @@ def _item(
     file = xmls.get(key, root / f"{key}.xml")
     if isinstance(raw, RawAnnotation) and isinstance(image, DataError):
         return Item(name, None, file, image, len(raw))
-    return Item(name, None if isinstance(image, DataError) else image, file, raw)
+    lost = _objects_in(file) if isinstance(raw, DataError) else 0
+    return Item(name, None if isinstance(image, DataError) else image, file, raw, lost)
+
+
+def _objects_in(file: Path) -> int:
+    """Boxes of an annotation that cannot be read."""
+    try:
+        return read_bounded(file, MAX_XML_BYTES).replace(b"\0", b"").count(b"<object>")
+    except OSError:
+        return 0
 
 
 def _refuse_same_stem(keys: Sequence[str], xmls: Mapping[str, Path]) -> None:

@@ -11,7 +11,7 @@ from yoloslim.data.names import note_on_renamed, settle_class
 from yoloslim.data.reading import names_of, notes_on_unread, set_splits, split_of
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.data.yolo_description import NAME_FILES, class_names, described_images, descriptions, read_description
-from yoloslim.data.yolo_labels import label_file, label_places, read_rows
+from yoloslim.data.yolo_labels import count_rows, label_file, label_places, read_rows
 from yoloslim.errors import DataError
 from yoloslim.runner.text import NotText, read_lines
 
@@ -85,25 +85,30 @@ def read(root: Path, wanted: Wanted) -> Found:
     ids = names_of([image for image, _ in images], folder)
     missing = {file for file, _ in orphans}
     difficult = _difficult(folder)
-    numbers: set[int] = set()
+    numbers: dict[int, Path] = {}
+    outlines = 0
     for (image, _), name, file in zip(images, ids, files, strict=True):
         raw: RawAnnotation | DataError
         rows = read_rows(file, _key_points(description))
         if isinstance(rows, DataError):
             raw = rows
         else:
-            numbers.update(number for number, _ in rows)
+            outlines += sum(row.outline for row in rows)
+            numbers |= {row.number: file for row in rows if file is not None}
             objects = (
-                RawObject(by_number.get(number, f"class{number}"), box, (file, row) in difficult, False)
-                for row, (number, box) in enumerate(rows)
+                RawObject(by_number.get(row.number, f"class{row.number}"), row.box, (file, i) in difficult, False)
+                for i, row in enumerate(rows)
             )
             raw = RawAnnotation(0, 0, objects, "shares")
         if image in missing and (other := unread.get(image.stem)) and isinstance(raw, RawAnnotation):
             error = DataError(f"image of '{name}' is {other}, of a kind that is not read")
             found.items.append(Item(name, None, image, error, len(raw)))
             continue
-        found.items.append(Item(name, None if image in missing else image, file or image, raw))
+        lost = count_rows(file) if file is not None and isinstance(raw, DataError) else 0
+        found.items.append(Item(name, None if image in missing else image, file or image, raw, lost))
     found.classes = _check_numbers(root, numbers, by_number, found)
+    if outlines:
+        found.notes.append(f"{outlines} rows are outlines of 3 or more points: each became the upright box around it")
     if background := sum(file is None for file in files):
         found.notes.append(f"{background} images have no label file: background, as the format says")
     set_splits(found, [split for _, split in images])
@@ -183,8 +188,8 @@ def _all_images(folder: Path) -> list[tuple[Path, str]]:
     return [(path, split_of(path, folder)) for path in walk(folder) if is_image(path)]
 
 
-def _check_numbers(root: Path, used: set[int], names: dict[int, str], found: Found) -> tuple[str, ...]:
-    """The classes, `class0` and so on where the set has no names.
+def _check_numbers(root: Path, used: dict[int, Path], names: dict[int, str], found: Found) -> tuple[str, ...]:
+    """The classes, `class0` and so on where the set has no names; `used` has a file of each number.
 
     Raises:
         DataError: numbers without a name.
@@ -197,7 +202,11 @@ def _check_numbers(root: Path, used: set[int], names: dict[int, str], found: Fou
         found.notes.append(f"no class names were found (data.yaml, classes.txt): they are called class0 to {last}")
     unknown = sorted(used - names.keys())
     if unknown:
-        raise DataError(f"{root} names {len(names)} classes, but labels use number {unknown[-1]}; complete `names`")
+        odd = unknown[-1]
+        raise DataError(
+            f"{root} names {len(names)} classes, but labels use number {odd} too, as {used[odd]} does; complete `names`"
+            f" (numbers {', '.join(map(str, islice(names, 5)))}{' ...' if len(names) > 5 else ''} have one)"
+        )
     return tuple(names.values())
 
 
