@@ -47,7 +47,8 @@ def suppress(cells: Cells, options: dict[str, Any], greedy: Greedy | None = None
     """
     places, labels, scores = _candidates(cells.scores, options)
     limit = options["max_det"]
-    prefix = (_FIRST_PREFIX if cells.nms else limit) if limit else len(scores)
+    few = len(scores) <= _FIRST_PREFIX * _PREFIX_GROWTH  # for all of them at once
+    prefix = len(scores) if few or not limit else _FIRST_PREFIX if cells.nms else limit
     while True:
         best = _best(scores, prefix)
         boxes = cells.boxes(places[best])

@@ -1,14 +1,17 @@
 """Stage `ascend_eval`: accuracy and speed of the exported graph; every number names the backend it comes from."""
 
+from functools import partial
 from typing import Any
 
 from yoloslim.config import Params
 from yoloslim.deploy.ascend.measure import evaluate_exported
 from yoloslim.deploy.ascend.twin import predict_board
 from yoloslim.deploy.board.device import open_device
+from yoloslim.deploy.manifest import load_manifest
 from yoloslim.files import read_json, write_json
 from yoloslim.stages.common import BASELINE, METRICS, MODELS, rounded, stage_of_model, trained
 from yoloslim.stages.inputs import eval_set, nms_options, prepared_split
+from yoloslim.stages.speeds import known_speed
 
 
 def run(params: Params, which: str) -> None:
@@ -16,6 +19,7 @@ def run(params: Params, which: str) -> None:
     e, a = params.evaluation, params.ascend_eval
     export, options = MODELS / "export" / which, nms_options(params)
     device = open_device(params.ascend.target, params.ascend.set_env, params.ascend.python)
+    graphs = [folder / load_manifest(folder).file for folder in (export, MODELS / "export" / BASELINE)]
     measured, _ = evaluate_exported(
         export,
         MODELS / "atc" / which,
@@ -28,6 +32,7 @@ def run(params: Params, which: str) -> None:
         batch=e.batch,
         reference_dir=MODELS / "export" / BASELINE,
         device=device,
+        remember=partial(known_speed, params, "onnxruntime", graphs, (e.threads, a.warmup, a.repeats)),
     )
     metrics: dict[str, Any] = dict(measured)
     found = read_json(METRICS / f"{trained(which)}.json")

@@ -52,7 +52,7 @@ def measure(params: Params, name: str, images: EvalSet) -> tuple[dict[str, Any],
     metrics = {
         **evaluation.metrics,
         "suppression": describe_suppression(model.spec.head, nms_options(params)),
-        **measure_cost(params, model),
+        **measure_cost(params, model, path),
         "size_mb": path.stat().st_size / 1e6,
     }
     detections = [np.round(rows.astype(np.float64), 4).tolist() for rows in evaluation.detections]

@@ -4,6 +4,7 @@ Every result names its backend. Nothing measured on a CPU is called Ascend.
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from yoloslim.boxes import fit
@@ -23,6 +24,13 @@ from yoloslim.evaluation.speed import measure_latency, measure_speedup
 
 logger = logging.getLogger(__name__)
 
+Metrics = dict[str, float | str]
+
+
+def measured_now(measure: Callable[[], Metrics]) -> Metrics:
+    """A memory that knows nothing."""
+    return measure()
+
 
 def evaluate_exported(
     export_dir: Path,
@@ -37,7 +45,8 @@ def evaluate_exported(
     batch: int = 32,
     reference_dir: Path | None = None,
     device: Device | None = None,
-) -> tuple[dict[str, float | str], Evaluation]:
+    remember: Callable[[Callable[[], Metrics]], Metrics] = measured_now,
+) -> tuple[Metrics, Evaluation]:
     """Accuracy of the graph that was given to ATC, with the colours the board would see, and its latency here.
 
     Args:
@@ -53,6 +62,7 @@ def evaluate_exported(
         batch: images a call.
         reference_dir: an export to compare speed with, timed in turn with this one; not on a device.
         device: where to run the compiled model; None, and one that cannot be used, evaluates on the CPU.
+        remember: is given the measuring of speed on the CPU, and may know what it finds.
 
     Returns:
         The metrics for a file: map50, map50_95, map50_voc07, precision, recall, latency_ms, latency_p50_ms,
@@ -80,24 +90,33 @@ def evaluate_exported(
     twin = OnnxPredictor(path, manifest, threads, aipp_twin(source), f"aipp-twin-{source}")
     logger.info("evaluating %s on %s with %s; no Ascend device takes part", path, twin.backend, twin.preprocessing)
     evaluation = evaluate(twin, eval_set, batch=batch, options=options)
-    plain = OnnxPredictor(path, manifest, threads)
-    metrics: dict[str, float | str] = {
+    metrics: Metrics = {
         **evaluation.metrics,
-        **measure_latency(plain, warmup=warmup, repeats=repeats, threads=threads),
+        **remember(lambda: _speed(export_dir, reference_dir, threads, warmup, repeats)),
         "size_mb": path.stat().st_size / 1e6,
         "backend": twin.backend,
         "preprocessing": twin.preprocessing,
+    }
+    return metrics, evaluation
+
+
+def _speed(export_dir: Path, reference_dir: Path | None, threads: int, warmup: int, repeats: int) -> Metrics:
+    """Latency on the CPU, and the speed-up where there is a reference."""
+    manifest = load_manifest(export_dir)
+    plain = OnnxPredictor(export_dir / manifest.file, manifest, threads)
+    found: Metrics = {
+        **measure_latency(plain, warmup=warmup, repeats=repeats, threads=threads),
         "latency_preprocessing": plain.preprocessing,
     }
     if reference_dir is not None:
         other = load_manifest(reference_dir)
         reference = OnnxPredictor(reference_dir / other.file, other, threads)
         same = other.sha256 == manifest.sha256
-        metrics["speedup"] = 1.0 if same else measure_speedup(plain, reference, warmup, repeats)
-    return metrics, evaluation
+        found["speedup"] = 1.0 if same else measure_speedup(plain, reference, warmup, repeats)
+    return found
 
 
-def device_metrics(run: BoardRun, compiled: AtcResult, atc_dir: Path) -> dict[str, float | str]:
+def device_metrics(run: BoardRun, compiled: AtcResult, atc_dir: Path) -> Metrics:
     """Speed and circumstances of a run on a device: latency is one image's, copies to and from the chip included."""
     assert compiled.om is not None
     return {

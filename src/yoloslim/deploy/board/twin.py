@@ -35,12 +35,13 @@ def predict_changes(
     truth = [split.annotations[i] for i in chosen]
     pictures = [read_image(split.image_path(int(i))) for i in chosen]
 
-    def metrics(effect: str) -> dict[str, float]:
-        values = score(truth, list(pool.map(find, pictures, repeat(effect))), split.classes).metrics
+    def metrics(found: Iterable[Rows]) -> dict[str, float]:
+        values = score(truth, list(found), split.classes).metrics
         return {name: values[name] for name in ("map50", "map50_95")}
 
-    with ThreadPoolExecutor(threads) as pool:
-        reference = metrics("")
-        changes = {name: metrics(name) for name in effects}
+    with ThreadPoolExecutor(threads) as pool:  # which finds under the next effects while one is counted
+        found = {name: pool.map(find, pictures, repeat(name)) for name in ("", *effects)}
+        changes = {name: metrics(rows) for name, rows in found.items()}
+        reference = changes.pop("")
     result = {"reference": {**reference, "images": float(len(pictures))}}
     return result | {name: {key: value - reference[key] for key, value in m.items()} for name, m in changes.items()}
