@@ -148,6 +148,30 @@ def test_extreme_percents_are_accepted(percent: int) -> None:
     assert parse_params({"percents": [percent]}).percents == (percent,)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("percents: 50", "percents = 50 is one value where a list belongs; write percents: [50]"),
+        ("percents: 30, 50", "percents = '30, 50' is one value where a list belongs; write percents: [30, 50]"),
+        (
+            "percents: 50\n  - 30\n  - 70",
+            "percents has '50' on its own line and a list below, which YAML reads as one text, '50 - 30 - 70'; write "
+            "percents: [50] and delete the lines below that begin with a dash, or leave nothing behind percents:",
+        ),
+        ("percents:\n  30: 50", "percents holds keys where a list belongs; write percents: [...]"),
+        (
+            "train: {resolutions: 320}",
+            "train.resolutions = 320 is one value where a list belongs; write resolutions: [320]",
+        ),
+        ("quantize: {models: baseline}", "quantize.models = 'baseline' is one value where a list belongs"),
+    ],
+)
+def test_one_value_where_a_list_belongs_is_shown_as_a_list(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load_params(tmp_path / "params.yaml")
+
+
 def test_fraction_of_a_percent_is_refused() -> None:
     assert "percents.0 = 30.5" in explain(percents=[30.5])
 

@@ -27,9 +27,26 @@ def explain(schema: type[BaseModel], problem: Any) -> str:
         problem["input"], dict
     ):  # of several keys that do not go together
         return f"{where}: {message}" if where else message
+    if problem["type"] == "tuple_type":
+        return f"{where} {_list_instead(path[-1], problem['input'])}"
     given = repr(problem["input"])
     given = given if len(given) <= 80 else f"{given[:80]}..."
     return f"{where} = {given}: {message}{_range_at(schema, path)}" if where else message
+
+
+def _list_instead(key: str, given: Any) -> str:
+    """What to write where a list belongs and something else stands."""
+    if given is None:
+        return f"is empty where a list belongs; write {key}: []"
+    if isinstance(given, dict):
+        return f"holds keys where a list belongs; write {key}: [...], or its items below, a dash before each"
+    first = str(given).partition(" - ")[0]
+    if first != str(given):  # YAML goes on with a text in the lines below it
+        return (
+            f"has {first!r} on its own line and a list below, which YAML reads as one text, {str(given)!r}; write "
+            f"{key}: [{first}] and delete the lines below that begin with a dash, or leave nothing behind {key}:"
+        )
+    return f"= {given!r} is one value where a list belongs; write {key}: [{given}]"
 
 
 def _keys_at(schema: type[BaseModel], path: list[str]) -> list[str]:
