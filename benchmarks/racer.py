@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.contestants import PENALTIES, STEP, WAYS, Bench, Way
+from benchmarks.contestants import PENALTIES, WAYS, Way
 from benchmarks.latency import clock_of, in_turn, opened
 from benchmarks.race_run import MODEL, RESULT, Run, Setup
+from benchmarks.shrink import STEP, Bench
 from yoloslim.config import BaselineParams, DataParams, FinetuneParams, PhaseParams, SparseParams, TrainParams
 from yoloslim.data.evalset import EvalSet, load_eval_set
 from yoloslim.data.prepare import prepare

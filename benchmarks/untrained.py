@@ -14,7 +14,7 @@ from typing import cast
 
 import torch
 
-from benchmarks.contestants import torch_pruned
+from benchmarks.shrink import torch_pruned
 from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
 from yoloslim.models.foreign.load import read_model

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yoloslim.config import Params
-from yoloslim.data.augment import Augmentation, Augmenter
+from yoloslim.data.augment import Augmentation, Augmenter, Batch
 from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.stages.common import DATA
 from yoloslim.stages.inputs import BATCH, prepared_split, training_sample
@@ -50,6 +50,13 @@ def statistics_images(params: Params, count: int, images: TrainSet | None = None
             yield augmenter.batch(part, rng, size=params.imgsz).images
 
     return batches
+
+
+def plain_batches(images: TrainSet, count: int, seed: int) -> Iterator[Batch]:
+    """Batches of training images with their boxes, chosen by the seed, not augmented."""
+    augmenter, rng = Augmenter(images, Augmentation.none(), torch.device("cpu")), torch.Generator().manual_seed(seed)
+    for part in torch.split(torch.randperm(len(images), generator=rng)[:count], BATCH):
+        yield augmenter.batch(part, rng, compose=False)
 
 
 def as_batches(images: NDArray[np.uint8]) -> Iterator[Tensor]:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from yoloslim.config import Params
-from yoloslim.data.augment import Augmentation, Augmenter
 from yoloslim.data.trainset import load_train_set
 from yoloslim.deploy.latency import layer_latencies_ms
 from yoloslim.deploy.timed_prune import Timing, about_time, timed_prune
@@ -25,9 +24,9 @@ from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
-from yoloslim.stages.batches import statistics_images, training_images
+from yoloslim.stages.batches import plain_batches, statistics_images, training_images
 from yoloslim.stages.common import MODELS, stage_of_percent
-from yoloslim.stages.inputs import BATCH, eval_set, prepared_split
+from yoloslim.stages.inputs import eval_set, prepared_split
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
 from yoloslim.stages.rounds import prune_in_rounds
@@ -41,12 +40,7 @@ SCORED_IMAGES = 128
 def taylor(params: Params, model: Detector, count: int = SCORED_IMAGES) -> Scores:
     """First-order Taylor scores on plain training images."""
     images = load_train_set(prepared_split("train"), params.imgsz, Path(params.train.cache_dir) / "images")
-    augmenter, rng = (
-        Augmenter(images, Augmentation.none(), torch.device("cpu")),
-        torch.Generator().manual_seed(params.seed),
-    )
-    chosen = torch.randperm(len(images), generator=rng)[:count]
-    batches = (augmenter.batch(part, rng, compose=False) for part in torch.split(chosen, BATCH))
+    batches = plain_batches(images, count, params.seed)
     loss = model.spec.loss(params.train, torch.device("cpu"))
     return taylor_scores(model, find_coupling(model), batches, lambda m, b: loss(m(b.images), b.targets)[0])
 
