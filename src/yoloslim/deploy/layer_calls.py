@@ -67,10 +67,10 @@ def this_machine(threads: int, runtime: LatencyRuntime = "onnxruntime") -> dict[
     Raises:
         DeployError: the runtime is not installed.
     """
-    return {"processor": _processor(), "runtime": runtime, "version": _version(runtime), "threads": threads}
+    return {"processor": processor(), "runtime": runtime, "version": _version(runtime), "threads": threads}
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name, or, on boards, which have none, the board's and its cores' numbers."""
     board, info = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []

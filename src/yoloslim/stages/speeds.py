@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from yoloslim.config import Params
+from yoloslim.deploy.layer_calls import processor
 from yoloslim.errors import YoloslimError
 from yoloslim.evaluation.other_work import disturbed
 from yoloslim.files import read_json, sha256_file, write_json
@@ -50,7 +51,7 @@ def known_speed(
     """
     library = Library(memory=MEMORY)
     code = {name: library.fingerprint(path) for name, path in library.closure(CODE[package]).items()}
-    machine = [platform.node(), platform.machine(), platform.python_version(), version(package)]
+    machine = [processor(), platform.node(), platform.python_version(), version(package)]
     parts = [machine, [sha256_file(file) for file in files], list(settings), sorted(code.items())]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
     kept = Path(params.train.cache_dir) / "speed" / f"{key}.json"
