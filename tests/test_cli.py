@@ -38,6 +38,8 @@ def test_inspect_shows_size_scopes_and_layers(stored: Path) -> None:
     assert "yolov5n: 2 classes, 64 px, 1.767 M parameters" in result.output
     for text in ("source", "slim", "free", "coupled", "model.2.m.0.cv1.bn", "sparse enough for about"):
         assert text in result.output
+    assert "baseline.weights takes this model" in " ".join(result.output.split())
+    assert "penalty has hardly worked" not in result.output  # nobody has trained with one
 
 
 def test_prune_writes_a_smaller_model_that_loads_and_its_report(stored: Path, tmp_path: Path) -> None:

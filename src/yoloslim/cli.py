@@ -103,6 +103,7 @@ def inspect(model: Model, layers: Annotated[bool, typer.Option(help="show every 
     from rich.table import Table
 
     from yoloslim.models.foreign.load import read_model
+    from yoloslim.pruning.forecast import ENOUGH_PERCENT
     from yoloslim.pruning.inspection import inspect_model
 
     network = read_model(model)
@@ -118,6 +119,13 @@ def inspect(model: Model, layers: Annotated[bool, typer.Option(help="show every 
         limit = f"{scope['percent_limit']:.1f} %" if "percent_limit" in scope else "–"
         scopes.add_row(name, str(scope["channels"]), limit, scope["verdict"])
     console.print(scopes)
+    channels, near_zero = (sum(row[key] for row in found["layers"]) for key in ("channels", "near_zero"))
+    if 100 * near_zero < ENOUGH_PERCENT * channels:
+        console.print(
+            "The scales tell of nothing that is not in use, as those of most networks. The pipeline asks its images "
+            "instead (prune.importance: taylor) and finetunes: baseline.weights takes this model. Network Slimming "
+            "(sparse.penalty: slimming) drives scales to zero first."
+        )
     if layers:
         table = Table("layer", "channels", "near zero", "|gamma| 5 %", "median", "95 %", "tied by a sum")
         for row in found["layers"]:

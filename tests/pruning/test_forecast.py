@@ -53,12 +53,14 @@ def test_the_verdict_counts_scales_near_zero() -> None:
     assert result.near_zero_percent == 47
     assert result.contribution_percent == pytest.approx(100 * 0.047 / 53.047)
     assert result.text == "sparse enough for about 47 percent: 47.0 % of 100 scales are below 0.01"
+    assert not result.advice
 
 
 def test_the_verdict_on_scales_that_did_not_move_says_what_to_do() -> None:
     result = prunability(np.ones(10))
     assert result.percent == 0
-    assert "raise the rate or train longer" in result.text
+    assert result.text == "sparse enough for about 0 percent: 0.0 % of 10 scales are below 0.01"
+    assert "raise the rate or train longer" in result.advice
 
 
 def test_all_scales_at_zero_leave_something_to_keep() -> None:

@@ -15,6 +15,8 @@ from yoloslim.errors import PruneError
 
 NEAR_ZERO = 1e-2
 """Below this a channel gives almost a constant; folding takes care of that constant."""
+ENOUGH_PERCENT = 10
+"""Share of scales near zero, %, below which nothing to speak of can go by scales alone."""
 
 
 @dataclass(frozen=True)
@@ -89,23 +91,25 @@ def forecast(gammas: NDArray[np.floating], distance: float, rate: float, percent
 
 @dataclass(frozen=True)
 class Prunability:
-    """How much can be pruned after sparse training.
+    """How much can be pruned by scales alone.
 
     Attributes:
         percent: largest whole percent at which only scales below the limit go.
         near_zero_percent: share of the scales below the limit.
         contribution_percent: share of the sum of scales that going to `percent` removes.
         text: the same in words.
+        advice: what to do after a sparse training that left it at that; empty where there is enough to prune.
     """
 
     percent: int
     near_zero_percent: float
     contribution_percent: float
     text: str
+    advice: str
 
 
 def prunability(gammas: NDArray[np.floating], limit: float = NEAR_ZERO) -> Prunability:
-    """Judge the scales after sparse training.
+    """Judge the scales of a network.
 
     Args:
         gammas: (N,) prunable scales.
@@ -121,9 +125,8 @@ def prunability(gammas: NDArray[np.floating], limit: float = NEAR_ZERO) -> Pruna
     contribution = 100 * float(removed / sizes.sum()) if sizes.sum() > 0 else 0.0
     near = 100 * below / len(sizes)
     text = f"sparse enough for about {percent} percent: {near:.1f} % of {len(sizes)} scales are below {limit:g}"
-    if percent < 10:
-        text += "; the penalty has hardly worked: raise the rate or train longer"
-    return Prunability(percent, near, contribution, text)
+    advice = "the penalty has hardly worked: raise the rate or train longer" if percent < ENOUGH_PERCENT else ""
+    return Prunability(percent, near, contribution, text, advice)
 
 
 def _sorted_sizes(gammas: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -44,7 +44,8 @@ def run(params: Params) -> None:
 
     def save_gammas(result: Fit) -> dict[str, float]:
         gammas = penalty.gammas(result.model)
-        logger.info("%s", prunability(gammas.numpy()).text)
+        judged = prunability(gammas.numpy())
+        logger.info("%s", "; ".join(filter(None, (judged.text, judged.advice))))
         with atomic_path(MODELS / "sparse" / "gammas.npz") as temporary:
             np.savez_compressed(
                 temporary,

@@ -13,6 +13,7 @@ def import_weights(
     model: Annotated[str | None, typer.Option(help="architecture; default: told by the tensors or the cfg")] = None,
     classes: Annotated[str | None, typer.Option(help="names with commas between, or a file with one a line")] = None,
     cfg: Annotated[Path | None, typer.Option(help="of Darknet weights; default: the one beside them")] = None,
+    imgsz: Annotated[int | None, typer.Option(help="side of the input, px; default: as the file tells, or 640")] = None,
     partial: Annotated[bool, typer.Option(help="let Darknet weights end early")] = False,
     out: Annotated[Path | None, typer.Option(help="where to; default: beside the weights")] = None,
 ) -> None:
@@ -21,7 +22,7 @@ def import_weights(
 
     from yoloslim.config import DataParams
     from yoloslim.models.detector import count_params
-    from yoloslim.models.foreign.adapt import read_names, with_classes
+    from yoloslim.models.foreign.adapt import read_names, with_classes, with_imgsz
     from yoloslim.models.foreign.load import import_model
     from yoloslim.models.foreign.source import find_weights
     from yoloslim.models.store import model_name, save_model
@@ -31,6 +32,7 @@ def import_weights(
     torch.manual_seed(0)  # what starts afresh is the same every time
     network = import_model(path, model, wanted, cfg, partial)
     network = with_classes(network, wanted) if wanted else network
+    network = with_imgsz(network, imgsz, lambda head, _: head) if imgsz else network
     target = model_name(out or path.with_name(f"{path.stem}-imported"))
     save_model(network, target)
     spec = network.spec

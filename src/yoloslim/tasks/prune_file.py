@@ -129,10 +129,10 @@ def _missed(network: Detector, result: PruneResult[Detector], target: Path) -> I
     if missed > NOTICEABLE:
         yield (
             f"what was cut had {100 * missed:.0f} % of the sum of all scales: these channels were in use, and until it "
-            "is finetuned the model finds little or nothing. What helps: train sparsely first, which drives scales of "
-            "dispensable channels to zero (baseline.weights in params.yaml takes this model, then `dvc repro`); cut "
-            "less (`yoloslim inspect` says how far); --data FOLDER, which makes up for a small cut without training; "
-            f"finetune (`yoloslim train DATA --model {quote(str(target))}`)"
+            "is finetuned the model finds little or nothing. What helps: finetune it (`yoloslim train DATA --model "
+            f"{quote(str(target))}`), or let the pipeline cut by what its images say, finetune and compare "
+            "(baseline.weights in params.yaml takes the model before the cut, then `dvc repro`); --data FOLDER, which "
+            "makes up for a small cut without training; cut less"
         )
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
 from tests.tiny import shake_norms, tiny_detector
+from yoloslim.cli import app
 from yoloslim.errors import ModelError, WeightsError
 from yoloslim.models.detector import Detector, build_detector, fuse
 from yoloslim.models.foreign.adapt import with_classes
@@ -57,6 +59,36 @@ def test_state_dicts_give_the_same_and_take_the_names_they_are_given(public: Pat
     assert import_model(public / "prefixed.pth", classes=("one",)).spec.classes[3] == "class3"
     save_file(model.state_dict(), tmp_path / "plain.safetensors")
     assert_gives(import_model(tmp_path / "plain.safetensors"), public, "v6")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "module.model.", "_orig_mod."])
+def test_what_wrappers_put_in_front_of_all_names_is_taken_off(public: Path, tmp_path: Path, prefix: str) -> None:
+    state = import_model(public / "v6.pt").state_dict()
+    torch.save({f"{prefix}{name}": value for name, value in state.items()}, tmp_path / "m.pt")
+    assert_gives(import_model(tmp_path / "m.pt"), public, "v6")
+
+
+def test_what_a_state_dict_does_not_tell_is_said(public: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import_model(public / "state.pt", classes=("a", "b", "c", "d"))
+    assert "it does not tell its image size: 640 px are taken; --imgsz of `import` sets another" in caplog.text
+    assert "it names no classes: its 4 are taken for ['a', 'b', 'c', 'd'], in this order" in caplog.text
+    caplog.clear()
+    import_model(public / "state.pt")
+    assert "its classes are called class0 to class3; --classes of `import` names them in order" in caplog.text
+    caplog.clear()
+    import_model(public / "v6.pt")
+    assert not caplog.text
+
+
+def test_import_takes_an_image_size(public: Path, tmp_path: Path) -> None:
+    command = ["import", str(public / "state.pt"), "--out", str(tmp_path / "m.safetensors"), "--imgsz"]
+    result = CliRunner().invoke(app, [*command, "320"])
+    assert result.exit_code == 0, result.output
+    small, usual = load_model(tmp_path / "m.safetensors"), import_model(public / "state.pt")
+    assert (small.spec.imgsz, usual.spec.imgsz) == (320, 640)
+    assert small.spec.head == usual.spec.head  # anchors are pixels, which hold at any size
+    refused = CliRunner().invoke(app, [*command, "300"])
+    assert isinstance(refused.exception, WeightsError)
 
 
 def test_names_of_another_number_than_the_head_has_are_said_and_left(

@@ -36,6 +36,15 @@ def test_tensors_come_back_bit_for_bit(zipped: bool, tmp_path: Path) -> None:
         assert torch.equal(found[name], value)
 
 
+def test_an_archive_without_its_end_is_cut_short(tmp_path: Path) -> None:
+    torch.save(sample_state(), tmp_path / "m.pt")
+    data = (tmp_path / "m.pt").read_bytes()
+    for size in (100, len(data) // 2, len(data) - 10):
+        (tmp_path / "m.pt").write_bytes(data[:size])
+        with pytest.raises(WeightsError, match=f"it is cut short: its end is missing after {size} bytes"):
+            read_torch_checkpoint(tmp_path / "m.pt")
+
+
 def string(value: str) -> bytes:
     return b"X" + len(value).to_bytes(4, "little") + value.encode()
 

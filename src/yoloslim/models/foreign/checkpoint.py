@@ -1,6 +1,7 @@
 """What a foreign weights file holds, whatever its container: named tensors, and what it tells about the network."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from yoloslim.models.foreign.torch_file import TorchFile, read_torch_file
 
 logger = logging.getLogger(__name__)
 
+LAYER = re.compile(r"model\.(\d{1,4})\.")
+"""Where the path of a layer begins in the name of a tensor."""
 MODEL_KEYS = ("ema", "model", "state_dict", "model_state_dict")
 """Where training programs put the network in their dictionary, the better one first."""
 
@@ -161,10 +164,13 @@ def _table(module: Record, name: str) -> dict[Any, Any]:
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names without the `module.` that DataParallel puts in front of all of them."""
-    if state and all(isinstance(name, str) and name.startswith("module.") for name in state):
-        return {name.removeprefix("module."): value for name, value in state.items()}
-    return {str(name): value for name, value in state.items()}
+    """Names without what stands in front of all of them, as DataParallel's `module.` or a wrapper's `model.`."""
+    named = {str(name): value for name, value in state.items()}
+    inner = LAYER.search(next(iter(named), ""))
+    prefix = inner.string[: inner.start()] if inner else ""
+    if all(name.startswith(prefix) for name in named):
+        return {name.removeprefix(prefix): value for name, value in named.items()}
+    return named
 
 
 def _classes(names: Any) -> tuple[str, ...] | None:

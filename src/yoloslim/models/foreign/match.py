@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -14,9 +13,9 @@ from yoloslim.heads import AnchorHead
 from yoloslim.heads.anchor import Anchors
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.anchor_free import FreeHead, complete, is_fused, read_free_head, with_free_head
-from yoloslim.models.foreign.checkpoint import Checkpoint
+from yoloslim.models.foreign.checkpoint import LAYER, Checkpoint
 from yoloslim.models.foreign.finite import finite
-from yoloslim.models.foreign.records import Record
+from yoloslim.models.foreign.records import Record, describe
 from yoloslim.models.foreign.structure import structure_differences
 from yoloslim.models.foreign.widths import with_shortcuts, with_widths
 from yoloslim.models.spec import ModelSpec, changed, round_up
@@ -33,7 +32,6 @@ MAX_LEVELS, MAX_OUTPUTS = 8, 10_000
 MAX_CANDIDATES = 4
 """Architectures compared tensor by tensor, beginning with the likeliest; the right one is the first or second."""
 
-LAYER = re.compile(r"model\.(\d{1,4})\.")
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -139,7 +137,13 @@ def _names(told: tuple[str, ...] | None, given: tuple[str, ...] | None, count: i
     """Names of the classes: those that the file tells, else those that were given, else numbers."""
     if told and len(told) != count:
         logger.warning("it names %d classes, but its head tells %d apart: the names are not used", len(told), count)
-    return next((n for n in (told, given) if n and len(n) == count), tuple(f"class{i}" for i in range(count)))
+    if told and len(told) == count:
+        return told
+    if given and len(given) == count:
+        logger.warning("it names no classes: its %d are taken for %s, in this order", count, describe(list(given)))
+        return given
+    logger.warning("its classes are called class0 to class%d; --classes of `import` names them in order", count - 1)
+    return tuple(f"class{i}" for i in range(count))
 
 
 def _check_norms(state: Mapping[str, Tensor]) -> None:
@@ -230,6 +234,8 @@ def _candidates(checkpoint: Checkpoint, head: HeadTraits, classes: tuple[str, ..
 def _with_geometry(spec: ModelSpec, checkpoint: Checkpoint, head: HeadTraits) -> ModelSpec:
     """The spec with the file's own anchors and image size."""
     step = max(spec.strides)
+    if not checkpoint.imgsz:
+        logger.warning("it does not tell its image size: %d px are taken; --imgsz of `import` sets another", spec.imgsz)
     update: dict[str, object] = {"imgsz": round_up(checkpoint.imgsz or spec.imgsz, step)}
     if head.anchors is not None and isinstance(spec.head, AnchorHead):
         update["head"] = spec.head.model_copy(update={"anchors": _anchors_px(head.anchors, spec)})

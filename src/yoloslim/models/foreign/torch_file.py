@@ -55,7 +55,12 @@ def read_torch_file(path: Path) -> TorchFile:
         WeightsError: damaged, hostile, or no such file; without the path, which the caller knows.
     """
     with _in_words():
-        return _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path.read_bytes())
+        if zipfile.is_zipfile(path):
+            return _read_zip(path)
+        data = path.read_bytes()
+        if data.startswith(b"PK\x03\x04"):
+            raise WeightsError(f"it is cut short: its end is missing after {len(data)} bytes; copy it again")
+        return _read_legacy(data)
 
 
 @contextmanager
