@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,14 @@ def test_a_detector_is_pruned_as_the_library_does_it() -> None:
     request = PruneRequest(scope="coupled", percent=40, round_to=8, imgsz=64)
     theirs = prune_network(model, request).model.state_dict()
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_threads_that_prune_at_once_get_what_one_gets() -> None:
+    network, example = fill(OURS["groupnorm"][0]()), OURS["groupnorm"][1]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: yoloslim.prune(network, example, round_to=1, importance="l2"), range(12)))
+    expected = found[0].model.state_dict()
+    assert all(torch.equal(v, expected[k]) for each in found for k, v in each.model.state_dict().items())
 
 
 def test_a_detector_is_exported_with_its_manifest(tmp_path: Path) -> None:
@@ -370,6 +379,8 @@ def test_models_that_are_no_network_to_prune(model: Any, error: type[Exception],
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (lambda: yoloslim.build("yolov5n", 3), ModelError, "3 is a int; a name and a list are wanted"),
+        (lambda: yoloslim.build(None, ["a"]), ModelError, "None is a NoneType; a name and a list are wanted"),
         (lambda: yoloslim.build("yolov5n", "cat"), ModelError, r"classes is the text 'cat'; give a list: \['cat'\]"),
         (lambda: yoloslim.build("yolov5n", ["a", "b", "b"]), ModelError, "classes names 'b' twice"),
         (lambda: yoloslim.export("m.pt", "out"), DeployError, "model is a str; give a detector, such as yoloslim.load"),

@@ -1,16 +1,20 @@
 """The front door for detectors: evaluate, detect, quantize, and what it exports for programs."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import yoloslim
 from tests.squares import CLASSES, write_squares
 from tests.tiny import shake_norms, tiny_detector
+from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.runtimes import open_predictor
-from yoloslim.errors import ConfigError, DataError, DeployError
+from yoloslim.errors import ConfigError, DataError, DeployError, TrainError, YoloslimError
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import save_model
@@ -50,6 +54,13 @@ def test_detect_takes_files_and_arrays_alike(model: Detector, squares: Path, tmp
         (np.zeros((8, 8, 3), np.float32), DataError, "image 0 is float32"),
         (np.zeros((0, 8, 3), np.uint8), DataError, r"image 0 is uint8 \(0, 8, 3\)"),
         ("nothing.jpg", DataError, "nothing.jpg"),
+        (Image.new("RGB", (8, 8)), DataError, r"image 0 is a Image; give a file, .*numpy.asarray\(picture.convert"),
+        ([torch.zeros(8, 8, 3, dtype=torch.uint8)], DataError, "image 0 is a Tensor; give a file"),
+        (torch.zeros(8, 8, 3, dtype=torch.uint8), DataError, "image 0 is a Tensor"),
+        (b"\xff\xd8", DataError, "image 0 is a bytes"),
+        (["s000.png", None], DataError, "s000.png cannot be read"),
+        (None, DataError, "image 0 is a NoneType"),
+        (iter([3]), DataError, "image 0 is a int"),
     ],
 )
 def test_detect_refuses_what_is_no_picture(
@@ -64,6 +75,64 @@ def test_detect_refuses_thresholds_and_runtimes_that_cannot_be(model: Detector, 
         yoloslim.detect(model, squares / "images/s000.png", conf=1.5)
     with pytest.raises(DeployError, match="a Detector runs on pytorch; export it for onnxruntime"):
         yoloslim.detect(model, squares / "images/s000.png", runtime="onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, p: yoloslim.load(None), "path is a NoneType; give the path of a file or folder"),
+        (lambda m, p: yoloslim.detect(None, p), "model is a NoneType"),
+        (lambda m, p: yoloslim.detect(m, p, conf="0.4"), "conf_thres='0.4' is out of range; give a number from 0"),
+        (lambda m, p: yoloslim.detect(m, p, iou="a"), "iou_thres='a' is out of range"),
+        (lambda m, p: yoloslim.detect(m, p, runtime="onx"), "runtime 'onx' is not known; known: pytorch, onnxruntime"),
+        (lambda m, p: yoloslim.evaluate(m, None), "data is a NoneType"),
+        (lambda m, p: yoloslim.evaluate(m, p, layout="vco"), "layout 'vco' is unknown; did you mean 'voc'?"),
+        (lambda m, p: yoloslim.evaluate(m, p, options={}), "options is a dict; give a .*nms.NmsOptions"),
+        (lambda m, p: yoloslim.export(m, p, options={"opset": 17}), "options is a dict; give a .*onnx.ExportOptions"),
+        (lambda m, p: yoloslim.export(m, 3), "out is a int"),
+        (lambda m, p: ExportOptions(outputs="x"), "outputs 'x' is unknown; did you mean 'raw'?"),
+        (lambda m, p: yoloslim.quantize(m, [p], p), "images is a list; give the path"),
+        (lambda m, p: yoloslim.quantize(m, p, p, count=2.5), r"count=2.5 takes no picture; give a whole number"),
+        (lambda m, p: yoloslim.quantize(p / "images/s000.png", p, p), "is a file, and this takes the folder of an exp"),
+        (lambda m, p: yoloslim.train("yolov5n", None, p), "data is a NoneType"),
+        (lambda m, p: yoloslim.train(m, p, p / "t", layout="vco"), "layout 'vco' is unknown"),
+        (lambda m, p: yoloslim.train(m, p, p / "t", device="gpu"), "Input should be 'auto', 'cpu' or 'cuda'"),
+        (lambda m, p: yoloslim.train(m, p, p / "t", epochs="x"), "baseline.epochs = 'x': Input should be a valid int"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(
+    model: Detector, squares: Path, call: Callable[[Detector, Path], object], message: str
+) -> None:
+    with pytest.raises(YoloslimError, match=message):
+        call(model, squares)
+
+
+def test_a_training_on_a_gpu_that_is_not_there_reads_no_data(
+    model: Detector, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainError, match="PyTorch finds no CUDA device"):
+        yoloslim.train(model, squares, tmp_path / "out", epochs=1, device="cuda")
+    assert not (tmp_path / "out" / "data").exists()
+
+
+def test_a_predictor_is_opened_by_text_and_refuses_lists(model: Detector, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "m.safetensors")
+    predictor = open_predictor(str(tmp_path / "m.safetensors"))
+    with pytest.raises(DeployError, match=r"takes an array uint8 \(batch, 64, 64, 3\), not a list"):
+        predictor.predict([1])  # type: ignore[arg-type]
+
+
+def test_an_int8_version_does_not_replace_its_export(model: Detector, squares: Path, tmp_path: Path) -> None:
+    yoloslim.export(model, tmp_path / "onnx")
+    with pytest.raises(DeployError, match="is the export itself, which its int8 version would replace"):
+        yoloslim.quantize(tmp_path / "onnx", squares / "images", tmp_path / "x/../onnx")
+    assert open_predictor(tmp_path / "onnx").backend == "onnxruntime-cpu"
+    with pytest.raises(DeployError, match=r"model.onnx is a file.*: give its folder, .*onnx"):
+        yoloslim.quantize(tmp_path / "onnx/model.onnx", squares / "images", tmp_path / "out")
+    save_model(model, tmp_path / "m.safetensors")
+    with pytest.raises(DeployError, match=r"it holds m.safetensors: give that file, or export it"):
+        yoloslim.detect(tmp_path, squares / "images/s000.png")
 
 
 def test_evaluate_gives_the_same_for_a_model_and_its_export(model: Detector, squares: Path, tmp_path: Path) -> None:

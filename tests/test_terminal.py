@@ -21,6 +21,8 @@ def test_what_the_machine_is_at_fault_for_is_a_sentence_and_a_mistake_of_ours_is
         assert sentence(error).startswith("no memory is left (")
     assert sentence(OSError(errno.ECHILD, "No child processes")) == ""
     assert sentence(RuntimeError("shape mismatch")) == ""
+    long = sentence(RuntimeError(f"can't allocate memory: {'you tried ' * 20}30720000000 bytes"))
+    assert " ...); end other programs" in long
 
 
 def test_whatever_fails_where_memory_is_scarce_is_put_down_to_that() -> None:

@@ -1,10 +1,10 @@
 """The library's front door: what `import yoloslim` offers. Each name is a thin way to the function that stages use."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,8 @@ from yoloslim.deploy.int8 import calibration_images
 from yoloslim.deploy.int8 import quantize as quantize_export
 from yoloslim.deploy.manifest import Manifest
 from yoloslim.deploy.onnx import ExportOptions
-from yoloslim.deploy.runtimes import open_predictor, register_runtime
-from yoloslim.errors import DeployError, ModelError
+from yoloslim.deploy.runtimes import open_predictor, register_runtime, runtime_named
+from yoloslim.errors import ConfigError, DeployError, ModelError
 from yoloslim.evaluation.evaluate import Evaluation
 from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.evaluation.nms import NmsOptions, showing
@@ -49,6 +49,7 @@ __all__ = [
     "train",
 ]
 
+T = TypeVar("T")
 Picture = str | PathLike[str] | NDArray[np.uint8]
 
 
@@ -59,7 +60,7 @@ def load(path: str | PathLike[str]) -> Detector:
         ModelError: no model file, or one that is broken.
         WeightsError: a file of another program that cannot be imported.
     """
-    return read_model(Path(path))
+    return read_model(_path("path", path))
 
 
 def build(name: str, classes: Sequence[str], imgsz: int = 640) -> Detector:
@@ -70,10 +71,14 @@ def build(name: str, classes: Sequence[str], imgsz: int = 640) -> Detector:
     """
     if isinstance(classes, str):
         raise ModelError(f"classes is the text '{classes}'; give a list: ['{classes}']")
-    twice = [each for each in dict.fromkeys(classes) if list(classes).count(each) > 1]
+    if not isinstance(name, str) or not isinstance(classes, Iterable):
+        given = name if not isinstance(name, str) else classes
+        raise ModelError(f"{given!r} is a {type(given).__name__}; a name and a list are wanted: 'yolov5n', ['cat']")
+    names = tuple(classes)
+    twice = [each for each in dict.fromkeys(names) if names.count(each) > 1]
     if twice:
         raise ModelError(f"classes names '{twice[0]}' twice")
-    return build_detector(name, tuple(classes), imgsz)
+    return build_detector(name, names, imgsz)
 
 
 def export(
@@ -86,7 +91,7 @@ def export(
     """
     if not isinstance(model, Detector):
         raise DeployError(f"model is a {type(model).__name__}; give a detector, such as yoloslim.load(file)")
-    return export_model(model, Path(out), options or ExportOptions(), file_format)
+    return export_model(model, _path("out", out), _options(options, ExportOptions), file_format)
 
 
 def train(
@@ -123,8 +128,9 @@ def train(
         TrainError: the loss is not finite, or there is no memory.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was written.
     """
-    start = model if isinstance(model, str | Detector) else Path(model)
-    return train_folder(TrainRequest(start, Path(data), layout, epochs, imgsz, device, seed, options), Path(out))
+    start = model if isinstance(model, str | Detector) else _path("model", model)
+    request = TrainRequest(start, _path("data", data), layout, epochs, imgsz, device, seed, options)
+    return train_folder(request, _path("out", out))
 
 
 def evaluate(
@@ -154,13 +160,13 @@ def evaluate(
         DataError: the data cannot be used, or hold a class that the model does not know.
         DeployError, ModelError: the model cannot be opened.
     """
-    inference = PredictorInference(_predictor(model, runtime), options or NmsOptions())
-    return evaluate_dataset(inference, Path(data), image_set, None, layout)
+    inference = PredictorInference(_predictor(model, runtime), _options(options, NmsOptions))
+    return evaluate_dataset(inference, _path("data", data), image_set, None, layout)
 
 
 def detect(
     model: Detector | str | PathLike[str],
-    images: Picture | Sequence[Picture],
+    images: Picture | Sequence[Picture] | Iterator[Picture],
     *,
     conf: float | None = None,
     iou: float | None = None,
@@ -170,7 +176,7 @@ def detect(
 
     Args:
         model: as in `evaluate`.
-        images: one image or several: files, or arrays uint8 (H, W, 3), RGB, of any size.
+        images: one image or a list of several: files, or arrays uint8 (H, W, 3), RGB, of any size.
         conf: lowest score, 0 to below 1; None is 0.25, or that of a graph with NMS inside, where that is higher.
         iou: overlap above which the worse box of a class goes, 0 to 1; None is 0.45, or the graph's own.
         runtime: as in `evaluate`.
@@ -179,12 +185,12 @@ def detect(
         For every image the objects found, best first.
 
     Raises:
-        ConfigError: a threshold is out of range, or decided inside the graph.
+        ConfigError: a threshold is out of range, or decided inside the graph; or what should be a path is none.
         DataError: an image that cannot be read, or an array that is none.
         DeployError, ModelError: the model cannot be opened.
     """
-    several = [images] if isinstance(images, str | PathLike | np.ndarray) else images
-    pictures = [image if isinstance(image, np.ndarray) else Path(image) for image in several]
+    several = isinstance(images, Sequence | Iterator) and not isinstance(images, str | bytes)
+    pictures = cast("Iterable[Picture]", images if several else [images])
     predictor = _predictor(model, runtime)
     return list(find_objects(PredictorInference(predictor, showing(predictor.head, conf, iou)), pictures))
 
@@ -215,19 +221,31 @@ def quantize(
             cannot be quantised.
         DataError: a picture that cannot be read.
     """
-    if count < 1:
-        raise DeployError(f"count={count} takes no picture; give 1 or more")
+    if not isinstance(count, int) or count < 1:
+        raise DeployError(f"count={count!r} takes no picture; give a whole number, 1 or more")
     with tempfile.TemporaryDirectory(prefix="yoloslim-export-") as folder:
-        source = Path(folder) if isinstance(model, Detector) else Path(model)
+        source = Path(folder) if isinstance(model, Detector) else _path("model", model)
         if isinstance(model, Detector):
             export_model(model, source)
-        array = images if isinstance(images, np.ndarray) else calibration_images(Path(images), source, count)
-        return quantize_export(source, array, Path(out), runtime)
+        taken = images if isinstance(images, np.ndarray) else calibration_images(_path("images", images), source, count)
+        return quantize_export(source, taken, _path("out", out), runtime)
 
 
 def _predictor(model: Detector | str | PathLike[str], runtime: str | None) -> Predictor:
     if isinstance(model, Detector):
-        if runtime not in (None, "pytorch"):
+        if runtime and runtime_named(runtime).name != "pytorch":
             raise DeployError(f"a Detector runs on pytorch; export it for {runtime}, and give the folder")
         return TorchPredictor(model)
-    return open_predictor(Path(model), runtime)
+    return open_predictor(_path("model", model), runtime)
+
+
+def _path(name: str, given: object) -> Path:
+    if not isinstance(given, str | PathLike):
+        raise ConfigError(f"{name} is a {type(given).__name__}; give the path of a file or folder")
+    return Path(given)
+
+
+def _options(given: T | None, kind: type[T]) -> T:
+    if given is not None and not isinstance(given, kind):
+        raise ConfigError(f"options is a {type(given).__name__}; give a {kind.__module__}.{kind.__name__}")
+    return kind() if given is None else given

@@ -30,6 +30,7 @@ from yoloslim.runner.errors import RunnerError
 from yoloslim.tasks.commands import detect, doctor, evaluate, speed, train
 from yoloslim.tasks.compile import compile_export
 from yoloslim.tasks.foreign_weights import Model, export_to_darknet, import_weights
+from yoloslim.tasks.options import refuse, typed
 from yoloslim.tasks.quantize import quantize
 from yoloslim.tasks.show import features, models, preset
 from yoloslim.tasks.toolchain import app as toolchain_commands
@@ -136,22 +137,6 @@ def inspect(model: Model, layers: Annotated[bool, typer.Option(help="show every 
 
 
 DEFAULTS = PruneRequest()
-
-
-def typed(context: typer.Context, *names: str) -> list[str]:
-    """Those of a command's options that were given."""
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-
-
-def refuse(idle: list[str], why: str) -> None:
-    """End the command where an option was given that would do nothing.
-
-    Raises:
-        YoloslimError: there is one.
-    """
-    if idle:
-        raise YoloslimError(f"--{idle[0].replace('_', '-')} {why}")
 
 
 def asked(name: str, *spellings: str) -> Any:

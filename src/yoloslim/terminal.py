@@ -2,6 +2,7 @@
 
 import io
 import sys
+import textwrap
 
 from yoloslim.disk import SAID, disk_sentence
 from yoloslim.errors import memory_is_scarce, memory_ran_out
@@ -20,7 +21,7 @@ def sentence(error: Exception) -> str:
     """What a command ends with where a disk, a name or too little memory is at fault; empty for all else."""
     if isinstance(error, OSError) and error.errno in SAID:
         return disk_sentence(error)
-    text = str(error).strip().partition("\n")[0][:120] or type(error).__name__
+    text = textwrap.shorten(str(error).strip().partition("\n")[0], 160, placeholder=" ...") or type(error).__name__
     if memory_ran_out(error) or memory_is_scarce():
         return f"no memory is left ({text}); end other programs, or take smaller images or batches"
     if "can't start new thread" in text:

@@ -44,6 +44,14 @@ def test_an_adopted_graph_gives_the_raw_heads(folder: Path, tmp_path: Path) -> N
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+def test_an_adopted_file_is_not_replaced_by_what_is_made_of_it(folder: Path, tmp_path: Path) -> None:
+    before = (folder / "theirs.onnx").read_bytes()
+    (tmp_path / "model.onnx").write_bytes(before)
+    with pytest.raises(DeployError, match="itself would be replaced by what is made of it; name another folder"):
+        import_onnx(tmp_path / "model.onnx", folder / "model.safetensors", tmp_path)
+    assert (tmp_path / "model.onnx").read_bytes() == before
+
+
 def test_an_adopted_file_describes_itself_whatever_its_tool_had_written_there(folder: Path, tmp_path: Path) -> None:
     graph = onnx.load(folder / "theirs.onnx")
     for key, value in (("imgsz", "[640, 640]"), ("precision", '"fp16"'), ("author", "someone")):

@@ -1,5 +1,6 @@
 """`yoloslim compile` without a compiler: the bundle, and what is refused."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.foreign import import_onnx
 from yoloslim.deploy.manifest import Manifest, load_manifest, save_manifest
 from yoloslim.deploy.onnx import ExportOptions
+from yoloslim.terminal import sentence
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +78,11 @@ def test_what_atc_cannot_use_is_refused(export: Path, tmp_path: Path) -> None:
         (["--timeout-s", "0"], "atc.timeout_s"),
         (["--precision-mode", "int8"], "'force_fp16'"),
         (["--require"], "atc is not on the PATH"),
+        (["--count", "8"], "--count is for a chip of Rockchip: name it, --target rk3588"),
+        (["--target", "rk3588", "--aipp-input", "rgb"], "--aipp-input is for Ascend, and --target rk3588 is of Rock"),
+        (["--target", "rk3588", "--require"], "--require is for Ascend"),
+        (["--target", "rk3588", "--images", "x"], "--images is for --precision int8 or hybrid"),
+        (["--target", "rk3588", "--precision", "int8", "--hybrid-share", "0.2"], "--hybrid-share is for --precision h"),
     ],
 )
 def test_wrong_options_are_named(export: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -83,3 +90,25 @@ def test_wrong_options_are_named(export: Path, tmp_path: Path, arguments: list[s
     assert status != 0
     assert message in output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_compiled_model_that_was_asked_for_and_not_taken_is_an_error(export: Path, tmp_path: Path) -> None:
+    status, output = run(export, "--out", tmp_path / "out", "--compiled", tmp_path / "nowhere")
+    assert status == 1
+    assert f"{tmp_path / 'nowhere'} was not taken, as told above; {tmp_path / 'out'} holds the bundle" in output
+
+
+def test_a_folder_of_other_things_is_not_replaced(tmp_path: Path) -> None:
+    export_model(tiny_detector(), tmp_path / "one")
+    (tmp_path / "notes.txt").write_text("mine")
+    status, output = run(tmp_path / "one", "--out", tmp_path, "--target", "rk3588")
+    assert status == 1
+    assert f"{tmp_path} holds notes.txt, and no compiled model to replace; name a folder that is new or em" in output
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_where_a_folder_should_be_is_a_sentence(export: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    _, output = run(export, "--out", tmp_path / "file")
+    assert sentence(FileExistsError(errno.EEXIST, "File exists", "file")) == "file: File exists; check the name"
+    assert "File exists" in output

@@ -234,6 +234,12 @@ def test_a_precision_that_a_runtime_lacks_is_refused(model: Path, odd: Path, tmp
     assert message == "onnxruntime computes in the precision of the file; bf16 is for pytorch and openvino"
 
 
+def test_options_of_videos_are_refused_for_pictures(model: Path, odd: Path) -> None:
+    for command in ("detect", "speed"):
+        done = runner.invoke(app, [command, str(model), str(odd), "--frames", "3"])
+        assert str(done.exception) == f"--frames is for videos and cameras, and {odd} is none"
+
+
 def test_eval_names_what_is_wrong_with_a_data_set(model: Path, dataset: Path, tmp_path: Path) -> None:
     assert "image sets there: test" in run("eval", model, dataset, "--image-set", "val", fails=True)
     assert f"archive {tmp_path / 'txt'} is missing" in run("eval", model, tmp_path / "txt", fails=True)

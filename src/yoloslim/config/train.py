@@ -18,7 +18,7 @@ class TrainParams(Section):
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on convolution weights only")
     schedule: Literal["linear", "cosine"] = "cosine"
     precision: Precision = "auto"
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = Field(1, ge=1, le=64, description="processes, one a GPU; torchrun overrides it")
     sync_bn: bool = Field(False, description="BatchNorm over the whole batch of several devices")
     share: int = Field(8, ge=0, le=4096, description="images a CPU thread computes at once; 0: all threads share all")

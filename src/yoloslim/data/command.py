@@ -79,10 +79,9 @@ def _prepared(path: Path, layout: str, out: Path) -> dict[str, Any]:
 
 def _params(path: Path, layout: str) -> "DataParams":
     from yoloslim.config import DataParams
-    from yoloslim.data.layouts import readers
+    from yoloslim.data.layouts import check_layout
 
-    if layout not in ("auto", *readers()):
-        raise DataError(f"--layout {layout} is unknown; take auto or one of {', '.join(readers())}")
+    check_layout(layout)
     return DataParams.model_validate({"source": layout, "path": str(path)})
 
 

@@ -13,7 +13,7 @@ from yoloslim.data import download
 from yoloslim.data.archives import extract
 from yoloslim.data.convert import Source, convert
 from yoloslim.data.folders import contents, is_side_file
-from yoloslim.data.layouts import Found, Reader, readers
+from yoloslim.data.layouts import Found, Reader, check_layout, readers
 from yoloslim.data.names import settle_class
 from yoloslim.data.scenes.generate import generate_scenes
 from yoloslim.data.voc import SPLITS, VOC_CLASSES
@@ -60,8 +60,7 @@ def read_layout(path: Path, name: str, sets: dict[str, str]) -> Found:
         DataError: none fits; or see the readers.
     """
     known = readers()
-    if name not in known and name != "auto":
-        raise DataError(f"layout '{name}' is unknown; take auto or one of {', '.join(known)}")
+    check_layout(name)
     candidates = list(known.values()) if name == "auto" else [known[name]]
     path = _only_folder(path)
     fits: list[tuple[Reader, Path]] = []

@@ -16,6 +16,8 @@ from yoloslim.deploy.runtimes import open_graph, open_predictor
 from yoloslim.errors import DeployError
 from yoloslim.files import sha256_file
 
+MODEL = "model.onnx"
+
 
 def import_onnx(path: Path, like: Path, out_dir: Path) -> Manifest:
     """Write `model.onnx` and `manifest.json` from a YOLO graph that another tool exported.
@@ -30,6 +32,8 @@ def import_onnx(path: Path, like: Path, out_dir: Path) -> Manifest:
         DeployError: no ONNX, no square static input, or the heads cannot be found: the message says what was looked
             for and what is there.
     """
+    if path.resolve() == (out_dir / MODEL).resolve():
+        raise DeployError(f"{path} itself would be replaced by what is made of it; name another folder than {out_dir}")
     graph, model = read_onnx(path), open_predictor(like)
     shape = _input_shape(path, graph)
     if shape[2] != model.imgsz:
@@ -38,7 +42,7 @@ def import_onnx(path: Path, like: Path, out_dir: Path) -> Manifest:
     input_name, name = name_input(graph), one_line(path.stem)
     embed_metadata(graph, model, name, "center", FILL)
     with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / "model.onnx"
+        file = Path(temporary) / MODEL
         file.write_bytes(graph.SerializeToString(deterministic=True))
         manifest = Manifest(
             format="onnx",

@@ -58,6 +58,8 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str, fp32
             f"{export_dir} holds {', '.join(manifest.kind)}, batch {batch}; quantisation starts from an fp32 ONNX "
             "export with raw heads and batch 1 or 0 (open)"
         )
+    if out_dir.resolve() == export_dir.resolve():
+        raise DeployError(f"{out_dir} is the export itself, which its int8 version would replace; name another folder")
     count = check_calibration(images, manifest.imgsz, f"{runtime}-int8")
     if manifest.ranges and not kind.write_chosen_int8:
         logger.warning("%s takes no ranges from training: activations are calibrated on the images", runtime)

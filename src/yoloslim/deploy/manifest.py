@@ -163,7 +163,7 @@ def load_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     if not path.is_file():
-        raise DeployError(f"{path} is missing, so {folder} is not the folder of an export (`yoloslim export`)")
+        raise DeployError(_no_export(folder))
     try:
         manifest = Manifest.model_validate(read_json(path))
     except ValidationError as error:
@@ -184,6 +184,17 @@ def load_manifest(folder: Path) -> Manifest:
                 f"{expected[:12]}...): changed or damaged on its way; export or copy it again"
             )
     return manifest
+
+
+def _no_export(folder: Path) -> str:
+    """Why a path is not the folder of an export, and what may have been meant."""
+    if folder.is_file():
+        own = (folder.parent / MANIFEST_NAME).is_file()
+        meant = f"give its folder, {folder.parent}" if own else f"`yoloslim export {folder}` writes one"
+        return f"{folder} is a file, and this takes the folder of an export: {meant}"
+    held = sorted(folder.glob("*.safetensors"))
+    meant = f"; it holds {held[0].name}: give that file, or export it" if held else ""
+    return f"{folder / MANIFEST_NAME} is missing, so {folder} is not the folder of an export (`yoloslim export`){meant}"
 
 
 def _check_outputs(manifest: Manifest, path: Path) -> None:

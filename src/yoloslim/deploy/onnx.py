@@ -6,6 +6,7 @@ The defaults are what Ascend's compiler wants: opset 11, one image, raw heads.
 import io
 import warnings
 from dataclasses import dataclass, field
+from typing import get_args
 
 import onnx
 import torch
@@ -21,6 +22,7 @@ from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.models.detector import Detector, fuse
 from yoloslim.models.spec import ModelSpec
+from yoloslim.nearest import check_name
 
 INPUT_NAME = "images"
 OPSETS = range(11, 19)
@@ -53,6 +55,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
             raise DeployError(f"opset {self.opset} cannot be written; choose {min(OPSETS)} to {max(OPSETS)}")
+        check_name("outputs", self.outputs, get_args(Outputs), DeployError)
         if self.batch < 0:
             raise DeployError(f"batch {self.batch} makes no sense; give the images a call, or 0 to leave it open")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 
 import cv2
 import numpy as np
@@ -39,10 +40,10 @@ class NmsOptions:
 
     def __post_init__(self) -> None:
         for name, value in (("conf_thres", self.conf_thres), ("objectness_thres", self.objectness_thres)):
-            if not 0 <= value < 1:
-                raise ConfigError(f"{name}={value} is out of range; give a number from 0 to below 1")
-        if not 0 <= self.iou_thres <= 1:
-            raise ConfigError(f"iou_thres={self.iou_thres} is out of range; give a number from 0 to 1")
+            if not isinstance(value, Real) or not 0 <= value < 1:
+                raise ConfigError(f"{name}={value!r} is out of range; give a number from 0 to below 1")
+        if not isinstance(self.iou_thres, Real) or not 0 <= self.iou_thres <= 1:
+            raise ConfigError(f"iou_thres={self.iou_thres!r} is out of range; give a number from 0 to 1")
         if self.max_det is not None and self.max_det < 1:
             raise ConfigError(f"max_det={self.max_det} keeps nothing; give 1 or more, or none to keep all")
 

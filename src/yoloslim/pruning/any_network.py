@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, TypedDict, Unpack
@@ -20,6 +21,9 @@ from yoloslim.pruning.prune_report import shortfall
 from yoloslim.pruning.surgery import M
 
 logger = logging.getLogger(__name__)
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Tracing swaps functions of PyTorch for a moment, masks hang on the network: threads would see each other's."""
 
 
 class PruneOptions(TypedDict, total=False):
@@ -86,10 +90,11 @@ def prune(
     chosen: dict[str, Any] = {"importance": _importance(model), "imgsz": side, **options}
     request = PruneRequest(**chosen)
     example = (2, 3, 64, 64) if given is None else given
-    result = prune_network(model, request, given, measure_ms=measure_ms, example=example)
-    while _is_too_narrow(model, request, result.report) and "round_to" not in options:
-        request = dataclasses.replace(request, round_to=request.round_to // 2)
+    with _ONE_AT_A_TIME:
         result = prune_network(model, request, given, measure_ms=measure_ms, example=example)
+        while _is_too_narrow(model, request, result.report) and "round_to" not in options:
+            request = dataclasses.replace(request, round_to=request.round_to // 2)
+            result = prune_network(model, request, given, measure_ms=measure_ms, example=example)
     result.report["round_to"] = request.round_to
     if not isinstance(model, Detector):  # folding may have given layers a bias
         parameters = count_params(result.model)

@@ -43,9 +43,14 @@ def too_many(width: int, height: int) -> str:
     if width * height <= _limit[0] * 1e6:
         return ""
     return (
-        f"declares {width} x {height} pixels, {width * height / 1e6:.0f} million, and no more than {_limit[0]:g} "
+        f"declares {width} x {height} pixels, {_millions(width * height)} million, and no more than {_limit[0]:g} "
         "million are decoded; if it is no mistake, raise max_megapixels"
     )
+
+
+def _millions(pixels: int) -> str:
+    """Of large pictures whole millions, of small ones two digits that tell."""
+    return f"{pixels / 1e6:.0f}" if pixels >= 1e7 else f"{pixels / 1e6:.2g}"
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ import typer
 
 from yoloslim.choices import Precision
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
+from yoloslim.tasks.options import refuse, typed
 
 Model = Annotated[
     Path,
@@ -30,6 +31,7 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads; default: the run
 
 
 def detect(
+    context: typer.Context,
     model: Model,
     source: Sources,
     runtime: Backend = None,
@@ -62,6 +64,8 @@ def detect(
     limit_megapixels(max_megapixels)
     sources, image_dir = split_sources(source)
     way = way_of(sources, batch, tile)
+    if not is_stream(sources[0]):
+        refuse(typed(context, "frames"), f"is for videos and cameras, and {sources[0]} is none")
     predictor = open_predictor(model, runtime, threads, precision)
     inference = PredictorInference(predictor, showing(predictor.head, conf, iou), threads)
     output = Output(out, inference.classes, classes or (), save_txt, crops)
@@ -115,6 +119,7 @@ def train(
 
 
 def speed(
+    context: typer.Context,
     model: Model,
     source: Sources,
     runtime: Backend = None,
@@ -147,9 +152,11 @@ def speed(
 
     limit_megapixels(max_megapixels)
     sources, image_dir = split_sources(source)
-    way = way_of(sources, batch, tile)
+    way, streams = way_of(sources, batch, tile), is_stream(sources[0])
+    idle = typed(context, "warmup" if streams else "frames")
+    refuse(idle, f"is for {'images' if streams else 'videos and cameras'}, and {sources[0]} is none")
     predictor = open_predictor(model, runtime, threads, precision)
-    if is_stream(sources[0]):
+    if streams:
         of_streams = speed_of_streams(
             PredictorInference(predictor, showing(predictor.head, conf), threads), sources, way, frames
         )

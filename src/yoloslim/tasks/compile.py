@@ -7,9 +7,14 @@ import typer
 
 from yoloslim.choices import AippInput, PrecisionMode, RknnPrecision
 from yoloslim.errors import DeployError
+from yoloslim.tasks.options import refuse, typed
+
+FOR_ASCEND = ("soc_version", "aipp_input", "precision_mode", "batch_gear", "enable_small_channel", "timeout_s")
+FOR_ROCKCHIP = ("precision", "images", "count", "hybrid_share")
 
 
 def compile_export(
+    context: typer.Context,
     export: Annotated[Path, typer.Argument(help="folder of an ONNX export with raw outputs")],
     out: Annotated[Path | None, typer.Option(help="folder to write; default: beside the export")] = None,
     soc_version: Annotated[str, typer.Option(help="chip: `npu-smi info`, Ascend in front")] = "Ascend310",
@@ -35,13 +40,21 @@ def compile_export(
     With --target: a folder for a Rockchip NPU, compiled here by its toolchain.
     """
     if target:
+        refuse(
+            typed(context, *FOR_ASCEND, "compiled", "require"),
+            f"is for Ascend, and --target {target} is of Rockchip; leave one out",
+        )
+        if precision == "fp16":
+            refuse(typed(context, "images", "count"), "is for --precision int8 or hybrid: fp16 needs no calibration")
+        if precision != "hybrid":
+            refuse(typed(context, "hybrid_share"), "is for --precision hybrid; add that")
         where = out or export.with_name(f"{export.name}-{target}")
         typer.echo(_for_rockchip(export, where, (target, precision, hybrid_share), images, count))
         return
-    if images is not None or precision != "fp16":
-        raise DeployError("--images and --precision are for a chip of Rockchip: name it, --target rk3588")
+    refuse(typed(context, *FOR_ROCKCHIP), "is for a chip of Rockchip: name it, --target rk3588")
     from yoloslim.config import parse_params
     from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
+    from yoloslim.deploy.ascend.bundle import COMPILED
 
     chosen = {
         "soc_version": soc_version,
@@ -53,7 +66,16 @@ def compile_export(
     atc = parse_params({"atc": chosen}, "the command line").atc
     folder = out or export.with_name(f"{export.name}-ascend")
     result = compile_model(export, folder, AtcOptions(**atc.model_dump(), aipp_input=aipp_input), require, compiled)
+    if compiled and result.om_sha256 != _sum_of(compiled / COMPILED):
+        raise DeployError(f"{compiled} was not taken, as told above; {folder} holds the bundle without it")
     typer.echo(f"{folder}: {result.om or 'not compiled yet, atc.sh does it'}, for {soc_version}")
+
+
+def _sum_of(path: Path) -> str:
+    """SHA-256 of a file; empty where there is none."""
+    from yoloslim.files import sha256_file
+
+    return sha256_file(path) if path.is_file() else ""
 
 
 def _for_rockchip(

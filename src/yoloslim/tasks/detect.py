@@ -1,7 +1,8 @@
 """Task `detect`: images with boxes drawn in, and the boxes as JSON."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +34,9 @@ class Detection(NamedTuple):
     xyxy: tuple[float, float, float, float]
 
 
-def find_objects(inference: Inference, images: Sequence[Path | NDArray[np.uint8]]) -> Iterator[list[Detection]]:
+def find_objects(
+    inference: Inference, images: Iterable[str | PathLike[str] | NDArray[np.uint8]]
+) -> Iterator[list[Detection]]:
     """The objects of each image, a file or RGB (H, W, 3), best first.
 
     Raises:
@@ -41,9 +44,14 @@ def find_objects(inference: Inference, images: Sequence[Path | NDArray[np.uint8]
     """
     for number, image in enumerate(images):
         try:
-            pixels = inference.read(image) if isinstance(image, Path) else image
+            pixels = inference.read(Path(image)) if isinstance(image, str | PathLike) else image
         except RunnerError as error:
             raise DataError(str(error)) from error
+        if not isinstance(pixels, np.ndarray):
+            raise DataError(
+                f"image {number} is a {type(pixels).__name__}; give a file, or RGB as an array uint8 (H, W, 3); of a "
+                "picture of PIL that is numpy.asarray(picture.convert('RGB'))"
+            )
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise DataError(f"image {number} is {pixels.dtype} {pixels.shape}; give RGB as uint8 (H, W, 3)")
         canvas, place = inference.prepare(pixels)

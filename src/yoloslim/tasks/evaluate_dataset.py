@@ -9,6 +9,7 @@ from pathlib import Path
 from yoloslim.config.data import DataParams
 from yoloslim.data.exif import orientation, swaps_sides, turned_box
 from yoloslim.data.images import image_from, read_image_bytes
+from yoloslim.data.layouts import check_layout
 from yoloslim.data.prepare import prepare
 from yoloslim.data.voc import Annotation, annotation_from, parse_annotation, read_annotation
 from yoloslim.errors import DataError
@@ -30,6 +31,7 @@ def in_voc_layout(path: Path, layout: str = "auto") -> Iterator[Path]:
     Raises:
         DataError: it cannot be used.
     """
+    check_layout(layout)
     if layout in ("auto", "voc"):
         root = None
         with suppress(RunnerError):

@@ -18,6 +18,7 @@ from yoloslim.config.data import DataParams
 from yoloslim.config.machine import MACHINE
 from yoloslim.config.train import BaselineParams, TrainParams
 from yoloslim.data.folders import walk
+from yoloslim.data.layouts import check_layout
 from yoloslim.data.prepare import prepare
 from yoloslim.errors import ConfigError, YoloslimError
 from yoloslim.files import read_json, sha256_file, write_json
@@ -34,6 +35,7 @@ from yoloslim.stages.inputs import eval_set
 from yoloslim.stages.measuring import evaluate_model
 from yoloslim.stages.training import compare_with_start, validation_row, write_csv
 from yoloslim.training.callback import Row
+from yoloslim.training.devices import choose_device
 from yoloslim.training.fit import Task, fit
 
 logger = logging.getLogger(__name__)
@@ -165,6 +167,7 @@ def _weights(model: str | Path | Detector, cache: Path) -> Path | None:
 
 def _params(request: Request, weights: Path | None, cache: Path) -> Params:
     """The request as the sections of params.yaml."""
+    check_layout(request.layout)
     sections: dict[str, dict[str, Any]] = {"train": {}, "baseline": {}, "data": {}}
     homes: dict[str, type[Section]] = {"data": DataParams, "baseline": BaselineParams, "train": TrainParams}
     known = {key: name for name, home in homes.items() for key in home.model_fields if key not in OWN}
@@ -175,8 +178,6 @@ def _params(request: Request, weights: Path | None, cache: Path) -> Params:
             raise ConfigError(f"training has no option '{key}'; {hint}")
         sections[known[key]][key] = value
     if request.epochs is not None:
-        if request.epochs < 1:
-            raise ConfigError(f"epochs = {request.epochs}: a training has one at least")
         sections["baseline"]["epochs"] = request.epochs
     sections["baseline"]["weights"] = str(weights or "")  # with any, `auto` takes another recipe
     sections["train"] |= {"device": request.device, "cache_dir": str(cache)}
@@ -184,7 +185,11 @@ def _params(request: Request, weights: Path | None, cache: Path) -> Params:
     imgsz = request.imgsz or (import_model(weights).spec.imgsz if weights else USUAL_IMGSZ)
     # an empty name has the weights tell which architecture they are of
     top = {"model": "" if weights else str(request.model), "imgsz": imgsz, "seed": request.seed}
-    return parse_params({**top, **sections}, "training")
+    params = parse_params({**top, **sections}, "training")
+    if request.epochs is not None and params.baseline.epochs < 1:
+        raise ConfigError(f"epochs = {request.epochs}: a training has one at least")
+    choose_device(params.train.device)  # before the data are read, which takes long
+    return params
 
 
 def _record(params: Params, weights: Path | None, data: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from yoloslim.config.data import SOURCES
 from yoloslim.data.packed import packed_path
 from yoloslim.data.voc import RawAnnotation
 from yoloslim.errors import DataError
+from yoloslim.nearest import check_name
 
 
 class Item:
@@ -104,6 +105,15 @@ def readers() -> dict[str, Reader]:
     from yoloslim.data.layouts import coco, cvat, labelme, voc, yolo  # noqa: F401 - they register themselves
 
     return {name: _READERS[name] for name in (*ORDER, *(set(_READERS) - set(ORDER)))}
+
+
+def check_layout(name: str) -> None:
+    """Refuse a layout that nothing reads.
+
+    Raises:
+        DataError: there is none of this name, and it is not `auto`.
+    """
+    check_name("layout", name, ("auto", *readers()), DataError)
 
 
 SPLIT_NAMES = {

@@ -115,6 +115,11 @@ def compile_rknn(export_dir: Path, out_dir: Path, options: RknnOptions, images: 
             f"{export_dir} holds {', '.join(manifest.kind)}, batch {manifest.input_shape[0]}; the NPU's compiler takes "
             "an fp32 ONNX export with raw heads and batch 1"
         )
+    others = sorted(each.name for each in out_dir.iterdir()) if out_dir.is_dir() else []
+    if others and RESULT not in others:
+        raise DeployError(
+            f"{out_dir} holds {others[0]}, and no compiled model to replace; name a folder that is new or empty"
+        )
     count = 0  # fp16 needs none
     if options.precision != "fp16":
         count = check_calibration(images, manifest.imgsz, f"rknn-{options.precision}")

@@ -3,6 +3,7 @@
 A new one is registered here; see `runtimes.base.Runtime`.
 """
 
+from os import PathLike
 from pathlib import Path
 
 from yoloslim.choices import Precision
@@ -53,7 +54,7 @@ register_runtime(RKNNLITE)
 
 
 def open_predictor(
-    path: Path, runtime: str | None = None, threads: int | None = None, precision: Precision = "fp32"
+    path: str | PathLike[str], runtime: str | None = None, threads: int | None = None, precision: Precision = "fp32"
 ) -> Predictor:
     """Open a model file, an exported file, or the folder of an export.
 
@@ -71,6 +72,7 @@ def open_predictor(
             description.
         ModelError: a model file that cannot be read.
     """
+    path = Path(path)
     if not path.exists():
         raise DeployError(f"model {path} is missing; check the name, or export it again (`yoloslim export`)")
     manifest, file = _manifest_of(path), path

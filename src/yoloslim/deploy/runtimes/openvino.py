@@ -1,8 +1,10 @@
 """OpenVINO on the CPU, and its own format (IR)."""
 
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,14 +46,15 @@ def _calibrated(graph: "onnx.ModelProto", images: Images, fp32: Sequence[str], f
     names = [*(node.name for node in head_nodes(graph)), *fp32]
     kept = [each for name in names for each in (name, f"{name}/WithoutBiases")]
     nncf.set_log_level(logging.ERROR)  # it tells of every node that it leaves alone
-    quantized = nncf.quantize(
-        to_ir(graph),
-        nncf.Dataset(list(feeds(graph, images))),
-        preset=nncf.QuantizationPreset.MIXED,  # asymmetric activations, as SiLU's are
-        subset_size=len(images),
-        # SiLU in fp32 is fused into the convolution before it; quantised by itself it is a pass over memory
-        ignored_scope=nncf.IgnoredScope(names=kept, types=["Sigmoid", "Multiply"], validate=False),
-    )
+    with redirect_stdout(sys.stderr):  # where progress belongs
+        quantized = nncf.quantize(
+            to_ir(graph),
+            nncf.Dataset(list(feeds(graph, images))),
+            preset=nncf.QuantizationPreset.MIXED,  # asymmetric activations, as SiLU's are
+            subset_size=len(images),
+            # SiLU in fp32 is fused into the convolution before it; quantised by itself it is a pass over memory
+            ignored_scope=nncf.IgnoredScope(names=kept, types=["Sigmoid", "Multiply"], validate=False),
+        )
     return save_ir(quantized, folder)
 
 

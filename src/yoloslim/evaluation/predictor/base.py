@@ -97,6 +97,9 @@ def check_images(images: Images, imgsz: int, backend: str, stride: int | None = 
     Raises:
         DeployError: not uint8 (B, imgsz, imgsz, 3) with B at least 1, nor smaller where that is allowed.
     """
+    if not isinstance(images, np.ndarray):
+        kind = type(images).__name__
+        raise DeployError(f"the {backend} model takes an array uint8 (batch, {imgsz}, {imgsz}, 3), not a {kind}")
     fits = images.dtype == np.uint8 and images.ndim == 4 and len(images) > 0 and images.shape[3] == 3
     sides = images.shape[1:3]
     if fits and (sides == (imgsz, imgsz) or (stride and all(s % stride == 0 and 0 < s <= imgsz for s in sides))):
