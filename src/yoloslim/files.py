@@ -169,6 +169,16 @@ def _rename_or_bring_back(temporary: Path, path: Path, former: Path) -> None:
         raise
 
 
+def spare_inputs(out: Path, *inputs: Path) -> None:
+    """Refuse to write what is being read.
+
+    Raises:
+        YoloslimError: `out` is one of the inputs, however it is spelled.
+    """
+    if out.resolve() in [each.resolve() for each in inputs]:
+        raise YoloslimError(f"{out} is what this reads, and would be replaced; name another with --out")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, as UTF-8."""
     with atomic_path(path) as temporary:

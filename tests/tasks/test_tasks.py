@@ -1,6 +1,7 @@
 """detect, speed and eval through the command line, on files of every kind."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -232,6 +233,32 @@ def test_a_precision_that_a_runtime_lacks_is_refused(model: Path, odd: Path, tmp
     export_model(load_model(model), tmp_path / "onnx")
     message = run("speed", tmp_path / "onnx", odd, "--precision", "bf16", fails=True)
     assert message == "onnxruntime computes in the precision of the file; bf16 is for pytorch and openvino"
+
+
+@pytest.mark.parametrize(
+    ("command", "read", "options"),
+    [
+        ("prune {}", "m.safetensors", ["--out", "./m"]),
+        ("import {}", "m.safetensors", ["--out", "m.safetensors"]),
+        ("export-darknet {}", "m.weights", []),
+        ("export-darknet {}", "m.cfg", ["--out", "sub/../m.cfg"]),
+        ("features m.safetensors {}", "a.jpg", ["--out", "a.jpg"]),
+        ("detect MODEL {}", "film.mp4", ["--out", "."]),
+        ("detect MODEL {}", "a.jpg", ["--out", "."]),
+        ("detect MODEL .", "a.jpg", ["--out", "sub/.."]),
+    ],
+)
+def test_no_command_replaces_what_it_reads(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, read: str, options: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    Path(read).write_bytes(b"precious")
+    words = [str(model) if word == "MODEL" else word for word in command.format(read).split()]
+    done = runner.invoke(app, [*words, *options])
+    assert done.exit_code == 1
+    assert re.search(r"is what this reads, and would be replaced|holds the images, which", str(done.exception))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == {read: b"precious"}
 
 
 def test_options_of_videos_are_refused_for_pictures(model: Path, odd: Path) -> None:

@@ -140,10 +140,15 @@ def draw_detections(
         File name -> detections (n, 6), and a sentence that names what could not be read, empty if all could.
 
     Raises:
-        RunnerError: the disk refused.
+        RunnerError: the disk refused, or the images are in the folder that is written to.
     """
     found: dict[str, np.ndarray] = {}
     unreadable: list[str] = []
+    if output.folder.resolve() in [folder.resolve() for folder in {path.parent for path in paths}]:
+        raise RunnerError(
+            "usage",
+            f"{output.folder} holds the images, which pictures with boxes would replace: write to another folder",
+        )
 
     def skip(path: Path, error: RunnerError) -> None:
         warn(str(error))

@@ -21,6 +21,7 @@ def import_weights(
     import torch
 
     from yoloslim.config import DataParams
+    from yoloslim.files import spare_inputs
     from yoloslim.models.detector import count_params
     from yoloslim.models.foreign.adapt import read_names, with_classes, with_imgsz
     from yoloslim.models.foreign.load import import_model
@@ -28,12 +29,13 @@ def import_weights(
     from yoloslim.models.store import model_name, save_model
 
     path = find_weights(source, Path(DataParams().download_dir))
+    target = model_name(out or path.with_name(f"{path.stem}-imported"))
+    spare_inputs(target, path)
     wanted = read_names(classes) if classes else None
     torch.manual_seed(0)  # what starts afresh is the same every time
     network = import_model(path, model, wanted, cfg, partial)
     network = with_classes(network, wanted) if wanted else network
     network = with_imgsz(network, imgsz, lambda head, _: head) if imgsz else network
-    target = model_name(out or path.with_name(f"{path.stem}-imported"))
     save_model(network, target)
     spec = network.spec
     typer.echo(
@@ -47,9 +49,12 @@ def export_to_darknet(
     out: Annotated[Path | None, typer.Option(help="name of the cfg; default: beside the model")] = None,
 ) -> None:
     """Write a YOLOv3 or YOLOv4, pruned or not, as .cfg, .weights and .names, to finetune it in Darknet."""
+    from yoloslim.files import spare_inputs
     from yoloslim.models.foreign.darknet.writer import export_darknet
     from yoloslim.models.foreign.load import read_model
 
     cfg = (out or model).with_suffix(".cfg")
+    for path in (cfg, cfg.with_suffix(".weights")):
+        spare_inputs(path, model)
     for path in export_darknet(read_model(model), cfg):
         typer.echo(path)

@@ -9,7 +9,7 @@ import torch
 from yoloslim.deploy.quoting import quote
 from yoloslim.deploy.timed_prune import Timing, about_time, timed_prune
 from yoloslim.errors import PruneError
-from yoloslim.files import write_json
+from yoloslim.files import spare_inputs, write_json
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.foreign.load import read_model
 from yoloslim.models.store import model_name, save_model
@@ -76,9 +76,10 @@ def prune_file(
     if request.importance in ("taylor", "activation") and settling.data is None:
         boxes = " with boxes" if request.importance == "taylor" else ""
         raise PruneError(f"importance {request.importance} needs training images{boxes}: add --data FOLDER")
+    target = model_name(out or model.with_name(f"{model.stem}-pruned"))
+    spare_inputs(target, model)
     network = read_model(model)
     request = dataclasses.replace(request, imgsz=network.spec.imgsz)
-    target = model_name(out or model.with_name(f"{model.stem}-pruned"))
     if settling.data is None:
         result = timed_prune(network, request, timing)
         yield from _written(network, result, result.model, request, target)

@@ -79,9 +79,11 @@ def features(
     """Draw where a model looks: the strength of its features over images, as heat maps."""
     limit_megapixels(max_megapixels)
     from yoloslim.data.images import read_image
+    from yoloslim.files import spare_inputs
     from yoloslim.models.foreign.load import read_model
     from yoloslim.report.features import features as draw
 
+    spare_inputs(out, model, *image)
     network = read_model(model)
     draw([(network.spec.name, network)], [read_image(path) for path in image], out)
     typer.echo(f"{out}: {len(image)} image{'s' * (len(image) > 1)}, a line each")

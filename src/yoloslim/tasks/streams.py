@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from yoloslim.boxes import Letterbox
 from yoloslim.errors import ConfigError, DataError
 from yoloslim.evaluation.inference import PredictorInference
-from yoloslim.files import atomic_path
+from yoloslim.files import atomic_path, spare_inputs
 from yoloslim.runner.output import Output, free
 from yoloslim.runner.tasks import ahead
 from yoloslim.tasks.feeds import Feed, Frame, Image, rounds
@@ -130,6 +131,9 @@ def detect_streams(
     Raises:
         DataError: at the end, when streams could not be opened or failed; names them.
     """
+    for source in sources:
+        if source.endswith(".mp4"):
+            spare_inputs(output.folder / Path(source).name, Path(source))
     feeds, failures = open_feeds(inference, sources, way)
     total = {"images": 0, "boxes": 0}
     with ExitStack() as stack:

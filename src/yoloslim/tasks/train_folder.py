@@ -178,6 +178,8 @@ def _params(request: Request, weights: Path | None, cache: Path) -> Params:
             raise ConfigError(f"training has no option '{key}'; {hint}")
         sections[known[key]][key] = value
     if request.epochs is not None:
+        if isinstance(request.epochs, int) and request.epochs < 1:
+            raise ConfigError(f"epochs = {request.epochs}: a training has one at least")
         sections["baseline"]["epochs"] = request.epochs
     sections["baseline"]["weights"] = str(weights or "")  # with any, `auto` takes another recipe
     sections["train"] |= {"device": request.device, "cache_dir": str(cache)}
@@ -186,8 +188,6 @@ def _params(request: Request, weights: Path | None, cache: Path) -> Params:
     # an empty name has the weights tell which architecture they are of
     top = {"model": "" if weights else str(request.model), "imgsz": imgsz, "seed": request.seed}
     params = parse_params({**top, **sections}, "training")
-    if request.epochs is not None and params.baseline.epochs < 1:
-        raise ConfigError(f"epochs = {request.epochs}: a training has one at least")
     choose_device(params.train.device)  # before the data are read, which takes long
     return params
 
