@@ -269,7 +269,7 @@ def test_options_of_videos_are_refused_for_pictures(model: Path, odd: Path) -> N
 
 def test_eval_names_what_is_wrong_with_a_data_set(model: Path, dataset: Path, tmp_path: Path) -> None:
     assert "image sets there: test" in run("eval", model, dataset, "--image-set", "val", fails=True)
-    assert f"archive {tmp_path / 'txt'} is missing" in run("eval", model, tmp_path / "txt", fails=True)
+    assert f"data.path {tmp_path / 'txt'} is missing" in run("eval", model, tmp_path / "txt", fails=True)
     (tmp_path / "empty").mkdir()
     assert "has no layout that was looked for" in run("eval", model, tmp_path / "empty", fails=True)
     path = dataset / "VOC2007/Annotations/000001.xml"

@@ -11,6 +11,7 @@ from .errors import RunnerError
 from .labels import Painter
 from .names import file_name
 from .pictures import write_picture
+from .whole import whole
 
 LABELS, CROPS = "labels", "crops"
 
@@ -65,7 +66,8 @@ class Output:
         stem = free(stem, self._stems)
         self._stems.add(stem)
         if self._labels:
-            _write_text(self.folder / LABELS / (stem + ".txt"), _as_yolo(rows, image.shape[1], image.shape[0]))
+            with whole(self.folder / LABELS / (stem + ".txt")) as temporary:
+                temporary.write_text(_as_yolo(rows, image.shape[1], image.shape[0]), encoding="utf-8")
         for number, row in enumerate(rows if self._crops else ()):
             x0, y0 = (int(v) for v in row[:2])
             x1, y1 = (int(np.ceil(v)) for v in row[2:4])
@@ -109,11 +111,3 @@ def _folder_name(name: str) -> str:
     """A class's name as a folder's, which is never hidden, nor the folder itself or the one above."""
     text = file_name(name)
     return "%2E" + text[1:] if text.startswith(".") else text
-
-
-def _write_text(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunnerError("disk", f"cannot write {path}: {error.strerror or error}") from error

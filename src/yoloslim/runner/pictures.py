@@ -13,6 +13,7 @@ import numpy as np
 from . import headers
 from .bounded import read_bounded
 from .errors import RunnerError
+from .whole import whole
 
 cv2: Any
 try:
@@ -96,16 +97,13 @@ def write_picture(path: Path, image: np.ndarray) -> None:
     Raises:
         RunnerError: the disk refused.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as temporary:
         if cv2 is not None:
             done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
             assert done
-            path.write_bytes(data.tobytes())
+            temporary.write_bytes(data.tobytes())
         else:
-            _pillow().fromarray(image).save(str(path))
-    except OSError as error:
-        raise RunnerError("disk", f"cannot write {path}: {error.strerror or error}") from error
+            _pillow().fromarray(image).save(str(temporary))
 
 
 def _resize(image: np.ndarray, size: tuple[int, int], shrinks: bool) -> np.ndarray:

@@ -14,6 +14,7 @@ from .errors import RunnerError
 from .names import file_name
 from .pictures import SUFFIXES
 from .text import NotText, parse_xml, read_lines
+from .whole import whole
 
 
 def read_image_set(image_set: Path, image_dir: Path | None = None) -> list[Path]:
@@ -122,14 +123,9 @@ def write_results(
         for x0, y0, x1, y1, score, label in rows.tolist():
             lines[int(label)].append(f"{name} {score:.6f} {x0 + 1:.3f} {y0 + 1:.3f} {x1:.3f} {y1:.3f}\n")
     paths = [folder / f"comp4_det_{file_name(image_set)}_{file_name(name)}.txt" for name in classes]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, of_class in zip(paths, lines):
-            temporary = path.with_name("." + path.name + ".tmp")
+    for path, of_class in zip(paths, lines):
+        with whole(path) as temporary:
             temporary.write_text("".join(of_class), encoding="utf-8")
-            temporary.replace(path)
-    except OSError as error:
-        raise RunnerError("disk", f"cannot write {folder}: {error.strerror or error}") from error
     return paths
 
 

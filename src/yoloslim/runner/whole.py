@@ -1,0 +1,28 @@
+"""Files that are either whole or absent, on boards too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import RunnerError
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a hidden name beside `path`, of the same suffix; on success it gets that name, on failure it is removed.
+
+    Raises:
+        RunnerError: the disk refused; what stood at `path` stands there still.
+    """
+    temporary = path.with_name("." + path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise RunnerError("disk", f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):  # it has its name, or never was
+            temporary.unlink()
