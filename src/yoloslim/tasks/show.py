@@ -16,6 +16,7 @@ def models(
     """List what `model:` in params.yaml can be: size, cost, layers, what can be pruned, where it comes from."""
     from rich.console import Console
     from rich.table import Table
+    from tqdm import tqdm
 
     from yoloslim.models.zoo import model_names
     from yoloslim.pruning.catalogue import IMGSZ, model_facts
@@ -31,7 +32,7 @@ def models(
     for name in ("params", "GFLOPs", "layers", "heads", "prunable", "units"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("source", min_width=16)
-    for name in model_names():
+    for name in tqdm(model_names(), "looked at", leave=False, disable=None):
         e = model_facts(name, classes)
         counts = (str(e.convolutions), str(len(e.strides)), f"{100 * e.prunable:.0f} %", str(e.units))
         table.add_row(name, f"{e.params_m:.2f} M", f"{e.gflops:.1f}", *counts, e.source)
