@@ -26,6 +26,7 @@ from yoloslim.prune_request import (
     check_typed,
     option,
 )
+from yoloslim.quiet import hush
 from yoloslim.runner.errors import RunnerError
 from yoloslim.tasks.commands import detect, doctor, evaluate, speed, train
 from yoloslim.tasks.compile import compile_export
@@ -57,7 +58,7 @@ def main() -> None:
     """Run the command; errors made for people are printed without a traceback."""
     write_anything()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    hush()
     try:
         with or_advice():
             app(prog_name="yoloslim")

@@ -5,6 +5,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+TALKATIVE = ("lightning_fabric", "asyncssh")
+"""Packages that tell at every use what they do."""
+
+
+def hush() -> None:
+    """Let packages that tell of every step tell of warnings alone from now on."""
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
 
 @contextmanager
 def quiet() -> Iterator[None]:

@@ -16,6 +16,7 @@ import psutil
 from yoloslim.config import Params, load_params
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
+from yoloslim.quiet import hush
 from yoloslim.runner.headers import limit_megapixels
 from yoloslim.terminal import sentence, write_anything
 
@@ -67,7 +68,7 @@ def begin() -> None:
     gc.enable()  # `pipeline` leaves it off while it imports
     write_anything()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    hush()
 
 
 def stage_of_model(run: Callable[[Params, str], None], about: str | None, help: str) -> None:

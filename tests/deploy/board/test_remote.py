@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -464,6 +465,14 @@ def test_a_disk_that_fills_while_running_keeps_what_is_done(
 def test_a_board_that_is_not_there_is_named() -> None:
     with pytest.raises(DeployError, match="cannot be reached"):
         Board(SshTarget("127.0.0.1", "nobody", 1)).probe()
+
+
+def test_a_board_that_answers_nothing_is_named_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yoloslim.deploy.board.connection._TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = SshTarget("127.0.0.1", "nobody", silent.getsockname()[1])
+        with pytest.raises(DeployError, match=r"cannot be reached \(no answer within 0.3 s\)"):
+            Board(target).probe()
 
 
 def trust_port_of(server: Server, cutter: Cutter) -> None:

@@ -15,6 +15,10 @@ CHROMIUM = next(
 )
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
+CUT_OFF = "e => [...e.querySelectorAll('.role-legend text')].some(text => right(text) > right(e) + 1)".replace(
+    "right(", "(x => x.getBoundingClientRect().right)("
+)
+"""Whether a word of a chart's legend goes beyond the chart."""
 LIMIT_BYTES, LIMIT_PAINT_MS = 5e6, 1000
 
 
@@ -70,6 +74,7 @@ def test_all_of_it_is_drawn_without_errors_requests_or_sideways_scrolling(any_wi
     for chart in page.locator("[data-chart]").all():
         chart.scroll_into_view_if_needed()
         chart.locator("svg").wait_for()
+        assert not chart.locator("svg").evaluate(CUT_OFF), chart.get_attribute("data-chart")
     for summary in page.locator("summary").all():
         summary.click()
     assert page.evaluate("document.documentElement.scrollWidth") == page.viewport_size["width"]  # type: ignore[index]

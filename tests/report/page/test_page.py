@@ -144,6 +144,17 @@ def test_what_is_missing_is_left_out_with_a_reason(tmp_path: Path) -> None:
         assert f"{reason}." in page
 
 
+def test_where_nothing_was_trained_sparsely_nothing_is_said_of_it(tmp_path: Path) -> None:
+    root = build(tmp_path / "project")
+    assert "What sparse training did" in page_of(root)
+    history = read(root, "../models/sparse/history.json") if (root / "models/sparse/history.json").exists() else {}
+    put(root / "models/sparse/history.json", history | {"penalty": "none"})
+    page = page_of(root)
+    assert "What sparse training did" not in page
+    assert "#gammas" not in page
+    assert "then the finetuning of every percent, which all start where the baseline ends." in page
+
+
 def test_cut_but_not_finetuned_models_are_points_too(tmp_path: Path) -> None:
     root = build(tmp_path / "project")
     for name in ("finetune", "export", "ascend_eval"):

@@ -72,8 +72,9 @@ async def _open(target: SshTarget, reached: bool) -> asyncssh.SSHClientConnectio
     except (OSError, asyncssh.Error, TimeoutError, ValueError) as error:
         if reached or isinstance(error, asyncssh.ConnectionLost | ConnectionResetError):
             raise LostError(str(error) or type(error).__name__) from error
+        silent = f"no answer within {_TIMEOUT_S} s" if isinstance(error, TimeoutError) else type(error).__name__
         raise DeviceUnavailableError(
-            f"{target} cannot be reached ({error or type(error).__name__}): is it on, and the address right?"
+            f"{target} cannot be reached ({str(error) or silent}): is it on, and the address right?"
         ) from error
 
 

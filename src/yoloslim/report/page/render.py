@@ -78,6 +78,8 @@ def render(findings: PageContents, extras: Extras) -> str:
     )
     environment.filters |= {"code": _code, "marked": _marked}
     shown = _photos(findings, extras)
+    sparse = any(row.kind == "sparse" for row in findings.rows)
+    absent = ([] if findings.sweep else ["sweep"]) + ([] if sparse else ["gammas"])
     return environment.get_template("page.html.j2").render(
         **_head(findings),
         **_tables(findings),
@@ -91,7 +93,8 @@ def render(findings: PageContents, extras: Extras) -> str:
             }
         ),
         library=_script(library()),
-        contents=[item for item in CONTENTS if item[0] != "sweep" or findings.sweep],
+        contents=[item for item in CONTENTS if item[0] not in absent],
+        sparse=sparse,
         limited=bool(findings.limits),
         details=details(findings.points, extras.links, extras.lock),
         opened={point.title: point.name for point in findings.points},

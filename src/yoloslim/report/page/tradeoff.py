@@ -136,7 +136,7 @@ def _state_colours(points: Sequence[Point]) -> Spec:
     states = [state for state in COLOURS if any(point.state == state for point in points)]
     strokes = {STATES[state]: COLOURS[state] for state in states}
     fills = strokes | ({STATES["probed"]: CARD} if "probed" in states else {})
-    legend = {"columns": 3}
+    legend = {"columns": {"expr": "width < 360 ? 2 : 3"}}  # of a phone's width three are cut off
     return {
         "stroke": word("state", scale=colours(strokes), legend=legend),
         "fill": word("state", scale=colours(fills), legend=legend),
