@@ -32,7 +32,7 @@ BASELINE_STAGES = {
         "champion",
         "report",
     ),
-    *("measure_baseline", "measure_unstructured"),
+    *("listing", "measure_baseline"),
     *(
         f"{name}@dense"
         for name in ("control", "measure_control", "export_control", "atc_control", "ascend_eval_control")
@@ -164,7 +164,7 @@ def test_other_thresholds_and_settings_of_the_machine_train_nothing_again(projec
     project.write_params({"train": machine, "data": {"workers": 2}, "evaluation": {"iou_thres": 0.65}})
     try:
         assert project.repro() == {
-            *("measure_baseline", "measure_unstructured", "measure_control@dense", "measure@40"),
+            *("measure_baseline", "measure_control@dense", "measure@40"),
             "ascend_eval_control@dense",
             *("measure_int8@40", "ascend_eval_baseline", "ascend_eval@40", "champion", "report"),
         }
