@@ -123,6 +123,17 @@ def test_a_predictor_is_opened_by_text_and_refuses_lists(model: Detector, tmp_pa
         predictor.predict([1])  # type: ignore[arg-type]
 
 
+def test_a_predictor_of_a_relative_path_outlives_a_change_of_folder(
+    model: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    yoloslim.export(model, "onnx")
+    predictor = open_predictor("onnx")
+    monkeypatch.chdir("/")
+    predictor.set_threads(1)  # loads it again
+    assert [len(each) for each in predictor.predict(np.zeros((2, 64, 64, 3), np.uint8))] == [2, 2, 2]
+
+
 def test_an_int8_version_does_not_replace_its_export(model: Detector, squares: Path, tmp_path: Path) -> None:
     yoloslim.export(model, tmp_path / "onnx")
     with pytest.raises(DeployError, match="is the export itself, which its int8 version would replace"):

@@ -123,3 +123,13 @@ def test_no_text_of_ours_turns_certificate_checks_off() -> None:
     for file, name, node in calls():
         assert not is_false(keyword(node, "verify")), f"{file}: {name} with verify=False"
     assert len(FILES) > 200
+
+
+def test_what_programs_print_is_read_as_utf8_whatever_the_locale() -> None:
+    wrong = [
+        (file, node.lineno)
+        for file, name, node in calls()
+        if name in PROCESSES and file.startswith("src/")
+        if keyword(node, "text") or keyword(node, "universal_newlines")
+    ]
+    assert wrong == []

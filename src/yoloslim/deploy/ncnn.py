@@ -32,7 +32,12 @@ def write_ncnn(graph: onnx.ModelProto, folder: Path) -> list[str]:
 def _run_pnnx(folder: Path) -> None:
     try:
         done = subprocess.run(
-            [str(_pnnx()), "model.onnx", "fp16=0"], cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S
+            [str(_pnnx()), "model.onnx", "fp16=0"],
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_TIMEOUT_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DeployError(f"pnnx did not run: {error}") from error

@@ -164,7 +164,9 @@ def _choose(word: str, gpus: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 def _gpus() -> tuple[tuple[str, ...], ...]:
     """For each GPU of the machine its UUID, or those of its MIG slices."""
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ()
     return parse_gpus(listed.stdout if listed.returncode == 0 else "")

@@ -79,7 +79,9 @@ def _dvc(*words: str) -> str:
         SweepError: it failed; the message holds what it said.
     """
     command = [sys.executable, "-m", "dvc", *words]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         raise SweepError(f"`dvc {' '.join(words)}` failed: {done.stderr.strip()}")
     return done.stdout

@@ -97,7 +97,8 @@ def _running(log: Path, settings: Mapping[str, str] = EPHEMERAL) -> Iterator[int
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             start_new_session=True,  # Ctrl-C is the sweep's: Prefect notes how it ended
         )
     assert process.stdin

@@ -102,7 +102,9 @@ def _names(checkout: Path, *options: str) -> list[str]:
 
 
 def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", *words], cwd=folder, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         raise SweepError(
             f"other axes than percent need git worktrees, and `git {' '.join(words)}` failed in {folder}: "

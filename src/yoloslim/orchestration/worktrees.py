@@ -188,7 +188,13 @@ def git(checkout: Path, *words: str, environment: dict[str, str] | None = None) 
     """
     command: Sequence[str] = ["git", *words]
     done = subprocess.run(
-        command, cwd=checkout, env=os.environ | (environment or {}), capture_output=True, text=True, check=False
+        command,
+        cwd=checkout,
+        env=os.environ | (environment or {}),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if done.returncode:
         raise SweepError(f"`git {' '.join(words[:3])}` failed in {checkout}: {done.stderr.strip() or done.returncode}")

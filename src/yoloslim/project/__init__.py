@@ -79,7 +79,7 @@ def init_project(folder: Path) -> list[str]:
 
 def _run(folder: Path, *command: str) -> None:
     words: Sequence[str] = command
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         shown = " ".join("dvc" if word == sys.executable else word for word in command[:4]).replace("dvc -m dvc", "dvc")
         raise ConfigError(f"`{shown}` failed in {folder}: {done.stderr.strip() or done.stdout.strip()}")

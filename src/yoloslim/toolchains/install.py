@@ -114,7 +114,7 @@ def find_python(toolchain: Toolchain) -> Path:
     for candidate in _candidates(toolchain):
         probe = [str(candidate), "-c", "import sys, venv, ensurepip; print(sys.version_info[1])"]
         try:
-            done = subprocess.run(probe, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(probe, capture_output=True, encoding="utf-8", errors="replace", timeout=60)
         except (OSError, subprocess.TimeoutExpired):
             continue
         if done.returncode == 0 and done.stdout.strip().isdecimal() and int(done.stdout) in toolchain.pythons:
@@ -179,7 +179,7 @@ def _borrow(package: str, python: Path) -> None:
 
 def _run(command: list[str], what: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DeployError(f"{what}: {error}") from error
     if done.returncode:

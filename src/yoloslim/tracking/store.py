@@ -163,7 +163,13 @@ def _new_store(database: Path, of: Path | None = None) -> Iterator[Path]:
         if of:
             shutil.copy2(of, path)
         done = subprocess.run(
-            command, cwd=database.parent, capture_output=True, text=True, timeout=MAKING_S, check=False
+            command,
+            cwd=database.parent,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=MAKING_S,
+            check=False,
         )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -98,7 +98,13 @@ class Local:
         source = source_named(self.set_env) if self.set_env else source_set_env()
         script = f"{source}\nexec -- {quote(sys.executable, RUNNER, *arguments)}"
         done = subprocess.run(
-            ["bash", "-c", script], cwd=folder, env=dict(os.environ), capture_output=True, text=True, check=False
+            ["bash", "-c", script],
+            cwd=folder,
+            env=dict(os.environ),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
         )
         for line in done.stdout.splitlines():
             listener.hear(line)

@@ -142,7 +142,7 @@ class GraphPredictor(ABC):
             DeployError: the runtime is not installed, cannot read the file, or the file does not match its
                 description.
         """
-        self.path, self.graph = path, graph
+        self.path, self.graph = path.absolute(), graph  # it is loaded again, perhaps from another folder
         self.preprocess, self.preprocessing = preprocess, preprocessing
         self.backend = self.runtime + ("" if graph.precision == "fp32" else f"-{graph.precision}")
         self.head, self.classes, self.imgsz = graph.head, graph.classes, graph.imgsz
