@@ -23,6 +23,7 @@ from tests.pruning.foreign_networks import NETWORKS, build
 from tests.pruning.networks import Cbl, Residual, scramble
 from yoloslim import cli
 from yoloslim.config import PruneParams
+from yoloslim.deploy.runtimes import Runtime
 from yoloslim.errors import DataError, DeployError, ModelError, PruneError, TraceError
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import save_model
@@ -399,6 +400,12 @@ def test_models_that_cannot_be_meant(call: Callable[[], object], error: type[Exc
         (lambda: yoloslim.register_op(3, "unary"), PruneError, "operation 3 is neither a function, nor its name"),
         (lambda: yoloslim.register_op(nn.GRU(1, 1), "mix"), PruneError, "operation is a GRU; give its class: GRU"),
         (lambda: yoloslim.register_runtime("x"), DeployError, "takes a yoloslim.deploy.runtimes.Runtime, not a str"),
+        (
+            lambda: Runtime("x", ("onnx",), print),
+            DeployError,
+            r"runtime 'x': suffixes .* are none; write",
+        ),
+        (lambda: Runtime("x", ".onnx", print), DeployError, "suffixes '.onnx' are none"),
         (lambda: yoloslim.register_dataset("x"), DataError, "takes a yoloslim.data.layouts.Reader, not a str"),
     ],
 )

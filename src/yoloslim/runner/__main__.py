@@ -8,6 +8,8 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +153,9 @@ def _parser() -> argparse.ArgumentParser:
         _add_limit(command)
         command.set_defaults(run=function)
         if name == "detect":
-            command.add_argument("--conf", type=float, default=THRESHOLDS["conf"], help="lowest score that is drawn")
+            command.add_argument("--conf", type=_score, default=THRESHOLDS["conf"], help="lowest score that is drawn")
             command.add_argument(
-                "--iou", type=float, default=THRESHOLDS["iou"], help="overlap above which the worse box goes"
+                "--iou", type=_share, default=THRESHOLDS["iou"], help="overlap above which the worse box goes"
             )
             command.add_argument("--classes", action="append", help="names or numbers of those drawn, with commas")
             command.add_argument("--save-txt", action="store_true", help="boxes as labels/NAME.txt, as YOLO has them")
@@ -170,9 +172,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _score(text: str) -> float:
+    return _within(text, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+
+
+def _share(text: str) -> float:
+    return _within(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def _above_0(text: str) -> float:
+    return _within(text, lambda value: value > 0, "a number above 0")
+
+
+def _within(text: str, fits: Callable[[float], bool], wanted: str) -> float:
+    with suppress(ValueError):
+        value = float(text)
+        if fits(value):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+
+
 def _add_limit(command: argparse.ArgumentParser) -> None:
     text = "larger pictures are not decoded, millions of pixels"
-    command.add_argument("--max-megapixels", type=float, default=headers.MEGAPIXELS, help=text)
+    command.add_argument("--max-megapixels", type=_above_0, default=headers.MEGAPIXELS, help=text)
 
 
 if __name__ == "__main__":

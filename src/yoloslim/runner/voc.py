@@ -28,7 +28,9 @@ def read_image_set(image_set: Path, image_dir: Path | None = None) -> list[Path]
     """
     try:
         names = read_lines(image_set)
-    except (OSError, NotText) as error:
+    except OSError as error:
+        raise RunnerError("data", f"image set {image_set} cannot be read: {error.strerror or error}") from error
+    except NotText as error:
         raise RunnerError("data", f"image set {image_set} cannot be read: it {error}") from error
     if not names:
         raise RunnerError("data", f"image set {image_set} names no image")

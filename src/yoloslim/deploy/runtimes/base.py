@@ -55,6 +55,15 @@ class Runtime:
     one_image: bool = False
     beside: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse suffixes that no file has.
+
+        Raises:
+            DeployError: there is one, or they are one text.
+        """
+        if isinstance(self.suffixes, str) or not all(each[:1] == "." for each in self.suffixes):
+            raise DeployError(f"runtime {self.name!r}: suffixes {self.suffixes!r} are none; write them as ('.onnx',)")
+
 
 RUNTIMES: dict[str, Runtime] = {}
 """By name; of those that read one kind of file the usual one first."""
