@@ -64,3 +64,16 @@ def test_fitting_leaves_the_cut_itself_as_it_was(dense: Detector) -> None:
 def test_a_fit_and_rounds_are_refused_together() -> None:
     with pytest.raises(ConfigError, match=r"fit_images=256 makes up for one cut without training, and rounds=3"):
         parse_params({"prune": {"fit_images": 256, "rounds": 3}, "finetune": {"epochs": 14}})
+
+
+@pytest.mark.parametrize(("percent", "removed", "said"), [(30, 30, False), (95, 80, True), (95, 94, False)])
+def test_what_a_cut_came_to_is_said(percent: int, removed: int, said: bool, caplog: pytest.LogCaptureFixture) -> None:
+    report = {"effective_percent": removed, "removed_units": []}
+    report |= {"before": {"params_m": 3.0, "gflops": 2.0}, "after": {"params_m": 0.5, "gflops": 0.5}}
+    with caplog.at_level("INFO"):
+        stage.tell(PruneRequest(percent=percent), report)
+    first = f"3.00 M -> 0.50 M parameters, 25 % of the FLOPs: {removed}.0 % of the prunable channels are gone"
+    assert caplog.messages[0] == first
+    reasons = caplog.messages[1:]
+    assert len(reasons) == said
+    assert all(reason.startswith("that is less than 95 %: channels of equal scores") for reason in reasons)

@@ -1,5 +1,6 @@
 """What pruning did, layer by layer, as plain values for JSON, tables and MLflow."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def prune_report(model: nn.Module, coupling: Coupling, selection: Selection, img
     }
 
 
-def shortfall(request: PruneRequest, report: dict[str, Any]) -> str:
+def shortfall(request: PruneRequest, report: Mapping[str, Any]) -> str:
     """Why less went than was asked for; empty where what was asked for went.
 
     Args:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import logging
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from yoloslim.pruning.activation import activation_scores
 from yoloslim.pruning.certified_cut import PruneResult
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
+from yoloslim.pruning.prune_report import shortfall
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
 from yoloslim.stages.batches import plain_batches, statistics_images, training_images
@@ -112,6 +114,16 @@ def settled(params: Params, result: PruneResult[Detector]) -> Detector:
     return model
 
 
+def tell(request: PruneRequest, report: Mapping[str, Any]) -> None:
+    """Say what a cut came to, and why it is less than was asked for."""
+    before, after, removed = report["before"], report["after"], report["effective_percent"]
+    macs = 100 * after["gflops"] / before["gflops"]
+    size = f"{before['params_m']:.2f} M -> {after['params_m']:.2f} M parameters, {macs:.0f} % of the FLOPs"
+    logger.info("%s: %.1f %% of the prunable channels are gone", size, removed)
+    if less := shortfall(request, report):
+        logger.warning("%s", less)
+
+
 def run(params: Params, percent: int) -> None:
     """Write models/prune/<percent>."""
     test, sparse = eval_set(params, "test"), load_model(MODELS / "sparse" / "model.safetensors")
@@ -119,6 +131,7 @@ def run(params: Params, percent: int) -> None:
     if not rounds.is_main:  # of the processes that share the trainings between rounds, one writes
         return
     result = rounds.result
+    tell(request_of(params, percent), result.report)
     model = settled(params, result)
     found = {"cut": result.cut, "folded": result.model, "recalibrated": model}
     facts = {f"map50_{step}": validate_model(params, each, test).metrics["map50"] for step, each in found.items()}
