@@ -35,6 +35,17 @@ def test_boxes_of_an_xml_that_cannot_be_read_count(tmp_path: Path, make_params: 
     assert [(item["name"], item["boxes"]) for item in report["left_out"]] == [("a0", 1)]
 
 
+def test_an_image_whose_json_is_at_fault_is_left_out_once(tmp_path: Path, make_params: Any) -> None:
+    root = made.write_labelme(tmp_path / "labelme")
+    file = sorted(root.rglob("*.json"))[0]
+    document = json.loads(file.read_text())
+    document["shapes"][0]["label"] = None
+    file.write_text(json.dumps(document))
+    report = prepare(make_params(path=str(root), source="auto"), tmp_path / "out")
+    assert [(item["name"], item["boxes"]) for item in report["left_out"]] == [("a0", 1)]
+    assert report["images_without_xml"] == []
+
+
 def test_outlines_in_label_files_are_said(tmp_path: Path, yolo: Path, make_params: Any) -> None:
     x0, y0, x1, y1 = (v / s for v, s in zip(made.box_of(0), (64, 48, 64, 48), strict=True))
     (yolo / "labels/train/a0.txt").write_text(f"0 {x0} {y0} {x1} {y0} {x1} {y1} {x0} {y1}\n")

@@ -51,7 +51,7 @@ def read(root: Path, wanted: Wanted) -> Found:
     lines = 0
     for name, file in zip(names_of(list(files), root), files, strict=True):
         raw: RawAnnotation | DataError
-        image: Path | DataError | None
+        image: Path | None = None
         count = 0
         try:
             document = _document(file)
@@ -60,7 +60,7 @@ def read(root: Path, wanted: Wanted) -> Found:
             lines += sum(shape.get("shape_type") in _NO_BOXES for shape in document["shapes"])
             raw = _raw(document, file)
         except DataError as error:
-            image, raw = None, error
+            raw = error
         found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
     if lines:
         found.notes.append(f"{lines} points and lines are no boxes and were left out")
