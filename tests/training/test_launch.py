@@ -1,6 +1,7 @@
 """Precisions of Fabric, threads, and two processes on a CPU (gloo) against one with the same whole batch."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -25,6 +26,13 @@ def test_fp16_on_a_cpu_is_fp16_with_a_scaler() -> None:
     precision = launch(task(train={"precision": "fp16"}).train).strategy.precision
     assert precision.precision == "16-mixed"
     assert precision.scaler.get_scale() > 1
+
+
+def test_fabric_does_not_speak(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("lightning_fabric").setLevel(logging.INFO)  # as its import leaves it
+    with caplog.at_level("INFO"):
+        launch(task(train={"precision": "bf16"}).train)
+    assert [record for record in caplog.records if record.name.startswith("lightning")] == []
 
 
 def test_cores_are_shared_once(monkeypatch: pytest.MonkeyPatch) -> None:

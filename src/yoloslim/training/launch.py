@@ -12,6 +12,7 @@ from lightning_fabric.plugins import MixedPrecision
 
 from yoloslim.config import TrainParams
 from yoloslim.errors import TrainError
+from yoloslim.quiet import hush
 from yoloslim.training.devices import choose_device, choose_precision
 
 _GONE = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
@@ -42,6 +43,7 @@ def launch(params: TrainParams) -> Fabric:
     Raises:
         TrainError: more devices than there are.
     """
+    hush()  # Fabric lets itself speak when it is imported
     device = choose_device(params.device)
     precision = choose_precision(params.precision, device)
     devices, nodes = _under_torchrun() or (params.devices, 1)

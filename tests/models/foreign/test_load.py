@@ -15,7 +15,7 @@ from yoloslim.cli import app
 from yoloslim.errors import ModelError, WeightsError
 from yoloslim.models.detector import Detector, build_detector, fuse
 from yoloslim.models.foreign.adapt import with_classes
-from yoloslim.models.foreign.load import import_model
+from yoloslim.models.foreign.load import import_model, read_model
 from yoloslim.models.store import load_model, save_model
 
 
@@ -199,3 +199,11 @@ def test_class_names_of_people_that_break_lines_are_refused_with_a_sentence(tmp_
     model = build_detector("yolov5n", ("a", "b"))
     with pytest.raises(ModelError, match="line break or another control character"):
         with_classes(model, ("c\x1b", "d", "e"))
+
+
+def test_a_folder_that_holds_a_model_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a folder; give the model file that it was made from"):
+        read_model(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ModelError, match=r"is a folder; give .*/model\.safetensors in it"):
+        read_model(tmp_path)

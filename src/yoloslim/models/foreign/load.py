@@ -37,9 +37,11 @@ def read_model(path: Path) -> Detector:
         WeightsError: a file of another program that cannot be imported; see `import_model`.
     """
     if path.suffix in GRAPHS or path.is_dir():
+        inside = next(iter(sorted(path.glob("*.safetensors"))), None)
+        way = f"give {inside} in it" if inside else "give the model file that it was made from"
         raise ModelError(
-            f"{path} is {'a folder' if path.is_dir() else 'an exported graph'}; give the model file that it was made "
-            "from (.safetensors, .pt, .weights). `yoloslim detect`, `speed` and `eval` run graphs as they are"
+            f"{path} is {'a folder' if path.is_dir() else 'an exported graph'}; {way} (.safetensors, .pt, .weights). "
+            "`yoloslim detect`, `speed` and `eval` run graphs as they are"
         )
     file = path.with_suffix(".weights") if path.suffix == ".cfg" else path
     if not file.is_file() or _is_ours(file):
