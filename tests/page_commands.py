@@ -89,7 +89,10 @@ ELSEWHERE = {
     r"yoloslim train (photos/ --model yolov5n --out trained|DATA --profile)": "trains for minutes; tests/tasks smaller",
     r"yoloslim prune model\.pt .*": "measures for a minute; tests/tasks types them with a smaller model",
 }
-"""Commands, as patterns, that are typed nowhere here as printed, and why."""
+"""Commands, as patterns, that are typed nowhere here as printed, and why.
+
+tests/test_page_commands_parse.py sees that what they name exists and takes the options.
+"""
 
 
 def where(command: str) -> str:
