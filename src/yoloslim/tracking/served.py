@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoloslim.deploy.manifest import MANIFEST_NAME, load_manifest
-from yoloslim.errors import TrackingError, YoloslimError
+from yoloslim.errors import DataError, TrackingError, YoloslimError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,20 +99,22 @@ class ServedDetector:
         self.predictor = open_predictor(folder / GRAPH)
 
     def predict(self, pictures: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> "pd.DataFrame":
-        """Boxes of all pictures, those of each best first.
+        """Boxes of all pictures as `yoloslim detect` chooses them, those of each best first.
 
         Raises:
-            DataError: a picture cannot be read.
+            DataError: a picture is no bytes, or cannot be read.
         """
         import pandas as pd
 
         from yoloslim.data.images import image_from
         from yoloslim.evaluation.inference import PredictorInference
-        from yoloslim.evaluation.nms import NmsOptions
+        from yoloslim.evaluation.nms import showing
 
-        options = NmsOptions(conf_thres=float((params or {}).get("conf", CONF)))
+        options = showing(self.predictor.head, float((params or {}).get("conf", CONF)))
         inference, lines = PredictorInference(self.predictor, options), []
         for number, picture in enumerate(pictures["image"]):
+            if not isinstance(picture, bytes | bytearray):
+                raise DataError(f"image {number} is a {type(picture).__name__}; give the bytes of a JPEG or PNG")
             canvas, place = inference.prepare(image_from(bytes(picture), Path(f"{number} of the request")))
             for row in inference.find(inference.infer(canvas), place):
                 box = [round(float(value), 1) for value in row[:4]]
