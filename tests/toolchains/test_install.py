@@ -71,7 +71,13 @@ def test_states_and_removal(home: Path) -> None:
     assert state_of(LITERT).size_mb == pytest.approx(3, abs=0.01)
     assert remove(LITERT) == pytest.approx(3, abs=0.01)
     assert state_of(LITERT).word == "absent"
-    assert remove(LITERT) == 0
+    with pytest.raises(DeployError, match=r"the toolchain litert is not installed: .*litert is not there"):
+        remove(LITERT)
+
+
+def test_an_interpreter_that_fails_without_a_word_is_said_with_its_status(home: Path) -> None:
+    with pytest.raises(DeployError, match="making the environment failed: status 1; nothing was changed"):
+        install(replace(LITERT, disk_mb=1), print, python=Path("/bin/false"))
 
 
 def test_what_was_borrowed_from_an_installation_that_is_gone_is_said(home: Path, tmp_path: Path) -> None:

@@ -79,10 +79,15 @@ def install(toolchain: Toolchain, say: Callable[[str], None], python: Path | Non
 
 
 def remove(toolchain: Toolchain) -> float:
-    """Remove a toolchain; what it took, millions of bytes."""
+    """Remove a toolchain; what it took, millions of bytes.
+
+    Raises:
+        DeployError: there is none.
+    """
+    if not toolchain.folder.exists():
+        raise DeployError(f"the toolchain {toolchain.name} is not installed: {toolchain.folder} is not there")
     freed = _size_mb(toolchain.folder)
-    if toolchain.folder.exists():
-        shutil.rmtree(toolchain.folder)
+    shutil.rmtree(toolchain.folder)
     return freed
 
 
@@ -183,7 +188,7 @@ def _run(command: list[str], what: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DeployError(f"{what}: {error}") from error
     if done.returncode:
-        last = " | ".join((done.stdout + done.stderr).strip().splitlines()[-3:])
+        last = " | ".join((done.stdout + done.stderr).strip().splitlines()[-3:]) or f"status {done.returncode}"
         raise DeployError(f"{what} failed: {last}; nothing was changed")
     return done.stdout
 
