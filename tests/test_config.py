@@ -40,6 +40,7 @@ def test_shipped_params_state_every_default_of_the_schema() -> None:
     for name in ("baseline", "sparse", "finetune"):
         assert {shipped[name].pop(key) for key in ("optimizer", "momentum", "lr0")} == {"auto"}
         own[name] = {key: value for key, value in own[name].items() if key in shipped[name]}
+    assert (shipped["prune"].pop("fit_images"), own["prune"].pop("fit_images")) == ("auto", 0)
     assert shipped == own
     assert load_params(SHIPPED) == Params()
 
@@ -56,14 +57,32 @@ def test_auto_takes_the_recipe_for_what_the_pipeline_starts_from() -> None:
     assert recipe(baseline={"weights": "a.pt"}) == {
         "baseline": ("AdamW", 0.9, 0.001),
         "sparse": ("SGD", 0.937, 0.01),
-        "finetune": ("SGD", 0.937, 0.01),
+        "finetune": ("SGD", 0.937, 0.003),
     }
+
+
+@pytest.mark.parametrize(
+    ("imgsz", "prune", "images"),
+    [
+        (640, {}, 64),
+        (320, {"fit_images": "auto"}, 256),
+        (160, {}, 256),
+        (1280, {}, 16),
+        (640, {"fit_images": 12}, 12),
+        (640, {"fit_images": 0}, 0),
+        (640, {"rounds": 3}, 0),
+    ],
+)
+def test_layers_of_trained_weights_are_fitted(imgsz: int, prune: dict[str, object], images: int) -> None:
+    weights = {"imgsz": imgsz, "prune": prune, "baseline": {"weights": "a.pt"}}
+    assert parse_params(weights).prune.fit_images == images
+    assert parse_params({**weights, "baseline": {}}).prune.fit_images == (12 if images == 12 else 0)
 
 
 def test_what_a_person_writes_goes_before_auto() -> None:
     found = recipe(baseline={"weights": "a.pt", "lr0": 0.03}, finetune={"optimizer": "Adam", "momentum": 0.8})
     assert found["baseline"] == ("AdamW", 0.9, 0.03)
-    assert found["finetune"] == ("Adam", 0.8, 0.001)
+    assert found["finetune"] == ("Adam", 0.8, 0.0003)
     for section, message in (({"lr0": "fast"}, "baseline.lr0 = 'fast'"), ({"optimizer": "Lion"}, "baseline.optimizer")):
         with pytest.raises(ConfigError, match=message):
             parse_params({"baseline": section})

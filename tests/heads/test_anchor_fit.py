@@ -38,6 +38,9 @@ def test_trained_anchors_stay_where_they_suit_and_are_given_up_with_a_warning(ca
     assert head.fitted(small, 192, params, 0).anchors[0][0] == (3.0, 3.9)
     assert head.fitted(small, 192, params, 0, made_for=640) is head
     assert not caplog.records
+    some = torch.cat([spread(380, 6, 60), torch.full((20, 2), 2.0)])  # the least anchor, 10 x 13, matches from 3.25 px
+    assert head.fitted(some, 192, params, 0, made_for=640) is head
+    assert "are kept: 95.0 % of boxes can be matched, 20 of 400 cannot, and are not learnt" in caplog.text
     assert head.fitted(spread(200, 2, 10), 192, params, 0, made_for=640).anchors != head.anchors
     assert "are replaced: the boxes are learnt anew" in caplog.text
 

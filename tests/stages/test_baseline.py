@@ -63,6 +63,10 @@ def test_anchors_of_weights_stay_unless_boxes_do_not_match_them(tmp_path: Path) 
     fixed = baseline.start_model(params(), tmp_path / "m.pt").spec
     suited = baseline.start_model(params(train={"auto_anchor": True}), tmp_path / "m.pt").spec
     fitted = baseline.start_model(params(train={"auto_anchor": True, "anchor_t": 1.1}), tmp_path / "m.pt").spec
+    strict = {"auto_anchor": True, "anchor_t": 1.1}
+    torch.save(build_detector("yolov4-tiny", ("cat", "dog"), 640).state_dict(), tmp_path / "known.pt")
+    untrained = params(train=strict, baseline={"weights": "known.pt", "epochs": 0})
+    assert baseline.start_model(untrained, tmp_path / "known.pt").spec.head.anchors == fixed.head.anchors
     assert fixed.head.anchors[0][0] == (23, 27)
     assert suited.head.anchors == fixed.head.anchors
     assert fitted.head.anchors != fixed.head.anchors

@@ -68,7 +68,7 @@ def test_recovery_has_the_usual_recipe_of_what_the_pipeline_starts_from() -> Non
         for weights in ("", "w.pt")
     )
     assert (fresh.optimizer, fresh.lr0) == ("AdamW", 0.002)
-    assert (given.optimizer, given.lr0) == ("SGD", 0.01)
+    assert (given.optimizer, given.lr0) == ("SGD", 0.003)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-"""What `auto` stands for in the sections of trainings: optimizer, momentum and rate, by what the pipeline starts from.
+"""What `auto` stands for, by what the pipeline starts from: optimizer, momentum and rate of trainings, images of a fit.
 
-Weights that were trained on much more data than a pipeline has are soon lost at the rates that suit fresh ones.
+Weights that were trained on much more data, or for longer, than a pipeline trains are soon lost at the rates that suit
+fresh ones, and so is what a fit of the layers keeps of them after a cut.
 """
 
 from collections.abc import Mapping
@@ -20,12 +21,16 @@ FRESH: Mapping[str, tuple[Optimizer, Mapping[Optimizer, float]]] = {
 TRAINED: Mapping[str, tuple[Optimizer, Mapping[Optimizer, float]]] = {
     "baseline": ("AdamW", {"AdamW": 0.001, "Adam": 0.001, "SGD": 0.01}),
     "sparse": ("SGD", {"AdamW": 0.001, "Adam": 0.001, "SGD": 0.01}),
-    "finetune": ("SGD", {"AdamW": 0.001, "Adam": 0.001, "SGD": 0.01}),
+    "finetune": ("SGD", {"AdamW": 0.0003, "Adam": 0.0003, "SGD": 0.003}),
 }
 """Likewise, where it starts from `baseline.weights`; docs/training-recipes.md says what they rest on."""
 
 MOMENTUM: Mapping[Optimizer, float] = {"AdamW": 0.9, "Adam": 0.9, "SGD": 0.937}
 """Of SGD the momentum, of the others beta1."""
+
+
+FIT_PIXELS, FIT_IMAGES = 64 * 640**2, 256
+"""Pixels in all, and images at most, that trained layers are fitted on; YOLOv5n takes about 2 GB for them."""
 
 
 def settle_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +45,23 @@ def settle_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
         section = raw.get(name, {})
         if isinstance(section, Mapping):
             settled[name] = _settle(section, optimizer, rates)
+    prune = raw.get("prune", {})
+    if isinstance(prune, Mapping) and prune.get("fit_images", AUTO) == AUTO:
+        settled["prune"] = {
+            **prune,
+            "fit_images": _fit_images(raw.get("imgsz")) if weights and _cuts_once(prune) else 0,
+        }
     return settled
+
+
+def _cuts_once(prune: Mapping[str, Any]) -> bool:
+    return bool(prune.get("rounds", 1) == 1)
+
+
+def _fit_images(imgsz: Any) -> int:
+    """How many images of a side in px are fitted on."""
+    side = imgsz if isinstance(imgsz, int) and imgsz > 0 else 160  # the default; the schema refuses the others
+    return min(FIT_IMAGES, max(1, FIT_PIXELS // side**2))
 
 
 def _settle(section: Mapping[str, Any], usual: Optimizer, rates: Mapping[Optimizer, float]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 ENOUGH = 0.98
 """Share of boxes that must have an anchor within `anchor_t`, for anchors to be left alone."""
+ENOUGH_TRAINED = 0.9
+"""Likewise for anchors that boxes were learnt on: others would undo what the network knows of all boxes."""
 
 
 def possible_recall(sizes: Tensor, anchors: Tensor, anchor_t: float) -> float:
@@ -35,12 +37,17 @@ def suits(sizes: Tensor, anchors: Anchors, anchor_t: float) -> bool:
     if not len(sizes):
         return True
     recall = possible_recall(sizes, torch.tensor(_flat(anchors)), anchor_t)
-    if recall >= ENOUGH:
-        logger.info("anchors of the weights are kept: %.1f %% of boxes can be matched", 100 * recall)
-        return True
-    lost = "anchors of the weights match %.1f %% of boxes and are replaced: the boxes are learnt anew"
-    logger.warning(lost, 100 * recall)
-    return False
+    if recall < ENOUGH_TRAINED:
+        lost = "anchors of the weights match %.1f %% of boxes and are replaced: the boxes are learnt anew"
+        logger.warning(lost, 100 * recall)
+        return False
+    said = "anchors of the weights are kept: %.1f %% of boxes can be matched"
+    if recall < ENOUGH:
+        left = round((1 - recall) * len(sizes))
+        logger.warning(said + ", %d of %d cannot, and are not learnt", 100 * recall, left, len(sizes))
+    else:
+        logger.info(said, 100 * recall)
+    return True
 
 
 def fit_anchors(sizes: Tensor, anchors: Anchors, imgsz: int, anchor_t: float, seed: int = 0) -> Anchors:
