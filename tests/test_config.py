@@ -40,7 +40,8 @@ def test_shipped_params_state_every_default_of_the_schema() -> None:
     for name in ("baseline", "sparse", "finetune"):
         assert {shipped[name].pop(key) for key in ("optimizer", "momentum", "lr0")} == {"auto"}
         own[name] = {key: value for key, value in own[name].items() if key in shipped[name]}
-    assert (shipped["prune"].pop("fit_images"), own["prune"].pop("fit_images")) == ("auto", 0)
+    for name, value in (("fit_images", 0), ("normalise", "none")):
+        assert (shipped["prune"].pop(name), own["prune"].pop(name)) == ("auto", value)
     assert shipped == own
     assert load_params(SHIPPED) == Params()
 
@@ -77,6 +78,18 @@ def test_layers_of_trained_weights_are_fitted(imgsz: int, prune: dict[str, objec
     weights = {"imgsz": imgsz, "prune": prune, "baseline": {"weights": "a.pt"}}
     assert parse_params(weights).prune.fit_images == images
     assert parse_params({**weights, "baseline": {}}).prune.fit_images == (12 if images == 12 else 0)
+
+
+@pytest.mark.parametrize(
+    ("prune", "normalise"),
+    [({}, "mean"), ({"importance": "l2"}, "mean"), ({"importance": "gamma"}, "none"), ({"normalise": "lamp"}, "lamp")],
+)
+def test_scores_of_trained_weights_are_taken_over_the_mean_of_their_layer(
+    prune: dict[str, object], normalise: str
+) -> None:
+    given = {"prune": prune, "baseline": {"weights": "a.pt"}}
+    assert parse_params(given).prune.normalise == normalise
+    assert parse_params({**given, "baseline": {}}).prune.normalise == prune.get("normalise", "none")
 
 
 def test_what_a_person_writes_goes_before_auto() -> None:

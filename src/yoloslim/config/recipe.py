@@ -1,7 +1,7 @@
-"""What `auto` stands for, by what the pipeline starts from: optimizer, momentum and rate of trainings, images of a fit.
+"""What `auto` stands for, by what the pipeline starts from: optimizer, momentum and rate of trainings, and how to cut.
 
 Weights that were trained on much more data, or for longer, than a pipeline trains are soon lost at the rates that suit
-fresh ones, and so is what a fit of the layers keeps of them after a cut.
+fresh ones, and so is what a cut leaves of them.
 """
 
 from collections.abc import Mapping
@@ -29,6 +29,8 @@ MOMENTUM: Mapping[Optimizer, float] = {"AdamW": 0.9, "Adam": 0.9, "SGD": 0.937}
 """Of SGD the momentum, of the others beta1."""
 
 
+MEANS = ("taylor", "l1", "l2")
+"""Importances whose scores of trained weights compare when each is taken over the mean of its layer."""
 FIT_PIXELS, FIT_IMAGES = 64 * 640**2, 256
 """Pixels in all, and images at most, that trained layers are fitted on; YOLOv5n takes about 2 GB for them."""
 
@@ -46,22 +48,20 @@ def settle_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(section, Mapping):
             settled[name] = _settle(section, optimizer, rates)
     prune = raw.get("prune", {})
-    if isinstance(prune, Mapping) and prune.get("fit_images", AUTO) == AUTO:
-        settled["prune"] = {
-            **prune,
-            "fit_images": _fit_images(raw.get("imgsz")) if weights and _cuts_once(prune) else 0,
-        }
+    if isinstance(prune, Mapping):
+        settled["prune"] = _settle_prune(prune, bool(weights), raw.get("imgsz"))
     return settled
 
 
-def _cuts_once(prune: Mapping[str, Any]) -> bool:
-    return bool(prune.get("rounds", 1) == 1)
-
-
-def _fit_images(imgsz: Any) -> int:
-    """How many images of a side in px are fitted on."""
-    side = imgsz if isinstance(imgsz, int) and imgsz > 0 else 160  # the default; the schema refuses the others
-    return min(FIT_IMAGES, max(1, FIT_PIXELS // side**2))
+def _settle_prune(section: Mapping[str, Any], trained: bool, imgsz: Any) -> dict[str, Any]:
+    settled = {"normalise": AUTO, "fit_images": AUTO, **section}
+    values: dict[str, Any] = {"normalise": "none", "fit_images": 0}
+    if trained and settled.get("importance", "taylor") in MEANS:
+        values["normalise"] = "mean"
+    if trained and settled.get("rounds", 1) == 1:
+        side = imgsz if isinstance(imgsz, int) and imgsz > 0 else 160  # the default; the schema refuses the others
+        values["fit_images"] = min(FIT_IMAGES, max(1, FIT_PIXELS // side**2))
+    return settled | {key: value for key, value in values.items() if settled[key] == AUTO}
 
 
 def _settle(section: Mapping[str, Any], usual: Optimizer, rates: Mapping[Optimizer, float]) -> dict[str, Any]:
