@@ -114,3 +114,18 @@ def test_head_without_anchors_keeps_its_towers_for_fewer_and_for_other_classes()
     for a, b, c in zip(before, few, other, strict=True):
         assert torch.equal(b, a[:, [*range(64), 64 + 7, 64 + 6, 64 + 5]])
         assert torch.equal(c[:, :64], a[:, :64])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("gone.txt", None, "it is missing; give a file with one name a line, or a,b,c"),
+        ("gone.names", None, "it is missing"),
+        ("data.yaml", "names: [cat, dog]\n", "it holds more than names; give a file with one name a line"),
+    ],
+)
+def test_a_file_that_holds_no_names_is_no_class(tmp_path: Path, name: str, content: str | None, reason: str) -> None:
+    if content:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(WeightsError, match=reason):
+        read_names(str(tmp_path / name))

@@ -114,9 +114,13 @@ def read_names(text: str) -> tuple[str, ...]:
     """Class names from a file with one a line (Darknet's `.names`), or from text with commas between.
 
     Raises:
-        WeightsError: no names, an empty one, or one twice.
+        WeightsError: no names, an empty one, or one twice; a file that is missing, or a data.yaml.
     """
     is_file = len(text) < MAX_PATH and Path(text).is_file()
+    suffix = Path(text).suffix.lower() if "," not in text else ""
+    if suffix in (".yaml", ".yml") or (suffix in (".txt", ".names") and not is_file):
+        what = "holds more than names" if is_file else "is missing"
+        raise WeightsError(f"classes '{text[:200]}': it {what}; give a file with one name a line, or a,b,c")
     names = read_names_file(Path(text)) if is_file else [part.strip() for part in text.split(",")]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if not names or not all(names) or twice:

@@ -104,7 +104,7 @@ def read_head(state: Mapping[str, Tensor]) -> HeadTraits:
     if not biases or len(biases) != len(widths) or len({len(bias) for bias in biases}) > 1:
         raise WeightsError(
             f"it has no detection head: its last layer, model.{layer}, is not one convolution a level "
-            f"(a classification or segmentation network, or no YOLOv5?)"
+            f"(a classification or segmentation network, or none that is known?)"
         )
     if f"{prefix}proto.cv1.conv.weight" in state:
         raise WeightsError("it is a segmentation checkpoint (its last layer makes mask prototypes); give a detector")
