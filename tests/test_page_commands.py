@@ -67,9 +67,12 @@ def test_the_lines_run(small: Small, monkeypatch: pytest.MonkeyPatch, capfd: pyt
         monkeypatch.setenv(name, value)
     before = {name: (small.root / name).read_bytes() for name in SETTINGS}
     failed = {}
-    for line in typed_by("tests/test_page_commands.py"):
+    for number, line in enumerate(typed_by("tests/test_page_commands.py")):
         if line == SERVER:
             continue
+        (small.root / "summary/note.json").write_text(
+            f'{{"map50": 0.{number}}}'
+        )  # results, for the lines that commit some
         if not line.startswith("dvc remote modify"):  # of the remote of the line before
             for name, content in before.items():
                 (small.root / name).write_bytes(content)
