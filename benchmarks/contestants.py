@@ -102,11 +102,12 @@ WAYS: dict[str, Way] = {
         for ranking in ("gamma", "taylor", "taylor_uniform")
         for what, taught in TAUGHT.items()
     },
-    "none-taylor_uniform-4-fit-start": replace(
-        _pruned("taylor_uniform", 4),
-        settle=partial(fitted, "taylor_uniform", 4, "coupled"),
-        **TAUGHT["-start"],
-    ),
+    **{
+        f"none-{ranking}-4-fit-start": replace(
+            _pruned(ranking, 4), settle=partial(fitted, ranking, 4, "coupled"), **TAUGHT["-start"]
+        )
+        for ranking in ("taylor_uniform", "taylor_mean", "l2_mean")
+    },
     "none-taylor_uniform-8-output": replace(_pruned("taylor_uniform", 8), distill=(0.5, 0.0)),
     "narrow-output": Way(narrowed, scratch=True, distill=(0.5, 0.0)),
     "none-gamma-8-output": replace(_pruned("gamma", 8), distill=(0.5, 0.0)),
