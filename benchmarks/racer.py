@@ -159,9 +159,7 @@ class Racer:
             phase = FinetuneParams(epochs=rest + (0 if way.penalty else sparse), optimizer=optimizer, lr0=lr0)
             if optimizer == "SGD":
                 phase = phase.model_copy(update={"momentum": 0.937})
-        callbacks: tuple[Callback, ...] = ()
-        if way.distill:
-            callbacks = (Distillation(run.needs[1].made(), self.train, *way.distill),)
+        callbacks = (Distillation(run.needs[1].made(), self.train, *way.distill),) if way.distill else ()
         self.finish(run, self.trained(run, model, phase, callbacks), {"epochs": phase.epochs, **facts})
 
     def shrunk(self, run: Run, way: Way) -> Detector:
