@@ -1,11 +1,20 @@
 """One thread for all tests: the networks here are too small for more, and others share the machine."""
 
 import logging
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+
+with suppress(ModuleNotFoundError):  # not installed with every set of extras
+    from absl.logging import get_absl_handler
+
+    # LiteRT's converter imports it; its handler closes the stream it was made with when logging is configured anew
+    # (by DVC's GTO, Prefect, ...), and that stream would be pytest's.
+    get_absl_handler().python_handler.stream = sys.__stderr__
 
 from yoloslim.orchestration import leaving
 
