@@ -32,6 +32,17 @@ def stored(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("words", [["compile", "x", "--out", ""], ["detect", "m", "i", "--out="], ["inspect", ""]])
+def test_empty_words_are_refused(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["yoloslim", *words])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    given = "an argument is empty" if words[0] == "inspect" else "--out is given an empty value"
+    assert str(stopped.value) == f"error: {given}; is a variable of your shell unset? Give a value, or leave it out"
+    assert not list(tmp_path.iterdir())
+
+
 def test_inspect_shows_size_scopes_and_layers(stored: Path) -> None:
     result = runner.invoke(app, ["inspect", str(stored), "--layers"], env={"COLUMNS": "200"})
     assert result.exit_code == 0

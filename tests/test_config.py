@@ -166,6 +166,33 @@ def test_word_that_is_no_choice_names_the_choices() -> None:
     assert "'source', 'slim', 'free' or 'coupled'" in message
 
 
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (
+            {"atc": {"soc_version": "310P3"}},
+            "atc.soc_version = '310P3' is not understood; it is: Ascend and the chip that",
+        ),
+        (
+            {"rknn": {"target": "RK 3588"}},
+            "rknn.target = 'RK 3588' is not understood; it is: a chip, such as rk3588, rk",
+        ),
+        ({"rknn_eval": {"target": "ssh"}}, "it is: simulator, local, or ssh://user@host:port/folder"),
+        ({"ascend": {"target": "ssh"}}, "it is: local, or ssh://user@host:port/folder"),
+        (
+            {"quantize": {"runtimes": ["on nx"]}},
+            "quantize.runtimes.0 = 'on nx' is not understood; it is: onnxruntime, ",
+        ),
+        ({"export": {"formats": ["on nx"]}}, "it is: besides onnx: openvino, ncnn, litert"),
+    ],
+)
+def test_text_of_the_wrong_form_is_answered_in_words(raw: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_params(raw)
+    assert said in str(raised.value)
+    assert "pattern" not in str(raised.value)
+
+
 def test_value_of_another_type_names_the_value() -> None:
     assert "train.batch = 'many'" in explain(train={"batch": "many"})
 

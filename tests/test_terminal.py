@@ -16,6 +16,8 @@ def test_what_a_terminal_cannot_show_does_not_end_a_command() -> None:
 def test_what_the_machine_is_at_fault_for_is_a_sentence_and_a_mistake_of_ours_is_none() -> None:
     too_long = OSError(errno.ENAMETOOLONG, "File name too long", "x" * 500)
     assert sentence(too_long).endswith("...: File name too long; check the name")
+    nowhere = FileNotFoundError(errno.ENOENT, "No such file or directory", "/proc/x")
+    assert sentence(nowhere) == "/proc/x: No such file or directory; check the name"
     no_room = OSError(errno.ENOMEM, "Cannot allocate memory")
     for error in (MemoryError(), no_room, RuntimeError("could not create a primitive"), RuntimeError("std::bad_alloc")):
         assert sentence(error).startswith("no memory is left (")

@@ -31,7 +31,7 @@ from yoloslim.runner.errors import RunnerError
 from yoloslim.tasks.commands import detect, doctor, evaluate, speed, train
 from yoloslim.tasks.compile import compile_export
 from yoloslim.tasks.foreign_weights import Model, export_to_darknet, import_weights
-from yoloslim.tasks.options import refuse, typed
+from yoloslim.tasks.options import refuse, refuse_empty, typed
 from yoloslim.tasks.quantize import quantize
 from yoloslim.tasks.show import features, models, preset
 from yoloslim.tasks.toolchain import app as toolchain_commands
@@ -61,6 +61,7 @@ def main() -> None:
     hush()
     try:
         with or_advice():
+            refuse_empty(sys.argv[1:])
             app(prog_name="yoloslim")
     except Interrupted as stop:
         print(stop, file=sys.stderr)

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -57,8 +58,14 @@ def thread_count(asked: int, key: str) -> int:
     """
     cores, outside = usable_cores(), os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     wanted = int(outside) if outside.isdecimal() and int(outside) else 0
+    _tell(asked, wanted, cores, key)
+    return min(asked or wanted or cores, cores)
+
+
+@cache
+def _tell(asked: int, wanted: int, cores: int, key: str) -> None:
+    """Say what else was asked for and cannot be had, once in a process: many ask for the same threads."""
     if asked and wanted and asked != wanted:
         logger.info("%s is %d and OMP_NUM_THREADS %d: %s counts", key, asked, wanted, key)
     if asked > cores:
         logger.warning("%s is %d, but this process may use %d core(s): taking %d", key, asked, cores, cores)
-    return min(asked or wanted or cores, cores)

@@ -13,8 +13,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM)
 DISK = (*FULL, *FORBIDDEN, errno.EROFS, errno.EIO, errno.EFBIG)
 """What a system says when a disk, and no program, is the cause."""
-NO_PLACE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
-"""What it says of a name that somebody gave and that no file there can have."""
+NO_PLACE = (errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+"""What it says of a name that somebody gave: no file has it, or none can have it."""
 SAID = (*DISK, *NO_PLACE)
 """Errors that a command ends with in a sentence, wherever they come from."""
 _BLOCK = 1 << 22

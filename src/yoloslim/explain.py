@@ -4,6 +4,7 @@ import difflib
 from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 
 def explain(schema: type[BaseModel], problem: Any) -> str:
@@ -29,6 +30,8 @@ def explain(schema: type[BaseModel], problem: Any) -> str:
         return f"{where}: {message}" if where else message
     if problem["type"] == "tuple_type":
         return f"{where} {_list_instead(path[-1], problem['input'])}"
+    if problem["type"] == "string_pattern_mismatch" and (field := _field_at(schema, path)):
+        return f"{where} = {problem['input']!r} is not understood; it is: {field.description}"
     given = repr(problem["input"])
     given = given if len(given) <= 80 else f"{given[:80]}..."
     return f"{where} = {given}: {message}{_range_at(schema, path)}" if where else message
@@ -56,8 +59,8 @@ def _keys_at(schema: type[BaseModel], path: list[str]) -> list[str]:
     return list(getattr(section, "model_fields", ()))
 
 
-def _range_at(schema: type[BaseModel], path: list[str]) -> str:
-    """The range of a number or the choices of a word, for messages; empty where the message says it all."""
+def _field_at(schema: type[BaseModel], path: list[str]) -> FieldInfo | None:
+    """The field that a path leads to, or that holds what it leads to."""
     section: Any = schema
     field = None
     for part in path:
@@ -65,7 +68,12 @@ def _range_at(schema: type[BaseModel], path: list[str]) -> str:
             break
         field = section.model_fields[part]
         section = field.annotation
-    if field is None:
+    return field
+
+
+def _range_at(schema: type[BaseModel], path: list[str]) -> str:
+    """The range of a number or the choices of a word, for messages; empty where the message says it all."""
+    if (field := _field_at(schema, path)) is None:
         return ""
     metadata = list(field.metadata)
     for inner in get_args(field.annotation):

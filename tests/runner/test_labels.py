@@ -69,9 +69,14 @@ def test_no_name_lies_on_another_and_those_without_room_are_counted(monkeypatch:
 
 def test_names_without_a_font_become_numbers_and_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(labels, "_FOLDERS", (str(tmp_path),))
-    painter = Painter(("cat", "行人", "dog"))
+    painter = Painter(("cat", "行人", "dog", "车"))
+    image, rows = np.zeros((40, 60, 3), np.uint8), np.array([[2, 20, 40, 38, 0.9, 0]] * 2, np.float32)
+    painter.draw(image, rows)
+    assert painter.remarks() == []  # nothing was found that would need a font
+    rows[1, 5] = 1
+    painter.draw(image, rows)
     assert painter.unwritable == ["行人"]
-    assert painter._names == ["cat", "class 1", "dog"]
+    assert painter._names == ["cat", "class 1", "dog", "class 3"]
     assert "no font here can write 行人:" in painter.remarks()[0]
     assert "fonts-noto-cjk" in painter.remarks()[0]
     monkeypatch.setattr(labels, "ImageFont", None)
@@ -81,7 +86,7 @@ def test_names_without_a_font_become_numbers_and_that_is_said(monkeypatch: pytes
 
 def test_chinese_names_are_written_where_a_font_has_them() -> None:
     painter = Painter(("行人", "车"))
-    if painter.unwritable:
+    if None in painter._fonts:
         pytest.skip("no font with Chinese characters is installed (apt-get install fonts-noto-cjk)")
     first, second = (painter._plate(label, "0.50", 20) for label in (0, 1))
     assert first.shape[1] > second.shape[1] + 10  # two characters, not one, and no empty boxes alike

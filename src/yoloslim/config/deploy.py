@@ -32,7 +32,7 @@ class RknnParams(Section):
     """Compilation for Rockchip's NPUs; no model by default."""
 
     models: tuple[Annotated[int, Field(ge=0, le=99)] | Literal["baseline"], ...] = ()
-    target: str = Field("rk3588", pattern=r"^r[kv][0-9]+b?$")
+    target: str = Field("rk3588", pattern=r"^r[kv][0-9]+b?$", description="a chip, such as rk3588, rk3568 or rv1126b")
     precisions: tuple[RknnPrecision, ...] = Field(("fp16", "int8"), min_length=1)
     hybrid_share: float = Field(0.1, gt=0, le=0.9, description="share of the layers that hybrid leaves in fp16")
     images: int = Field(128, ge=1, description="training images that the ranges are taken from")
@@ -41,7 +41,11 @@ class RknnParams(Section):
 class RknnEvalParams(Section):
     """Evaluation on a board, or in the simulator."""
 
-    target: str = Field("simulator", pattern=r"^(simulator|local|ssh://\S+)$")
+    target: str = Field(
+        "simulator",
+        pattern=r"^(simulator|local|ssh://\S+)$",
+        description="simulator, local, or ssh://user@host:port/folder",
+    )
     python: str = Field("python3", min_length=1)
     images: int = Field(0, ge=0, description="first test images; 0 is all")
     twin_images: int = Field(100, ge=0)
@@ -50,7 +54,7 @@ class RknnEvalParams(Section):
 class AscendParams(Section):
     """What both Ascend stages share."""
 
-    target: str = Field("local", pattern=r"^(local|ssh://\S+)$")
+    target: str = Field("local", pattern=r"^(local|ssh://\S+)$", description="local, or ssh://user@host:port/folder")
     set_env: str = ""
     python: str = Field("python3", min_length=1)
     compiled: str | None = Field(None, min_length=1)
@@ -61,7 +65,11 @@ class AscendParams(Section):
 class AtcParams(Section):
     """Compilation with Ascend's ATC."""
 
-    soc_version: str = Field("Ascend310", pattern=r"^Ascend[0-9A-Za-z_]+$")
+    soc_version: str = Field(
+        "Ascend310",
+        pattern=r"^Ascend[0-9A-Za-z_]+$",
+        description="Ascend and the chip that `npu-smi info` names, such as Ascend310, Ascend310P3 or Ascend310B4",
+    )
     precision_mode: PrecisionMode = "force_fp16"
     batch_gears: tuple[Annotated[int, Field(ge=1)], ...] = ()
     enable_small_channel: bool = True

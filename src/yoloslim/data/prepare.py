@@ -13,7 +13,7 @@ from yoloslim.data import download
 from yoloslim.data.archives import extract
 from yoloslim.data.convert import Source, convert
 from yoloslim.data.folders import contents, is_side_file
-from yoloslim.data.layouts import Found, Reader, check_layout, readers
+from yoloslim.data.layouts import Found, Reader, check_layout, named, readers
 from yoloslim.data.names import settle_class
 from yoloslim.data.scenes.generate import generate_scenes
 from yoloslim.data.voc import SPLITS, VOC_CLASSES
@@ -66,14 +66,18 @@ def read_layout(path: Path, name: str, sets: dict[str, str]) -> Found:
     fits: list[tuple[Reader, Path]] = []
     for reader in candidates:
         with suppress(DataError) if fits else nullcontext():
-            root = reader.find(path)
+            with named(reader, path):
+                root = reader.find(path)
             if root is not None:
                 fits.append((reader, root))
     if not fits:
         looked = "; ".join(f"{reader.name} ({reader.about})" for reader in candidates)
         raise DataError(f"{path} has no layout that was looked for: {looked}. {contents(path)}")
     reader, root = fits[0]
-    found = reader.read(root, sets)
+    with named(reader, root):
+        found = reader.read(root, sets)
+        if not isinstance(found, Found):
+            raise DataError(f"layout {reader.name}: `read` gave a {type(found).__name__}, and no layouts.Found")
     if len(fits) > 1:
         others = ", ".join(other.name for other, _ in fits[1:])
         found.notes.append(f"read as {reader.name}; it could be {others} too: data.source chooses")

@@ -170,6 +170,11 @@ def around(points: Iterable[Sequence[Any]]) -> Box:
     return min(xs), min(ys), max(xs), max(ys)
 
 
+def notes_on_outlines(count: int, what: str) -> list[str]:
+    """A note on so many shapes that are no upright boxes."""
+    return [f"{count} {what}: each became the upright box around it"] if count else []
+
+
 def number(value: Any) -> float:
     """A number that may be a coordinate, and no truth value or text.
 

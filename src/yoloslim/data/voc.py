@@ -18,7 +18,7 @@ from typing import Literal
 from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
-from defusedxml import DefusedXmlException
+from defusedxml import DefusedXmlException, DTDForbidden
 from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
@@ -198,6 +198,11 @@ def _root(data: bytes, path: Path) -> Element:
         return fromstring(decode_xml(data), forbid_dtd=True)
     except NotText as error:
         raise DataError(f"{path} {error}") from error
+    except DTDForbidden as error:
+        raise DataError(
+            f"{path} holds a document type (<!DOCTYPE ...>), which is not read, since it can make a file endless; "
+            "delete that part of it"
+        ) from error
     except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
         raise DataError(f"{path} is not well-formed XML: {str(error)[:200]}") from error
 

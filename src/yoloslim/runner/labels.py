@@ -70,7 +70,7 @@ class Painter:
     """Draws detections.
 
     Attributes:
-        unwritable: names that no font here has the characters of; their numbers are written instead.
+        unwritable: names of objects so far that no font here has the characters of; their numbers are written instead.
         unnamed: boxes so far that had no room for their names.
     """
 
@@ -81,7 +81,8 @@ class Painter:
             RunnerError: the font that `YOLOSLIM_FONT` names cannot be read.
         """
         self._fonts = [_font_for(name) for name in classes]
-        self.unwritable = [name for name, font in zip(classes, self._fonts) if font is None]
+        self._classes = classes
+        self.unwritable: list[str] = []
         self._names = [f"class {i}" if font is None else classes[i] for i, font in enumerate(self._fonts)]
         self.unnamed = 0
 
@@ -105,6 +106,7 @@ class Painter:
         size, taken = max(12, round(max(height, width) / 45)), np.zeros((height, width), np.bool_)
         plates: dict[tuple[int, str], np.ndarray] = {}  # thousands of boxes say the same
         for row in rows:
+            self._miss(int(row[5]))
             said = int(row[5]), "" if np.isnan(row[4]) else f"{row[4]:.2f}"
             if said not in plates:
                 plates[said] = self._plate(*said, size)[:height, :width]
@@ -131,6 +133,10 @@ class Painter:
         if self.unnamed:
             found.append(f"{self.unnamed} boxes lie so close that there was no room for their names in the picture")
         return found
+
+    def _miss(self, label: int) -> None:
+        if self._fonts[label] is None and self._classes[label] not in self.unwritable:
+            self.unwritable.append(self._classes[label])
 
     def _plate(self, label: int, score: str, size: int) -> np.ndarray:
         """Name and score on the colour of the class (h, w, 3), `size` px high, nearly."""

@@ -33,7 +33,7 @@ def import_weights(
     spare_inputs(target, path)
     wanted = read_names(classes) if classes else None
     torch.manual_seed(0)  # what starts afresh is the same every time
-    network = import_model(path, model, wanted, cfg, partial)
+    network = import_model(path, model, wanted, cfg, partial, imgsz)
     network = with_classes(network, wanted) if wanted else network
     network = with_imgsz(network, imgsz, lambda head, _: head) if imgsz else network
     save_model(network, target)

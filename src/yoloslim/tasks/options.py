@@ -1,5 +1,8 @@
 """Options of a command that were typed, and those of them that would do nothing."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import typer
 
 from yoloslim.errors import YoloslimError
@@ -19,3 +22,18 @@ def refuse(idle: list[str], why: str) -> None:
     """
     if idle:
         raise YoloslimError(f"--{idle[0].replace('_', '-')} {why}")
+
+
+def refuse_empty(words: Sequence[str]) -> None:
+    """End the command where a word is empty, as `--out "$FOLDER"` is without that variable.
+
+    An empty path would be the current folder, and an empty value the default: nobody means that.
+
+    Raises:
+        YoloslimError: there is one; names the option that it stands behind.
+    """
+    for before, word in pairwise(["", *words]):
+        option, equals, value = word.partition("=") if word.startswith("--") else (before, "=", word)
+        if equals and not value:
+            name = f"{option} is given an empty value" if option.startswith("-") else "an argument is empty"
+            raise YoloslimError(f"{name}; is a variable of your shell unset? Give a value, or leave it out")

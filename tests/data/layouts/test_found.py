@@ -286,13 +286,18 @@ def test_categories_of_one_name_are_one_class_and_said(tmp_path: Path, coco: Pat
 
 
 def test_outlines_without_boxes_become_boxes(tmp_path: Path, coco: Path, make_params: Any) -> None:
+    count = 0
     for file in (coco / "annotations").glob("*.json"):
         document = json.loads(file.read_text())
         for each in document["annotations"]:
             x, y, w, h = each["bbox"]
             each |= {"bbox": [], "segmentation": [[x, y, x + w, y, x + w, y + h], [x, y + h, x, y]]}
+            count += 1
         file.write_text(json.dumps(document))
-    check(tmp_path / "out", prepare(make_params(path=str(coco), source="auto"), tmp_path / "out"))
+    report = prepare(make_params(path=str(coco), source="auto"), tmp_path / "out")
+    check(tmp_path / "out", report)
+    what = "annotations have an outline and no bbox"
+    assert f"{count} {what}: each became the upright box around it" in report["notes"]
 
 
 def test_pictures_of_several_frames_and_of_unread_kinds_are_said(tmp_path: Path, yolo: Path, make_params: Any) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from tests.data.layouts import conftest as made
 from tests.data.layouts.test_layouts import _change, check
 from tests.data.layouts.test_malformed import write_voc
+from yoloslim.data import layouts
 from yoloslim.data.folders import walk
-from yoloslim.data.prepare import prepare
+from yoloslim.data.prepare import prepare, read_layout
 from yoloslim.errors import DataError
 
 SPLITS = "train: images/train\nval: images/val\ntest: images/test\n"
@@ -52,6 +54,52 @@ def test_outlines_in_label_files_are_said(tmp_path: Path, yolo: Path, make_param
     report = prepare(make_params(path=str(yolo), source="auto"), tmp_path / "out")
     check(tmp_path / "out", report)
     assert "1 rows are outlines of 3 or more points: each became the upright box around it" in report["notes"]
+
+
+def test_outlines_of_labelme_and_cvat_are_said(tmp_path: Path, make_params: Any) -> None:
+    root = made.write_labelme(tmp_path / "labelme")
+    for number, file in enumerate(sorted(root.rglob("*.json"))[:3]):
+        document = json.loads(file.read_text())
+        (x0, y0), (x1, y1) = document["shapes"][0]["points"]
+        document["shapes"][0] |= {"shape_type": "polygon", "points": [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]}
+        if number == 2:
+            document["shapes"][0]["shape_type"] = None  # a polygon, as LabelMe before 3.3 writes it
+        file.write_text(json.dumps(document))
+    report = prepare(make_params(path=str(root), source="auto"), tmp_path / "out")
+    check(tmp_path / "out", report)
+    assert "3 polygons and circles are no boxes: each became the upright box around it" in report["notes"]
+    cvat = made.write_cvat(tmp_path / "cvat")
+    count = sum(file.read_text().count("<polygon") for file in cvat.rglob("*.xml"))
+    report = prepare(make_params(path=str(cvat), source="auto"), tmp_path / "out2")
+    assert f"{count} polygons and ellipses are no boxes: each became the upright box around it" in report["notes"]
+
+
+def test_a_document_type_is_said_in_words(tmp_path: Path, make_params: Any) -> None:
+    xml = sorted((write_voc(tmp_path / "voc") / "Annotations").glob("*.xml"))[0]
+    xml.write_text(f'<!DOCTYPE annotation SYSTEM "voc.dtd">{xml.read_text()}')
+    report = prepare(make_params(path=str(tmp_path / "voc"), source="auto"), tmp_path / "out")
+    reason = (
+        "holds a document type (<!DOCTYPE ...>), which is not read, since it can make a file endless; delete that part"
+    )
+    assert [reason in item["reason"] for item in report["left_out"]] == [True]
+
+
+def test_a_reader_that_somebody_registered_is_named_where_it_fails(
+    tmp_path: Path, make_params: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(root: Path, wanted: Any) -> Any:
+        return {}[wanted.get("none", "nothing")]
+
+    monkeypatch.setattr(layouts, "_READERS", dict(layouts._READERS))
+    monkeypatch.setattr(layouts, "SOURCES", dict(layouts.SOURCES))
+    reader = layouts.register_dataset(layouts.Reader("mine", "one line a box", lambda path: path, fails))
+    with pytest.raises(
+        DataError, match=r"layout mine, which .*KeyError: 'nothing' \(.*test_said\.py, line \d+\); mend it"
+    ):
+        read_layout(tmp_path, "mine", {})
+    layouts.register_dataset(replace(reader, read=lambda root, wanted: None))  # type: ignore[arg-type,return-value]
+    with pytest.raises(DataError, match=r"layout mine: `read` gave a NoneType, and no layouts\.Found"):
+        read_layout(tmp_path, "mine", {})
 
 
 def test_corners_where_yolo_has_centre_and_size_are_refused(tmp_path: Path, yolo: Path, make_params: Any) -> None:

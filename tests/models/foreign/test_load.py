@@ -70,11 +70,14 @@ def test_what_wrappers_put_in_front_of_all_names_is_taken_off(public: Path, tmp_
 
 def test_what_a_state_dict_does_not_tell_is_said(public: Path, caplog: pytest.LogCaptureFixture) -> None:
     import_model(public / "state.pt", classes=("a", "b", "c", "d"))
-    assert "it does not tell its image size: 640 px are taken; --imgsz of `import` sets another" in caplog.text
+    assert "not tell at what image size it learnt: 640 px are assumed; --imgsz of `import` says another" in caplog.text
     assert "it names no classes: its 4 are taken for ['a', 'b', 'c', 'd'], in this order" in caplog.text
     caplog.clear()
     import_model(public / "state.pt")
     assert "its classes are called class0 to class3; --classes of `import` names them in order" in caplog.text
+    caplog.clear()
+    assert import_model(public / "state.pt", classes=("a", "b", "c", "d"), imgsz=320).spec.imgsz == 320
+    assert "px" not in caplog.text
     caplog.clear()
     import_model(public / "v6.pt")
     assert not caplog.text

@@ -1,6 +1,8 @@
 """Layouts of data sets: one reader a file, which registers itself, and one import below."""
 
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,11 +102,33 @@ def register_dataset(reader: Reader) -> Reader:
     return reader
 
 
+@contextmanager
+def named(reader: Reader, path: Path) -> Iterator[None]:
+    """Name a reader that somebody registered where its own code fails on a path; the layouts here raise DataErrors.
+
+    Raises:
+        DataError: it has failed; says with what, where, and what to do.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        if getattr(reader.read, "__module__", "").startswith("yoloslim."):
+            raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise DataError(
+            f"the reader of layout {reader.name}, which was registered by register_dataset, failed on {path}: "
+            f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno}); mend it there, or raise a "
+            "DataError that says what is wrong with the data"
+        ) from error
+
+
 def readers() -> dict[str, Reader]:
     """All layouts, in the order in which `auto` tries them."""
     from yoloslim.data.layouts import coco, cvat, labelme, voc, yolo  # noqa: F401 - they register themselves
 
-    return {name: _READERS[name] for name in (*ORDER, *(set(_READERS) - set(ORDER)))}
+    return {name: _READERS[name] for name in (*ORDER, *(name for name in _READERS if name not in ORDER))}
 
 
 def check_layout(name: str) -> None:

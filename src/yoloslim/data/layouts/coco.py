@@ -8,7 +8,17 @@ from typing import Any
 from yoloslim.data.folders import walk
 from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
 from yoloslim.data.names import note_on_renamed, settle_class
-from yoloslim.data.reading import Box, Pictures, around, names_of, number, refuse_twice, set_splits, whole
+from yoloslim.data.reading import (
+    Box,
+    Pictures,
+    around,
+    names_of,
+    notes_on_outlines,
+    number,
+    refuse_twice,
+    set_splits,
+    whole,
+)
 from yoloslim.data.validation import MAX_PROBLEM_SHARE
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.documents import read_json_file
@@ -45,6 +55,7 @@ def read(root: Path, wanted: Wanted) -> Found:
     roots: set[str] = set()
     used: set[str] = set()
     strays: list[Any] = []
+    outlines = 0
     written: set[str] = set()
     for file in files:
         document = _document(file)
@@ -54,6 +65,7 @@ def read(root: Path, wanted: Wanted) -> Found:
         if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
             found.notes.append(f"several categories of {file.name} are called '{twice[0]}': they are one class")
         used |= {names.get(_category(item), "") for item in document["annotations"]}
+        outlines += sum(_is_outline(item) for item in document["annotations"])
         written |= {str(category["name"]) for category in document["categories"]}
         split = _split(file, folder)
         for entry, objects in _by_image(document, file, strays):
@@ -75,6 +87,7 @@ def read(root: Path, wanted: Wanted) -> Found:
             found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
     set_splits(found, splits)
     found.notes += pictures.notes() + note_on_renamed(written)
+    found.notes += notes_on_outlines(outlines, "annotations have an outline and no bbox")
     if strays:
         total = len(strays) + sum(count for *_, count in rows)
         first = f"their image is not listed, the first image_id is {str(strays[0])[:40]!r}"
@@ -189,9 +202,16 @@ def _category(item: Mapping[str, Any]) -> int:
     return int(category) if isinstance(category, (int, float)) and category == whole(category) else -1
 
 
+def _is_outline(item: Mapping[str, Any]) -> bool:
+    """Whether an annotation has no box, and polygons to take one from."""
+    outline = item.get("segmentation")
+    return not item.get("bbox") and isinstance(outline, list) and bool(outline) and isinstance(outline[0], list)
+
+
 def _box(item: Mapping[str, Any]) -> Box:
-    box, outline = item.get("bbox"), item.get("segmentation")
-    if not box and isinstance(outline, list) and outline and isinstance(outline[0], list):
+    box = item.get("bbox")
+    if _is_outline(item):
+        outline = item["segmentation"]
         return around((part[i], part[i + 1]) for part in outline for i in range(0, len(part) - 1, 2))
     if not isinstance(box, list) or len(box) != 4:
         raise DataError(f"bbox {str(box)[:40]} is not x, y, width, height")

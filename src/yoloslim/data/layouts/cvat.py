@@ -14,6 +14,7 @@ from yoloslim.data.reading import (
     Pictures,
     around,
     names_of,
+    notes_on_outlines,
     number,
     refuse_twice,
     set_splits,
@@ -23,7 +24,8 @@ from yoloslim.data.reading import (
 from yoloslim.data.voc import RawAnnotation, RawObject, read_xml
 from yoloslim.errors import DataError
 
-_BOXES = ("box", "polygon", "ellipse")
+_OUTLINES = ("polygon", "ellipse")
+_BOXES = ("box", *_OUTLINES)
 _OTHERS = ("polyline", "points", "mask")
 
 
@@ -46,7 +48,7 @@ def read(root: Path, wanted: Wanted) -> Found:
     pictures = Pictures(folder)
     found = Found("cvat", folder, [])
     rows: list[tuple[str, Path | DataError, RawAnnotation | DataError, Path, int]] = []
-    splits, listed, ignored, turned = [], [], 0, 0
+    splits, listed, ignored, turned, outlines = [], [], 0, 0, 0
     for file in files:
         tree = read_xml(file)
         images = tree.findall("image")
@@ -57,6 +59,7 @@ def read(root: Path, wanted: Wanted) -> Found:
             shapes = [item for item in entry if item.tag in (*_BOXES, *_OTHERS)]
             ignored += sum(item.tag in _OTHERS for item in shapes)
             turned += sum(item.get("rotation", "0").strip("0.") != "" for item in shapes)
+            outlines += sum(item.tag in _OUTLINES for item in shapes)
             rows.append((stated, pictures.of(stated, file), _raw(entry, shapes, file), file, len(shapes)))
             splits.append(_split(entry, stated, folder))
         listed += [settle_class(label.findtext("name") or "") for label in tree.iter("label")]
@@ -72,8 +75,8 @@ def read(root: Path, wanted: Wanted) -> Found:
     found.notes += pictures.notes()
     if ignored:
         found.notes.append(f"{ignored} points, lines and masks are no boxes and were left out")
-    if turned:
-        found.notes.append(f"{turned} shapes are turned: each became the upright box around it")
+    found.notes += notes_on_outlines(turned, "shapes are turned")
+    found.notes += notes_on_outlines(outlines, "polygons and ellipses are no boxes")
     set_splits(found, splits)
     found.unlabelled = pictures.unused(item.image for item in found.items)
     return found

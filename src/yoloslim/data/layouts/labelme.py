@@ -14,6 +14,7 @@ from yoloslim.data.reading import (
     Pictures,
     around,
     names_of,
+    notes_on_outlines,
     number,
     refuse_twice,
     set_splits,
@@ -28,6 +29,8 @@ _HEAD = 2**20
 _LOOKED_AT = 20
 """JSON files of a folder that are looked at for `shapes`."""
 _NO_BOXES = ("line", "point", "linestrip", "points")
+_UPRIGHT = ("rectangle", "mask")
+"""Shapes whose points are the corners of an upright box."""
 
 
 def find(path: Path) -> Path | None:
@@ -48,7 +51,7 @@ def read(root: Path, wanted: Wanted) -> Found:
     if len(files) < len(jsons):
         other = next(p for p in jsons if p not in set(files)).relative_to(root)
         found.notes.append(f"{len(jsons) - len(files)} JSON files are none of LabelMe and were not read: {other} ...")
-    lines = 0
+    lines = outlines = 0
     for name, file in zip(names_of(list(files), root), files, strict=True):
         raw: RawAnnotation | DataError
         image: Path | None = None
@@ -59,9 +62,11 @@ def read(root: Path, wanted: Wanted) -> Found:
             image = _picture(document, file, pictures)
             lines += sum(shape.get("shape_type") in _NO_BOXES for shape in document["shapes"])
             raw = _raw(document, file)
+            outlines += sum(shape.get("shape_type") not in (*_NO_BOXES, *_UPRIGHT) for shape in document["shapes"])
         except DataError as error:
             raw = error
         found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
+    found.notes += notes_on_outlines(outlines, "polygons and circles are no boxes")
     if lines:
         found.notes.append(f"{lines} points and lines are no boxes and were left out")
     refuse_twice((item.image, item.file) for item in found.items)

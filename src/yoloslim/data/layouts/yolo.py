@@ -8,7 +8,7 @@ from typing import Any
 from yoloslim.data.folders import is_image, is_side_file, is_unread, unread_pictures, walk
 from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
 from yoloslim.data.names import note_on_renamed, settle_class
-from yoloslim.data.reading import names_of, notes_on_unread, set_splits, split_of
+from yoloslim.data.reading import names_of, notes_on_outlines, notes_on_unread, set_splits, split_of
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.data.yolo_description import NAME_FILES, class_names, described_images, descriptions, read_description
 from yoloslim.data.yolo_labels import count_rows, label_file, label_places, read_rows
@@ -107,8 +107,7 @@ def read(root: Path, wanted: Wanted) -> Found:
         lost = count_rows(file) if file is not None and isinstance(raw, DataError) else 0
         found.items.append(Item(name, None if image in missing else image, file or image, raw, lost))
     found.classes = _check_numbers(root, numbers, by_number, found)
-    if outlines:
-        found.notes.append(f"{outlines} rows are outlines of 3 or more points: each became the upright box around it")
+    found.notes += notes_on_outlines(outlines, "rows are outlines of 3 or more points")
     if background := sum(file is None for file in files):
         found.notes.append(f"{background} images have no label file: background, as the format says")
     set_splits(found, [split for _, split in images])

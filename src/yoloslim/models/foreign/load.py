@@ -1,6 +1,7 @@
 """Read weights of any program into a Detector; the kind of file is told by its first bytes."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -58,6 +59,7 @@ def import_model(
     classes: tuple[str, ...] | None = None,
     cfg: Path | None = None,
     partial: bool = False,
+    imgsz: int | None = None,
 ) -> Detector:
     """Build the model that a file holds the weights of, in eval mode.
 
@@ -68,6 +70,7 @@ def import_model(
         classes: names for a file that has none, used if their number is right; see `with_classes` for others.
         cfg: of Darknet weights; None takes the one beside them, if there is one.
         partial: whether Darknet weights may end early, as files named `*.conv.N` may anyway.
+        imgsz: side of the images that it learnt at, px, where the file does not tell; None assumes the usual one.
 
     Raises:
         WeightsError: damaged, hostile, of another task, or not fitting; names the file.
@@ -82,7 +85,8 @@ def import_model(
         if kind == "yoloslim":
             return load_model(path)
         checkpoint: Checkpoint = read_safetensors(path) if kind == "safetensors" else read_torch_checkpoint(path)
-        return _detector(checkpoint, model, classes)
+        known = checkpoint if checkpoint.imgsz else replace(checkpoint, imgsz=imgsz)
+        return _detector(known, model, classes)
     except WeightsError as error:
         message = str(error)
         raise WeightsError(message if message.startswith(str(path.parent)) else f"{path}: {message}") from error

@@ -235,7 +235,10 @@ def _with_geometry(spec: ModelSpec, checkpoint: Checkpoint, head: HeadTraits) ->
     """The spec with the file's own anchors and image size."""
     step = max(spec.strides)
     if not checkpoint.imgsz:
-        logger.warning("it does not tell its image size: %d px are taken; --imgsz of `import` sets another", spec.imgsz)
+        logger.warning(
+            "it does not tell at what image size it learnt: %d px are assumed; --imgsz of `import` says another",
+            spec.imgsz,
+        )
     update: dict[str, object] = {"imgsz": round_up(checkpoint.imgsz or spec.imgsz, step)}
     if head.anchors is not None and isinstance(spec.head, AnchorHead):
         update["head"] = spec.head.model_copy(update={"anchors": _anchors_px(head.anchors, spec)})
