@@ -5,7 +5,7 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,7 +15,6 @@ from yoloslim.data.command import app as data_commands
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
 from yoloslim.prune_request import (
-    IMPORTANCE,
     ChannelSelection,
     GroupScore,
     Importance,
@@ -152,8 +151,14 @@ def prune(
     model: Model,
     percent: Annotated[float, asked("percent")] = DEFAULTS.percent,
     scope: Annotated[Scope, asked("scope")] = DEFAULTS.scope,
-    importance: Annotated[Importance, asked("importance")] = IMPORTANCE,
-    normalise: Annotated[Normalise, asked("normalise")] = DEFAULTS.normalise,
+    importance: Annotated[
+        Literal[Importance, "auto"],
+        typer.Option(help=f"{option('importance').help}; auto: gamma, with --data l2 unless a penalty shrank scales"),
+    ] = "auto",
+    normalise: Annotated[
+        Literal[Normalise, "auto"],
+        typer.Option(help=f"{option('normalise').help}; auto: mean for l1, l2, taylor with --data, else none"),
+    ] = "auto",
     group_score: Annotated[GroupScore, asked("group_score")] = DEFAULTS.group_score,
     min_channels: Annotated[int, asked("min_channels")] = DEFAULTS.min_channels,
     layer_keep: Annotated[float, asked("layer_keep")] = DEFAULTS.layer_keep,
@@ -195,6 +200,7 @@ def prune(
     finds before and after.
     """
     choices: dict[str, Any] = {k: v for k, v in locals().items() if k in PruneRequest.__dataclass_fields__}
+    del choices["importance"], choices["normalise"]  # which may be `auto`
     choices["ignored_layers"] = tuple(ignored_layers or ())
     percent_typed = bool(typed(context, "percent"))
     check_typed({name: value for name, value in choices.items() if name != "percent" or percent_typed})
@@ -213,7 +219,7 @@ def prune(
         refuse(typed(context, "board", "soc_version", "set_env"), "is for --runtime ascend; add that")
     request = PruneRequest(**choices)
     from yoloslim.deploy.timed_prune import Timing
-    from yoloslim.tasks.prune_file import Settling, prune_file
+    from yoloslim.tasks.prune_file import Ranking, Settling, prune_file
 
     device = None
     if runtime == "ascend":
@@ -221,7 +227,8 @@ def prune(
 
         device = named_board(board, set_env, soc_version=soc_version)
     timing = Timing(runtime, threads, selection, latency_table, device)
-    for line in prune_file(model, request, out, Settling(data, layout, images, fit), timing):
+    settling, ranking = Settling(data, layout, images, fit), Ranking(importance, normalise)
+    for line in prune_file(model, request, out, settling, timing, ranking):
         typer.echo(line)
 
 

@@ -24,8 +24,8 @@ ChannelSelection = Literal["percent", "latency"]
 Scorer = Callable[[str, Any], Any]
 """An importance: the path of a layer and the layer -> (outputs,) scores >= 0, a tensor or whatever becomes one."""
 
-IMPORTANCE: Importance = "gamma"
-"""What makes a channel worth keeping, where nothing is said."""
+OVER_MEANS = ("taylor", "l1", "l2")
+"""Importances whose scores of trained weights compare when each is taken over the mean of its layer."""
 
 TARGETS = ("target_params_m", "target_gflops", "target_latency_ms", "target_speedup")
 """Options that say what a network should come down to, instead of a percent."""
@@ -106,7 +106,7 @@ class PruneRequest:
     target_speedup: float | None = field(
         default=None, metadata=_about("instead of percent: times as fast as the network is", gt=1, le=100)
     )
-    importance: str | Scorer = field(default=IMPORTANCE, metadata=_about("what makes a channel worth keeping"))
+    importance: str | Scorer = field(default="gamma", metadata=_about("what makes a channel worth keeping"))
     normalise: Normalise = field(
         default="none",
         metadata=_about("what makes scores of layers comparable: none, lamp, isomorphic, uniform or mean"),

@@ -61,6 +61,41 @@ def test_pictures_without_boxes_bring_the_cut_network_nearer(stored: Path, tmp_p
     assert errors[1] < 0.5 * errors[0]
 
 
+@pytest.mark.parametrize(
+    ("shrunk", "typed", "means"),
+    [
+        (0.0, [], ["--importance", "l2", "--normalise", "mean"]),
+        (0.6, [], ["--importance", "gamma", "--normalise", "none"]),
+        (0.0, ["--importance", "l1"], ["--importance", "l1", "--normalise", "mean"]),
+        (0.0, ["--importance", "gamma"], ["--importance", "gamma", "--normalise", "none"]),
+        (0.0, ["--normalise", "lamp"], ["--importance", "l2", "--normalise", "lamp"]),
+    ],
+)
+def test_with_images_channels_are_ranked_by_what_the_network_allows(
+    stored: Path, tmp_path: Path, shrunk: float, typed: list[str], means: list[str]
+) -> None:
+    model = load_model(stored)
+    for name, value in model.named_parameters():
+        if name.endswith("bn.weight"):
+            value.data[: int(shrunk * len(value))] *= 1e-4
+    save_model(model, stored)
+    written = []
+    for name, words in (("auto", typed), ("said", means)):
+        words = ["prune", str(stored), *words, "--out", str(tmp_path / name), "--round-to", "1", "--percent", "40"]
+        result = runner.invoke(app, [*words, "--data", str(pictures(tmp_path / f"p-{name}"))])
+        assert result.exit_code == 0, result.output
+        said = "no penalty made scales small, so channels are ranked by l2" in result.output
+        assert said == (name == "auto" and "--importance" not in typed and not shrunk)
+        written.append((tmp_path / f"{name}.safetensors").read_bytes())
+    assert written[0] == written[1]
+
+
+def test_without_images_gamma_ranks(stored: Path, tmp_path: Path) -> None:
+    for name, words in (("auto", []), ("said", ["--importance", "gamma", "--normalise", "none"])):
+        assert runner.invoke(app, ["prune", str(stored), "--out", str(tmp_path / name), *words]).exit_code == 0
+    assert (tmp_path / "auto.safetensors").read_bytes() == (tmp_path / "said.safetensors").read_bytes()
+
+
 def test_a_data_set_tells_what_is_found_before_and_after(tmp_path: Path) -> None:
     (tmp_path / "voc").mkdir()
     generate_scenes(tmp_path / "voc", 0, 64, {"train": 4, "val": 2, "test": 2}, 1)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from yoloslim.config.train import Optimizer
+from yoloslim.prune_request import OVER_MEANS
 
 AUTO = "auto"
 
@@ -28,9 +29,6 @@ TRAINED: Mapping[str, tuple[Optimizer, Mapping[Optimizer, float]]] = {
 MOMENTUM: Mapping[Optimizer, float] = {"AdamW": 0.9, "Adam": 0.9, "SGD": 0.937}
 """Of SGD the momentum, of the others beta1."""
 
-
-MEANS = ("taylor", "l1", "l2")
-"""Importances whose scores of trained weights compare when each is taken over the mean of its layer."""
 FIT_PIXELS, FIT_IMAGES = 64 * 640**2, 256
 """Pixels in all, and images at most, that trained layers are fitted on; YOLOv5n takes about 2 GB for them."""
 
@@ -56,7 +54,7 @@ def settle_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _settle_prune(section: Mapping[str, Any], trained: bool, imgsz: Any) -> dict[str, Any]:
     settled = {"normalise": AUTO, "fit_images": AUTO, **section}
     values: dict[str, Any] = {"normalise": "none", "fit_images": 0}
-    if trained and settled.get("importance", "taylor") in MEANS:
+    if trained and settled.get("importance", "taylor") in OVER_MEANS:
         values["normalise"] = "mean"
     if trained and settled.get("rounds", 1) == 1:
         side = imgsz if isinstance(imgsz, int) and imgsz > 0 else 160  # the default; the schema refuses the others

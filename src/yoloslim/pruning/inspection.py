@@ -3,6 +3,7 @@
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from yoloslim.errors import PruneError
@@ -63,6 +64,13 @@ def inspect_model(model: nn.Module, imgsz: int) -> dict[str, Any]:
         "layers": layers,
         "units": [unit.container for unit in coupling.units if unit.container],
     }
+
+
+def prunable_scales(model: nn.Module, scope: Scope) -> NDArray[np.float32]:
+    """(N,) |gamma| of all channels that a scope lets go."""
+    coupling = find_coupling(model)
+    scores = channel_scores(model, coupling)
+    return np.concatenate([scores[path] for path in penalised_bns(coupling, scope)])
 
 
 def removed_scale(model: nn.Module, cut: nn.Module) -> float:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -13,10 +14,11 @@ from yoloslim.files import spare_inputs, write_json
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.foreign.load import read_model
 from yoloslim.models.store import model_name, save_model
-from yoloslim.prune_request import PruneRequest
+from yoloslim.prune_request import OVER_MEANS, Importance, Normalise, PruneRequest
 from yoloslim.pruning.certified_cut import PruneResult
 from yoloslim.pruning.coupling import find_coupling
-from yoloslim.pruning.inspection import removed_scale
+from yoloslim.pruning.forecast import prunability
+from yoloslim.pruning.inspection import prunable_scales, removed_scale
 from yoloslim.pruning.prune_report import shortfall
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
@@ -52,34 +54,66 @@ class Settling:
             raise PruneError(f"images={self.images} leaves nothing to look at; give 1 or more")
 
 
-NOTHING, TIMING = Settling(), Timing()
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """What channels are ranked by, where `auto` is decided by the network.
+
+    Attributes:
+        importance: see `PruneRequest`; `auto` is `gamma`, and `l2` where images make up for the cut of a network that
+            was never sparsified, whose scales tell little (docs/benchmarks.md, without training).
+        normalise: see `PruneRequest`; `auto` is `mean` for `l1`, `l2` and `taylor` where images make up for the cut,
+            else `none`.
+    """
+
+    importance: Literal[Importance, "auto"] = "auto"
+    normalise: Literal[Normalise, "auto"] = "auto"
+
+    def decided(self, network: Detector, request: PruneRequest, settled: bool) -> PruneRequest:
+        """The request with both, for a network that is settled on images or not."""
+        importance, normalise = self.importance, self.normalise
+        if importance == "auto":
+            tell = not settled or not prunability(prunable_scales(network, request.scope)).advice
+            importance = "gamma" if tell else "l2"
+        if normalise == "auto":
+            normalise = "mean" if settled and importance in OVER_MEANS else "none"
+        return dataclasses.replace(request, importance=importance, normalise=normalise, imgsz=network.spec.imgsz)
+
+
+NOTHING, TIMING, RANKING = Settling(), Timing(), Ranking()
 
 
 def prune_file(
-    model: Path, request: PruneRequest, out: Path | None = None, settling: Settling = NOTHING, timing: Timing = TIMING
+    model: Path,
+    request: PruneRequest,
+    out: Path | None = None,
+    settling: Settling = NOTHING,
+    timing: Timing = TIMING,
+    ranking: Ranking = RANKING,
 ) -> Iterator[str]:
     """Cut a stored model, write it and its report, and say what became of it.
 
     Args:
         model: its file, or one to import.
-        request: what should go; FLOPs are counted at the model's own size.
+        request: what should go; its importance and `normalise` are those of `ranking`, and FLOPs are counted at the
+            model's own size.
         out: file to write, `.safetensors`; None stands beside the model.
         settling: what makes up for the cut.
         timing: what latencies are measured on, for `target_latency_ms` and `target_speedup`, and whether they choose
             the channels.
+        ranking: what channels are ranked by.
 
     Raises:
         PruneError: importance `taylor` without boxes, `activation` without images; and what `prune` raises.
         ModelError, WeightsError: no model that can be read.
         DataError: the data cannot be used.
     """
-    if request.importance in ("taylor", "activation") and settling.data is None:
-        boxes = " with boxes" if request.importance == "taylor" else ""
-        raise PruneError(f"importance {request.importance} needs training images{boxes}: add --data FOLDER")
+    if ranking.importance in ("taylor", "activation") and settling.data is None:
+        boxes = " with boxes" if ranking.importance == "taylor" else ""
+        raise PruneError(f"importance {ranking.importance} needs training images{boxes}: add --data FOLDER")
     target = model_name(out or model.with_name(f"{model.stem}-pruned"))
     spare_inputs(target, model)
     network = read_model(model)
-    request = dataclasses.replace(request, imgsz=network.spec.imgsz)
+    request = ranking.decided(network, request, settling.data is not None)
     if settling.data is None:
         result = timed_prune(network, request, timing)
         yield from _written(network, result, result.model, request, target)
@@ -87,6 +121,9 @@ def prune_file(
         return
     with sample_of(settling.data, settling.layout, network, settling.images) as sample:
         yield f"{len(sample.images)} images of {settling.data} to settle the network on{sample.what_is_missing}"
+        if ranking.importance == "auto" and request.importance != "gamma":
+            over = " over the mean of its layer" if request.normalise == "mean" else ""
+            yield f"no penalty made scales small, so channels are ranked by {request.importance}{over} (--importance)"
         scores = sample.scores(network, request.importance)
         result = timed_prune(network, request, timing, sample.images[:8], scores=scores)
         settled = _settled(network, result, sample, settling.fit)
