@@ -59,9 +59,7 @@ def detect(options: Any) -> None:
     inference = _inference(options, "detect", changes)
     paths = read_image_set(options.image_set, options.image_dir)
     output = Output(Path("image_result"), inference.classes, options.classes or (), options.save_txt, options.crops)
-    found, complaint = draw_detections(
-        inference, paths, output, lambda text: print(f"warning: {text}", file=sys.stderr)
-    )
+    found, complaint = draw_detections(inference, paths, output, _warn)
     if complaint:
         raise RunnerError("image", complaint)
     print(f"{len(found)} images with boxes in image_result/, found on {inference.backend}")
@@ -85,7 +83,9 @@ def evaluate(options: Any) -> None:
     inference = _inference(options, "eval", {})
     truth = [read_truth(dataset / "Annotations" / (path.stem + ".xml"), inference.classes) for path in paths]
     found = list(boxes_of(inference, paths))
-    write_results(Path("txt_result"), options.image_set, inference.classes, [path.stem for path in paths], found)
+    names = [path.stem for path in paths]
+    for note in write_results(Path("txt_result"), options.image_set, inference.classes, names, found):
+        _warn(note)
     for name, value in mean_average_precision(truth, found, len(inference.classes)).items():
         print(f"{name:12} {value:.4f}")
     print(f"{len(paths)} images on {inference.backend}; result files in txt_result/")
@@ -104,6 +104,10 @@ def probe(_: Any) -> None:
     facts["rknnlite"] = _rknnlite()
     facts["chip"] = _chip() or chip_here()
     say(probe=facts)
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def _rknnlite() -> str:

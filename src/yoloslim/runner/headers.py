@@ -34,7 +34,7 @@ def refusal(data: bytes) -> str:
     """Why the bytes of a file are not to be decoded, as the rest of a sentence; empty where they may be."""
     size = picture_size(data)
     if size is None:
-        return f"({len(data)} bytes) is no image that can be decoded; give JPEG, PNG, BMP, GIF, WebP or TIFF"
+        return f"({len(data)} bytes) is no image that can be decoded; give JPEG, PNG, BMP, WebP or TIFF"
     return too_many(*size)
 
 

@@ -11,9 +11,11 @@ from .errors import RunnerError
 from .labels import Painter
 from .names import file_name
 from .pictures import write_picture
-from .whole import whole
+from .whole import note_on_others, whole
 
 LABELS, CROPS = "labels", "crops"
+SHOWN = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".mp4")
+"""Suffixes of the pictures and videos that runs leave."""
 
 
 class Output:
@@ -43,10 +45,22 @@ class Output:
         self._classes, self._labels, self._crops = classes, labels, crops
         self._only = _numbers(only, classes)
         self._stems: set[str] = set()
+        self._written: set[Path] = set()
 
     def keep(self, rows: np.ndarray) -> np.ndarray:
         """Of detections (n, 6) those of the classes that are asked for."""
         return rows[np.isin(rows[:, 5], self._only)] if self._only else rows
+
+    def place(self, name: str) -> Path:
+        """Where a result of that name is written; it is one of this run's."""
+        self._written.add(self.folder / name)
+        return self.folder / name
+
+    def remarks(self) -> list[str]:
+        """What a person should know about the pictures, and of files that look like results and are none."""
+        there = [path for path in self.folder.glob("*") if path.suffix.lower() in SHOWN]
+        there += [*self.folder.glob(f"{LABELS}/*.txt"), *self.folder.glob(f"{CROPS}/*/*.jpg")]
+        return self.painter.remarks() + note_on_others(self.folder, there, self._written)
 
     def picture(self, name: str, image: np.ndarray, rows: np.ndarray) -> None:
         """Write a picture with its boxes under that name, and what else is asked for.
@@ -54,7 +68,7 @@ class Output:
         Raises:
             RunnerError: the disk refused.
         """
-        write_picture(self.folder / name, self.painter.draw(image, rows))
+        write_picture(self.place(name), self.painter.draw(image, rows))
         self.parts(Path(name).stem, image, rows)
 
     def parts(self, stem: str, image: np.ndarray, rows: np.ndarray) -> None:
@@ -66,13 +80,13 @@ class Output:
         stem = free(stem, self._stems)
         self._stems.add(stem)
         if self._labels:
-            with whole(self.folder / LABELS / (stem + ".txt")) as temporary:
+            with whole(self.place(f"{LABELS}/{stem}.txt")) as temporary:
                 temporary.write_text(_as_yolo(rows, image.shape[1], image.shape[0]), encoding="utf-8")
         for number, row in enumerate(rows if self._crops else ()):
             x0, y0 = (int(v) for v in row[:2])
             x1, y1 = (int(np.ceil(v)) for v in row[2:4])
-            folder = self.folder / CROPS / _folder_name(self._classes[int(row[5])])
-            write_picture(folder / f"{stem}-{number + 1}.jpg", np.ascontiguousarray(image[y0:y1, x0:x1]))
+            name = f"{CROPS}/{_folder_name(self._classes[int(row[5])])}/{stem}-{number + 1}.jpg"
+            write_picture(self.place(name), np.ascontiguousarray(image[y0:y1, x0:x1]))
 
 
 def free(stem: str, taken: Container[str]) -> str:

@@ -158,7 +158,7 @@ def draw_detections(
         name = free_name(path, found)
         found[name] = output.keep(rows)
         output.picture(name, image, found[name])
-    for remark in output.painter.remarks():
+    for remark in output.remarks():
         warn(remark)
     if not unreadable:
         return found, ""

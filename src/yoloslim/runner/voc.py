@@ -14,7 +14,7 @@ from .errors import RunnerError
 from .names import file_name
 from .pictures import SUFFIXES
 from .text import NotText, parse_xml, read_lines
-from .whole import whole
+from .whole import note_on_others, whole
 
 
 def read_image_set(image_set: Path, image_dir: Path | None = None) -> list[Path]:
@@ -103,12 +103,12 @@ def read_truth(path: Path, classes: Sequence[str]) -> Truth:
 
 def write_results(
     folder: Path, image_set: str, classes: Sequence[str], ids: Sequence[str], detections: Iterable[np.ndarray]
-) -> list[Path]:
+) -> list[str]:
     """Write one file a class, `comp4_det_<image set>_<class>.txt`, as VOC's development kit names and reads them;
     a `/` in a class's name becomes `%2F`.
 
     A line is `<image> <score> <xmin> <ymin> <xmax> <ymax>`, pixels counted from 1 and inclusive. Files of classes
-    without detections are there and empty; result files of an earlier run are replaced.
+    without detections are there and empty; files of the same names are replaced.
 
     Args:
         folder: made if missing.
@@ -116,6 +116,9 @@ def write_results(
         classes: names, by label.
         ids: image names without suffix.
         detections: (n, 6) of every image: `xyxy` in image pixels, 0-based and half-open, score, class.
+
+    Returns:
+        What a person should know: files of that image set that are of other classes, and stay.
 
     Raises:
         RunnerError: the disk refused.
@@ -128,7 +131,8 @@ def write_results(
     for path, of_class in zip(paths, lines):
         with whole(path) as temporary:
             temporary.write_text("".join(of_class), encoding="utf-8")
-    return paths
+    of_set = f"comp4_det_{file_name(image_set)}_"
+    return note_on_others(folder, (path for path in folder.iterdir() if path.name.startswith(of_set)), set(paths))
 
 
 def _find_image(folder: Path, name: str, image_set: Path, indexes: dict[Path, dict[str, Path]]) -> Path:

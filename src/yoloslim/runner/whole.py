@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,3 +26,17 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it has its name, or never was
             temporary.unlink()
+
+
+def note_on_others(folder: Path, there: Iterable[Path], written: Container[Path]) -> list[str]:
+    """A note on those files that are there in a folder of results and that a run did not write.
+
+    They stay, since they may be somebody's own.
+    """
+    others = sorted(path for path in there if path not in written)
+    if not others:
+        return []
+    return [
+        f"{len(others)} files in {folder} are no results of this run, such as {others[0].relative_to(folder)}: they "
+        "stay. If they are an earlier run's, delete them, or write to another folder"
+    ]

@@ -85,7 +85,8 @@ def evaluate_dataset(
             truth, classes = truth_of(root, paths, inference.classes)
             found = list(boxes_of(inference, paths))
             if out_dir is not None:
-                write_results(out_dir, image_set, classes, [path.stem for path in paths], found)
+                for note in write_results(out_dir, image_set, classes, [path.stem for path in paths], found):
+                    logger.warning(note)
         except RunnerError as error:
             raise DataError(str(error)) from error
     return score(truth, found, classes)

@@ -161,7 +161,7 @@ def detect_streams(
             if last:
                 last.result()
         _say(feeds, films)
-    for remark in output.painter.remarks():
+    for remark in output.remarks():
         logger.warning(remark)
     failures += [feed.failure for feed in feeds if feed.failure]
     if failures:
@@ -239,7 +239,7 @@ class Film:
         """The next frame (H, W, 3) with its boxes, and what else is asked for."""
         size = (image.shape[1], image.shape[0])
         if self._writer is None:
-            temporary = self._stack.enter_context(atomic_path(self._output.folder / f"{self._name}.mp4"))
+            temporary = self._stack.enter_context(atomic_path(self._output.place(f"{self._name}.mp4")))
             self._size = size
             self._writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
         drawn = self._output.painter.draw(image, rows)
