@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import ExitStack
 from typing import cast
 
 import torch
@@ -190,12 +191,14 @@ def count_macs(model: nn.Module, imgsz: int) -> int:
         weight = cast(nn.Conv2d, module).weight
         total += weight[0].numel() * math.prod(output.shape[1:])
 
-    probe = copy.deepcopy(model).eval()
-    for module in probe.modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(add)
-    weight = next(probe.parameters())
+    weight = next(model.parameters())
     batch = int(weight.is_meta)  # no image at all: shapes cost nothing; without memory one image costs nothing either
-    with torch.no_grad():
-        probe(weight.new_zeros(batch, 3, imgsz, imgsz))
+    with ExitStack() as stack:
+        for module in model.modules():
+            stack.callback(setattr, module, "training", module.training)
+            module.training = False
+            if isinstance(module, nn.Conv2d):
+                stack.callback(module.register_forward_hook(add).remove)
+        with torch.no_grad():
+            model(weight.new_zeros(batch, 3, imgsz, imgsz))
     return total

@@ -14,12 +14,13 @@ def models(
     classes: Annotated[int, typer.Option(min=1, help="classes that the heads tell apart")] = 80,
 ) -> None:
     """List what `model:` in params.yaml can be: size, cost, layers, what can be pruned, where it comes from."""
+    from functools import partial
+
     from rich.console import Console
     from rich.table import Table
     from tqdm import tqdm
 
-    from yoloslim.models.zoo import model_names
-    from yoloslim.pruning.catalogue import IMGSZ, model_facts
+    from yoloslim.pruning.catalogue import IMGSZ, all_facts
 
     table = Table(
         title=f"{classes} classes, GFLOPs at {IMGSZ} px",
@@ -32,10 +33,9 @@ def models(
     for name in ("params", "GFLOPs", "layers", "heads", "prunable", "units"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("source", min_width=16)
-    for name in tqdm(model_names(), "looked at", leave=False, disable=None):
-        e = model_facts(name, classes)
+    for e in all_facts(classes, partial(tqdm, desc="looked at", leave=False, disable=None)):
         counts = (str(e.convolutions), str(len(e.strides)), f"{100 * e.prunable:.0f} %", str(e.units))
-        table.add_row(name, f"{e.params_m:.2f} M", f"{e.gflops:.1f}", *counts, e.source)
+        table.add_row(e.name, f"{e.params_m:.2f} M", f"{e.gflops:.1f}", *counts, e.source)
     console = Console()
     console.print(table)
     console.print(
