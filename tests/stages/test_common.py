@@ -1,5 +1,7 @@
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,10 @@ def _quiet_fabric() -> object:
 def test_columns_of_epochs_that_lack_some_are_left_empty(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [{"epoch": 1, "loss": 0.12345678}, {"epoch": 2, "loss": 1, "map50": 0.5}])
     assert (tmp_path / "a.csv").read_text().splitlines() == ["epoch,loss,map50", "1,0.123457,", "2,1,0.5"]
+
+
+def test_stages_that_need_no_pytorch_start_without_it() -> None:
+    stages = ("ascend_eval", "atc", "champion", "listing", "measure_int8", "report", "timing", "track")
+    imports = "; ".join(f"import yoloslim.stages.{stage}" for stage in stages)
+    code = f"import sys; {imports}; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

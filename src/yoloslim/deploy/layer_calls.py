@@ -6,7 +6,6 @@ ncnn's and LiteRT's files are written here: what they hold is what the converter
 
 import copy
 import io
-import platform
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from yoloslim.choices import LatencyRuntime
 from yoloslim.errors import DeployError
+from yoloslim.evaluation.processor import processor
 from yoloslim.extras import EXTRAS
 from yoloslim.quiet import silent
 
@@ -68,17 +68,6 @@ def this_machine(threads: int, runtime: LatencyRuntime = "onnxruntime") -> dict[
         DeployError: the runtime is not installed.
     """
     return {"processor": processor(), "runtime": runtime, "version": _version(runtime), "threads": threads}
-
-
-def processor() -> str:
-    """The processor's name, or, on boards, which have none, the board's and its cores' numbers."""
-    board, info = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    for wanted in ("model name", "CPU part"):
-        if names := {line.partition(":")[2].strip() for line in lines if line.startswith(wanted)}:
-            named = ", ".join(sorted(names))
-            return f"{board.read_text().strip(chr(0))}, {named}" if board.is_file() else named
-    return platform.processor() or platform.machine()
 
 
 def _version(runtime: LatencyRuntime) -> str:

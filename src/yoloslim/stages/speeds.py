@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from yoloslim.config import Params
-from yoloslim.deploy.layer_calls import processor
 from yoloslim.errors import YoloslimError
 from yoloslim.evaluation.other_work import disturbed
+from yoloslim.evaluation.processor import processor
 from yoloslim.files import read_json, sha256_file, write_json
 from yoloslim.stages.code import MEMORY, Library
 from yoloslim.stages.common import is_forced
