@@ -132,3 +132,11 @@ def test_code_of_the_way_to_a_board_changes_no_model_and_no_export() -> None:
     for script in ("baseline", "sparse", "prune", "finetune", "export", "quantize", "measure"):
         assert not remote & set(library.reached(ROOT / "pipeline" / f"{script}.py"))
     assert remote <= set(library.reached(ROOT / "pipeline/ascend_eval.py"))
+
+
+def test_code_that_times_models_changes_no_training() -> None:
+    library = Library(ROOT / "src/yoloslim")
+    timing = {"yoloslim/stages/speeds.py", "yoloslim/stages/costs.py", "yoloslim/evaluation/speed.py"}
+    for script in ("baseline", "sparse", "control", "finetune"):
+        assert not timing & set(library.reached(ROOT / "pipeline" / f"{script}.py"))
+    assert timing <= set(library.reached(ROOT / "pipeline/measure.py"))

@@ -10,7 +10,7 @@ from tests.tiny import tiny_detector
 from yoloslim.config import Params, parse_params
 from yoloslim.models.store import save_model
 from yoloslim.stages import speeds
-from yoloslim.stages.measuring import measure_cost
+from yoloslim.stages.costs import measure_cost
 from yoloslim.stages.speeds import Speed, known_speed
 
 Ask = Callable[..., Speed]

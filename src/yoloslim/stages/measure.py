@@ -14,8 +14,9 @@ from yoloslim.evaluation.nms import describe_suppression
 from yoloslim.files import read_json, sha256_file, write_json
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import DETECTIONS, MODELS, stage
+from yoloslim.stages.costs import measure_cost
 from yoloslim.stages.inputs import eval_set, nms_options, prepared_split
-from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
+from yoloslim.stages.measuring import evaluate_model, write_metrics
 from yoloslim.stages.models import FACTS
 from yoloslim.stages.spread import measure_repeats
 

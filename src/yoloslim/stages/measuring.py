@@ -1,7 +1,6 @@
-"""What a model finds and costs, by the section `evaluation`; and the fixed rule by which trainings choose."""
+"""What a model finds, by the section `evaluation`; and the fixed rule by which trainings choose."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from yoloslim.choices import Precision
@@ -10,12 +9,10 @@ from yoloslim.data.evalset import EvalSet
 from yoloslim.evaluation.evaluate import Evaluation, evaluate
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
-from yoloslim.evaluation.speed import measure_latency
 from yoloslim.files import write_json
-from yoloslim.models.detector import Detector, count_macs, count_params
+from yoloslim.models.detector import Detector
 from yoloslim.stages.common import METRICS
 from yoloslim.stages.inputs import BATCH, nms_options
-from yoloslim.stages.speeds import Speed, known_speed
 from yoloslim.training.devices import choose_device
 
 
@@ -33,21 +30,6 @@ def validate_model(params: Params, model: Detector, images: EvalSet, precision: 
     """
     predictor = TorchPredictor(model, str(choose_device(params.train.device)), precision)
     return evaluate(predictor, images, NmsOptions(), BATCH)
-
-
-def measure_cost(params: Params, model: Detector, file: Path | None = None) -> dict[str, float | str]:
-    """What a model costs: params_m, gflops, and its latency in PyTorch on the CPU; one of a file is timed once."""
-    threads = params.evaluation.threads
-
-    def timed() -> Speed:
-        return {**measure_latency(TorchPredictor(model), threads=threads)}
-
-    return {
-        "params_m": count_params(model) / 1e6,
-        "gflops": 2e-9 * count_macs(model, params.imgsz),
-        **(known_speed(params, "torch", [file], [threads], timed) if file else timed()),
-        "backend": "pytorch-cpu",
-    }
 
 
 def write_metrics(name: str, metrics: Mapping[str, Any]) -> None:

@@ -2,8 +2,9 @@
 
 from yoloslim.config import Params
 from yoloslim.stages.common import stage_of_percent
+from yoloslim.stages.costs import measure_cost
 from yoloslim.stages.inputs import eval_set
-from yoloslim.stages.measuring import evaluate_model, measure_cost, write_metrics
+from yoloslim.stages.measuring import evaluate_model, write_metrics
 from yoloslim.stages.prune import cut_model, settled
 
 

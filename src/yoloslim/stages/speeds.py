@@ -32,7 +32,7 @@ Speed = dict[str, float | str]
 
 CODE = {
     "onnxruntime": ("yoloslim.deploy.ascend.measure", "yoloslim.evaluation.predictor.onnxruntime"),
-    "torch": ("yoloslim.stages.measuring", "yoloslim.evaluation.predictor.pytorch"),
+    "torch": ("yoloslim.stages.costs", "yoloslim.evaluation.predictor.pytorch"),
 }
 """Package that computes -> modules whose code a latency depends on, and all that they import."""
 
