@@ -139,3 +139,11 @@ def test_nothing_is_there_until_all_is_there_and_a_killed_maker_leaves_no_trace(
     ensure_store(database)
     assert revision(database) == _revisions()[0]
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_revisions_are_those_that_alembic_finds() -> None:
+    import mlflow
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    assert _revisions() == (scripts.get_current_head(), {script.revision for script in scripts.walk_revisions()})

@@ -39,6 +39,7 @@ from yoloslim.tracking.connection import (
     reaching,
     trial_ending,
 )
+from yoloslim.tracking.drawing import Drawing
 from yoloslim.tracking.moved import came_from
 from yoloslim.tracking.naming import curves_of, data_set, ranges_tags, run_key, run_metrics, run_params
 from yoloslim.tracking.origin import MADE_BY, NOTE, described, origin_tags
@@ -133,25 +134,27 @@ class _Session:
     def bring_in_line(self, keys: Mapping[str, str]) -> list[str]:
         """Make the missing runs, mark which are current; returns the names of rows that got a run."""
         runs, followed = self.connection.runs(KEY), self._followed()
-        created = []
+        done, present = {}, {}
         for row in self.results.rows:
             same_slot = [run for run in runs if run.data.tags.get(SLOT) == row.name]
-            done = [run for run in same_slot if run.info.status == "FINISHED"]
+            done[row.name] = [run for run in same_slot if run.info.status == "FINISHED"]
             for run in same_slot:
-                if run not in done and self._is_dead(run):
+                if run not in done[row.name] and self._is_dead(run):
                     self.client.delete_run(run.info.run_id)
-            present = [run for run in done if run.data.tags[KEY] == keys[row.name]]
-            for run in present[1:]:  # two checkouts told a server at the same time
+            present[row.name] = [run for run in done[row.name] if run.data.tags[KEY] == keys[row.name]]
+            for run in present[row.name][1:]:  # two checkouts told a server at the same time
                 self.client.delete_run(run.info.run_id)
-            live = followed.get(row.training)
-            if not present:
-                self._make(row, keys[row.name], live)
-                created.append(row.name)
-            if live:
-                self.client.delete_run(live.info.run_id)
-            for run in () if self.trial else done:
-                self.connection.mark(run, current=run in present[:1])
-        return created
+        missing = [row for row in self.results.rows if not present[row.name]]
+        with Drawing(self.root, missing) as self.drawing:
+            for row in self.results.rows:
+                live = followed.get(row.training)
+                if not present[row.name]:
+                    self._make(row, keys[row.name], live)
+                if live:
+                    self.client.delete_run(live.info.run_id)
+                for run in () if self.trial else done[row.name]:
+                    self.connection.mark(run, current=run in present[row.name][:1])
+        return [row.name for row in missing]
 
     def _followed(self) -> dict[str, Any]:
         """Runs that followed a training of this checkout live and were not completed, by the training's key.
@@ -227,11 +230,7 @@ class _Session:
         return cv2.imencode(".jpg", cv2.resize(image, size)[..., ::-1])[1].tobytes()
 
     def _log_pictures(self, run_id: str, row: Row) -> None:
-        from yoloslim.report.pictures import draw_row  # matplotlib takes a second
-
-        with tempfile.TemporaryDirectory() as folder:
-            draw_row(row, self.root / "data" / "voc", Path(folder))
-            self.client.log_artifacts(run_id, folder, "plots")
+        self.client.log_artifacts(run_id, str(self.drawing.pictures_of(row)), "plots")
         if row.report:
             self.client.log_dict(run_id, row.report, "pruning/report.json")
             self.client.log_text(run_id, layers_markdown(row), "pruning/layers.md")

@@ -7,6 +7,7 @@ So a process of its own makes the store under another name, and only a whole one
 import contextlib
 import logging
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -25,6 +26,8 @@ MAKING_S = 600.0
 """Within this time the process that makes or migrates a store has to end."""
 SETTLED_S = 5.0
 """A store that was written to this lately may be in the making by `mlflow ui`, which is waited for."""
+REVISIONS = (r"^revision(?:: .+)? = [\"'](\w+)", r"^down_revision(?:: .+)? = [\"'](\w+)")
+"""How a script of Alembic's tells its revision, and the one before."""
 
 
 def ensure_store(database: Path) -> None:
@@ -80,12 +83,14 @@ def _open(database: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _revisions() -> tuple[str, set[str]]:
-    """MLflow's newest revision of its tables, and all that it knows."""
+    """MLflow's newest revision of its tables, and all that it knows: read, since Alembic would run all the scripts."""
     import mlflow
-    from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
-    return str(scripts.get_current_head()), {script.revision for script in scripts.walk_revisions()}
+    scripts = (Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions").glob("*.py")
+    texts = [script.read_text(encoding="utf-8") for script in scripts]
+    known, before = ({name for text in texts for name in re.findall(pattern, text, re.M)} for pattern in REVISIONS)
+    (newest,) = known - before
+    return newest, known
 
 
 def _settled_revision(database: Path, newest: str) -> str:
