@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-TALKATIVE = ("lightning_fabric", "asyncssh")
-"""Packages that tell at every use what they do."""
+TALKATIVE = ("lightning_fabric", "asyncssh", "torch")
+"""Packages that tell at every use what they do, PyTorch where its import was interrupted."""
 
 
 def hush() -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.data.test_damage import SAID, spoil
 from yoloslim.cli import app
 from yoloslim.data.voc import annotation_from, write_annotation
 from yoloslim.deploy.export_model import export_model
@@ -210,6 +211,15 @@ def test_eval_writes_voc_files_that_score_as_printed(model: Path, dataset: Path,
         assert 0 < float(score) <= 1
         assert 1 <= float(xmin) <= float(xmax) + 1 <= 81  # counted from 1, inclusive
         assert 1 <= float(ymin) <= float(ymax) + 1 <= 61
+
+
+def test_damaged_pictures_are_said_by_detect_and_eval(
+    model: Path, dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil(dataset / "VOC2007/JPEGImages/000001.jpg")
+    run("eval", model, dataset, "--out", tmp_path / "txt")
+    run("detect", model, dataset / "VOC2007/JPEGImages", "--out", tmp_path / "drawn")
+    assert caplog.text.count(f"{SAID}000001.jpg (premature end of data segment)") == 2
 
 
 def test_eval_of_an_exported_model_does_without_pytorch(model: Path, dataset: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import cv2
 from tqdm import tqdm
 
+from yoloslim.data import damage
 from yoloslim.data.checks import ImageFacts, clean_boxes, inspect_image
 from yoloslim.data.exif import swaps_sides, turned, without_orientation
 from yoloslim.data.images import decode_image, is_jpeg, read_image_bytes, to_8_bits
@@ -136,10 +137,8 @@ def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
     check_box_share(findings.dropped, lost, total, source.min_box_px)
     splits, origins, split_notes = _deal(source, found, entries)
     check_not_empty(splits, origins)
-    used = {entry.name: entry for split in splits.values() for entry in split}
-    findings.converted_to_jpeg = _write(
-        list(used.values()), folder, classes, owned=source.owned, workers=source.workers
-    )
+    used = list({entry.name: entry for split in splits.values() for entry in split}.values())
+    findings.converted_to_jpeg = _write(used, folder, classes, owned=source.owned, workers=source.workers)
     write_lists(folder, classes, {split: [entry.name for entry in items] for split, items in splits.items()})
     reported = {split: [entry.reported() for entry in items] for split, items in splits.items()}
     report = build_report(source.name, classes, reported, findings, [*split_notes, *found.notes, *notes])
@@ -180,11 +179,12 @@ def _inspect(
     """Decode every image, decide what only the whole set can tell, and clean the boxes, which empties `raws`."""
     items = [item for item in found.items if item.name in raws]
     facts: dict[str, ImageFacts] = {}
-    for item, result in zip(items, _in_threads(_look, items, source.workers, "checking"), strict=True):
-        if isinstance(result, DataError):
-            findings.left_out.append(_left_out(item, result, found.root, len(raws[item.name])))
-        else:
-            facts[item.name] = result
+    with damage.listening() as damaged:
+        for item, result in zip(items, _in_threads(_look, items, source.workers, "checking"), strict=True):
+            if isinstance(result, DataError):
+                findings.left_out.append(_left_out(item, result, found.root, len(raws[item.name])))
+            else:
+                facts[item.name] = result
     turning, notes = turns(raws, facts)
     white, white_notes = whites(facts)
     entries: dict[str, UsableImage] = {}
@@ -207,7 +207,7 @@ def _inspect(
         stated = (raw.width, raw.height)
         if stated != size and (raw.units == "voc" or any(stated)):
             findings.size_mismatches.append({"name": item.name, "xml": list(stated), "image": list(size)})
-    return entries, notes + white_notes + _note_on_more(facts)
+    return entries, notes + white_notes + _note_on_more(facts) + damage.sentence(damaged)
 
 
 def _note_on_more(facts: Mapping[str, ImageFacts]) -> list[str]:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloslim.data.damage import noting
 from yoloslim.data.exif import orientation, turned
 from yoloslim.errors import DataError
 from yoloslim.runner import headers
@@ -57,7 +58,8 @@ def decode_image(data: bytes, path: Path) -> NDArray[Any]:
         raise DataError(f"image {path} {refusal}")
     kind = cv2.IMREAD_ANYCOLOR if is_tiff(data) else cv2.IMREAD_COLOR  # asked for colour, OpenCV reads no grey floats
     try:
-        image = _decoded(data, kind | cv2.IMREAD_ANYDEPTH)
+        with noting(path):
+            image = _decoded(data, kind | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
         raise DataError(f"image {path} cannot be decoded: {error.err}") from error
     if image is None:

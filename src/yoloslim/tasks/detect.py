@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloslim.data import damage
 from yoloslim.errors import DataError
 from yoloslim.files import write_json
 from yoloslim.runner.errors import RunnerError
@@ -73,7 +74,10 @@ def detect_images(inference: Inference, paths: Sequence[Path], output: Output) -
     Raises:
         DataError: at the end, when images could not be read; names them.
     """
-    found, complaint = draw_detections(inference, paths, output, logger.warning)
+    with damage.listening() as damaged:
+        found, complaint = draw_detections(inference, paths, output, logger.warning)
+    for note in damage.sentence(damaged):
+        logger.warning(note)
     records = {name: as_records(rows, inference.classes) for name, rows in found.items()}
     write_json(output.folder / RESULTS, {"backend": inference.backend, "images": records})
     if complaint:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from yoloslim.config.data import DataParams
+from yoloslim.data import damage
 from yoloslim.data.exif import orientation, swaps_sides, turned_box
 from yoloslim.data.images import image_from, read_image_bytes
 from yoloslim.data.layouts import check_layout
@@ -83,7 +84,10 @@ def evaluate_dataset(
         paths = images_in(root, image_set)
         try:
             truth, classes = truth_of(root, paths, inference.classes)
-            found = list(boxes_of(inference, paths))
+            with damage.listening() as damaged:
+                found = list(boxes_of(inference, paths))
+            for note in damage.sentence(damaged):
+                logger.warning(note)
             if out_dir is not None:
                 for note in write_results(out_dir, image_set, classes, [path.stem for path in paths], found):
                     logger.warning(note)

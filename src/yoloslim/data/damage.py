@@ -1,0 +1,124 @@
+"""JPEG files that are damaged inside: libjpeg says so to standard error, without a name, and gives grey pixels.
+
+A file that is cut short lacks its end marker and is refused. One that has it still, whose middle is missing, is
+decoded: here what libjpeg says is caught and put down to the files that it was said of.
+"""
+
+import logging
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+
+from yoloslim.runner import headers
+from yoloslim.runner.bounded import read_bounded
+
+_SAID = re.compile(r"^(?:Corrupt JPEG data|Premature end of JPEG file).*\n?", re.MULTILINE)
+"""What libjpeg says of damage; what it says of odd headers does no harm."""
+
+
+class _Listener:
+    """Standard error, kept in a file, and the images that were decoded while something was written there."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.suspects: dict[Path, None] = {}
+
+    def size(self) -> int:
+        """Bytes so far."""
+        return os.fstat(self.file.fileno()).st_size
+
+    def damage(self, path: Path) -> str:
+        """What libjpeg says of a file that is decoded alone; empty if nothing."""
+        before = self.size()
+        data = np.frombuffer(read_bounded(path, headers.most_bytes()), np.uint8)
+        cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        said = os.pread(self.file.fileno(), self.size() - before, before).decode(errors="replace")
+        found = _SAID.search(said)
+        return found.group().strip().removeprefix("Corrupt JPEG data: ") if found else ""
+
+
+_now: list[_Listener] = []
+"""The one that listens, if any does: a process has one standard error."""
+
+
+@contextmanager
+def noting(path: Path) -> Iterator[None]:
+    """Decode the image file `path` inside; in several threads it may be suspected for what another one has."""
+    listener = _now[0] if _now else None
+    before = listener.size() if listener else 0
+    yield
+    if listener and listener.size() > before:
+        listener.suspects[path] = None
+
+
+@contextmanager
+def listening() -> Iterator[dict[Path, str]]:
+    """Catch what libjpeg says inside; whatever else goes to standard error in C gets there at the end.
+
+    Yields:
+        File -> what libjpeg says of it, of all that were decoded inside by `images.decode_image`; filled at the end.
+    """
+    found: dict[Path, str] = {}
+    if _now:  # somebody listens already
+        yield found
+        return
+    with ExitStack() as stack:
+        kept = os.dup(2)
+        stack.callback(os.close, kept)
+        listener = _Listener(stack.enter_context(tempfile.TemporaryFile()))
+        stack.callback(lambda: os.write(kept, _SAID.sub("", _text(listener)).encode()))
+        stack.enter_context(_python_writes_to(kept))
+        os.dup2(listener.file.fileno(), 2)
+        stack.callback(os.dup2, kept, 2)
+        _now.append(listener)
+        stack.callback(_now.clear)
+        yield found
+        found.update({path: said for path in sorted(listener.suspects) if (said := listener.damage(path))})
+
+
+def sentence(found: Mapping[Path, str]) -> list[str]:
+    """What to say of damaged files, at most one sentence."""
+    if not found:
+        return []
+    shown = ", ".join(f"{path.name} ({said})" for path, said in list(found.items())[:3])
+    more = " ..." if len(found) > 3 else ""
+    return [
+        f"{len(found)} JPEG files are damaged inside and used as they can be decoded, grey or garbled from there on: "
+        f"{shown}{more}; copy or download them again, or remove them"
+    ]
+
+
+def _text(listener: _Listener) -> str:
+    return os.pread(listener.file.fileno(), listener.size(), 0).decode(errors="replace")
+
+
+@contextmanager
+def _python_writes_to(descriptor: int) -> Iterator[None]:
+    """Let what Python writes to standard error, warnings and progress, go to another descriptor inside."""
+    before = sys.stderr
+    try:
+        is_standard_error = before.fileno() == 2
+    except (AttributeError, OSError, ValueError):  # a test's, a notebook's, or none
+        is_standard_error = False
+    if not is_standard_error:
+        yield
+        return
+    handlers = [h for h in logging.root.handlers if isinstance(h, logging.StreamHandler) and h.stream is before]
+    with open(descriptor, "w", buffering=1, encoding=before.encoding, errors="backslashreplace", closefd=False) as own:
+        sys.stderr = own
+        for handler in handlers:
+            handler.setStream(own)
+        try:
+            yield
+        finally:
+            sys.stderr = before
+            for handler in handlers:
+                handler.setStream(before)
