@@ -105,7 +105,9 @@ def class_names(description: Mapping[str, Any], file: Path | None, folder: Path)
         except (ValueError, TypeError) as error:
             raise DataError(f"{folder}: `names` of {said} has keys that are no numbers") from error
     elif names is not None:
-        raise DataError(f"{folder}: `names` of {said} is neither a list nor number: name")
+        raise DataError(
+            f"{folder}: `names` of {said} is neither a list, [cat, dog], nor a name behind each number, 0: cat"
+        )
     else:
         for name in NAME_FILES:
             if (folder / name).is_file():

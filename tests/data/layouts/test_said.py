@@ -74,6 +74,26 @@ def test_outlines_of_labelme_and_cvat_are_said(tmp_path: Path, make_params: Any)
     assert f"{count} polygons and ellipses are no boxes: each became the upright box around it" in report["notes"]
 
 
+def test_what_cvat_has_besides_boxes_is_counted(tmp_path: Path, make_params: Any) -> None:
+    file = made.write_cvat(tmp_path / "cvat") / "annotations.xml"
+    others = '<cuboid label="car" xtl1="1"/><skeleton label="man"><points label="1" points="3,4"/></skeleton>'
+    file.write_text(file.read_text().replace("</image>", f'{others}<tag label="sunny"/></image>', 2))
+    report = prepare(make_params(path=str(file.parent), source="auto"), tmp_path / "out")
+    check(tmp_path / "out", report)
+    assert "4 points, lines, masks, cuboids and skeletons are no boxes and were left out" in report["notes"]
+    assert "2 tags, which say something of an image as a whole, were left out" in report["notes"]
+
+
+def test_images_that_a_description_does_not_name_are_counted(tmp_path: Path, yolo: Path, make_params: Any) -> None:
+    description = "path: ../elsewhere\ntrain: images/train\nval: images/val\nnames: [dog, car]\n"
+    (yolo / "data.yaml").write_text(description)
+    (yolo / "images/test/plain.jpg").write_bytes((yolo / "images/test/a10.jpg").read_bytes())  # without labels
+    notes = prepare(make_params(path=str(yolo), source="auto"), tmp_path / "out")["notes"]
+    said = "2 images with labels are in no split of data.yaml and were not used, such as images/test/a10.jpg"
+    assert said in notes
+    assert len(notes) == len(set(notes))
+
+
 def test_a_document_type_is_said_in_words(tmp_path: Path, make_params: Any) -> None:
     xml = sorted((write_voc(tmp_path / "voc") / "Annotations").glob("*.xml"))[0]
     xml.write_text(f'<!DOCTYPE annotation SYSTEM "voc.dtd">{xml.read_text()}')

@@ -26,7 +26,7 @@ from yoloslim.errors import DataError
 
 _OUTLINES = ("polygon", "ellipse")
 _BOXES = ("box", *_OUTLINES)
-_OTHERS = ("polyline", "points", "mask")
+_OTHERS = ("polyline", "points", "mask", "cuboid", "skeleton")
 
 
 def find(path: Path) -> Path | None:
@@ -48,7 +48,7 @@ def read(root: Path, wanted: Wanted) -> Found:
     pictures = Pictures(folder)
     found = Found("cvat", folder, [])
     rows: list[tuple[str, Path | DataError, RawAnnotation | DataError, Path, int]] = []
-    splits, listed, ignored, turned, outlines = [], [], 0, 0, 0
+    splits, listed, ignored, turned, outlines, tags = [], [], 0, 0, 0, 0
     for file in files:
         tree = read_xml(file)
         images = tree.findall("image")
@@ -58,6 +58,7 @@ def read(root: Path, wanted: Wanted) -> Found:
             stated = entry.get("name") or ""
             shapes = [item for item in entry if item.tag in (*_BOXES, *_OTHERS)]
             ignored += sum(item.tag in _OTHERS for item in shapes)
+            tags += len(entry.findall("tag"))
             turned += sum(item.get("rotation", "0").strip("0.") != "" for item in shapes)
             outlines += sum(item.tag in _OUTLINES for item in shapes)
             rows.append((stated, pictures.of(stated, file), _raw(entry, shapes, file), file, len(shapes)))
@@ -74,7 +75,9 @@ def read(root: Path, wanted: Wanted) -> Found:
     found.classes = tuple(dict.fromkeys([*filter(None, listed), *sorted(used)])) if any(listed) else ()
     found.notes += pictures.notes()
     if ignored:
-        found.notes.append(f"{ignored} points, lines and masks are no boxes and were left out")
+        found.notes.append(f"{ignored} points, lines, masks, cuboids and skeletons are no boxes and were left out")
+    if tags:
+        found.notes.append(f"{tags} tags, which say something of an image as a whole, were left out")
     found.notes += notes_on_outlines(turned, "shapes are turned")
     found.notes += notes_on_outlines(outlines, "polygons and ellipses are no boxes")
     set_splits(found, splits)

@@ -1,5 +1,6 @@
 """YOLO: a `data.yaml` or Darknet's `.data`, images, and a text file an image: `class x y width height`, in shares."""
 
+import os
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -56,7 +57,8 @@ def read(root: Path, wanted: Wanted) -> Found:
     found = Found("yolo", folder, [])
     if description:
         told = described_images(description, root)
-        images, found.notes = told.images, told.notes + _note_on_others(root)
+        images = told.images
+        found.notes = list(dict.fromkeys(told.notes)) + _note_on_others(root) + _note_on_unnamed(images, root)
     else:
         images = _all_images(folder)
     if not images:
@@ -137,6 +139,18 @@ def _orphans(images: list[tuple[Path, str]], files: list[Path | None]) -> list[t
 def _note_on_others(file: Path) -> list[str]:
     others = [each.name for each in descriptions(file.parent) if each != file]
     return [f"described by {file.name}; data.path chooses: {', '.join(others[:5])} are there too"] if others else []
+
+
+def _note_on_unnamed(images: list[tuple[Path, str]], file: Path) -> list[str]:
+    """Images with labels that lie among those of a description below its folder, and that no split of it names."""
+    used = {image for image, _ in images}
+    folders = {image.parent for image in used}
+    common = Path(os.path.commonpath(folders)) if len(folders) > 1 else next(iter(folders)).parent
+    if not common.is_relative_to(file.parent):
+        return []
+    unnamed = sorted(p for p in walk(common) if is_image(p) and p not in used and label_file(p) is not None)
+    where = f"{file.name} and were not used, such as {unnamed[0].relative_to(file.parent)}" if unnamed else ""
+    return [f"{len(unnamed)} images with labels are in no split of {where}"] if unnamed else []
 
 
 def _key_points(description: Mapping[str, Any]) -> int:
