@@ -10,6 +10,7 @@ from yoloslim.errors import DataError
 
 if TYPE_CHECKING:
     from yoloslim.config import DataParams
+    from yoloslim.data.layouts import Found
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 Source = Annotated[str, typer.Option("--layout", help="auto, or voc, yolo, coco, cvat, labelme")]
@@ -35,8 +36,13 @@ def check(
             report = _prepared(path, layout, prepared)
         except DataError as error:
             reason = str(error)
-            look(_params(path, layout), prepared, lambda found: write_refusal(found, page, str(path), reason))
-            typer.echo(f"refused; what was read is drawn in {page}")
+
+            def draw(found: "Found | None") -> None:
+                write_refusal(found, page, str(path), reason)
+                if found and any(item.image for item in found.items):
+                    typer.echo(f"refused; what was read is drawn in {page}")
+
+            look(_params(path, layout), prepared, draw)
             raise
         typer.echo(f"{path}: layout {report.get('layout', layout)}, {len(report['classes'])} classes")
         show(report)

@@ -152,7 +152,8 @@ def _opened(params: DataParams, out: Path) -> Iterator[tuple[Path, bool, list[st
     if params.source != "voc2007" and not params.path:
         raise DataError("data.path is empty; name a folder or archive, or take data.source=scenes")
     if re.match(r"https?:/", params.path):  # paths have lost the second slash by then
-        raise DataError(f"data.path {params.path} is an address: download it, and name the file or folder here")
+        address = re.sub(":/+", "://", params.path, count=1)
+        raise DataError(f"data.path {address} is an address: download it, and name the file or folder here")
     path = located(Path(params.path).expanduser()) if params.source != "voc2007" else Path()
     if params.source != "voc2007" and (path.is_dir() or _is_description(path)):
         yield path, False, []

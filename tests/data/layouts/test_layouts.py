@@ -114,6 +114,7 @@ def test_check_draws_a_set_that_is_refused(tmp_path: Path, yolo: Path) -> None:
     result = CliRunner().invoke(app, ["data", "check", str(tmp_path / "none"), "--page", str(page)])
     assert result.exit_code == 1
     assert "None could be read" in page.read_text()
+    assert "drawn" not in result.output
 
 
 def test_existing_target_is_left_alone(tmp_path: Path, yolo: Path) -> None:
@@ -269,7 +270,7 @@ def test_pictures_of_unread_kinds_are_counted_in_yolo_too(tmp_path: Path, yolo: 
 
 def test_an_address_is_told_from_a_path(tmp_path: Path, make_params: Any) -> None:
     with pytest.raises(DataError, match=r"https://example.org/a.zip is an address: download it"):
-        prepare(make_params(path="https://example.org/a.zip", source="auto"), tmp_path / "out")
+        prepare(make_params(path=str(Path("https://example.org/a.zip")), source="auto"), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
