@@ -11,6 +11,7 @@ import yaml
 
 from yoloslim.errors import ConfigError, YoloslimError
 from yoloslim.runner.bounded import read_bounded
+from yoloslim.runner.instead import instead
 from yoloslim.runner.text import NotText, decode_text
 
 MAX_YAML_BYTES = 2**20
@@ -160,7 +161,10 @@ def read_text(path: Path, max_bytes: int, error_class: type[YoloslimError] = Con
         YoloslimError: of `error_class`; missing, too long, or no text.
     """
     try:
-        return decode_text(read_bounded(path, max_bytes))
+        data = read_bounded(path, max_bytes)
+        if other := instead(data):
+            raise error_class(f"{path} is {other}")
+        return decode_text(data)
     except OSError as error:
         raise error_class(f"cannot read {path}: {error.strerror or error}") from error
     except NotText as error:

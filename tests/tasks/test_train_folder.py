@@ -15,7 +15,7 @@ from tests.squares import CLASSES, write_squares
 from tests.tiny import tiny_detector
 from yoloslim.cli import app
 from yoloslim.cores import usable_cores
-from yoloslim.errors import ConfigError, DataError, Interrupted, WeightsError
+from yoloslim.errors import ConfigError, DataError, ModelError, Interrupted, WeightsError
 from yoloslim.models.store import load_model, save_model
 from yoloslim.tasks import train_folder as module
 
@@ -99,6 +99,7 @@ def test_an_unfinished_training_of_another_request_is_kept(
         ({"batchsize": 4}, "training has no option 'batchsize'; did you mean 'batch'?"),
         ({"epochs": 0}, "epochs = 0: a training has one at least"),
         ({"imgsz": 100}, "imgsz = 100: must be a multiple of 32; nearest are 96 and 128"),
+        ({"imgsz": 96, "model": "yolov5n6"}, "imgsz 96 is not a multiple of 64, which yolov5n6 needs; 128 is the next"),
         ({"device": "tpu"}, "train.device = 'tpu'"),
         ({"model": "yolov5q"}, "model 'yolov5q' is not known; did you mean 'yolov5"),
         ({"layout": "vok"}, "vok"),
@@ -107,7 +108,7 @@ def test_an_unfinished_training_of_another_request_is_kept(
 )
 def test_what_cannot_be_meant_is_refused(squares: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
     words = {"model": "yolov5n", "data": squares, "out": tmp_path / "out", **options}
-    with pytest.raises((ConfigError, DataError), match=message):
+    with pytest.raises((ConfigError, DataError, ModelError), match=message):
         yoloslim.train(**words)
     assert not (tmp_path / "out/model.safetensors").exists()
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from yoloslim.data.folders import MAX_DEPTH, is_side_file
 from yoloslim.errors import DataError
+from yoloslim.runner.instead import BEGINNING, instead
 
 MAX_BYTES = 64 * 2**30
 """Unpacked size above which an archive is refused: several times the largest VOC release."""
@@ -65,7 +66,9 @@ def extract(archive: Path, folder: Path, max_bytes: int = MAX_BYTES) -> list[str
 
 def _advice(archive: Path) -> str:
     with archive.open("rb") as stream:
-        head = stream.read(8)
+        head = stream.read(BEGINNING)
+    if other := instead(head):
+        return f". It is {other}"
     kind = next((kind for start, kind in _OTHERS.items() if head.startswith(start)), "")
     return f". It is {kind}: unpack it, and name the folder" if kind else ""
 

@@ -15,6 +15,7 @@ from yoloslim.evaluation.predictor import Geometry
 from yoloslim.heads import AnyHead, Head
 from yoloslim.heads.anchor import with_head
 from yoloslim.models.spec import ImageSide, Line
+from yoloslim.runner.instead import BEGINNING, instead
 
 KEYS = ("classes", "head", "imgsz", "letterbox", "model", "outputs")
 """Metadata that `embed_metadata` puts into the file, beside, of quantised graphs, `precision`."""
@@ -70,7 +71,9 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise DeployError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # protobuf's error is not part of onnx's interface
-        raise DeployError(f"{path} is not an ONNX file, or was cut short: {error}") from error
+        with path.open("rb") as stream:
+            other = instead(stream.read(BEGINNING))
+        raise DeployError(f"{path} is {other or f'not an ONNX file, or was cut short: {error}'}") from error
 
 
 def is_ours(graph: onnx.ModelProto) -> bool:

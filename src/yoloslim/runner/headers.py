@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import struct
 
+from .instead import instead
+
 MEGAPIXELS = 128.0
 """Most that is decoded unless `limit_megapixels` says otherwise, millions of pixels: 0.4 GB of RGB."""
 
@@ -34,6 +36,9 @@ def refusal(data: bytes) -> str:
     """Why the bytes of a file are not to be decoded, as the rest of a sentence; empty where they may be."""
     size = picture_size(data)
     if size is None:
+        other = instead(data)
+        if other:
+            return f"is {other}"
         return f"({len(data)} bytes) is no image that can be decoded; give JPEG, PNG, BMP, WebP or TIFF"
     return too_many(*size)
 

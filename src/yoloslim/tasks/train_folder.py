@@ -27,7 +27,7 @@ from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.load import import_model
 from yoloslim.models.foreign.source import find_weights
 from yoloslim.models.store import save_model
-from yoloslim.models.zoo import model_names
+from yoloslim.models.zoo import build_spec, model_names
 from yoloslim.runner.headers import limit_megapixels
 from yoloslim.stages.baseline import start_model
 from yoloslim.stages.batches import train_set
@@ -189,6 +189,8 @@ def _params(request: Request, weights: Path | None, cache: Path) -> Params:
     top = {"model": "" if weights else str(request.model), "imgsz": imgsz, "seed": request.seed}
     params = parse_params({**top, **sections}, "training")
     choose_device(params.train.device)  # before the data are read, which takes long
+    if not weights:
+        build_spec(str(request.model), ("any",), imgsz)  # likewise: some networks take fewer sizes
     return params
 
 

@@ -20,6 +20,7 @@ from yoloslim.models.foreign.match import detector_from
 from yoloslim.models.spec import ModelSpec
 from yoloslim.models.store import FORMAT, load_model
 from yoloslim.models.zoo import build_spec, model_names
+from yoloslim.runner.instead import BEGINNING, instead
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +106,12 @@ def _detector(checkpoint: Checkpoint, model: str | None, classes: tuple[str, ...
 
 def _kind(path: Path) -> str:
     with path.open("rb") as stream:
-        start = stream.read(9)
+        start = stream.read(BEGINNING)
+    if other := instead(start):
+        raise WeightsError(f"it is {other}")
     if start.startswith(b"PK\x03\x04") or (start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
         return "torch"
-    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
         return "yoloslim" if _is_ours(path) else "safetensors"
     if path.suffix == ".weights" or PRETRAINED.search(path.name):
         return "darknet"
