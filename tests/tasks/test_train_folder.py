@@ -15,7 +15,7 @@ from tests.squares import CLASSES, write_squares
 from tests.tiny import tiny_detector
 from yoloslim.cli import app
 from yoloslim.cores import usable_cores
-from yoloslim.errors import ConfigError, DataError, ModelError, Interrupted, WeightsError
+from yoloslim.errors import ConfigError, DataError, Interrupted, ModelError, WeightsError
 from yoloslim.models.store import load_model, save_model
 from yoloslim.tasks import train_folder as module
 
