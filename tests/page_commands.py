@@ -65,6 +65,11 @@ BY_OTHERS = {
     "tests/orchestration/test_side_by_side.py": ("make repro", "python -m yoloslim.orchestration.side_by_side"),
     "tests/orchestration/test_sweep_flow.py": ("make sweep",),
     "tests/deploy/ascend/test_atc.py": ("bash atc.sh",),
+    "tests/deploy/ascend/test_compiled_elsewhere.py": (
+        "scp -r models/atc/50 compiler:",
+        "ssh compiler 'cd 50 && bash atc.sh'",
+        "mkdir -p compiled && scp -r compiler:50 compiled/",
+    ),
     "tests/runner/test_mindx.py": ("BACKEND=mindx bash run.sh detect IMAGE_SET IMAGE_DIR",),
     "tests/runner/test_run_script.py": (
         "bash run.sh detect IMAGE_SET IMAGE_DIR",
@@ -82,7 +87,6 @@ ELSEWHERE = {
     r"docker .*|POSTGRES_PASSWORD=.* docker .*": "needs Docker; tests/test_containers.py runs what the images run",
     r"mlflow server .*user@host.*": "a database elsewhere; tests/tracking/test_postgres.py starts it on one here",
     r"python -m distributed\.cli\.dask_worker tcp://host.*": "a scheduler elsewhere; test_typed.py starts one here",
-    r"(scp|ssh|mkdir -p compiled) .*": "needs a second machine with CANN",
     r"yoloslim toolchain (install|remove) .*": "installs a gigabyte",
     r"yoloslim import https://host/.*": "an address and a checksum of the reader's",
     r"yoloslim import (yolov4|darknet53)\S+ .*": "250 MB of weights; tests/models/foreign/darknet reads drawn ones",
