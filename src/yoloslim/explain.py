@@ -1,10 +1,11 @@
 """Validation errors as a person wants them: the nearest known key, the range of a number."""
 
-import difflib
 from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from yoloslim.nearest import guess
 
 
 def explain(schema: type[BaseModel], problem: Any) -> str:
@@ -18,10 +19,10 @@ def explain(schema: type[BaseModel], problem: Any) -> str:
     where = ".".join(path)
     if problem["type"] == "extra_forbidden":
         known = _keys_at(schema, path[:-1])
-        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         elsewhere = [name for name in schema.model_fields if path[-1] in _keys_at(schema, [name])]
-        near = [f"{elsewhere[0]}.{path[-1]}"] if elsewhere and path[:-1] else near
-        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
+        if elsewhere and path[:-1]:
+            return f"{where}: unknown key; did you mean '{elsewhere[0]}.{path[-1]}'?"
+        hint = guess(path[-1], known, 0.5) or f"known here: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error" and isinstance(

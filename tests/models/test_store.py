@@ -80,6 +80,8 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_missing_file_names_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"YOLOv8n\.pt is missing; yolov8n is an architecture, whose weights are not"):
+        load_model(tmp_path / "YOLOv8n.pt")
     with pytest.raises(ModelError, match=r"model file .*m\.safetensors is missing; check the name, or run"):
         load_model(tmp_path / "m.safetensors")
 

@@ -134,14 +134,21 @@ def test_a_folder_with_a_number_for_a_name_is_no_camera(
 
 def test_a_list_that_names_missing_images_or_none_is_refused(odd: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("plain\nother\n")
-    with pytest.raises(DataError, match=r"image other of .* is not in"):
+    with pytest.raises(DataError, match=r"image other of .* is not in .*\.tiff\)$"):
         image_paths(str(tmp_path / "list.txt"), odd)
     (tmp_path / "list.txt").write_text("\n")
     with pytest.raises(DataError, match="names no image"):
         image_paths(str(tmp_path / "list.txt"), odd)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no image"):
+    with pytest.raises(DataError, match=r"holds no image .*; name the folder that does"):
         image_paths(str(tmp_path / "empty"))
+    (tmp_path / "set/JPEGImages").mkdir(parents=True)
+    (tmp_path / "set/JPEGImages/plain.jpg").write_bytes((odd / "plain.jpg").read_bytes())
+    with pytest.raises(DataError, match=r"set holds no image .*; .*/set/JPEGImages does"):
+        image_paths(str(tmp_path / "set"))
+    (tmp_path / "list.txt").write_text("plain\n")
+    with pytest.raises(DataError, match=r"is not in .*; name the folder of the images behind the list"):
+        image_paths(str(tmp_path / "list.txt"))
 
 
 def test_a_video_becomes_a_video_with_boxes(model: Path, video: Path, tmp_path: Path) -> None:

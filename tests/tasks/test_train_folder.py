@@ -97,6 +97,7 @@ def test_an_unfinished_training_of_another_request_is_kept(
     ("options", "message"),
     [
         ({"batchsize": 4}, "training has no option 'batchsize'; did you mean 'batch'?"),
+        ({"lr": 0.1}, "training has no option 'lr'; did you mean 'lr0' or 'lrf'?"),
         ({"epochs": 0}, "epochs = 0: a training has one at least"),
         ({"imgsz": 100}, "imgsz = 100: must be a multiple of 32; nearest are 96 and 128"),
         ({"imgsz": 96, "model": "yolov5n6"}, "imgsz 96 is not a multiple of 64, which yolov5n6 needs; 128 is the next"),

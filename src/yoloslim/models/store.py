@@ -15,6 +15,7 @@ from yoloslim.errors import ModelError, memory_is_scarce, memory_ran_out
 from yoloslim.files import atomic_path
 from yoloslim.models.detector import Detector
 from yoloslim.models.spec import ModelSpec
+from yoloslim.models.zoo import way_to
 
 FORMAT = "yoloslim-1"
 SUFFIX = ".safetensors"
@@ -121,7 +122,8 @@ def _digest(header: dict[str, Any], tensors: BinaryIO) -> str:
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     if not path.is_file():
-        raise ModelError(f"model file {path} is missing; check the name, or run the stage that makes it (`dvc repro`)")
+        way = way_to(path, "check the name, or run the stage that makes it (`dvc repro`)")
+        raise ModelError(f"model file {path} is missing; {way}")
     try:
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")

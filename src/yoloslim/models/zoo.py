@@ -3,6 +3,7 @@
 import difflib
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -121,6 +122,15 @@ def read_family(text: str, where: str) -> Family:
 def model_names() -> list[str]:
     """Names that `model:` in params.yaml accepts."""
     return list(_catalogue())
+
+
+def way_to(path: Path, otherwise: str) -> str:
+    """What to do where a model file is missing: that of an architecture's name is not downloaded, which others do."""
+    name = next((each for each in model_names() if path.stem.lower() == each.lower()), None)
+    if name is None:
+        return otherwise
+    make = f"`yoloslim train DATA --model {name}` makes one"
+    return f"{name} is an architecture, whose weights are not downloaded: give a file that is here, or {make}"
 
 
 def family_of(name: str) -> Family:

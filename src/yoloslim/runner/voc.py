@@ -144,9 +144,9 @@ def _find_image(folder: Path, name: str, image_set: Path, indexes: dict[Path, di
             indexes[exact.parent] = _index(exact.parent)
         if exact.name in indexes[exact.parent]:
             return indexes[exact.parent][exact.name]
-    raise RunnerError(
-        "data", "image {} of {} is not in {} (looked for {})".format(name, image_set, folder, ", ".join(SUFFIXES))
-    )
+    hint = "; name the folder of the images behind the list" if folder == image_set.parent else ""
+    looked = ", ".join(SUFFIXES)
+    raise RunnerError("data", f"image {name} of {image_set} is not in {folder} (looked for {looked}){hint}")
 
 
 def _index(folder: Path) -> dict[str, Path]:

@@ -61,7 +61,9 @@ def image_paths(source: str, image_dir: Path | None = None) -> list[Path]:
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         if not found:
-            raise DataError(f"{path} holds no image ({', '.join(SUFFIXES)}); name the folder that does")
+            deeper = next((each for each in sorted(path.glob("*/**/*")) if each.suffix.lower() in SUFFIXES), None)
+            hint = f"{deeper.parent} does" if deeper else "name the folder that does"
+            raise DataError(f"{path} holds no image ({', '.join(SUFFIXES)}); {hint}")
         others = [p.name for p in sorted(path.iterdir()) if p.suffix.lower() in OTHER_PICTURES]
         if others:
             logger.warning("%d pictures of kinds that are not read are left out, such as %s", len(others), others[0])

@@ -28,6 +28,7 @@ from yoloslim.models.foreign.load import import_model
 from yoloslim.models.foreign.source import find_weights
 from yoloslim.models.store import save_model
 from yoloslim.models.zoo import build_spec, model_names
+from yoloslim.nearest import guess
 from yoloslim.runner.headers import limit_megapixels
 from yoloslim.stages.baseline import start_model
 from yoloslim.stages.batches import train_set
@@ -173,8 +174,7 @@ def _params(request: Request, weights: Path | None, cache: Path) -> Params:
     known = {key: name for name, home in homes.items() for key in home.model_fields if key not in OWN}
     for key, value in (request.options or {}).items():
         if key not in known or key in ("epochs", "imgsz", "seed"):
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(sorted(known))}"
+            hint = guess(key, known) or f"there are: {', '.join(sorted(known))}"
             raise ConfigError(f"training has no option '{key}'; {hint}")
         sections[known[key]][key] = value
     if request.epochs is not None:

@@ -28,6 +28,7 @@ from yoloslim.deploy.runtimes.rockchip import RKNN, RKNNLITE
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import GraphDescription, Predictor
 from yoloslim.files import read_json
+from yoloslim.models.zoo import way_to
 
 __all__ = [
     "RUNTIMES",
@@ -74,7 +75,8 @@ def open_predictor(
     """
     path = Path(path)
     if not path.exists():
-        raise DeployError(f"model {path} is missing; check the name, or export it again (`yoloslim export`)")
+        way = way_to(path, "check the name, or export it again (`yoloslim export`)")
+        raise DeployError(f"model {path} is missing; {way}")
     manifest, file = _manifest_of(path), path
     if manifest:
         runtime_of_format(manifest.format)  # a format that nothing writes is not what the manifest claims to be

@@ -19,7 +19,7 @@ from yoloslim.models.foreign.families import family_of
 from yoloslim.models.foreign.match import detector_from
 from yoloslim.models.spec import ModelSpec
 from yoloslim.models.store import FORMAT, load_model
-from yoloslim.models.zoo import build_spec, model_names
+from yoloslim.models.zoo import build_spec, model_names, way_to
 from yoloslim.runner.instead import BEGINNING, instead
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def import_model(
         ModelError: no architecture of that name, or a model file of ours that is broken.
     """
     if not path.is_file():
-        raise WeightsError(f"weights file {path} is missing")
+        raise WeightsError(f"weights file {path} is missing; {way_to(path, 'check the name')}")
     try:
         kind = _kind(path)
         if kind == "darknet":

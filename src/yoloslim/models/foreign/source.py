@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 from yoloslim.data.download import Checksum, fetch_file
 from yoloslim.errors import WeightsError
 from yoloslim.files import sha256_file
+from yoloslim.models.zoo import way_to
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -39,7 +40,7 @@ def find_weights(source: str, folder: Path) -> Path:
     path = Path(address)
     path = path.with_suffix(".weights") if path.suffix == ".cfg" else path
     if not path.is_file():
-        raise WeightsError(f"weights file {path} is missing")
+        raise WeightsError(f"weights file {path} is missing; {way_to(path, 'check the name')}")
     if digest and sha256_file(path) != digest:
         raise WeightsError(f"{path} has SHA-256 {sha256_file(path)}, not {digest}; it is not the file that was meant")
     return path
