@@ -51,7 +51,7 @@ logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 paths = [Path(name) for name in sys.argv[1:]]
 with damage.listening() as found, ThreadPoolExecutor(4) as pool:
     logging.warning("at once")
-    os.write(2, b"a library in C\\n")
+    os.write(2, b"a library in C\\nlibpng warning: iCCP: known incorrect sRGB profile\\n")
     list(pool.map(read_image, paths * 5))
     logging.warning("before the end")
 logging.warning("after")

@@ -23,6 +23,9 @@ from yoloslim.runner.bounded import read_bounded
 _SAID = re.compile(r"^(?:Corrupt JPEG data|Premature end of JPEG file).*\n?", re.MULTILINE)
 """What libjpeg says of damage; what it says of odd headers does no harm."""
 
+_NAMELESS = re.compile(rf"{_SAID.pattern}|^(?:Invalid SOS parameters|libpng (?:error|warning):).*\n?", re.MULTILINE)
+"""Lines that tell nobody which file is meant: what is damage is told with its name, by this module or as an error."""
+
 
 class _Listener:
     """Standard error, kept in a file, and the images that were decoded while something was written there."""
@@ -74,7 +77,7 @@ def listening() -> Iterator[dict[Path, str]]:
         kept = os.dup(2)
         stack.callback(os.close, kept)
         listener = _Listener(stack.enter_context(tempfile.TemporaryFile()))
-        stack.callback(lambda: os.write(kept, _SAID.sub("", _text(listener)).encode()))
+        stack.callback(lambda: os.write(kept, _NAMELESS.sub("", _text(listener)).encode()))
         stack.enter_context(_python_writes_to(kept))
         os.dup2(listener.file.fileno(), 2)
         stack.callback(os.dup2, kept, 2)

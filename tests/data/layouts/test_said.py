@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.data.layouts import conftest as made
+from tests.data.layouts.test_found import key_points
 from tests.data.layouts.test_layouts import _change, check
 from tests.data.layouts.test_malformed import write_voc
 from yoloslim.data import layouts
@@ -72,6 +73,13 @@ def test_outlines_of_labelme_and_cvat_are_said(tmp_path: Path, make_params: Any)
     count = sum(file.read_text().count("<polygon") for file in cvat.rglob("*.xml"))
     report = prepare(make_params(path=str(cvat), source="auto"), tmp_path / "out2")
     assert f"{count} polygons and ellipses are no boxes: each became the upright box around it" in report["notes"]
+
+
+def test_key_points_that_are_not_used_are_counted(tmp_path: Path, yolo: Path, make_params: Any) -> None:
+    key_points(yolo)
+    report = prepare(make_params(path=str(yolo), source="auto"), tmp_path / "out")
+    check(tmp_path / "out", report)
+    assert "12 rows have key points behind their box, which are not used" in report["notes"]
 
 
 def test_what_cvat_has_besides_boxes_is_counted(tmp_path: Path, make_params: Any) -> None:

@@ -88,14 +88,15 @@ def read(root: Path, wanted: Wanted) -> Found:
     missing = {file for file, _ in orphans}
     difficult = _difficult(folder)
     numbers: dict[int, Path] = {}
-    outlines = 0
+    outlines, key_points, posed = 0, _key_points(description), 0
     for (image, _), name, file in zip(images, ids, files, strict=True):
         raw: RawAnnotation | DataError
-        rows = read_rows(file, _key_points(description))
+        rows = read_rows(file, key_points)
         if isinstance(rows, DataError):
             raw = rows
         else:
             outlines += sum(row.outline for row in rows)
+            posed += len(rows) if key_points else 0
             numbers |= {row.number: file for row in rows if file is not None}
             objects = (
                 RawObject(by_number.get(row.number, f"class{row.number}"), row.box, (file, i) in difficult, False)
@@ -110,6 +111,8 @@ def read(root: Path, wanted: Wanted) -> Found:
         found.items.append(Item(name, None if image in missing else image, file or image, raw, lost))
     found.classes = _check_numbers(root, numbers, by_number, found)
     found.notes += notes_on_outlines(outlines, "rows are outlines of 3 or more points")
+    if posed:
+        found.notes.append(f"{posed} rows have key points behind their box, which are not used")
     if background := sum(file is None for file in files):
         found.notes.append(f"{background} images have no label file: background, as the format says")
     set_splits(found, [split for _, split in images])
