@@ -40,8 +40,12 @@ def test_shipped_params_state_every_default_of_the_schema() -> None:
     for name in ("baseline", "sparse", "finetune"):
         assert {shipped[name].pop(key) for key in ("optimizer", "momentum", "lr0")} == {"auto"}
         own[name] = {key: value for key, value in own[name].items() if key in shipped[name]}
-    for name, value in (("fit_images", 0), ("normalise", "none")):
-        assert (shipped["prune"].pop(name), own["prune"].pop(name)) == ("auto", value)
+    for section, name, value in (
+        ("prune", "fit_images", 0),
+        ("prune", "normalise", "none"),
+        ("finetune", "distill_output", 0.5),
+    ):
+        assert (shipped[section].pop(name), own[section].pop(name)) == ("auto", value)
     assert shipped == own
     assert load_params(SHIPPED) == Params()
 
@@ -90,6 +94,13 @@ def test_scores_of_trained_weights_are_taken_over_the_mean_of_their_layer(
     given = {"prune": prune, "baseline": {"weights": "a.pt"}}
     assert parse_params(given).prune.normalise == normalise
     assert parse_params({**given, "baseline": {}}).prune.normalise == prune.get("normalise", "none")
+
+
+@pytest.mark.parametrize(("given", "fresh", "trained"), [({}, 0.5, 2), ({"distill_output": 0.1}, 0.1, 0.1)])
+def test_a_teacher_counts_more_for_trained_weights(given: dict[str, object], fresh: float, trained: float) -> None:
+    for weights, weight in (("", fresh), ("a.pt", trained)):
+        sections = {"baseline": {"weights": weights}, "finetune": given}
+        assert parse_params(sections).finetune.distill_output == weight
 
 
 def test_what_a_person_writes_goes_before_auto() -> None:

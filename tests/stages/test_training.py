@@ -100,6 +100,7 @@ def test_weights_that_a_training_made_worse_are_told(
         train(params, Training("baseline", params.baseline, is_from_weights=True), tiny_detector())
     assert f"val mAP50 {before:.3f} before training, {after:.3f} after" in caplog.text
     assert ("made the weights that it started from worse: val mAP50 0.440 before, 0.280" in caplog.text) == warned
+    assert ("or train on more images; epochs: 0 takes the weights as they are" in caplog.text) == warned
     assert written[0]["start"] == dict.fromkeys(ROW, before)
 
 

@@ -1,4 +1,4 @@
-"""What `auto` stands for, by what the pipeline starts from: optimizer, momentum and rate of trainings, and how to cut.
+"""What `auto` stands for, by what the pipeline starts from: how to train, how to cut, and how much a teacher counts.
 
 Weights that were trained on much more data, or for longer, than a pipeline trains are soon lost at the rates that suit
 fresh ones, and so is what a cut leaves of them.
@@ -29,6 +29,9 @@ TRAINED: Mapping[str, tuple[Optimizer, Mapping[Optimizer, float]]] = {
 MOMENTUM: Mapping[Optimizer, float] = {"AdamW": 0.9, "Adam": 0.9, "SGD": 0.937}
 """Of SGD the momentum, of the others beta1."""
 
+FRESH_TEACHER, TRAINED_TEACHER = 0.5, 2.0
+"""Weight of the teacher's detections, where the boxes count 1."""
+
 FIT_PIXELS, FIT_IMAGES = 64 * 640**2, 256
 """Pixels in all, and images at most, that trained layers are fitted on; YOLOv5n takes about 2 GB for them."""
 
@@ -45,10 +48,18 @@ def settle_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
         section = raw.get(name, {})
         if isinstance(section, Mapping):
             settled[name] = _settle(section, optimizer, rates)
+    if isinstance(settled.get("finetune"), Mapping):
+        settled["finetune"] = _settle_teacher(settled["finetune"], bool(weights))
     prune = raw.get("prune", {})
     if isinstance(prune, Mapping):
         settled["prune"] = _settle_prune(prune, bool(weights), raw.get("imgsz"))
     return settled
+
+
+def _settle_teacher(section: Mapping[str, Any], trained: bool) -> dict[str, Any]:
+    if section.get("distill_output", AUTO) != AUTO:
+        return dict(section)
+    return {**section, "distill_output": TRAINED_TEACHER if trained else FRESH_TEACHER}
 
 
 def _settle_prune(section: Mapping[str, Any], trained: bool, imgsz: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import argparse
 from functools import partial
 
 from yoloslim.config import Params, PhaseParams
-from yoloslim.config.train import NOBODY
+from yoloslim.config.train import NOBODY, TEACHER
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import BASELINE, CONTROL, MODELS, stage
 from yoloslim.stages.repeats import train_repeats
@@ -26,7 +26,10 @@ def phase_of(params: Params) -> PhaseParams:
 def run(params: Params, which: str) -> None:
     """Write models/control/<which> and plots/control/<which>."""
     start = MODELS / BASELINE / "model.safetensors"
-    training = Training(f"{CONTROL}/{which}", phase_of(params), (start,))
+    teaches = params.finetune.is_taught and params.finetune.teacher == TEACHER
+    better = f"{NOBODY} would be the better " + ("teacher (finetune.teacher)" if teaches else "of the two")
+    weights = bool(params.baseline.weights)
+    training = Training(f"{CONTROL}/{which}", phase_of(params), (start,), is_from_weights=weights, advice=better)
     train_repeats(params, lambda: (training, load_model(start)), params.finetune.repeats)
 
 

@@ -33,6 +33,9 @@ from yoloslim.training.preview import Preview
 logger = logging.getLogger(__name__)
 
 
+AS_THEY_ARE = "epochs: 0 takes the weights as they are"
+
+
 @dataclass(frozen=True)
 class Training:
     """One of the three trainings.
@@ -48,6 +51,7 @@ class Training:
             stored: running averages lag behind scales that shrink every step. 0 keeps the averages.
         is_from_weights: it starts from weights of others; what they find is measured first, and it is said where the
             training made it worse.
+        advice: what that warning ends with.
         repeat: number of this training among those with other seeds; 0 is the one whose model goes on, and of the
             others nothing is kept but the model.
     """
@@ -60,6 +64,7 @@ class Training:
     keep_last: bool = False
     recalibrate_images: int = 0
     is_from_weights: bool = False
+    advice: str = AS_THEY_ARE
     repeat: int = 0
 
 
@@ -131,7 +136,7 @@ def train_resumable(
     history = {"kept_epoch": result.kept_epoch, "training": key, "epochs": result.history}
     if given:
         history["start"] = given
-        compare_with_start(given, result, phase)
+        compare_with_start(given, result, phase, training.advice)
     write_json(MODELS / training.name / "history.json", history)
     write_csv(PLOTS / training.name / "epochs.csv", result.history)
     preview.write(MODELS / training.name / "batches.npz")
@@ -152,24 +157,26 @@ def write_untrained(name: str, facts: dict[str, Any]) -> None:
         temporary.write_text("epoch\n", encoding="utf-8")
 
 
-def compare_with_start(given: dict[str, float], result: Fit, phase: PhaseParams) -> None:
+def compare_with_start(given: dict[str, float], result: Fit, phase: PhaseParams, advice: str = AS_THEY_ARE) -> None:
     """Say what weights found on val before they were trained on, and warn where that was more than after.
 
     Args:
         given: metrics of the weights, of which `map50` counts.
         result: what came of them.
         phase: rate and epochs of the training.
+        advice: what the warning ends with.
     """
     before, after = given["map50"], result.history[result.kept_epoch - 1]["map50"]
     logger.info("val mAP50 %.3f before training, %.3f after", before, after)
     if after < before:
         logger.warning(
             "the training made the weights that it started from worse: val mAP50 %.3f before, %.3f after; lower its "
-            "rate (lr0 %g) or its epochs (%d), of which 0 takes the weights as they are, or train on more images",
+            "rate (lr0 %g) or its epochs (%d), or train on more images; %s",
             before,
             after,
             phase.lr0,
             phase.epochs,
+            advice,
         )
 
 
