@@ -89,7 +89,7 @@ ELSEWHERE = {
     r"python -m distributed\.cli\.dask_worker tcp://host.*": "a scheduler elsewhere; test_typed.py starts one here",
     r"yoloslim toolchain (install|remove) .*": "installs a gigabyte",
     r"yoloslim import https://host/.*": "an address and a checksum of the reader's",
-    r"yoloslim import (yolov4|darknet53)\S+ .*": "250 MB of weights; tests/models/foreign/darknet reads drawn ones",
+    r"yoloslim import darknet53\S+ .*": "160 MB of weights; tests/models/foreign/darknet reads drawn ones",
     r"yoloslim train (photos/ --model yolov5n --out trained|DATA --profile)": "trains for minutes; tests/tasks smaller",
     r"yoloslim prune model\.pt .*": "measures for a minute; tests/tasks types them with a smaller model",
 }

@@ -9,6 +9,7 @@ import torch
 
 from yoloslim.deploy.export_model import export_model
 from yoloslim.models.detector import build_detector
+from yoloslim.models.foreign.darknet.writer import export_darknet
 from yoloslim.models.store import load_model, save_model
 
 
@@ -32,6 +33,8 @@ def prepare(folder: Path) -> None:
         ("pruned-yolov3.safetensors", "yolov3-tiny", classes),
     ):
         save_model(build_detector(model, names, imgsz=64), folder / name)
+    export_darknet(build_detector("yolov3-tiny", ("person", "car"), imgsz=64), folder / "yolov4.cfg")
+    (folder / "yolov4.names").rename(folder / "coco.names")
     export_model(load_model(folder / "model.safetensors"), folder / "theirs")
     shutil.copy(folder / "theirs/model.onnx", folder / "THEIRS.onnx")
     for name in ("a.mp4", "b.mp4"):
