@@ -1,12 +1,14 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from yoloslim.config import Params
 from yoloslim.errors import ConfigError
-from yoloslim.orchestration.command import with_changes
+from yoloslim.orchestration import command
+from yoloslim.orchestration.command import main, with_changes
 
 
 def test_changes_are_of_section_sweep_for_this_time() -> None:
@@ -30,6 +32,14 @@ def test_changes_are_of_section_sweep_for_this_time() -> None:
 def test_wrong_changes_are_told(change: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         with_changes(Params(), [change])
+
+
+def test_wrong_axes_are_told_before_prefect_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "search", None)
+    Path("params.yaml").write_text("sweep: {axes: {prune.scope: [free, nope]}}\n")
+    with pytest.raises(SystemExit, match=r"prune\.scope = 'nope' does not hold up"):
+        main([])
 
 
 STOPPED = """

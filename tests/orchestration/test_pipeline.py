@@ -59,4 +59,5 @@ def test_a_stage_that_fails_fails_the_flow(tmp_path: Path) -> None:
     done = run(tmp_path)
     assert done.returncode == 1
     assert re.search("error: `.*dvc repro", done.stderr), done.stderr + done.stdout
+    assert "Error logging to API" not in done.stderr  # which was sent while there was a server
     assert not (tmp_path / "tracked.txt").exists()

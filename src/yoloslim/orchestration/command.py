@@ -17,6 +17,7 @@ from yoloslim.orchestration.stopping import stoppable
 from yoloslim.orchestration.sweep_flow import sweep
 from yoloslim.orchestration.variants import apply_variant
 from yoloslim.stages.common import stage
+from yoloslim.sweeping.space import check_axes
 
 ABOUT = "Find the percent to ship. What is wanted stands in params.yaml, section sweep."
 
@@ -34,8 +35,10 @@ def main(words: Sequence[str]) -> None:
             about = apply_variant(Path.cwd(), arguments.apply)
             print(f"params.yaml and dvc.lock are those of {about['name']}; `dvc repro` restores its files")
             return
+        wanted = with_changes(params, arguments.changes)
+        check_axes(wanted)  # before Prefect's server starts
         with stoppable("in mid-sweep"):
-            search(with_changes(params, arguments.changes), prefect=not arguments.no_prefect)
+            search(wanted, prefect=not arguments.no_prefect)
 
     with leaving():
         stage(run)

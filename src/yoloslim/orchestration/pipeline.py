@@ -19,6 +19,7 @@ from yoloslim.errors import SweepError
 from yoloslim.orchestration.leaving import insisting, leaving
 from yoloslim.orchestration.mending import mend
 from yoloslim.orchestration.process import CommandError, quiet_clients, stream, without_blanks
+from yoloslim.orchestration.runners import sending_log
 from yoloslim.orchestration.server import prefect_server
 from yoloslim.orchestration.stopping import stop_if_asked, stoppable
 from yoloslim.stages.common import stage
@@ -77,7 +78,7 @@ def run(params: Params) -> None:
     os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
     try:
         try:
-            with prefect_server(), insisting(), tags(params.model):
+            with prefect_server(), insisting(), tags(params.model), sending_log():
                 pipeline()
         except CommandError:
             raise

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from yoloslim.config.sweep import Runner
 from yoloslim.errors import ConfigError, SweepError
 from yoloslim.orchestration.points import Job, Outcome, run_job
 from yoloslim.orchestration.process import without_blanks
+from yoloslim.orchestration.server import is_away
 from yoloslim.orchestration.variant_run import FanOut
 from yoloslim.orchestration.worktrees import Snapshot, own_checkout, take_snapshot
 from yoloslim.within import within
@@ -136,11 +138,16 @@ def _log_line() -> Callable[[str], None]:
     return without_blanks(run_logger().info)
 
 
-def send_log() -> None:
-    """Wait until the server has what was logged, which is sent from a thread."""
+@contextmanager
+def sending_log() -> Iterator[None]:
+    """At the end, however it comes, wait until the server has what was logged, which is sent from a thread."""
     from prefect.logging.handlers import APILogHandler
 
-    APILogHandler().flush()
+    try:
+        yield
+    finally:
+        if not is_away():
+            APILogHandler().flush()
 
 
 class PointFailedError(Exception):

@@ -80,7 +80,7 @@ def as_flow(
         os.environ.setdefault(f"PREFECT_LOGGING_{whose}LEVEL", "CRITICAL")
     from prefect import flow, tags  # seconds, and only needed here
 
-    from yoloslim.orchestration.runners import alone, fan_out_by, send_log, task_runner
+    from yoloslim.orchestration.runners import alone, fan_out_by, sending_log, task_runner
     from yoloslim.orchestration.server import prefect_server
     from yoloslim.orchestration.shown import FlowRecord, shown_params
 
@@ -103,10 +103,9 @@ def as_flow(
         runner = task_runner(wanted.runner, wanted.address, workers)
         with prefect_server(), insisting():
             name = f"{wanted.objective} {params.model} in {checkout.name}"
-            with tags(params.model, wanted.objective, wanted.runner):
+            with tags(params.model, wanted.objective, wanted.runner), sending_log():
                 as_named = flow(name="sweep", flow_run_name=name, task_runner=runner, validate_parameters=False)
                 as_named(sweep_flow)(**shown_params(params))
-                send_log()
     except YoloslimError:
         raise
     except Exception as error:  # whatever Prefect raises when its server does not start, or is gone at the end
