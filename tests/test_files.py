@@ -21,6 +21,7 @@ from yoloslim.files import (
     write_json,
     write_text,
 )
+from yoloslim.models.store import model_name
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -248,3 +249,14 @@ def test_two_writers_of_one_process_do_not_meet(old_file: Path) -> None:
         one.write_text("one")
         other.write_text("other")
     assert old_file.read_text() == "one"
+
+
+@pytest.mark.parametrize("place", [".", "..", "/"])
+def test_a_folder_where_a_file_belongs_is_said(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = rf"^{re.escape(place)} is a folder that is there already; name what is to be written in it"
+    with pytest.raises(YoloslimError, match=said):
+        write_text(Path(place), "x")
+    with pytest.raises(YoloslimError, match=said):
+        model_name(Path(place))
+    assert not list(tmp_path.iterdir())

@@ -127,8 +127,19 @@ def write_all(fd: int, data: bytes, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
+def with_name_of_its_own(path: Path) -> Path:
+    """The path, where a file or folder of that name can be made.
+
+    Raises:
+        YoloslimError: it is `.`, `..` or `/`.
+    """
+    if path.name in ("", ".."):
+        raise YoloslimError(f"{path} is a folder that is there already; name what is to be written in it")
+    return path
+
+
 def _temporary(path: Path, suffix: str = "") -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}-{_place()}-{next(_SERIAL)}.tmp{suffix}")
+    return with_name_of_its_own(path).with_name(f".{path.name}.{os.getpid()}-{_place()}-{next(_SERIAL)}.tmp{suffix}")
 
 
 @cache

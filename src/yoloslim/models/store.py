@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from yoloslim.errors import ModelError, memory_is_scarce, memory_ran_out
-from yoloslim.files import atomic_path
+from yoloslim.files import atomic_path, with_name_of_its_own
 from yoloslim.models.detector import Detector
 from yoloslim.models.spec import ModelSpec
 from yoloslim.models.zoo import way_to
@@ -29,8 +29,12 @@ LONGEST_SPEC = 2**19
 
 
 def model_name(path: Path) -> Path:
-    """The path with `.safetensors` behind it if it ends otherwise: commands tell files by their ends."""
-    return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
+    """The path with `.safetensors` behind it if it ends otherwise: commands tell files by their ends.
+
+    Raises:
+        YoloslimError: it is `.`, `..` or `/`.
+    """
+    return path if path.suffix == SUFFIX else with_name_of_its_own(path).with_name(path.name + SUFFIX)
 
 
 def save_model(model: Detector, path: Path) -> None:
