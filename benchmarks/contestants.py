@@ -103,10 +103,11 @@ WAYS: dict[str, Way] = {
         for what, taught in TAUGHT.items()
     },
     **{
-        f"none-{ranking}-4-fit-start": replace(
-            _pruned(ranking, 4), settle=partial(fitted, ranking, 4, "coupled"), **TAUGHT["-start"]
+        f"none-{ranking}-4-fit-start{what}": replace(
+            _pruned(ranking, 4), settle=partial(fitted, ranking, 4, "coupled"), distill=(weight, 0.0), teacher="start"
         )
         for ranking in ("taylor_uniform", "taylor_mean", "l2_mean")
+        for what, weight in (("", 0.5), ("-2", 2.0))
     },
     "none-taylor_uniform-8-output": replace(_pruned("taylor_uniform", 8), distill=(0.5, 0.0)),
     "narrow-output": Way(narrowed, scratch=True, distill=(0.5, 0.0)),

@@ -60,6 +60,7 @@ def main() -> None:
         arguments.rate,
         arguments.threads,
         arguments.by,
+        arguments.gains and tuple(arguments.gains),
         arguments.device,
         time.monotonic() + arguments.minutes * 60 if arguments.minutes else float("inf"),
     )
@@ -94,6 +95,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, nargs=3, default=(30, 20, 15), metavar=what)
     parser.add_argument("--val-every", type=int, default=5)
     parser.add_argument("--finetune", nargs=2, default=("AdamW", "0.002"), metavar=("OPTIMIZER", "LR0"))
+    parser.add_argument("--gains", type=float, nargs=2, metavar=("OBJ", "CLS"), help="of the loss")
     parser.add_argument("--rate", type=float, default=0.03, help="sparsity penalty of Network Slimming")
     parser.add_argument("--ways", nargs="+", default=["*"], help=f"which, with * and ?: {', '.join(WAYS)}")
     parser.add_argument("--seeds", type=int, nargs="+", default=(0,))

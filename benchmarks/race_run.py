@@ -31,6 +31,7 @@ class Setup:
     rate: float
     threads: int
     by: str
+    gains: tuple[float, float] | None = None
     device: str = "auto"
     deadline: float = float("inf")
 

@@ -57,6 +57,7 @@ class Racer:
             mosaic=setup.mosaic,
             scale=0.5,
             hsv_s=0.7,
+            **dict(zip(("obj_gain", "cls_gain"), setup.gains or (), strict=False)),
             val_every=setup.val_every,
             device=setup.device,
         )

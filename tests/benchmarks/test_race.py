@@ -103,6 +103,14 @@ def test_flops_are_a_limit_and_widths_go_in_steps() -> None:
     assert within.search(0.595, step=0.1)[1] == pytest.approx(0.53)
 
 
+@pytest.mark.parametrize(("gains", "expected"), [(None, (4.0, None)), ((1.0, 0.5), (1.0, 0.5))])
+def test_gains_of_the_loss_are_those_asked_for(
+    gains: tuple[float, float] | None, expected: tuple[float, float | None]
+) -> None:
+    train = Racer(dataclasses.replace(SETUP, gains=gains, device="cpu")).train
+    assert (train.obj_gain, train.cls_gain) == expected
+
+
 def test_spread_is_the_sample_deviation() -> None:
     assert spread([0.5, 0.6]) == "0.550 ± 0.071"
     assert spread([-0.01], "+.3f") == "-0.010"
