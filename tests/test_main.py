@@ -1,9 +1,11 @@
 """Ctrl-C while `yoloslim` imports, and while a command runs, ends it in one line with 130."""
 
 import os
+import signal
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -13,7 +15,7 @@ INTERRUPT = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.
 
 
 def typed(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`yoloslim` with some words, before whose imports a folder's modules come."""
+    """`yoloslim` with some words, before whose imports a folder's modules come; it hears SIGINT, whatever we do."""
     return subprocess.run(
         [sys.executable, "-m", "yoloslim", *words],
         env=os.environ | {"PYTHONPATH": str(folder)},
@@ -21,6 +23,7 @@ def typed(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=60,
         check=False,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
