@@ -1,5 +1,7 @@
 """What penalties on all weights of channel groups have in common, whatever their strength."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from yoloslim.training.callback import Row, State
 from yoloslim.training.sparsity import Collapse, SparsityPenalty
 
 
-class GroupPenalty(SparsityPenalty):
+class GroupPenalty(SparsityPenalty, ABC):
     """Pulls whole channel groups towards zero: their filters, what reads them, and their BatchNorm scales.
 
     A penalty gives the pull of each group, as a share of its weights. Mode `subgradient` adds `pull * w` to the
@@ -31,9 +33,9 @@ class GroupPenalty(SparsityPenalty):
         self.coupling = coupling
         self.weights = GroupWeights(model, coupling, candidate_groups(coupling, scope))
 
+    @abstractmethod
     def pulls(self, state: State) -> Tensor:
         """(groups,) at this step: what share of its weights a step of rate 1 takes off a group; 0 leaves it alone."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def before_step(self, state: State) -> None:
