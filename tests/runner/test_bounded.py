@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from yoloslim.data.images import read_image
-from yoloslim.data.voc import read_xml
+from yoloslim.data.xml_files import read_xml
 from yoloslim.errors import DataError
 from yoloslim.runner.bounded import read_bounded
 from yoloslim.runner.errors import RunnerError

@@ -15,18 +15,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
 import numpy as np
-from defusedxml import DefusedXmlException, DTDForbidden
-from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
 from yoloslim.data.names import settle_class
 from yoloslim.data.voc_form import from_text, to_text
+from yoloslim.data.xml_files import read_bytes, root_of
 from yoloslim.errors import DataError
-from yoloslim.runner.bounded import MAX_XML_BYTES, read_bounded
-from yoloslim.runner.text import NotText, decode_xml
 
 SPLITS = ("train", "val", "test")
 """Names of the splits of a prepared folder."""
@@ -158,53 +155,19 @@ def parse_annotation(path: Path) -> RawAnnotation:
     Raises:
         DataError: missing, empty, malformed, no VOC annotation, or an object without name or numbers.
     """
-    data = _read(path)
+    data = read_bytes(path)
     own = from_text(data)
     if own is not None:
         names = [_settled(name, path) for name, *_ in own.rows]
         rows = zip(names, own.rows, strict=True)
         parts = (RawObject(name, *row[1:], "" if name == row[0] else row[0]) for name, row in rows)
         return RawAnnotation(*own.size, parts, "voc", own.filename.strip())
-    root = _root(data, path)
+    root = root_of(data, path)
     if root.tag != "annotation":
         raise DataError(f"{path} holds <{root.tag[:40]}> where VOC has <annotation>")
     objects = tuple(_parse_object(item, path) for item in root.findall("object"))
     filename = (root.findtext("filename") or "").strip()
     return RawAnnotation(_size(root, "width"), _size(root, "height"), objects, "voc", filename)
-
-
-def read_xml(path: Path) -> Element:
-    """The root of an XML file in whatever encoding it declares; see `runner.text`.
-
-    Raises:
-        DataError: missing, empty, too long, malformed, or in another encoding than it says.
-    """
-    return _root(_read(path), path)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_bounded(path, MAX_XML_BYTES)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; add it, or remove the image from its image set") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _root(data: bytes, path: Path) -> Element:
-    try:
-        if not data.strip():
-            raise DataError(f"{path} is empty; write an <annotation>, or remove the image from its image set")
-        return fromstring(decode_xml(data), forbid_dtd=True)
-    except NotText as error:
-        raise DataError(f"{path} {error}") from error
-    except DTDForbidden as error:
-        raise DataError(
-            f"{path} holds a document type (<!DOCTYPE ...>), which is not read, since it can make a file endless; "
-            "delete that part of it"
-        ) from error
-    except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
-        raise DataError(f"{path} is not well-formed XML: {str(error)[:200]}") from error
 
 
 def read_annotation(path: Path, classes: Sequence[str]) -> Annotation:

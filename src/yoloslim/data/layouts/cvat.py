@@ -21,7 +21,8 @@ from yoloslim.data.reading import (
     split_of,
     whole,
 )
-from yoloslim.data.voc import RawAnnotation, RawObject, read_xml
+from yoloslim.data.voc import RawAnnotation, RawObject
+from yoloslim.data.xml_files import read_xml
 from yoloslim.errors import DataError
 
 _OUTLINES = ("polygon", "ellipse")
