@@ -187,5 +187,19 @@ def test_quantize_says_what_it_lacks(model: Detector, tmp_path: Path) -> None:
         yoloslim.quantize(model, np.zeros((1, 64, 64, 3), np.uint8), tmp_path / "out", runtime="tensorrt")
 
 
+@pytest.mark.parametrize(
+    ("runtime", "said"),
+    [
+        ("rknn", "runs what a compiler writes: `yoloslim compile`, .*--target"),
+        ("pytorch", "no int8 version is written"),
+    ],
+)
+def test_quantize_names_the_way_of_runtimes_that_have_another(
+    model: Detector, tmp_path: Path, runtime: str, said: str
+) -> None:
+    with pytest.raises(DeployError, match=said):
+        yoloslim.quantize(model, np.zeros((1, 64, 64, 3), np.uint8), tmp_path / "out", runtime=runtime)
+
+
 def test_all_that_is_offered_is_there() -> None:
     assert all(callable(getattr(yoloslim, name)) for name in yoloslim.__all__ if name != "__version__")

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.disks import small_disk
 from yoloslim.cli import app
 from yoloslim.errors import ConfigError, DataError
+from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.tasks import feeds as feeds_module
+from yoloslim.tasks import streams as streams_module
 from yoloslim.tasks.feeds import Feed, Image, rounds
 from yoloslim.tasks.sources import Stream
 from yoloslim.tasks.splice import Tiles, read_tile
@@ -115,6 +119,78 @@ def test_a_stream_that_never_starts_is_told_and_the_others_go_on(
     assert "gone.avi is missing" in str(result.exception)
     assert "the other streams go on" in caplog.text
     assert Stream(str(tmp_path / "out/cam0.mp4")).expected == 6
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video whose copy takes more than half a megabyte."""
+    path, random = tmp_path_factory.mktemp("noise") / "noise.avi", np.random.default_rng(0)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+    for _ in range(60):
+        writer.write(random.integers(0, 256, (240, 320, 3), dtype=np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_disk_that_gets_full_ends_a_video_while_it_can_be_finished(model: Path, noise: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "4300k") as disk:  # 4.4 MB, of which 4 are left alone
+        result = runner.invoke(app, ["detect", str(model), str(noise), "--out", str(disk / "out")])
+        assert isinstance(result.exception, DataError)
+        assert "make room" in str(result.exception)
+        assert f"what was written is in {disk}/out" in str(result.exception)
+        (film,) = (disk / "out").iterdir()
+        kept = sum(1 for _ in Stream(str(film)).frames())
+    assert f"stopped after {kept} frames" in str(result.exception)
+    assert 0 < kept < 60
+
+
+def test_a_video_that_the_disk_refused_is_an_error_and_no_file(
+    model: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams_module, "ROOM_MB", 0.0)  # as where a quota, not the disk, is what is full
+    with small_disk(tmp_path / "disk", "128k") as disk:
+        result = runner.invoke(app, ["detect", str(model), str(noise), "--out", str(disk / "out")])
+        assert "noise.mp4 could not be written: 0 of its 60 frames can be read again" in str(result.exception)
+        assert list((disk / "out").iterdir()) == []
+
+
+def test_what_breaks_while_a_video_is_written_leaves_what_was_written(
+    model: Path, videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, calls = PredictorInference.find, count()
+
+    def fail(self: PredictorInference, heads: list[np.ndarray], place: object) -> np.ndarray:
+        if next(calls) == 3:
+            raise ZeroDivisionError
+        return find(self, heads, place)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PredictorInference, "find", fail)
+    result = runner.invoke(app, ["detect", str(model), str(videos[0]), "--out", str(tmp_path / "out")])
+    assert isinstance(result.exception, ZeroDivisionError)
+    assert 0 < sum(1 for _ in Stream(str(tmp_path / "out/cam0.mp4")).frames()) <= 3
+
+
+def test_no_thread_outlives_the_command_which_its_end_would_abort(
+    model: Path, videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = PredictorInference.prepare
+
+    def slow(self: PredictorInference, image: Image) -> object:
+        time.sleep(0.2)
+        return prepare(self, image)
+
+    monkeypatch.setattr(PredictorInference, "prepare", slow)
+    (tmp_path / "file").write_text("in the way")
+    result = runner.invoke(app, ["detect", str(model), str(videos[0]), "--out", str(tmp_path / "file/out")])
+    assert "Not a directory" in str(result.exception)
+    run("detect", model, videos[0], "--frames", "1", "--out", tmp_path / "out")
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("feed ")]
+
+
+def test_cells_too_small_to_find_anything_in_are_refused(model: Path, videos: list[Path], tmp_path: Path) -> None:
+    result = runner.invoke(app, ["detect", str(model), str(videos[0]), "--tile", "3x2", "--out", str(tmp_path / "o")])
+    assert isinstance(result.exception, ConfigError)
+    assert "--tile 3x2 leaves each stream 21 px of the model's 64" in str(result.exception)
 
 
 def test_what_cannot_be_combined_is_refused(model: Path, videos: list[Path], tmp_path: Path) -> None:

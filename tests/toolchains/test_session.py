@@ -30,6 +30,9 @@ def refuse(arrays):
 def fail(arrays):
     raise KeyError("weight")
 
+def look_for(arrays):
+    import a_package_that_somebody_removed
+
 def die(arrays):
     sys.stderr.write("out of memory\\n")
     sys.stderr.flush()
@@ -38,7 +41,7 @@ def die(arrays):
 def hang(arrays):
     time.sleep(600)
 
-COMMANDS = {"double": double, "refuse": refuse, "fail": fail, "die": die, "hang": hang}
+COMMANDS = {"double": double, "refuse": refuse, "fail": fail, "look_for": look_for, "die": die, "hang": hang}
 """
 
 
@@ -72,6 +75,17 @@ def test_a_refusal_is_told_and_the_next_request_is_answered(toolchain: Toolchain
         with pytest.raises(DeployError, match="'weight'"):
             session.ask("fail")
         assert session.ask("double", note="x")[0] == {"note": "X"}
+
+
+def test_a_damaged_one_is_told_with_the_command_that_mends_it(toolchain: Toolchain) -> None:
+    with start(toolchain) as session:
+        message = r"damaged \(No module named 'a_package_that_somebody_removed'\): yoloslim toolchain install litert"
+        with pytest.raises(DeployError, match=message):
+            session.ask("look_for")
+        assert session.ask("double", note="x")[0] == {"note": "X"}
+    toolchain.program().write_text("import a_package_that_somebody_removed")
+    with pytest.raises(DeployError, match=r"died \(exit code 1, starting\): .*; yoloslim toolchain install litert"):
+        start(toolchain)
 
 
 def test_one_that_dies_or_hangs_is_told_with_its_last_words(toolchain: Toolchain) -> None:

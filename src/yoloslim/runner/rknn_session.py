@@ -5,6 +5,7 @@ No board was at hand: it follows Rockchip's documentation and is tested against 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,21 @@ COMPATIBLE = Path("/proc/device-tree/compatible")
 """Names the chip of a board, such as `rockchip,rk3588`, words apart by a zero byte."""
 
 
+def compiled_for(chip: str) -> str:
+    """The name that compilers know a chip by: the RK3588S and RK3588J of small and industrial boards run RK3588's."""
+    found = re.match(r"rk\d+", chip)
+    return found.group() if found else chip
+
+
 def chip_here() -> str:
     """The chip of this board, as compilers name it; empty if this is none of Rockchip's."""
     try:
         words = COMPATIBLE.read_bytes().decode("ascii", "replace").split("\0")
     except OSError:
         return ""
-    return next((word[len("rockchip,") :] for word in reversed(words) if word.startswith("rockchip,r")), "")
+    return next(
+        (compiled_for(word[len("rockchip,") :]) for word in reversed(words) if word.startswith("rockchip,r")), ""
+    )
 
 
 def import_rknnlite() -> Any:

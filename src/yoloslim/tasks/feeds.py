@@ -24,6 +24,9 @@ AHEAD = 8
 PATIENCE_S, FIRST_WAIT_S, LONGEST_WAIT_S = 30.0, 1.0, 8.0
 """How long a camera may be silent before it is given up, and the first and longest pause between two connections."""
 
+PARTING_S = 3.0
+"""How long the thread of a stream is waited for at the end."""
+
 
 class Frame(NamedTuple):
     """A frame RGB (H, W, 3), what the network is to see of it, and where it lies there."""
@@ -78,6 +81,14 @@ class Feed:
         with self.changed:
             self._frames.clear()
             self.changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait for the thread to end, once it was told to: one that ends with the process takes it along (SIGABRT).
+
+        A camera that is silent may keep it longer than `PARTING_S`, and is not waited for.
+        """
+        if self._thread.is_alive():
+            self._thread.join(PARTING_S)
 
     @property
     def waiting(self) -> bool:

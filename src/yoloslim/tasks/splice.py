@@ -13,6 +13,9 @@ from yoloslim.errors import ConfigError
 Image = NDArray[np.uint8]
 Rows = NDArray[np.float32]
 
+LEAST = 32
+"""Pixels of a cell's shorter side that are worth a look: the coarsest cells of most heads are as large."""
+
 
 @dataclass(frozen=True)
 class Tiles:
@@ -29,6 +32,11 @@ class Tiles:
     columns: int
     imgsz: int
     fill: int
+
+    @property
+    def least(self) -> int:
+        """The shorter side of a cell, px."""
+        return self.imgsz // max(self.rows, self.columns)
 
     def fit(self, number: int, width: int, height: int) -> Letterbox:
         """Where a frame of that size lies in the picture: in the middle of its cell, as large as fits."""

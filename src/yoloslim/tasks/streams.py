@@ -1,11 +1,12 @@
 """Tasks `detect` and `speed` of videos and cameras, several at once: threads decode and resize, compute, and write."""
 
 import logging
+import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,19 +17,27 @@ import cv2
 import numpy as np
 
 from yoloslim.boxes import Letterbox
-from yoloslim.errors import ConfigError, DataError
+from yoloslim.errors import ConfigError, DataError, YoloslimError
 from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.files import atomic_path, spare_inputs
+from yoloslim.quiet import silent
 from yoloslim.runner.output import Output, free
 from yoloslim.runner.tasks import ahead
 from yoloslim.tasks.feeds import Feed, Frame, Image, rounds
 from yoloslim.tasks.sources import is_stream
-from yoloslim.tasks.splice import Rows, Tiles, read_tile
+from yoloslim.tasks.splice import LEAST, Rows, Tiles, read_tile
 
 logger = logging.getLogger(__name__)
 
 Numbered = tuple[int, Frame]
 Found = list[tuple[int, Frame, Rows]]
+
+ROOM_MB = 4.0
+"""Millions of bytes that must be free where videos are written: with less they end while they can be finished."""
+
+
+class NoRoomError(YoloslimError):
+    """The disk that videos are written to is all but full."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ def open_feeds(inference: PredictorInference, sources: Sequence[str], way: Way) 
 
 def detections(
     inference: PredictorInference, feeds: Sequence[Feed], way: Way, limit: int | None = None
-) -> Iterator[Found]:
+) -> Generator[Found, None, None]:
     """Frames of streams, each with its stream's number and its detections (n, 6) in its own pixels, in order.
 
     Decoding and resizing run in the streams' threads, the network in others: side by side where the runtime allows it.
@@ -87,7 +96,8 @@ def detections(
     workers, tiles = inference.share_cores(), _tiles(inference, way)
     if inference.batch and inference.batch < way.batch:
         logger.warning(
-            "the graph takes %d image(s) a call: a batch of %d is computed in several; export it with export.batch=0",
+            "the graph takes %d image(s) a call: a batch of %d is computed in several; files of ONNX and OpenVINO take "
+            "any number, exported with --batch 0 (export.batch: 0)",
             inference.batch,
             way.batch,
         )
@@ -118,18 +128,21 @@ def detections(
     finally:
         for feed in feeds:
             feed.stop()
+        for feed in feeds:
+            feed.wait()
 
 
 def detect_streams(
     inference: PredictorInference, sources: Sequence[str], output: Output, way: Way, limit: int | None = None
 ) -> dict[str, int]:
-    """Write every stream with its boxes as a video of its own, `NAME.mp4`; Ctrl-C ends it, and what is written is kept.
+    """Write every stream with its boxes as a video of its own, `NAME.mp4`; what is written is kept, whatever ends it.
 
     Returns:
         Frames written, boxes found.
 
     Raises:
-        DataError: at the end, when streams could not be opened or failed; names them.
+        DataError: at the end, when streams could not be opened or failed, or the disk got full; names them.
+        YoloslimError: a video could not be written.
     """
     for source in sources:
         if source.endswith(".mp4"):
@@ -149,23 +162,27 @@ def detect_streams(
                 total["images"] += 1
                 total["boxes"] += len(kept)
 
-        with ThreadPoolExecutor(1) as writer:
+        with ThreadPoolExecutor(1) as writer, closing(detections(inference, feeds, way, limit)) as frames:
             last: Future[None] | None = None
             try:
-                for found in detections(inference, feeds, way, limit):
+                for found in frames:
                     if last:
                         last.result()  # one is written while the next is computed
                     last = writer.submit(write, found)
+                if last:
+                    last.result()
             except KeyboardInterrupt:
+                if last:
+                    last.result()
                 logger.info("stopped after %d frames", total["images"])
-            if last:
-                last.result()
+            except NoRoomError as error:
+                failures.append(f"{error}; stopped after {total['images']} frames")
         _say(feeds, films)
     for remark in output.remarks():
         logger.warning(remark)
     failures += [feed.failure for feed in feeds if feed.failure]
     if failures:
-        kept = f"; what came of the other streams is in {output.folder}" if total["images"] else ""
+        kept = f"; what was written is in {output.folder}" if total["images"] else ""
         raise DataError(f"{'; '.join(failures)}{kept}")
     return total
 
@@ -219,7 +236,9 @@ class Film:
         """Of that name in the output's folder."""
         self.frames, self._resized = 0, False
         self._output, self._name, self._fps = output, name, fps
+        self._path = output.folder / f"{name}.mp4"
         self._stack = ExitStack()
+        self._temporary = self._path
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
@@ -230,18 +249,29 @@ class Film:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish it; of an error nothing is left."""
-        if self._writer:
-            self._writer.release()
-        self._stack.__exit__(kind, error, trace)
+        """Finish it, with the frames that it has.
+
+        Raises:
+            YoloslimError: it cannot be played, since the disk refused; then nothing is left.
+        """
+        with self._stack:
+            if self._writer:
+                self._writer.release()
+                self._check()
 
     def write(self, image: Image, rows: Rows) -> None:
-        """The next frame (H, W, 3) with its boxes, and what else is asked for."""
+        """The next frame (H, W, 3) with its boxes, and what else is asked for.
+
+        Raises:
+            NoRoomError: the disk is all but full.
+            YoloslimError: the disk refused.
+        """
         size = (image.shape[1], image.shape[0])
+        if (free := self._free_mb()) < ROOM_MB:
+            raise NoRoomError(f"{free:.1f} MB are free for {self._path}: make room, or name another --out")
         if self._writer is None:
-            temporary = self._stack.enter_context(atomic_path(self._output.place(f"{self._name}.mp4")))
-            self._size = size
-            self._writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
+            self._begin(size)
+        assert self._writer is not None
         drawn = self._output.painter.draw(image, rows)
         if size != self._size:
             if not self._resized:
@@ -253,6 +283,36 @@ class Film:
         self._writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
         self.frames += 1
         self._output.parts(f"{self._name}-{self.frames:06}", image, rows)
+
+    def _begin(self, size: tuple[int, int]) -> None:
+        with ExitStack() as stack:
+            self._temporary = stack.enter_context(atomic_path(self._output.place(self._path.name)))
+            self._temporary.touch()  # OpenCV would not say why it cannot
+            writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
+            if not writer.isOpened():
+                raise YoloslimError(
+                    f"{self._path} cannot be begun: OpenCV writes no video of {size[0]} x {size[1]} px at "
+                    f"{self._fps:g} frames a second"
+                )
+            self._stack = stack.pop_all()
+        self._writer, self._size = writer, size
+
+    def _check(self) -> None:
+        """OpenCV does not say when the disk refuses: read how many frames the file has."""
+        with silent():
+            read = cv2.VideoCapture(str(self._temporary))
+            count = int(read.get(cv2.CAP_PROP_FRAME_COUNT)) if read.isOpened() else 0
+            read.release()
+        if not count or count < self.frames:
+            raise YoloslimError(
+                f"{self._path} could not be written: {count} of its {self.frames} frames can be read again; "
+                f"{self._free_mb():.1f} MB are free there: make room, or name another --out"
+            )
+
+    def _free_mb(self) -> float:
+        """Room on the disk of the output, which may have no folder yet."""
+        there = next(each for each in (self._path.parent, *self._path.absolute().parents) if each.is_dir())
+        return shutil.disk_usage(there).free / 1e6
 
 
 def _say(feeds: Sequence[Feed], films: Sequence[Film]) -> None:
@@ -280,7 +340,15 @@ def _batches(taken: Iterator[list[Numbered]], size: int) -> Iterator[list[Number
 
 
 def _tiles(inference: PredictorInference, way: Way) -> Tiles | None:
-    return Tiles(*way.tile, inference.imgsz, inference.fill) if way.tile else None
+    if not way.tile:
+        return None
+    tiles = Tiles(*way.tile, inference.imgsz, inference.fill)
+    if tiles.least < LEAST:
+        raise ConfigError(
+            f"{way} leaves each stream {tiles.least} px of the model's {inference.imgsz}, and in fewer than {LEAST} "
+            "nothing is found: ask for fewer cells, or export the model larger"
+        )
+    return tiles
 
 
 def _whole(imgsz: int) -> tuple[Letterbox, int, int]:

@@ -18,6 +18,7 @@ from yoloslim.toolchains.programs import serve
 
 _TIMEOUT_S = 600.0
 _LAST_LINES = 5
+_STARTING = "starting"
 
 
 class Session:
@@ -52,7 +53,7 @@ class Session:
             raise DeployError(
                 f"toolchain {toolchain.name} does not start ({error.strerror}); {toolchain.advice}"
             ) from error
-        hello, _ = self._answer(_TIMEOUT_S, "starting")
+        hello, _ = self._answer(_TIMEOUT_S, _STARTING)
         if hello.get("protocol") != serve.PROTOCOL or hello.get("version") != toolchain.version:
             self.close()
             raise DeployError(
@@ -83,6 +84,11 @@ class Session:
         except OSError as error:
             raise self._died(do) from error
         message, results = self._answer(timeout_s, do)
+        if message.get("damaged"):
+            raise DeployError(
+                f"toolchain {self.toolchain.name} in {self.toolchain.folder} is damaged ({message['error']}): "
+                f"{self.toolchain.advice}"
+            )
         if "error" in message:
             raise DeployError(f"{self.toolchain.package} {self.toolchain.version}: {message['error']}")
         return message["done"], results
@@ -139,7 +145,8 @@ class Session:
     def _died(self, what: str) -> DeployError:
         status = self._process.wait()
         last = " | ".join(self.log().strip().splitlines()[-_LAST_LINES:]) or "it printed nothing"
-        return DeployError(f"toolchain {self.toolchain.name} died (exit code {status}, {what}): {last}")
+        advice = f"; {self.toolchain.advice}" if what == _STARTING else ""
+        return DeployError(f"toolchain {self.toolchain.name} died (exit code {status}, {what}): {last}{advice}")
 
 
 def check_installed(toolchain: Toolchain) -> None:

@@ -31,6 +31,17 @@ def test_images_go_to_the_npu_one_by_one_as_bytes(folder: Path, monkeypatch: pyt
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize("chip", ["rk3588s", "rk3588j"])
+def test_boards_with_a_variant_of_the_chip_take_its_models(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, chip: str
+) -> None:
+    load_fake_rknnlite(monkeypatch)
+    (folder / "compatible").write_bytes(f"xunlong,orangepi-5\0rockchip,{chip}\0".encode())
+    assert rknn_session.chip_here() == "rk3588"
+    assert len(open_predictor(folder, "rknnlite").predict(IMAGES)) == 3
+    assert rknn_session.compiled_for("rv1126b") == "rv1126b"
+
+
 def test_another_chip_is_named_with_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_fake_rknnlite(monkeypatch)
     (folder / "compatible").write_bytes(b"radxa,rock-3a\0rockchip,rk3568\0")

@@ -49,6 +49,8 @@ def refused(*arguments: object) -> str:
 
 def test_chips_and_precisions_that_do_not_exist_are_refused(export: Path, tmp_path: Path) -> None:
     assert "knows no chip 'rk3599'; known: rk3588, " in refused(export, "--target", "rk3599")
+    for board in ("rk3588s", "RK3588"):
+        assert f"knows no chip '{board}'; it is named rk3588; known: " in refused(export, "--target", board)
     assert "rv1106 computes in int8 only; ask for precision int8, not hybrid" in refused(
         export, "--target", "rv1106", "--precision", "hybrid"
     )

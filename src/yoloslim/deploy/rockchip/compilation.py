@@ -20,6 +20,7 @@ from yoloslim.deploy.sensitivity import most_sensitive
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor.base import Images
 from yoloslim.files import atomic_folder, read_json, sha256_file, write_json
+from yoloslim.runner.rknn_session import compiled_for
 from yoloslim.toolchains import TOOLCHAINS, Session
 from yoloslim.toolchains.programs.run_rockchip import GRAPH
 
@@ -49,7 +50,9 @@ class RknnOptions:
 
     def __post_init__(self) -> None:
         if self.chip not in CHIPS:
-            raise DeployError(f"Rockchip's compiler knows no chip {self.chip!r}; known: {', '.join(CHIPS)}")
+            same = compiled_for(self.chip.lower())
+            hint = f"; it is named {same}" if same in CHIPS else ""
+            raise DeployError(f"Rockchip's compiler knows no chip {self.chip!r}{hint}; known: {', '.join(CHIPS)}")
         if self.precision != "int8" and self.chip not in FP16_CHIPS:
             raise DeployError(f"{self.chip} computes in int8 only; ask for precision int8, not {self.precision}")
 
@@ -225,4 +228,5 @@ def _say(out_dir: Path, result: RknnResult, compiled: Compiled) -> None:
     if result.off_npu:
         logger.warning("the NPU does not take, and the board's CPU computes: %s", ", ".join(result.off_npu))
     if result.fp16_layers:
-        logger.info("in fp16, the heads and what loses most: %s", ", ".join(result.fp16_layers))
+        which = "the heads and what loses most" if result.precision == "hybrid" else "the heads"
+        logger.info("in fp16, %s: %s", which, ", ".join(result.fp16_layers))

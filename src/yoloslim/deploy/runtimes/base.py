@@ -109,7 +109,15 @@ def runtime_for_int8(name: str) -> Runtime:
     Raises:
         DeployError: there is none; lists those there are.
     """
-    return _named(name, {each: RUNTIMES[each] for each in int8_runtimes()}, "runtime for int8")
+    able = {each: RUNTIMES[each] for each in int8_runtimes()}
+    if name in RUNTIMES and RUNTIMES[name].beside:
+        raise DeployError(
+            f"{name} runs what a compiler writes: `yoloslim compile`, for a Rockchip NPU with --target rk3588 "
+            "--precision int8"
+        )
+    if name in RUNTIMES and name not in able:
+        raise DeployError(f"no int8 version is written for {name}, but for {', '.join(able)}")
+    return _named(name, able, "runtime for int8")
 
 
 def runtime_for_mixed(name: str) -> Runtime:
@@ -119,7 +127,9 @@ def runtime_for_mixed(name: str) -> Runtime:
         DeployError: there is none; lists those there are.
     """
     able = {each: runtime for each, runtime in RUNTIMES.items() if runtime.write_chosen_int8}
-    return _named(name, able, "runtime for int8 with layers in fp32")
+    if runtime_for_int8(name).name not in able:
+        raise DeployError(f"int8 for {name} leaves no layers of one's choice in fp32; for {' and '.join(able)} it does")
+    return able[name]
 
 
 def _named(name: str, known: dict[str, Runtime], what: str) -> Runtime:

@@ -64,7 +64,8 @@ def serve(program: Any, requests: IO[bytes], answers: IO[bytes]) -> None:
         except Exception as error:  # whatever it is, whoever asked wants to know
             if type(error).__name__ != "Refused":
                 traceback.print_exc()
-            write_message(answers, {"error": str(error) or type(error).__name__})
+            damaged = isinstance(error, ImportError)  # the environment is at fault, not what was asked for
+            write_message(answers, {"error": str(error) or type(error).__name__, "damaged": damaged})
 
 
 def main() -> None:
