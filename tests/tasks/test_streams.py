@@ -18,7 +18,7 @@ from yoloslim.cli import app
 from yoloslim.errors import ConfigError, DataError
 from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.tasks import feeds as feeds_module
-from yoloslim.tasks import streams as streams_module
+from yoloslim.tasks import film
 from yoloslim.tasks.feeds import Feed, Image, rounds
 from yoloslim.tasks.sources import Stream
 from yoloslim.tasks.splice import Tiles, read_tile
@@ -138,8 +138,8 @@ def test_a_disk_that_gets_full_ends_a_video_while_it_can_be_finished(model: Path
         assert isinstance(result.exception, DataError)
         assert "make room" in str(result.exception)
         assert f"what was written is in {disk}/out" in str(result.exception)
-        (film,) = (disk / "out").iterdir()
-        kept = sum(1 for _ in Stream(str(film)).frames())
+        (video,) = (disk / "out").iterdir()
+        kept = sum(1 for _ in Stream(str(video)).frames())
     assert f"stopped after {kept} frames" in str(result.exception)
     assert 0 < kept < 60
 
@@ -147,7 +147,7 @@ def test_a_disk_that_gets_full_ends_a_video_while_it_can_be_finished(model: Path
 def test_a_video_that_the_disk_refused_is_an_error_and_no_file(
     model: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams_module, "ROOM_MB", 0.0)  # as where a quota, not the disk, is what is full
+    monkeypatch.setattr(film, "ROOM_MB", 0.0)  # as where a quota, not the disk, is what is full
     with small_disk(tmp_path / "disk", "128k") as disk:
         result = runner.invoke(app, ["detect", str(model), str(noise), "--out", str(disk / "out")])
         assert "noise.mp4 could not be written: 0 of its 60 frames can be read again" in str(result.exception)
