@@ -225,6 +225,11 @@ def _copied_with_its_store(root: Path, params: dict[str, Any]) -> Path:
         ("http://127.0.0.1:9", r"MLflow at http://127.0.0.1:9 cannot be reached .*run `make track` later"),
         ("postgresql://me:secret@127.0.0.1:9/x", r"MLflow at postgresql://127.0.0.1:9/x cannot be .*refused"),
         ("mlflow.db", r"tracking.uri 'mlflow.db' is no address of MLflow: write sqlite:///mlflow.db"),
+        (
+            "sqlite:////proc/nowhere/mlflow.db",
+            r"^tracking.uri is sqlite:////proc/nowhere/mlflow.db, but /proc/nowhere/mlartifacts cannot be written to "
+            r"\(No such file or directory\); .* or name another place in tracking.uri; nothing is lost",
+        ),
     ],
 )
 def test_an_unreachable_server_is_said_within_seconds(root: Path, uri: str, said: str) -> None:

@@ -17,6 +17,7 @@ from yoloslim.config.edit import set_list
 from yoloslim.errors import SweepError
 from yoloslim.files import read_json, write_json, write_text
 from yoloslim.orchestration.points import WORK
+from yoloslim.orchestration.process import start_over
 from yoloslim.orchestration.variant_run import ADDED, DiskFullError, Event, FanOut, Listener, VariantRun, in_threads
 from yoloslim.orchestration.variants import close_variant, keep_variant, open_variant
 from yoloslim.stages.track import sync_or_say
@@ -50,6 +51,7 @@ def run_sweep(
         SweepError: another sweep is running here; a stage that all points need failed; the disk is full.
     """
     check_axes(params)
+    start_over()
     with only_one(checkout):
         return Sweep(checkout, params, fan_out, workers, listen, alone or in_threads(1)).run()
 

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from yoloslim.config import Params
 from yoloslim.cores import usable_cores
 from yoloslim.errors import ConfigError, SweepError
+from yoloslim.orchestration.process import CommandError, go_on, is_stopped
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def lease(count: int = 1, *, slots: int = 0, folder: Path | None = None) -> Iter
     Raises:
         ConfigError: more devices are wanted than there are.
         SweepError: the folder of the locks belongs to another user.
+        CommandError: all was stopped meanwhile.
     """
     gpus = visible_gpus()
     slots = slots or cpu_slots()
@@ -87,8 +89,14 @@ def _gather(devices: Sequence[str], count: int, folder: Path, held: ExitStack) -
     """Lock devices, as they become free, until there are enough; the descriptor of each."""
     taken: dict[str, int] = {}
     said = False
-    with FileLock(folder / "queue.lock", fallback_to_soft=False):
+    queue = FileLock(folder / "queue.lock", fallback_to_soft=False)
+    try:
+        first = queue.acquire(cancel_check=is_stopped)
+    except Timeout:  # what a cancelled one raises, too
+        raise CommandError("stopped while it waited for a device") from None
+    with first:
         while True:
+            go_on()
             for device in devices:
                 if device not in taken and len(taken) < count and (fd := _try_lock(folder, device, held)) is not None:
                     taken[device] = fd

@@ -23,7 +23,7 @@ from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json
 from yoloslim.orchestration.leases import ALL, lease, visible_gpus
 from yoloslim.orchestration.mending import mend
-from yoloslim.orchestration.process import CommandError, stream
+from yoloslim.orchestration.process import CommandError, go_on, stream
 from yoloslim.sweeping.search import Ask, Measured
 from yoloslim.sweeping.space import HERE, Variant
 
@@ -190,7 +190,8 @@ def reproduce(
         fds: descriptors of locks that the stages hold.
 
     Raises:
-        CommandError: it failed; the message holds the reason that the stage gave, and where the log is.
+        CommandError: it failed; the message holds the reason that the stage gave, and where the log is. Or all was
+            stopped.
     """
     mend(checkout)
     params = load_params(checkout / "params.yaml")
@@ -225,6 +226,7 @@ def reproduce(
                     raise CommandError(f"{reason(last)} ({path})") from error
             say(f"waiting for process {', '.join(map(str, blockers))}, which runs stages of this checkout")
             while any(psutil.pid_exists(pid) for pid in blockers):
+                go_on()
                 time.sleep(0.5)
             last.clear()
 

@@ -12,10 +12,31 @@ from pathlib import Path
 
 _running: set[subprocess.Popen[str]] = set()
 _guard = threading.Lock()
+_stopped = threading.Event()
 
 
 class CommandError(RuntimeError):
     """A command failed."""
+
+
+def start_over() -> None:
+    """Let commands start again, after `stop_all`."""
+    _stopped.clear()
+
+
+def is_stopped() -> bool:
+    """Whether no command may start any more: threads that wait, for a device say, are to give up."""
+    return _stopped.is_set()
+
+
+def go_on() -> None:
+    """Go on unless all was stopped.
+
+    Raises:
+        CommandError: it was.
+    """
+    if is_stopped():
+        raise CommandError("stopped before it began")
 
 
 def stream(
@@ -30,22 +51,24 @@ def stream(
     It gets a session of its own, so that Ctrl-C reaches it once, through `stop_all`, and not from the terminal too.
 
     Raises:
-        CommandError: it failed; the message holds the command, its exit status and its last line.
+        CommandError: it failed; the message holds the command, its exit status and its last line. Or all was stopped.
     """
     last = ""
-    with subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=environment,
-        encoding="utf-8",
-        errors="replace",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        pass_fds=fds,
-    ) as process:
-        with _guard:
-            _running.add(process)
+    with _guard:  # `stop_all` sees every command that has started
+        go_on()
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            encoding="utf-8",
+            errors="replace",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=fds,
+        )
+        _running.add(process)
+    with process:
         try:
             for line in process.stdout or ():
                 last = line.rstrip() or last
@@ -79,7 +102,11 @@ def quiet_clients() -> None:
 
 
 def stop_all(patience_s: float = 60) -> None:
-    """Ask all commands to stop, as Ctrl-C does, and wait until they have: trainings write a checkpoint first."""
+    """Ask all commands to stop, as Ctrl-C does, and wait until they have: trainings write a checkpoint first.
+
+    None starts until `start_over`: what waits for a device in another thread would have it now, and train.
+    """
+    _stopped.set()
     with _guard:
         processes = list(_running)
     for process in processes:

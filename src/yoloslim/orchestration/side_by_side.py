@@ -20,7 +20,7 @@ from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.orchestration.leases import visible_gpus, workers_of
 from yoloslim.orchestration.mending import mend
 from yoloslim.orchestration.points import OF_CONTROL, STAGES, environment, reproduce, taught_by
-from yoloslim.orchestration.process import CommandError, stop_all, stream
+from yoloslim.orchestration.process import CommandError, start_over, stop_all, stream
 from yoloslim.orchestration.stopping import stoppable
 from yoloslim.stages.common import BASELINE
 
@@ -88,6 +88,7 @@ def run_branches(found: Mapping[str, Sequence[str]], checkout: Path, workers: in
     Returns:
         Of those that failed, the error.
     """
+    start_over()
     width = max(map(len, found))
     trainings = [name for name, stages in found.items() if _trains(stages)]
     last = trainings[-1] if len(trainings) % workers == 1 and not visible_gpus() else ""

@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 from filelock import FileLock
 
+from yoloslim.disk import disk_reason
 from yoloslim.errors import TrackingError
 from yoloslim.extras import advice, is_installed
 from yoloslim.results.links import CURRENT
@@ -207,12 +208,16 @@ def _log_in(uri: str) -> None:
 def _lock(uri: str, root: Path) -> Iterator[None]:
     database = database_of(uri)
     path = database.parent / FILES / ".lock" if database else root / ".cache" / "tracking.lock"
+    lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path):
-            yield
+        held = lock.acquire()
     except OSError as error:
-        raise TrackingError(f"cannot lock {path}: {error.strerror or error}") from error
+        whose = f"tracking.uri is {uri}, but {path.parent}" if database else f"{path}"
+        way = "give this user the right to it, or name another place in tracking.uri" if database else "mend that"
+        raise TrackingError(f"{whose} cannot be written to ({disk_reason(error, root)}); {way}; {later()}") from error
+    with held:
+        yield
 
 
 @contextlib.contextmanager
