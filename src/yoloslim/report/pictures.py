@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoloslim.data.images import read_image
-from yoloslim.data.voc import SPLITS, load_split
+from yoloslim.data.voc import SPLITS, VocSplit, load_split
 from yoloslim.report import dataset, plots
 from yoloslim.report.predictions import choose_images, predictions
 from yoloslim.report.quality import confusion, quality
@@ -104,13 +104,14 @@ def draw_report(
     charts, judged = _charts(rows), []
     plots.channels(rows, folder / "channels.png")
     if (data / "classes.txt").is_file():
-        charts["labels.png"] = dataset.labels([load_split(data, name) for name in SPLITS])
-        judged = _draw_results(rows, best, data, folder, charts, images, conf_thres)
+        splits = [load_split(data, name) for name in SPLITS]
+        charts["labels.png"], test = dataset.labels(splits), splits[-1]
+        judged = _draw_results(rows, best, test, folder, charts, images, conf_thres)
         start = next((row.batches for row in rows if row.batches), None)
         if start:
-            dataset.batches(start, load_split(data, "train").classes, folder / "batches.png")
+            dataset.batches(start, test.classes, folder / "batches.png")
         if maps:
-            _draw_maps([row for row in rows if row.kind == "baseline" or row is best], data, folder / "features.png")
+            _draw_maps([row for row in rows if row.kind == "baseline" or row is best], test, folder / "features.png")
     for file, panels in charts.items():
         side_by_side(panels, folder / file)
     return judged
@@ -124,12 +125,12 @@ def draw_row(row: Row, data: Path, folder: Path) -> None:
     charts: Charts = {"gammas.png": plots.gammas(row.gammas)} if row.gammas else {}
     plots.channels([row], folder / "channels.png", RUN_DPI)
     if (data / "classes.txt").is_file():
+        test = load_split(data, "test")
         if row.kind == "baseline":
-            charts["labels.png"] = dataset.labels([load_split(data, name) for name in SPLITS])
+            charts["labels.png"] = dataset.labels([*(load_split(data, name) for name in SPLITS[:-1]), test])
         if row.kind == "baseline" and row.batches:
-            dataset.batches(row.batches, load_split(data, "train").classes, folder / "batches.png")
+            dataset.batches(row.batches, test.classes, folder / "batches.png")
         if row.detections:
-            test = load_split(data, "test")
             (judged,) = judge_rows([row], test)
             charts["quality.png"] = quality([judged], test.classes)
             confusion(judged, test, folder / "confusion.png", RUN_DPI)
@@ -152,7 +153,7 @@ def _charts(rows: Sequence[Row]) -> Charts:
 def _draw_results(
     rows: Sequence[Row],
     best: Row | None,
-    data: Path,
+    test: VocSplit,
     folder: Path,
     charts: Charts,
     images: int,
@@ -161,21 +162,19 @@ def _draw_results(
     """What was found on the test images."""
     if not any(row.detections for row in rows):
         return []
-    predictions(rows, data, folder / "predictions.png", images=images, conf_thres=conf_thres)
-    test = load_split(data, "test")
     judged = judge_rows([row for row in rows if row.kind != "unstructured"], test)
+    predictions(judged, test, folder / "predictions.png", images=images, conf_thres=conf_thres)
     charts["quality.png"] = quality(judged, test.classes)
     if judged:
         confusion(next((item for item in judged if item.row is best), judged[0]), test, folder / "confusion.png")
     return judged
 
 
-def _draw_maps(rows: Sequence[Row], data: Path, path: Path) -> None:
+def _draw_maps(rows: Sequence[Row], test: VocSplit, path: Path) -> None:
     from yoloslim.models.store import load_model  # PyTorch takes a second
     from yoloslim.report.features import features
 
-    split = load_split(data, "test")
-    images = [read_image(split.image_path(i)) for i in choose_images(split.annotations, MAPPED)]
+    images = [read_image(test.image_path(i)) for i in choose_images(test.annotations, MAPPED)]
     models = [(row.title, load_model(row.model)) for row in rows if row.model]
     if images and models:
         features(models, images, path)

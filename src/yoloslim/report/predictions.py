@@ -11,31 +11,30 @@ from numpy.typing import NDArray
 
 from yoloslim.boxes import iou_matrix
 from yoloslim.data.images import read_image
-from yoloslim.data.voc import Annotation, VocSplit, load_split
+from yoloslim.data.voc import Annotation, VocSplit
 from yoloslim.report.drawn_boxes import CELL, LOOKS, draw_boxes
 from yoloslim.report.style import picture
-from yoloslim.results.judged import stored_detections
-from yoloslim.results.records import Row
+from yoloslim.results.judged import Judged
 
 logger = logging.getLogger(__name__)
 
 MATCH_IOU = 0.5
 
 
-def predictions(rows: Sequence[Row], data: Path, path: Path, *, images: int = 4, conf_thres: float = 0.25) -> None:
+def predictions(
+    judged: Sequence[Judged], split: VocSplit, path: Path, *, images: int = 4, conf_thres: float = 0.25
+) -> None:
     """Draw a grid: one line an image, columns for the truth, the baseline and each percent.
 
     Args:
-        rows: those with detections are drawn.
-        data: prepared folder.
+        judged: what the models found; only those of the baseline and the percents are drawn.
+        split: the images that they looked at.
         path: of the PNG.
         images: lines of the grid; taken evenly from the test images that hold two to six objects, or, where these
             are too few, from all that hold any.
         conf_thres: boxes with a lower score are not drawn.
     """
-    split = load_split(data, "test")
-    shown = [row for row in rows if row.detections and row.kind in ("baseline", "pruned")]
-    found = [stored_detections(row.detections) for row in shown if row.detections]
+    shown = [item for item in judged if item.row.kind in ("baseline", "pruned")]
     chosen = choose_images(split.annotations, images)
     if not chosen:
         logger.warning("no test image holds an object: the grid of predictions is left out")
@@ -45,8 +44,8 @@ def predictions(rows: Sequence[Row], data: Path, path: Path, *, images: int = 4,
     with picture(path, CELL * columns, CELL * sum(shapes) + 0.7) as figure:
         grid = figure.subplots(len(chosen), columns, squeeze=False, height_ratios=shapes)
         for line, index in zip(grid, chosen, strict=True):
-            _draw_line(line, split, index, found, conf_thres)
-        for axes, title in zip(grid[0], ["truth", *(row.title for row in shown)], strict=True):
+            _draw_line(line, split, index, [item.found[index] for item in shown], conf_thres)
+        for axes, title in zip(grid[0], ["truth", *(item.row.title for item in shown)], strict=True):
             axes.set_title(title, loc="center")
         lines = [
             Line2D([], [], color=look["edgecolor"], linestyle=look.get("linestyle", "-")) for look in LOOKS.values()
@@ -84,19 +83,15 @@ def match_boxes(detections: NDArray[np.float32], truth: Annotation) -> tuple[NDA
     return right, ~free
 
 
-def _draw_line(
-    line: Any, split: VocSplit, index: int, found: Sequence[dict[str, NDArray[np.float32]]], conf_thres: float
-) -> None:
+def _draw_line(line: Any, split: VocSplit, index: int, found: Sequence[NDArray[np.float32]], conf_thres: float) -> None:
     image, truth = read_image(split.image_path(index)), split.annotations[index]
-    nothing = np.zeros((0, 6), np.float32)
     for axes in line:
         axes.imshow(image, interpolation="lanczos")
         axes.set_axis_off()
     names = [split.classes[label] for label in truth.labels]
     draw_boxes(line[0], truth.boxes, names, ["truth"] * len(names))
     for axes, boxes in zip(line[1:], found, strict=True):
-        kept = boxes.get(split.ids[index], nothing)
-        kept = kept[kept[:, 4] >= conf_thres]
+        kept = boxes[boxes[:, 4] >= conf_thres]
         kept = kept[np.argsort(-kept[:, 4], kind="stable")]
         texts = [f"{split.classes[int(box[5])]} {box[4]:.2f}" for box in kept]
         draw_boxes(axes, kept, texts, ["found" if right else "wrong" for right in match_boxes(kept, truth)[0]])

@@ -15,7 +15,7 @@ from yoloslim.files import read_json, sha256_file, write_json
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import DETECTIONS, MODELS, stage
 from yoloslim.stages.costs import measure_cost
-from yoloslim.stages.inputs import eval_set, nms_options, prepared_split
+from yoloslim.stages.inputs import eval_set, nms_options
 from yoloslim.stages.measuring import evaluate_model, write_metrics
 from yoloslim.stages.models import FACTS
 from yoloslim.stages.spread import measure_repeats
@@ -57,7 +57,7 @@ def measure(params: Params, name: str, images: EvalSet) -> tuple[dict[str, Any],
         "size_mb": path.stat().st_size / 1e6,
     }
     detections = [np.round(rows.astype(np.float64), 4).tolist() for rows in evaluation.detections]
-    return metrics, {"ids": prepared_split("test").ids, "detections": detections}
+    return metrics, {"ids": images.ids, "detections": detections}
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -211,11 +212,12 @@ class _Session:
         name = "detector"
         made = self.client.create_logged_model(self.experiment, name, run_id, params=run_params(row.percent, {}))
         with tempfile.TemporaryDirectory() as folder:
-            write_model(row.onnx, Path(folder) / name, self._example(), made.model_id)
+            write_model(row.onnx, Path(folder) / name, self._example, made.model_id)
             self.client.log_model_artifacts(made.model_id, str(Path(folder) / name))
         self.client.finalize_logged_model(made.model_id, "READY")
         self.client.log_outputs(run_id, [LoggedModelOutput(made.model_id, 0)])
 
+    @cached_property
     def _example(self) -> bytes:
         """A picture to try a model on: the first test image."""
         import cv2
