@@ -130,3 +130,15 @@ def test_failed_call_says_one_line_without_the_password() -> None:
     with pytest.raises(TrackingError, match=r"MLflow at postgresql://host/db cannot be used \('run_id'\)"):
         client.search_runs()
     assert "secret" not in explain("http://me:secret@host", OSError("http://me:secret@host is away"))
+
+
+def test_a_database_that_is_read_only_is_said_so(tmp_path: Path) -> None:
+    """SQLAlchemy's message begins with what no user can do anything about."""
+    database = tmp_path / "mlflow.db"
+    error = RuntimeError(
+        "(raised as a result of Query-invoked autoflush; ...)\n(sqlite3.OperationalError) attempt to write a readonly "
+        "database"
+    )
+    said = explain(f"sqlite:///{database}", error)
+    assert said.startswith(f"MLflow's database {database} is read-only for this user")
+    assert "name another in tracking.uri; nothing is lost" in said

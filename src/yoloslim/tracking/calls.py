@@ -72,6 +72,11 @@ def explain(uri: str, error: Exception) -> str:
     database = database_of(uri)
     if database and database.is_file() and (found := damage(database)):
         return damaged_message(database, found)
+    if database and "readonly database" in str(error):
+        return (
+            f"MLflow's database {database} is read-only for this user; give it the right to write there, or name another "
+            f"in tracking.uri; {later()}"
+        )
     status = _http_status(error)
     if status == 401:
         return (
