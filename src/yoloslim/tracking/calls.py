@@ -74,7 +74,7 @@ def explain(uri: str, error: Exception) -> str:
         return damaged_message(database, found)
     if database and "readonly database" in str(error):
         return (
-            f"MLflow's database {database} is read-only for this user; give it the right to write there, or name another "
+            f"MLflow's database {database} is read-only for this user; give it the right to write, or name another "
             f"in tracking.uri; {later()}"
         )
     status = _http_status(error)
