@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from yoloslim.deploy.onnx import ExportOptions, onnx_graph
 from yoloslim.deploy.runtimes.onnxruntime import write_qdq
 from yoloslim.errors import DeployError, TrainError
 from yoloslim.evaluation.predictor.base import to_numpy
+from yoloslim.evaluation.predictor.onnxruntime import open_session
 from yoloslim.evaluation.predictor.openvino import openvino_core
 from yoloslim.models.detector import Detector, build_detector, normed_convs
 from yoloslim.ranges import ConvRange
@@ -87,7 +87,7 @@ def test_training_computes_what_the_int8_graph_does(name: str, equal: float, tmp
     outputs = {node.input[1].split(".weight")[0]: node.output[0] for node in int8.graph.node if node.op_type == "Conv"}
     names = [f"{outputs[path]}_DequantizeLinear_Output" for path in found]
     int8.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    session = onnxruntime.InferenceSession(int8.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(int8.SerializeToString(), 1)
     for (path, limits), deployed in zip(found.items(), session.run(names, next(feeds(graph, IMAGES))), strict=True):
         step = (limits[3] - limits[2]) / 255
         off = (given[path] - torch.from_numpy(deployed)).abs() / step

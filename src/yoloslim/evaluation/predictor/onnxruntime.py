@@ -20,6 +20,8 @@ def open_session(model: Path | bytes, threads: int) -> onnxruntime.InferenceSess
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # x86 without VNNI adds products of 8 bits in pairs of 16, which overflow: there they are computed unsigned
+    options.add_session_config_entry("session.x64quantprecision", "1")
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
