@@ -18,7 +18,7 @@ from yoloslim.cli import app
 from yoloslim.errors import ConfigError, DataError
 from yoloslim.evaluation.inference import PredictorInference
 from yoloslim.tasks import feeds as feeds_module
-from yoloslim.tasks import film
+from yoloslim.tasks import film, streams
 from yoloslim.tasks.feeds import Feed, Image, rounds
 from yoloslim.tasks.sources import Stream
 from yoloslim.tasks.splice import Tiles, read_tile
@@ -119,6 +119,23 @@ def test_a_stream_that_never_starts_is_told_and_the_others_go_on(
     assert "gone.avi is missing" in str(result.exception)
     assert "the other streams go on" in caplog.text
     assert Stream(str(tmp_path / "out/cam0.mp4")).expected == 6
+
+
+def test_streams_are_opened_all_at_a_time_and_one_that_keeps_the_others_is_named(
+    model: Path, videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    together = threading.Barrier(len(videos), timeout=20)
+
+    def slow(source: str) -> Stream:
+        together.wait()
+        time.sleep(0.3)
+        return Stream(source)
+
+    monkeypatch.setattr(feeds_module, "Stream", slow)
+    monkeypatch.setattr(streams, "SOON_S", 0.0)
+    run("detect", model, *videos, "--tile", "2x2", "--frames", "2", "--out", tmp_path / "out")
+    assert "cam2 does not answer yet; all begin when it does, or is given up" in caplog.text
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["cam0", "cam1", "cam2"]
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +263,7 @@ def camera(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[list[int] | None]]
         monkeypatch.setattr(feeds_module, "time", ticks)
         monkeypatch.setattr(feeds_module, "LONGEST_WAIT_S", 0.0)
         monkeypatch.setattr(feeds_module, "FIRST_WAIT_S", 0.0)
-        return Feed("rtsp://me:secret@cam/1", lambda image: (image, None), threading.Condition())
+        return Feed("rtsp://me:secret@cam/1", threading.Condition())
 
     return connect
 
@@ -255,7 +272,7 @@ def test_a_camera_that_drops_out_is_connected_again_and_given_up_in_the_end(
     camera: Callable[[list[list[int] | None]], Feed], caplog: pytest.LogCaptureFixture
 ) -> None:
     feed = camera([[1, 2], None, [], [3]])
-    feed.start()
+    feed.start(lambda image: (image, None))
     values = [int(frame.image[0, 0, 0]) for taken in rounds([feed]) for _, frame in taken]
     assert values == [1, 2, 3]
     assert "camera cam-1 broke off; connecting again" in caplog.text
@@ -266,7 +283,7 @@ def test_a_camera_is_not_waited_for_and_what_it_sends_too_fast_is_counted(
     camera: Callable[[list[list[int] | None]], Feed],
 ) -> None:
     feed = camera([list(range(20))])
-    feed.start()
+    feed.start(lambda image: (image, None))
     with feed.changed:
         feed.changed.wait_for(lambda: bool(feed.failure))
     kept = [int(frame.image[0, 0, 0]) for taken in rounds([feed]) for _, frame in taken]
@@ -278,7 +295,7 @@ def test_what_breaks_in_a_thread_of_a_stream_reaches_the_caller(videos: list[Pat
     def prepare(image: Image) -> tuple[Image, None]:
         raise ZeroDivisionError
 
-    feed = Feed(str(videos[0]), prepare, threading.Condition())
-    feed.start()
+    feed = Feed(str(videos[0]), threading.Condition())
+    feed.start(prepare)
     with pytest.raises(ZeroDivisionError):
         list(rounds([feed]))

@@ -50,12 +50,11 @@ class Feed:
         changed: told when a frame has come or the stream has ended.
     """
 
-    def __init__(self, source: str, prepare: Prepare, changed: threading.Condition, patience_s: float = PATIENCE_S):
+    def __init__(self, source: str, changed: threading.Condition, patience_s: float = PATIENCE_S):
         """Open it; `start` begins to read.
 
         Args:
             source: of the stream.
-            prepare: letterboxes an image.
             changed: told when a frame has come or the stream has ended; one for all feeds.
             patience_s: how long a camera may be silent.
 
@@ -63,16 +62,21 @@ class Feed:
             DataError: it cannot be opened.
         """
         self.name, self.passed_over, self.failure = stem_of(source), 0, ""
-        self._source, self._prepare, self._patience_s = source, prepare, patience_s
+        self._source, self._patience_s = source, patience_s
         self._stream: Stream | None = Stream(source)
         self.fps, self.live = self._stream.fps, self._stream.live
         self.changed, self._frames = changed, deque[Frame]()
         self._ended, self._stop = False, threading.Event()
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._read, name=f"feed {self.name}", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Begin to read."""
+    def start(self, prepare: Prepare) -> None:
+        """Begin to read.
+
+        Args:
+            prepare: letterboxes an image.
+        """
+        self._thread = threading.Thread(target=self._read, args=(prepare,), name=f"feed {self.name}", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -87,7 +91,7 @@ class Feed:
 
         A camera that is silent may keep it longer than `PARTING_S`, and is not waited for.
         """
-        if self._thread.is_alive():
+        if self._thread:
             self._thread.join(PARTING_S)
 
     @property
@@ -111,10 +115,10 @@ class Feed:
         if self._error is not None:
             raise self._error
 
-    def _read(self) -> None:
+    def _read(self, prepare: Prepare) -> None:
         try:
             for image in self._images():
-                self._put(Frame(image, *self._prepare(image)))
+                self._put(Frame(image, *prepare(image)))
                 if self._stop.is_set():
                     return
         except DataError as error:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -21,13 +21,16 @@ from yoloslim.runner.output import Output, free
 from yoloslim.runner.tasks import ahead
 from yoloslim.tasks.feeds import Feed, Frame, rounds
 from yoloslim.tasks.film import Film, NoRoomError
-from yoloslim.tasks.sources import is_stream
+from yoloslim.tasks.sources import is_stream, stem_of
 from yoloslim.tasks.splice import LEAST, Rows, Tiles, read_tile
 
 logger = logging.getLogger(__name__)
 
 Numbered = tuple[int, Frame]
 Found = list[tuple[int, Frame, Rows]]
+
+SOON_S = 3.0
+"""How long streams are waited for in silence."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +53,22 @@ class Way:
 
 
 def open_feeds(inference: PredictorInference, sources: Sequence[str], way: Way) -> tuple[list[Feed], list[str]]:
-    """The streams that can be opened, and a sentence for each that cannot.
+    """The streams that can be opened, all at a time, and a sentence for each that cannot.
 
     Raises:
+        ConfigError: the tiles would be too small.
         DataError: none can.
     """
+    _tiles(inference, way)  # refused before any is opened
     changed, feeds, failures = threading.Condition(), list[Feed](), list[str]()
-    tiles = _tiles(inference, way)
-    for source in sources:
-        prepare = partial(tiles.prepare, len(feeds)) if tiles else inference.prepare
+    with ThreadPoolExecutor(len(sources)) as pool:
+        opening = [pool.submit(Feed, source, changed) for source in sources]
+        _, late = wait(opening, SOON_S)
+        for source in (source for source, each in zip(sources, opening, strict=True) if each in late):
+            logger.warning("%s does not answer yet; all begin when it does, or is given up", stem_of(source))
+    for each in opening:
         try:
-            feeds.append(Feed(source, prepare, changed))
+            feeds.append(each.result())
         except DataError as error:
             failures.append(str(error))
             if len(sources) > 1:
@@ -107,8 +115,8 @@ def detections(
             rows = [inference.find(head, frame.place) for head, (_, frame) in zip(heads, frames, strict=True)]
         return [(number, frame, found) for (number, frame), found in zip(frames, rows, strict=True)]
 
-    for feed in feeds:
-        feed.start()
+    for number, feed in enumerate(feeds):
+        feed.start(partial(tiles.prepare, number) if tiles else inference.prepare)
     try:
         taken = rounds(feeds, limit)
         packed = taken if tiles else _batches(taken, way.batch)
