@@ -36,7 +36,7 @@ def test_a_server_that_dies_as_it_starts_is_not_waited_for(tmp_path: Path, monke
     began, log = time.monotonic(), tmp_path / "home/server.log"
     with pytest.raises(RuntimeError, match=r"its server ended with status 4 before it answered, see .*server\.log"):
         _running(log).__enter__()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     assert log.read_text() == "broken\n"
 
 
