@@ -11,6 +11,7 @@ from yoloslim.report.page.recovery import Cliff, cliff_of
         ({0: 0.7, 30: 0.7, 50: 0.65, 70: 0.3}, Cliff(50, 70), "The cliff lies between 50 % and 70 %"),
         ({0: 0.7, 30: 0.2}, Cliff(0, 30), "it comes before the first point"),
         ({0: 0.7, 30: 0.69}, Cliff(30, None), "No cliff up to 30 %"),
+        ({0: 0.013, 30: 0.021, 50: 0.002}, None, ""),
         ({30: 0.7}, None, ""),
         ({}, None, ""),
     ],

@@ -19,6 +19,7 @@ from yoloslim.report.page.charts import (
     tip,
     word,
 )
+from yoloslim.report.wording import NOTHING
 from yoloslim.sweeping.cliff import CLIFF, find_fall
 
 
@@ -44,8 +45,8 @@ class Cliff:
 
 
 def cliff_of(points: Mapping[int, float]) -> Cliff | None:
-    """The cliff of percent -> mAP50 before finetuning; None with fewer than two points."""
-    if len(points) < 2:
+    """The cliff of percent -> mAP50 before finetuning; None of less than two points, or of a model of no use."""
+    if len(points) < 2 or points.get(0, 1.0) < NOTHING:
         return None
     fall = find_fall(points, tuple(points))
     return Cliff(fall.last, fall.first)
