@@ -1,7 +1,7 @@
-"""The Rockchip twin against the simulator: `python -m benchmarks.rockchip_twin PROJECT`, minutes.
+"""The Rockchip twin against the simulator: `python -m benchmarks.rockchip_twin EXPORT ... --data DATA`.
 
-Of a finished pipeline's baseline and one percent, in every precision: change of mAP from the exported graph in float32,
-as the twin predicts it, effect by effect, and as rknn-toolkit2's simulator finds it on the same test images. Needs
+Minutes. Of exported models in every precision: change of mAP from the exported graph in float32, as the twin predicts
+it, effect by effect, and as rknn-toolkit2's simulator finds it on the same test images. Needs
 `yoloslim toolchain install rockchip`.
 """
 
@@ -26,22 +26,21 @@ PRECISIONS: tuple[RknnPrecision, ...] = ("fp16", "int8", "hybrid")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("project", type=Path, help="folder of a finished pipeline run")
-    parser.add_argument("--models", nargs="+", default=["baseline", "50"], help="of models/export")
+    parser.add_argument("exports", nargs="+", type=Path, help="folders of ONNX exports, such as models/export/50")
+    parser.add_argument("--data", type=Path, required=True, help="folder in VOC layout with the splits train and test")
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
     parser.add_argument("--chip", default="rk3588")
     a = parser.parse_args()
     titles = " | ".join(f"{title}: mAP50, mAP50-95" for title in TITLES.values())
     print(f"| model | precision | {titles} | simulator | apart, mAP50 |")
     print("|:--|:--|--:|--:|--:|--:|--:|")
-    for model in a.models:
+    for export in a.exports:
         for precision in a.precisions:
             with tempfile.TemporaryDirectory() as folder:
-                print(_line(a.project, model, RknnOptions(a.chip, precision), Path(folder)), flush=True)
+                print(_line(export, a.data, RknnOptions(a.chip, precision), Path(folder)), flush=True)
 
 
-def _line(project: Path, model: str, options: RknnOptions, folder: Path) -> str:
-    export, data = project / "models/export" / model, project / "data/voc"
+def _line(export: Path, data: Path, options: RknnOptions, folder: Path) -> str:
     train, test = load_split(data, "train"), load_split(data, "test")
     size = open_predictor(export).imgsz
     images = load_eval_set(train, size, folder / "cache").images
@@ -53,7 +52,7 @@ def _line(project: Path, model: str, options: RknnOptions, folder: Path) -> str:
     simulated = {key: found[0][key] - found[1][key] for key in ("map50", "map50_95")}
     cells = [_numbers(predicted[name]) if name in predicted else "" for name in TITLES]
     apart = abs(predicted["board"]["map50"] - simulated["map50"])
-    return f"| {model} | {options.precision} | {' | '.join(cells)} | {_numbers(simulated)} | {apart:.4f} |"
+    return f"| {export.name} | {options.precision} | {' | '.join(cells)} | {_numbers(simulated)} | {apart:.4f} |"
 
 
 def _numbers(change: dict[str, float]) -> str:

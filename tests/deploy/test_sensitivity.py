@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.cli import app
 from yoloslim.config import parse_params
+from yoloslim.deploy.before_silu import ranges_before_silu
 from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.int8 import quantize
 from yoloslim.deploy.manifest import load_manifest
@@ -41,7 +42,8 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_layer_costs_what_pytorch_makes_of_it_alone() -> None:
     plain, rounded, points = shaken(), shaken(), (Point(), Point())
-    found = losses(onnx_graph(shaken(), ExportOptions()), IMAGES, {})
+    graph = onnx_graph(shaken(), ExportOptions())
+    found = losses(graph, IMAGES, {})
     assert len(found) == 10  # the three of the heads are never int8
     batch = torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float() / 255
     _attach(rounded, {PATH: points}, {PATH: (PATH, -1)})
@@ -54,6 +56,7 @@ def test_a_layer_costs_what_pytorch_makes_of_it_alone() -> None:
             values = torch.cat(point.extremes or [], 1)
             point.extremes = None
             point.set(float(values.min()), float(values.max()))
+        points[1].set(*ranges_before_silu(graph, IMAGES)["/model.3/cv3/conv/Conv_output_0"])
         changed = torch.cat([head.flatten() for head in rounded(batch)]).double()
     expected = float((changed - wanted).norm() / wanted.norm())
     assert 0 < expected == pytest.approx(found["/model.3/cv3/conv/Conv_output_0"], rel=1e-3)

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from yoloslim.errors import DataError
-from yoloslim.tasks.sources import Stream, image_paths, is_stream, stem_of
+from yoloslim.tasks.feeds import PATIENCE_S
+from yoloslim.tasks.sources import SILENCE_S, Stream, image_paths, is_stream, stem_of
 
 
 @pytest.mark.parametrize("source", ["rtsp://me:secret@10.0.0.9:554/cam/1", "RTSP://cam", "http://cam/stream.mjpg", "0"])
@@ -24,11 +26,13 @@ def test_an_address_reaches_opencv_as_it_was_written(monkeypatch: pytest.MonkeyP
         def isOpened(self) -> bool:
             return False
 
-    monkeypatch.setattr("cv2.VideoCapture", lambda source: opened.append(source) or Capture())
+    monkeypatch.setattr("cv2.VideoCapture", lambda *given: opened.append(given) or Capture())
     address = "rtsp://me:secret@10.0.0.9:554/cam/1?low=1"
     with pytest.raises(DataError, match=r"camera 10\.0\.0\.9-cam-1 does not answer"):
         Stream(address)
-    assert opened == [address]
+    limit_ms = 1000 * int(SILENCE_S)
+    assert opened == [(address, cv2.CAP_ANY, [cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms])]
+    assert 3 * limit_ms < 1000 * PATIENCE_S  # a camera that freezes is connected again before it is given up
 
 
 def test_a_gif_is_treated_alone_as_in_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

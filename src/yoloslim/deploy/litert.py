@@ -6,19 +6,23 @@ Outputs of five sides keep their layout, those of four come as (1, H, W, C).
 
 import re
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
+from yoloslim.deploy.before_silu import ranges_before_silu, sigmoids_of_silu
+from yoloslim.deploy.graph import feeds
+from yoloslim.deploy.runtimes.base import Ranges
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.nms import Floats
+from yoloslim.evaluation.predictor.base import Images
 from yoloslim.quiet import quiet, silent
 
 MODEL = "model.tflite"
 _PASS_ON = ("TRANSPOSE", "RESHAPE", "CONCATENATION")
-"""Between the last convolutions and the outputs."""
+"""Between convolutions and what reads their values unchanged."""
 
 
 def write_litert(graph: onnx.ModelProto, folder: Path) -> list[str]:
@@ -53,12 +57,12 @@ def write_litert_fp16(graph: onnx.ModelProto, folder: Path) -> list[str]:
     return _save(quantizer, None, folder)
 
 
-def write_litert_int8(graph: onnx.ModelProto, inputs: Iterable[dict[str, Floats]], folder: Path) -> list[str]:
+def write_litert_int8(graph: onnx.ModelProto, images: Images, folder: Path) -> list[str]:
     """Likewise in int8, weights by channel and activations by tensor; input, outputs and last convolutions stay fp32.
 
     Args:
         graph: of one image a call.
-        inputs: what it is fed, an image each, to take the ranges of activations from.
+        images: uint8 (N, S, S, 3), to take the ranges of activations from.
         folder: where to.
 
     Raises:
@@ -75,10 +79,26 @@ def write_litert_int8(graph: onnx.ModelProto, inputs: Iterable[dict[str, Floats]
     kept = [(of_heads, names.ALL_SUPPORTED), *((".*", name) for name in (names.INPUT, names.OUTPUT, names.PADV2))]
     for scope, operation in kept:
         quantizer.update_quantization_recipe(scope, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    with quiet(), silent():  # a bar for every operator, and warnings about memory
-        (signature,) = _signatures(folder / MODEL)
-        ranges = quantizer.calibrate({signature: list(inputs)}, num_threads=1)
+    ranges = _calibrate(folder / MODEL, quantizer.get_quantization_recipe(), list(feeds(graph, images)))
+    narrow = ranges_before_silu(graph, images)
+    read_by = {sigmoid: narrow[name] for sigmoid, name in sigmoids_of_silu(graph).items()}
+    for name, (low, _) in _read_by_logistic(folder / MODEL, read_by).items():
+        ranges[name]["min"] = np.full_like(ranges[name]["min"], low)
     return _save(quantizer, ranges, folder)
+
+
+def _calibrate(file: Path, recipe: Any, inputs: list[dict[str, Floats]]) -> Any:
+    """Least and largest value of each tensor; `Quantizer.calibrate` takes means over the images, which saturate."""
+    from litert_quantizer import calibrator, recipe_manager
+    from litert_quantizer.utils import qsv_utils
+
+    recipes = recipe_manager.RecipeManager()
+    recipes.load_quantization_recipe(recipe)
+    with quiet(), silent():  # a bar for every operator, and warnings about memory
+        found = calibrator.Calibrator(file.read_bytes(), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+        (signature,) = _signatures(file)
+        found.calibrate({signature: inputs}, recipes)
+    return found.get_model_qsvs()
 
 
 def _quantizer(names: list[str], folder: Path) -> Any:
@@ -104,18 +124,41 @@ def _signatures(file: Path) -> list[str]:
 
 def _head_tensors(file: Path) -> list[str]:
     """Names of what the last convolutions give, and all behind them."""
+    graph, kinds = _read(file)
+    return _passed_on(graph, kinds, [int(output) for output in graph.outputs])
+
+
+def _read_by_logistic(file: Path, wanted: Ranges) -> Ranges:
+    """The range of what a LOGISTIC reads, for those whose result is called as in `wanted`."""
+    graph, kinds = _read(file)
+    found = dict[str, tuple[float, float]]()
+    for op, kind in zip(graph.operators, kinds, strict=True):
+        given = graph.tensors[op.outputs[0]].name.decode().removesuffix(";")
+        if kind == "LOGISTIC" and given in wanted:
+            found |= dict.fromkeys(_passed_on(graph, kinds, [int(op.inputs[0])]), wanted[given])
+    return found
+
+
+def _read(file: Path) -> tuple[Any, list[str]]:
+    """The graph, and the kind of each of its operators."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(file.read_bytes()))
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    passing = {getattr(schema.BuiltinOperator, name) for name in _PASS_ON}
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
+    codes = [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
     (graph,) = model.subgraphs
-    makers = {int(output): op for op in graph.operators for output in op.outputs}
-    waiting, found = [int(output) for output in graph.outputs], []
+    return graph, [codes[op.opcodeIndex] for op in graph.operators]
+
+
+def _passed_on(graph: Any, kinds: list[str], tensors: list[int]) -> list[str]:
+    """Names of tensors, and of those before them that reach them unchanged."""
+    makers = {int(output): (op, kind) for op, kind in zip(graph.operators, kinds, strict=True) for output in op.outputs}
+    waiting, found = list(tensors), list[str]()
     while waiting:
         tensor = waiting.pop()
         if tensor in makers:
+            op, kind = makers[tensor]
             found.append(graph.tensors[tensor].name.decode())
-            if codes[makers[tensor].opcodeIndex] in passing:
-                waiting += [int(i) for i in makers[tensor].inputs]
+            if kind in _PASS_ON:
+                waiting += [int(i) for i in op.inputs]
     return found

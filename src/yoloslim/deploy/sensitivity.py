@@ -4,13 +4,13 @@ A layer is a convolution with its activation: runtimes fuse the two. What it cos
 what the network gives when this layer alone is quantised: weights by channel, what it reads and gives by tensor.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 
+from yoloslim.deploy.before_silu import plain_session, ranges_before_silu, values_in
 from yoloslim.deploy.graph import feeds, head_nodes
 from yoloslim.deploy.names import unit_of
 from yoloslim.deploy.rounding import eight_bits
@@ -36,7 +36,7 @@ def losses(graph: ModelProto, images: Images, trained: Ranges) -> dict[str, floa
     """
     kept = {node.name for node in head_nodes(graph)}
     convs = [node for node in graph.graph.node if node.op_type == "Conv" and node.name not in kept]
-    ranges = {**_ranges(graph, convs, images), **trained}
+    ranges = {**_ranges(graph, convs, images), **ranges_before_silu(graph, images), **trained}
     inputs = list(feeds(graph, images[:IMAGES]))
     wanted = _run(graph, inputs)
     return {conv.output[0]: _loss(_run(_alone(graph, conv, ranges), inputs), wanted) for conv in convs}
@@ -80,7 +80,7 @@ def _ranges(graph: ModelProto, convs: Sequence[NodeProto], images: Images) -> di
     low, high = np.zeros(len(names)), np.zeros(len(names))
     source = {value.name for value in graph.graph.input}
     inner = [name for name in names if name not in source]
-    for feed, values in zip(feeds(graph, images), _values(graph, inner, feeds(graph, images)), strict=True):
+    for feed, values in zip(feeds(graph, images), values_in(graph, inner, feeds(graph, images)), strict=True):
         every = {**feed, **dict(zip(inner, values, strict=True))}
         low = np.minimum(low, [every[name].min() for name in names])
         high = np.maximum(high, [every[name].max() for name in names])
@@ -120,28 +120,10 @@ def _eight_bits(made: ModelProto, source: str, target: str, covered: tuple[float
     return eight_bits(made, scale, zero, 0)(source, target)
 
 
-def _values(graph: ModelProto, names: Sequence[str], inputs: Iterator[dict[str, Floats]]) -> Iterator[list[Floats]]:
-    """Values of tensors inside a graph for each input."""
-    made = ModelProto()
-    made.CopyFrom(graph)
-    made.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    session = _session(made)
-    for feed in inputs:
-        yield session.run(list(names), feed)
-
-
 def _run(graph: ModelProto, inputs: Sequence[dict[str, Floats]]) -> NDArray[np.float64]:
     """All raw outputs of all inputs in one row."""
-    session = _session(graph)
+    session = plain_session(graph)
     return np.concatenate([head.ravel() for feed in inputs for head in session.run(None, feed)]).astype(np.float64)
-
-
-def _session(graph: ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    # any optimisation would quantise weights once more, by tensor, where it sees what they multiply in 8 bits
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _loss(found: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:

@@ -155,8 +155,8 @@ class Feed:
                 return
             if stream:
                 logger.warning("camera %s broke off; connecting again", self.name)
-            if time.monotonic() - heard >= self._patience_s:
-                raise DataError(f"camera {self.name} has sent nothing for {self._patience_s:g} s and is given up")
+            if (silent_s := time.monotonic() - heard) >= self._patience_s:
+                raise DataError(f"camera {self.name} has sent nothing for {silent_s:.0f} s and is given up")
             if self._stop.wait(min(wait_s, self._patience_s)):
                 return
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)

@@ -26,6 +26,9 @@ OTHER_PICTURES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".svg", ".raw", ".d
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 
+SILENCE_S = 5.0
+"""How long OpenCV waits for a frame of an address, 30 s by itself; at the third such wait it says that none comes."""
+
 
 def is_stream(source: str) -> bool:
     """Whether a source is a video file, the number of a camera, or the address of one."""
@@ -116,7 +119,9 @@ class Stream:
         is_camera, address = _is_camera(source), is_address(source)
         if not is_camera and not address and not Path(source).is_file():
             raise DataError(f"video {source} is missing; check the name")
-        self._capture = cv2.VideoCapture(int(source) if is_camera else source)
+        silence = [cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(SILENCE_S * 1000)]
+        given, limits = int(source) if is_camera else source, silence if address else []
+        self._capture = cv2.VideoCapture(given, cv2.CAP_ANY, limits)
         if not self._capture.isOpened():
             if is_camera:
                 raise DataError(f"camera {source} cannot be opened; is it connected, and free?")

@@ -32,10 +32,9 @@ def _write_fp16(graph: "onnx.ModelProto", folder: Path) -> list[str]:
 
 
 def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[str]:
-    from yoloslim.deploy.graph import feeds
     from yoloslim.deploy.litert import write_litert_int8
 
-    return write_litert_int8(graph, feeds(graph, images), folder)
+    return write_litert_int8(graph, images, folder)
 
 
 LITERT = Runtime("litert", (".tflite",), _open, "litert", _write, _write_int8, write_fp16=_write_fp16, one_image=True)

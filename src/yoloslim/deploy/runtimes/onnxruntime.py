@@ -44,17 +44,18 @@ def write_qdq(
     fp32: Sequence[str],
     folder: Path,
     operators: Sequence[str] | None = None,
-    read_only: Sequence[str] = (),
 ) -> list[str]:
     """Write `model.onnx` with QuantizeLinear and DequantizeLinear around operators, all that can be by default.
 
-    Activations that `ranges` does not name are calibrated on images uint8 (N, S, S, 3). Outputs stay fp32, as do the
-    nodes that `fp32` names. Of operators in `read_only` only what they read is rounded, not what they give.
+    `ranges` are those of a training; without, what SiLU reads has the range of `ranges_before_silu`. All other
+    activations are calibrated on images uint8 (N, S, S, 3), from the least to the largest value. Outputs stay fp32, as
+    do the nodes that `fp32` names.
     """
     import onnx
     from onnx import version_converter
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+    from yoloslim.deploy.before_silu import ranges_before_silu
     from yoloslim.deploy.graph import feeds, head_nodes, opset_of
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -64,6 +65,7 @@ def write_qdq(
         def get_next(self) -> dict[str, Floats] | None:
             return next(self._batches, None)
 
+    ranges = ranges or ranges_before_silu(graph, images)
     overrides = {name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()}
     source = folder / "fp32.onnx"
     if opset_of(graph) < _OPSET:
@@ -80,10 +82,7 @@ def write_qdq(
             per_channel=True,
             nodes_to_exclude=[*(node.name for node in head_nodes(graph)), *fp32],
             op_types_to_quantize=operators,
-            extra_options={
-                "TensorQuantOverrides": overrides,
-                "OpTypesToExcludeOutputQuantization": list(read_only),
-            },
+            extra_options={"TensorQuantOverrides": overrides},
         )
     source.unlink()
     return ["model.onnx"]
