@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloslim.data.evalset import EvalSet
+from yoloslim.data.evalset import EvalSet, Part
 from yoloslim.data.voc import Annotation
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation.matching import match_detections
@@ -119,13 +120,23 @@ def detect_all(
     Boxes that lie wholly in the letterbox padding have no area in the image and are left out.
     """
     detections: list[NDArray[np.float32]] = [np.empty((0, 6), np.float32)] * len(eval_set)
-    parts = eval_set.rectangles(batch, max(predictor.head.strides)) if rect else eval_set.squares(batch)
-    for part in parts:
-        heads = predictor.predict(part.images)
+
+    def find(part: Part, heads: list[NDArray[np.float32]]) -> None:
         found = detect(heads, predictor.head, options)
         for index, letterbox, rows in zip(part.numbers, part.letterboxes, found, strict=True):
             image = eval_set.annotations[index]
             detections[index] = letterbox.detections_to_image(rows, image.width, image.height)
+
+    parts = eval_set.rectangles(batch, max(predictor.head.strides)) if rect else eval_set.squares(batch)
+    with ThreadPoolExecutor(1) as beside:  # finds boxes in one batch, while the network computes the next
+        before: Future[None] | None = None
+        for part in parts:
+            heads = predictor.predict(part.images)
+            if before:
+                before.result()
+            before = beside.submit(find, part, heads)
+        if before:
+            before.result()
     return detections
 
 
