@@ -85,9 +85,16 @@ def drawn_set(folder: Path, images: int, boxes: int, classes: int) -> Path:
 def stage_data(folder: Path, images: int = 200, boxes: int = 3, classes: int = 5) -> Callable[[], object]:
     from yoloslim.config import DataParams
     from yoloslim.data.prepare import prepare
+    from yoloslim.data.source_state import look_at
 
     root = drawn_set(folder, images, boxes, classes)
-    return partial(prepare, DataParams(source="yolo", path=str(root)), folder / "out")
+    params = DataParams(source="yolo", path=str(root), workers=1)
+
+    def both() -> None:
+        prepare(params, folder / "out")
+        look_at(root)
+
+    return both
 
 
 def an_epoch(folder: Path, images: int = 64, boxes: int = 3, classes: int = 5) -> Callable[[], object]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from yoloslim.data.exif import orientation
 from yoloslim.data.images import decode_image, holds_more, read_image_bytes, white_of
-from yoloslim.data.systematic import Pixels
 from yoloslim.data.voc import Annotation, RawAnnotation, RawObject, Units, annotation_from, class_index, half_open
 
 Box = tuple[float, float, float, float]
@@ -42,13 +41,24 @@ class Cleaned:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFacts(Pixels):
-    """What decoding an image tells, and keys equal for equal bytes and for equal pixels."""
+class ImageFacts:
+    """What decoding an image tells.
 
+    Attributes:
+        size: columns and rows as stored, px.
+        orientation: of EXIF, 1 to 8.
+        white: see `images.white_of`; 255 for 8 bits.
+        more: whether the file holds further pictures, which are not used.
+        bytes_key: equal for equal bytes.
+        pixels_key: equal for equal pixels.
+    """
+
+    size: tuple[int, int]
+    orientation: int
+    white: float
+    more: bool
     bytes_key: bytes
     pixels_key: bytes
-    more: bool
-    """Whether the file holds further pictures, which are not used."""
 
 
 def inspect_image(path: Path) -> ImageFacts:
@@ -62,7 +72,7 @@ def inspect_image(path: Path) -> ImageFacts:
     height, width = pixels.shape[:2]
     pixels_key = hashlib.sha256(pixels.tobytes() + f"{width}x{height}".encode()).digest()
     bytes_key = hashlib.sha256(data).digest()
-    return ImageFacts(width, height, orientation(data), white_of(pixels), bytes_key, pixels_key, holds_more(data))
+    return ImageFacts((width, height), orientation(data), white_of(pixels), holds_more(data), bytes_key, pixels_key)
 
 
 def clean_boxes(

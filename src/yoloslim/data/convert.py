@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
+import numpy as np
 from tqdm import tqdm
 
 from yoloslim.data import damage
@@ -22,9 +22,9 @@ from yoloslim.data.names import note_on_renamed
 from yoloslim.data.packed import PackedAnnotation
 from yoloslim.data.split import seeded_split
 from yoloslim.data.systematic import refuse_other_conventions, turns, whites
+from yoloslim.data.usable import INSPECTED, SplitOf, Usable
 from yoloslim.data.validation import (
     Findings,
-    ReportedImage,
     build_report,
     check_box_share,
     check_not_empty,
@@ -51,9 +51,6 @@ _ALIKE = (
     ("train", "test", "what test measures was learnt by heart"),
 )
 """Splits that may hold the same images, and what that means."""
-_TAKEN = RawAnnotation(0, 0, ())
-"""What an item holds once its annotation was taken out."""
-
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -83,32 +80,6 @@ class Source:
     workers: int
 
 
-@dataclass(frozen=True, slots=True)
-class UsableImage:
-    """A usable image of the source; `turn` is the orientation its pixels are to be turned by, `white` becomes 255."""
-
-    item: Item
-    facts: ImageFacts
-    annotation: PackedAnnotation
-    turn: int
-    white: float
-
-    @property
-    def name(self) -> str:
-        """Of the item."""
-        return self.item.name
-
-    @property
-    def image(self) -> Path:
-        """Of the item; it is there, since it was decoded."""
-        assert self.item.image is not None
-        return self.item.image
-
-    def reported(self) -> ReportedImage:
-        """The entry as the report counts it."""
-        return ReportedImage(self.name, self.annotation, self.facts.bytes_key, self.facts.pixels_key)
-
-
 def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
     """Write the sound part of a data set as a prepared folder.
 
@@ -120,27 +91,26 @@ def convert(source: Source, found: Found, folder: Path) -> dict[str, Any]:
             no box to train on.
     """
     findings = Findings(images_without_xml=found.unlabelled)
-    raws = _readable(found, findings)
-    refuse_other_conventions(list(raws.values()))
-    renamed = {item.written for raw in raws.values() for item in raw.objects if item.written}
-    classes = source.classes or found.classes or tuple(sorted({o.name for raw in raws.values() for o in raw.objects}))
-    entries, notes = _inspect(source, found, raws, classes, findings)
-    order = {item.name: position for position, item in enumerate(found.items)}
-    findings.left_out.sort(key=lambda item: order[item["name"]])
+    usable = Usable(found)
+    left_out: dict[int, dict[str, Any]] = {}
+    named, renamed = _look_at_annotations(usable, left_out)
+    classes = source.classes or found.classes or tuple(sorted(named))
+    notes = _inspect(source, usable, left_out)
+    boxes = _clean(source, usable, classes, findings, left_out)
+    findings.left_out = [left_out[number] for number in sorted(left_out)]
     check_problem_share(findings.left_out, len(found.items))
     _tell_left_out(findings.left_out)
     if not all(classes) or not classes:
         what = "a class without a name" if classes else "no object in any annotation"
         raise DataError(f"{found.root} has {what}; a detector needs at least one class, and every class a name")
     lost = sum(item.get("boxes", 0) for item in findings.left_out)
-    total = lost + len(findings.dropped) + sum(len(entry.annotation) for entry in entries.values())
-    check_box_share(findings.dropped, lost, total, source.min_box_px)
-    splits, origins, split_notes = _deal(source, found, entries)
+    check_box_share(findings.dropped, lost, lost + len(findings.dropped) + boxes, source.min_box_px)
+    splits, origins, split_notes = _deal(source, usable)
     check_not_empty(splits, origins)
-    used = list({entry.name: entry for split in splits.values() for entry in split}.values())
-    findings.converted_to_jpeg = _write(used, folder, classes, owned=source.owned, workers=source.workers)
-    write_lists(folder, classes, {split: [entry.name for entry in items] for split, items in splits.items()})
-    reported = {split: [entry.reported() for entry in items] for split, items in splits.items()}
+    used = list(dict.fromkeys(number for members in splits.values() for number in members))
+    findings.converted_to_jpeg = _write(usable, used, folder, classes, source)
+    write_lists(folder, classes, {split: [usable.names[n] for n in members] for split, members in splits.items()})
+    reported = {split: SplitOf(usable, members) for split, members in splits.items()}
     report = build_report(source.name, classes, reported, findings, [*split_notes, *found.notes, *notes])
     if source.name not in ("voc", "voc2007"):
         report["layout"] = found.layout
@@ -157,62 +127,89 @@ def write_lists(folder: Path, classes: Sequence[str], splits: Mapping[str, Seque
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
 
 
-def _readable(found: Found, findings: Findings) -> dict[str, RawAnnotation]:
-    """Take the annotations out of the items, so that each can go when its boxes have been cleaned."""
-    raws: dict[str, RawAnnotation] = {}
-    for item in found.items:
-        if isinstance(item.raw, DataError):
-            findings.left_out.append(_left_out(item, item.raw, found.root, item.lost))
-        else:
-            raws[item.name] = item.raw
-        item.raw = _TAKEN
-    return raws
+def _look_at_annotations(usable: Usable, left_out: dict[int, dict[str, Any]]) -> tuple[set[str], set[str]]:
+    """Look at the boxes as written; returns the names of their classes, and those that were settled to others.
+
+    Raises:
+        DataError: the boxes of the set are written by another convention.
+    """
+    named: set[str] = set()
+    renamed: set[str] = set()
+
+    def readable() -> Iterator[RawAnnotation]:
+        for number, item in enumerate(usable.found.items):
+            if isinstance(item.raw, DataError):
+                left_out[number] = _left_out(item, item.raw, usable.found.root, item.lost)
+                continue
+            fact = usable.facts[number]
+            fact["usable"], fact["file"], fact["stated"] = True, hash(item.file), (item.raw.width, item.raw.height)
+            named.update(item.raw.names)
+            renamed.update(filter(None, item.raw.written))
+            yield item.raw
+
+    refuse_other_conventions(readable())
+    return named, renamed
 
 
-def _inspect(
+def _inspect(source: Source, usable: Usable, left_out: dict[int, dict[str, Any]]) -> list[str]:
+    """Decode every image, and decide what only the whole set can tell; returns notes."""
+    facts, items = usable.facts, usable.found.items
+    numbers = np.flatnonzero(facts["usable"])
+    with damage.listening() as damaged:
+        results = _in_threads(lambda number: _look(items[number]), numbers.tolist(), source.workers, "checking")
+        for number, result in zip(numbers.tolist(), results, strict=True):
+            if isinstance(result, DataError):
+                item = items[number]
+                assert isinstance(item.raw, RawAnnotation)
+                left_out[number] = _left_out(item, result, usable.found.root, len(item.raw))
+                facts[number]["usable"] = False
+            else:
+                for name in INSPECTED:
+                    facts[number][name] = getattr(result, name)
+    sound = facts["usable"]
+    usable.turn[sound], notes = turns(facts[sound])
+    usable.white, white_notes = whites(facts["white"][sound])
+    more = np.flatnonzero(sound & facts["more"])
+    if len(more):
+        first = usable.names[more[0]]
+        white_notes.append(f"{len(more)} images hold several pictures, of which the first is used: {first}")
+    return notes + white_notes + damage.sentence(damaged)
+
+
+def _clean(
     source: Source,
-    found: Found,
-    raws: dict[str, RawAnnotation],
+    usable: Usable,
     classes: Sequence[str],
     findings: Findings,
-) -> tuple[dict[str, UsableImage], list[str]]:
-    """Decode every image, decide what only the whole set can tell, and clean the boxes, which empties `raws`."""
-    items = [item for item in found.items if item.name in raws]
-    facts: dict[str, ImageFacts] = {}
-    with damage.listening() as damaged:
-        for item, result in zip(items, _in_threads(_look, items, source.workers, "checking"), strict=True):
-            if isinstance(result, DataError):
-                findings.left_out.append(_left_out(item, result, found.root, len(raws[item.name])))
-            else:
-                facts[item.name] = result
-    turning, notes = turns(raws, facts)
-    white, white_notes = whites(facts)
-    entries: dict[str, UsableImage] = {}
-    shared = {file for file, count in Counter(item.file for item in items).items() if count > 1}
-    for item in items:
-        if item.name not in facts:
+    left_out: dict[int, dict[str, Any]],
+) -> int:
+    """Clean the boxes of every image that could be decoded; returns how many are sound."""
+    facts, boxes = usable.facts, 0
+    files, counts = np.unique(facts["file"], return_counts=True)
+    shared = np.isin(facts["file"], files[counts > 1])
+    for number, item in enumerate(usable.found.items):
+        if not facts[number]["usable"]:
+            usable.annotations.append(None)
             continue
-        fact, raw, turn = facts[item.name], raws.pop(item.name), turning.get(item.name, 1)
-        size = (fact.height, fact.width) if swaps_sides(turn) else (fact.width, fact.height)
+        raw = item.raw
+        assert isinstance(raw, RawAnnotation)
+        size = tuple(facts[number]["size"].tolist())[:: -1 if swaps_sides(usable.turn[number]) else 1]
         try:
-            file = item.file
-            cleaned = clean_boxes(raw, size, classes, source.min_box_px, file, item.name if file in shared else "")
+            cleaned = clean_boxes(raw, size, classes, source.min_box_px, item.file, item.name if shared[number] else "")
         except DataError as error:
-            findings.left_out.append(_left_out(item, error, found.root, len(raw)))
+            left_out[number] = _left_out(item, error, usable.found.root, len(raw))
+            facts[number]["usable"] = False
+            usable.annotations.append(None)
             continue
-        entries[item.name] = UsableImage(item, fact, PackedAnnotation(cleaned.annotation), turn, white)
+        usable.annotations.append(PackedAnnotation(cleaned.annotation).plain())
+        boxes += len(cleaned.annotation)
         findings.dropped += cleaned.dropped
         findings.clipped += cleaned.clipped
         findings.swapped += cleaned.swapped
         stated = (raw.width, raw.height)
         if stated != size and (raw.units == "voc" or any(stated)):
             findings.size_mismatches.append({"name": item.name, "xml": list(stated), "image": list(size)})
-    return entries, notes + white_notes + _note_on_more(facts) + damage.sentence(damaged)
-
-
-def _note_on_more(facts: Mapping[str, ImageFacts]) -> list[str]:
-    names = [name for name, fact in facts.items() if fact.more]
-    return [f"{len(names)} images hold several pictures, of which the first is used: {names[0]}"] if names else []
+    return boxes
 
 
 def _look(item: Item) -> ImageFacts | DataError:
@@ -224,54 +221,55 @@ def _look(item: Item) -> ImageFacts | DataError:
         return error
 
 
-def _deal(
-    source: Source, found: Found, entries: Mapping[str, UsableImage]
-) -> tuple[dict[str, list[UsableImage]], dict[str, str], list[str]]:
-    """Fill the splits, and say where each came from."""
+def _deal(source: Source, usable: Usable) -> tuple[dict[str, list[int]], dict[str, str], list[str]]:
+    """Fill the splits with numbers of images, and say where each came from."""
+    sets, numbers = usable.found.sets, usable.numbers()
     chosen = {split: name for split, name in source.sets.items() if name}
-    unknown = sorted(set(chosen.values()) - set(found.sets))
+    unknown = sorted(set(chosen.values()) - set(sets))
     if unknown:
-        raise DataError(f"there is no image set '{unknown[0]}'; there are: {', '.join(sorted(found.sets)) or 'none'}")
-    splits = {split: [name for name in found.sets[chosen[split]] if name in entries] for split in chosen}
+        raise DataError(f"there is no image set '{unknown[0]}'; there are: {', '.join(sorted(sets)) or 'none'}")
+    splits = {split: [numbers[name] for name in sets[chosen[split]] if name in numbers] for split in chosen}
     origins = {split: f"image set '{chosen[split]}'" for split in chosen}
     cut = [split for split in SPLITS if split not in chosen]
     if cut:
-        taken = {name for split, names in splits.items() if split != "train" for name in names}
-        pool = [name for name in splits.get("train", entries) if name not in taken]
+        taken = {number for split, members in splits.items() if split != "train" for number in members}
+        pool = [number for number in splits.get("train", numbers.values()) if number not in taken]
         shares = {split: source.shares[split] for split in cut if split != "train"}
-        splits |= seeded_split({name: entries[name].facts.pixels_key.hex() for name in pool}, shares, source.seed)
+        keys = {usable.names[number]: usable.facts[number]["pixels_key"] for number in pool}
+        dealt = seeded_split(keys, shares, source.seed)
+        splits |= {split: [numbers[name] for name in names] for split, names in dealt.items()}
         origins |= {split: f"{split}_share={share:g}" for split, share in shares.items()}
         origins.setdefault("train", "what the shares leave")
     notes = [f"{split}: {origins[split]}" for split in SPLITS]
     for first, second, means in _ALIKE:
         if set(splits[first]) == set(splits[second]):
             notes.append(f"{first} and {second} are the same image set: {means}")
-    return {split: [entries[name] for name in splits[split]] for split in SPLITS}, origins, notes
+    return {split: splits[split] for split in SPLITS}, origins, notes
 
 
-def _write(entries: Sequence[UsableImage], folder: Path, classes: Sequence[str], *, owned: bool, workers: int) -> int:
+def _write(usable: Usable, numbers: Sequence[int], folder: Path, classes: Sequence[str], source: Source) -> int:
     """Write images and annotations; returns how many images had to be converted to JPEG."""
     for name in ("JPEGImages", "Annotations"):
         (folder / name).mkdir()
 
-    def write(entry: UsableImage) -> bool:
-        target = folder / "JPEGImages" / f"{entry.name}.jpg"
-        path = folder / "Annotations" / f"{entry.name}.xml"
-        write_annotation(path, target.name, entry.annotation.unpacked(), classes)
-        return _place(entry, target, owned=owned)
+    def write(number: int) -> bool:
+        name = usable.names[number]
+        write_annotation(folder / "Annotations" / f"{name}.xml", f"{name}.jpg", usable.annotation(number), classes)
+        return _place(usable, number, folder / "JPEGImages" / f"{name}.jpg", owned=source.owned)
 
-    return sum(_in_threads(write, entries, workers, "writing"))
+    return sum(_in_threads(write, numbers, source.workers, "writing"))
 
 
-def _place(entry: UsableImage, target: Path, *, owned: bool) -> bool:
+def _place(usable: Usable, number: int, target: Path, *, owned: bool) -> bool:
     """Write an upright 8-bit JPEG without orientation; bytes are kept where they are that already."""
-    source = entry.image
+    source, turn = usable.found.items[number].image, int(usable.turn[number])
+    assert source is not None  # it was decoded
     data = read_image_bytes(source)
-    if not is_jpeg(data) or entry.turn != 1:
-        pixels = to_8_bits(turned(decode_image(data, source), entry.turn), entry.white)
+    if not is_jpeg(data) or turn != 1:
+        pixels = to_8_bits(turned(decode_image(data, source), turn), usable.white)
         bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
         target.write_bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
-    elif owned and entry.facts.orientation == 1:
+    elif owned and usable.facts[number]["orientation"] == 1:
         source.replace(target)
     else:
         # Never a hard link: DVC makes what it caches read-only, and a user's own photograph must stay as it is.
@@ -293,7 +291,7 @@ def _tell_left_out(left_out: Sequence[Mapping[str, Any]]) -> None:
         logger.warning("left out %d more images", len(left_out) - TOLD)
 
 
-def _in_threads(work: Callable[[A], B], items: Sequence[A], workers: int, label: str) -> Iterable[B]:
+def _in_threads(work: Callable[[A], B], items: Sequence[A], workers: int, label: str) -> Iterator[B]:
     with ThreadPoolExecutor(worker_count(workers)) as pool:
         parts = (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
         results = chain.from_iterable(pool.map(work, part) for part in parts)

@@ -5,6 +5,8 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
+QUARTER_TURNS = 5
+"""Orientations from which on width and height are swapped."""
 _TAG = 0x0112
 
 
@@ -25,7 +27,7 @@ def without_orientation(data: bytes) -> bytes:
 
 def swaps_sides(value: int) -> bool:
     """Whether turning by an orientation swaps width and height."""
-    return value >= 5
+    return value >= QUARTER_TURNS
 
 
 def turned(pixels: NDArray[np.uint8], value: int) -> NDArray[np.uint8]:

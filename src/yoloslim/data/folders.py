@@ -44,21 +44,24 @@ def walk(folder: Path) -> Iterator[Path]:
         here, depth = stack.pop()
         if depth > MAX_DEPTH:
             raise DataError(f"{folder} has folders more than {MAX_DEPTH} deep ('{here.name}'); that is no data set")
+        files, below = [], []
         try:
             with os.scandir(here) as entries:
-                items = sorted(entries, key=lambda item: item.name)
+                for item in entries:
+                    if is_side_file(item.name):
+                        continue
+                    if item.is_dir():
+                        below.append(item.name)
+                    elif item.is_file() or (item.is_symlink() and _is_lost_image(here / item.name)):
+                        files.append(item.name)
         except OSError as error:
             raise DataError(f"folder {str(here)[:200]} cannot be read: {error.strerror or error}") from error
-        below = []
-        for item in items:
-            if is_side_file(item.name):
-                continue
-            if item.is_dir():
-                if not item.name.startswith("."):
-                    below.append((here / item.name, depth + 1))
-            elif item.is_file() or (item.is_symlink() and is_image(path := here / item.name) and not path.exists()):
-                yield here / item.name
-        stack += reversed(below)
+        yield from (here / name for name in sorted(files))
+        stack += ((here / name, depth + 1) for name in sorted(below, reverse=True) if not name.startswith("."))
+
+
+def _is_lost_image(link: Path) -> bool:
+    return is_image(link) and not link.exists()
 
 
 def key_of(path: Path, root: Path) -> str:
@@ -66,9 +69,9 @@ def key_of(path: Path, root: Path) -> str:
     return composed(path.relative_to(root).with_suffix("").as_posix())
 
 
-def is_image(path: Path) -> bool:
+def is_image(path: Path | str) -> bool:
     """Whether a file's suffix is of a kind that is read."""
-    return path.suffix.lower() in SUFFIXES
+    return os.path.splitext(path)[1].lower() in SUFFIXES  # noqa: PTH122 - twice as fast as a Path
 
 
 def is_unread(path: Path) -> bool:

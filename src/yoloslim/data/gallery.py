@@ -106,11 +106,12 @@ def write_refusal(found: Found | None, page: Path, title: str, reason: str, coun
         count: images to draw.
     """
     parts = [_HEAD, f"<h1>{escape(title)}</h1><p><b>Refused:</b> {escape(reason)}</p>"]
-    items = [item for item in found.items if item.image] if found else []
+    items = found.items if found else []
+    pictured = [number for number, item in enumerate(items) if item.image]
     parts.append("<h2>Random images, boxes as they were read</h2><section>")
-    for number in np.random.default_rng(0).permutation(len(items))[:count]:
-        parts.append(_refused(items[int(number)]))
-    write_text(page, "".join([*parts, "</section>" if items else "</section><p>None could be read.</p>"]))
+    for number in np.random.default_rng(0).permutation(len(pictured))[:count]:
+        parts.append(_refused(items[pictured[number]]))
+    write_text(page, "".join([*parts, "</section>" if pictured else "</section><p>None could be read.</p>"]))
 
 
 def _refused(item: Item) -> str:

@@ -56,7 +56,7 @@ def stem_of(path: PurePath) -> str:
     return composed(path.stem)
 
 
-def unique_names(keys: Sequence[str], files: Sequence[object] = ()) -> list[str]:
+def unique_names(keys: Sequence[str], files: Iterable[object] = ()) -> list[str]:
     """Settled names of images given by relative path without suffix; unique, in step with `keys`.
 
     The last part is the name; where two share it, folders are put in front of both.
@@ -75,7 +75,7 @@ def unique_names(keys: Sequence[str], files: Sequence[object] = ()) -> list[str]
         parts += 1
     twice = _twice(names)
     if twice:
-        first, second, *_ = [str(file) for file, name in zip(files or keys, names, strict=True) if name in twice]
+        first, second, *_ = [str(file) for file, name in zip(list(files) or keys, names, strict=True) if name in twice]
         raise DataError(f"two images of one name: {first!a} and {second!a}; rename one of them")
     return names
 

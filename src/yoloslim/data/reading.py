@@ -7,6 +7,7 @@ from typing import Any
 from yoloslim.data.folders import is_image, key_of, unread_pictures, walk
 from yoloslim.data.layouts import Found, split_in
 from yoloslim.data.names import composed, unique_names
+from yoloslim.data.packed import Paths
 from yoloslim.data.voc import SPLITS
 from yoloslim.errors import DataError
 
@@ -31,11 +32,10 @@ class Pictures:
 
     def __init__(self, root: Path) -> None:
         """Look at all of it."""
-        files = list(walk(root))
         self.root = root
-        self.files = [path for path in files if is_image(path)]
-        self.unread = unread_pictures(files)
-        self._by_path = {composed(p.relative_to(root).as_posix()): p for p in self.files}
+        self.unread = unread_pictures(walk(root))
+        below = (path.relative_to(root).as_posix() for path in walk(root) if is_image(path))
+        self._by_path = {composed(path): path for path in below}
         self._tables: list[dict[str, list[str]]] = []
         self._renamed: dict[str, str] = {}
 
@@ -66,7 +66,7 @@ class Pictures:
             raise DataError(f"'{stated}' could be {ranked[0]} and {ranked[1]}; give paths in the annotation")
         if (name := ranked[0].rpartition("/")[2]) != wanted[-1]:
             self._renamed.setdefault(ranked[0], f"{name!a} for {wanted[-1]!a}")
-        return self._by_path[ranked[0]]
+        return self.root / self._by_path[ranked[0]]
 
     def _called(self, name: str) -> list[str]:
         """Paths of the pictures of a name; the tables of other cases and suffixes are made when one is wanted."""
@@ -85,12 +85,12 @@ class Pictures:
         """The only picture in the folder of `file` that has its name; None where there is none, or are several."""
         folder = composed(file.parent.relative_to(self.root).as_posix())
         paths = [path for path in self._called(composed(file.name)) if (path.rpartition("/")[0] or ".") == folder]
-        return self._by_path[paths[0]] if len(paths) == 1 else None
+        return self.root / self._by_path[paths[0]] if len(paths) == 1 else None
 
     def unused(self, used: Iterable[Path | None]) -> list[str]:
         """Paths below the root of the pictures that are not among those in use."""
-        known = set(used)
-        return sorted(path.relative_to(self.root).as_posix() for path in self.files if path not in known)
+        known = set(map(str, used))
+        return sorted(path for path in self._by_path.values() if str(self.root / path) not in known)
 
     def of(self, stated: str, file: Path) -> Path | DataError:
         """As `find`, for the annotation `file`; an error where there is none."""
@@ -116,7 +116,7 @@ def notes_on_unread(kinds: Mapping[str, int]) -> list[str]:
     ]
 
 
-def names_of(images: Sequence[Path | str], root: Path) -> list[str]:
+def names_of(images: Iterable[Path | str] | Paths, root: Path) -> list[str]:
     """Settled unique names of images, in step."""
     keys = [_key(image, root) for image in images]
     return unique_names(keys, images)
@@ -128,20 +128,21 @@ def refuse_twice(images: Iterable[tuple[Path | DataError | None, Path]]) -> None
     Raises:
         DataError: names the image and both files.
     """
-    seen: dict[Path, Path] = {}
-    for image, file in images:
+    seen: dict[str, str] = {}
+    for image, path in images:
         if not isinstance(image, Path):
             continue
-        if image in seen:
-            where = f"twice in {file}" if seen[image] == file else f"in {seen[image]} and in {file}"
+        file, before = str(path), len(seen)
+        first = seen.setdefault(str(image), file)
+        if len(seen) == before:
+            where = f"twice in {file}" if first == file else f"in {first} and in {file}"
             raise DataError(f"image {image} is listed {where}; keep one, or point data.path at one of the files")
-        seen[image] = file
 
 
 def set_splits(found: Found, splits: Sequence[str]) -> None:
     """Enter the split that each item has (in step; empty for none) as image sets of the layout."""
     for split in SPLITS:
-        members = [item.name for item, own in zip(found.items, splits, strict=True) if own == split]
+        members = [name for name, own in zip(found.names(), splits, strict=True) if own == split]
         if members:
             found.sets[split] = members
             found.given[split] = split

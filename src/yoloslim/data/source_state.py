@@ -11,6 +11,8 @@ from yoloslim.files import read_json, write_json
 
 SEEN = Path(".cache") / "source.json"
 """`path` of the data, and its `state` when it was read last in this checkout."""
+VERSION = 2
+"""Of what `state` is made from; one of another version tells nothing."""
 _DESCRIPTIONS = (".yaml", ".yml", ".json", ".xml", ".data")
 """Suffixes of files that describe images beside or below them."""
 
@@ -25,12 +27,14 @@ def look_at(path: Path) -> str:
         DataError: it cannot be looked at.
     """
     folder = path.parent if path.suffix.lower() in _DESCRIPTIONS and path.is_file() else path
+    digest = hashlib.sha256()
     try:
-        files = sorted(walk(folder)) if folder.is_dir() else [path]
-        facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        for file in walk(folder) if folder.is_dir() else [path]:
+            state = file.stat()
+            digest.update(json.dumps([str(file), state.st_size, state.st_mtime_ns]).encode())
     except OSError as error:
         raise DataError(f"cannot look at data.path {path}: {error.strerror or error}") from error
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return digest.hexdigest()
 
 
 def is_outside(params: DataParams) -> bool:
@@ -41,14 +45,15 @@ def is_outside(params: DataParams) -> bool:
 def remember(params: DataParams) -> None:
     """Keep what the source looks like, now that it was read."""
     if is_outside(params):
-        write_json(SEEN, {"path": params.path, "state": look_at(Path(params.path))})
+        write_json(SEEN, {"version": VERSION, "path": params.path, "state": look_at(Path(params.path))})
 
 
 def is_as_seen(params: DataParams) -> bool | None:
     """Whether the source looks as it did when it was read last; None where that is not known, or it is not there."""
     try:
         kept = read_json(SEEN) if SEEN.is_file() else {}
-        if not is_outside(params) or kept.get("path") != params.path or not Path(params.path).exists():
+        known = kept.get("version") == VERSION and kept.get("path") == params.path
+        if not known or not is_outside(params) or not Path(params.path).exists():
             return None
         return bool(kept["state"] == look_at(Path(params.path)))
     except (YoloslimError, LookupError, AttributeError):

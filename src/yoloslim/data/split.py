@@ -1,12 +1,12 @@
 """Who is in train, val and test where no image set says so: a seeded split."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 from yoloslim.errors import DataError
 
 
-def seeded_split(groups: Mapping[str, str], shares: Mapping[str, float], seed: int) -> dict[str, list[str]]:
+def seeded_split(groups: Mapping[str, Hashable], shares: Mapping[str, float], seed: int) -> dict[str, list[str]]:
     """Deal names into splits, at random but the same for the same seed.
 
     Args:
@@ -23,7 +23,7 @@ def seeded_split(groups: Mapping[str, str], shares: Mapping[str, float], seed: i
     if sum(shares.values()) >= 1:
         total = " + ".join(f"{name}_share={share:g}" for name, share in shares.items())
         raise DataError(f"{total} leaves no image for train; lower the shares below 1 in all")
-    members: dict[str, list[str]] = {}
+    members: dict[Hashable, list[str]] = {}
     for name in sorted(groups):
         members.setdefault(groups[name], []).append(name)
     # Hashing the name, not shuffling a list: a new image then hardly moves the others between splits.

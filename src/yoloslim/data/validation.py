@@ -2,13 +2,17 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import compress
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from yoloslim.data.checks import UNDER_MIN, BoxNote
 from yoloslim.data.names import near_equal
-from yoloslim.data.packed import PackedAnnotation
+from yoloslim.data.voc import Annotation
 from yoloslim.errors import DataError
 
 MAX_PROBLEM_SHARE = 0.2
@@ -17,12 +21,20 @@ MAX_PROBLEM_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class ReportedImage:
-    """One usable image, as the report counts it."""
+    """One usable image, as the report counts it; `annotation` gives its boxes when it is called."""
 
     name: str
-    annotation: PackedAnnotation
+    annotation: Callable[[], Annotation]
     bytes_key: bytes
     pixels_key: bytes
+
+
+class Reported(Protocol):
+    """The images of a split, which may be made anew whenever they are looked through."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[ReportedImage]: ...
 
 
 @dataclass
@@ -41,7 +53,7 @@ class Findings:
 def build_report(
     source: str,
     classes: Sequence[str],
-    splits: Mapping[str, Sequence[ReportedImage]],
+    splits: Mapping[str, Reported],
     findings: Findings,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -64,15 +76,18 @@ def build_report(
     return report | ({"swapped_boxes": [note.as_dict() for note in findings.swapped]} if findings.swapped else {})
 
 
-def find_duplicates(splits: Mapping[str, Sequence[ReportedImage]]) -> list[dict[str, object]]:
+def find_duplicates(splits: Mapping[str, Reported]) -> list[dict[str, object]]:
     """Images that stand in more than one split: by name, by bytes, or by decoded pixels alone.
 
     Two splits made of the same names throughout (VOC's habit of test as val) are not listed; `prepare` notes them.
     """
-    found = _across(splits, "name", set())
-    same_bytes = _across(splits, "bytes_key", set())
+    names = {split: np.unique(_hashes(images, "name")) for split, images in splits.items()}
+    alike = {a for a in splits for b in splits if b < a and np.array_equal(names[a], names[b])}
+    distinct = {split: images for split, images in splits.items() if split not in alike}
+    found = _across(distinct, "name", set())
+    same_bytes = _across(distinct, "bytes_key", set())
     known = {str(item["names"]) for item in same_bytes}
-    return found + same_bytes + _across(splits, "pixels_key", known)
+    return found + same_bytes + _across(distinct, "pixels_key", known)
 
 
 def check_box_share(dropped: Sequence[BoxNote], lost: int, total: int, min_box_px: float) -> None:
@@ -125,11 +140,11 @@ def notes_on_classes(classes: Sequence[str], boxes: Mapping[str, Mapping[str, in
     return notes
 
 
-def note_on_doubles(splits: Mapping[str, Sequence[ReportedImage]]) -> list[str]:
+def note_on_doubles(splits: Mapping[str, Reported]) -> list[str]:
     """A note on boxes that stand in an image more than once: same class, same corners."""
     found: dict[str, int] = {}
     for image in (image for images in splits.values() for image in images):
-        note = image.annotation.unpacked()
+        note = image.annotation()
         rows = {(int(label), box.tobytes()) for label, box in zip(note.labels, note.boxes, strict=True)}
         if len(rows) < len(note):
             found[image.name] = len(note) - len(rows)
@@ -168,11 +183,11 @@ def check_not_empty(splits: Mapping[str, Sequence[object]], origins: Mapping[str
             )
 
 
-def _count(images: Sequence[ReportedImage], classes: Sequence[str]) -> dict[str, Any]:
+def _count(images: Reported, classes: Sequence[str]) -> dict[str, Any]:
     labels: Counter[int] = Counter()
     empty = difficult = truncated = 0
     for image in images:
-        note = image.annotation.unpacked()
+        note = image.annotation()
         labels.update(note.labels.tolist())
         empty += len(note) == 0
         difficult += int(note.difficult.sum())
@@ -186,14 +201,14 @@ def _count(images: Sequence[ReportedImage], classes: Sequence[str]) -> dict[str,
     }
 
 
-def _across(splits: Mapping[str, Sequence[ReportedImage]], key: str, known: set[str]) -> list[dict[str, object]]:
+def _across(splits: Mapping[str, Reported], key: str, known: set[str]) -> list[dict[str, object]]:
     same = {"name": "name", "bytes_key": "bytes", "pixels_key": "pixels"}[key]
+    hashes = {split: _hashes(images, key) for split, images in splits.items()}
+    values, counts = np.unique(np.concatenate(list(hashes.values())), return_counts=True)
     names_of: dict[str | bytes, dict[str, set[str]]] = {}
-    member_sets = {split: frozenset(image.name for image in images) for split, images in splits.items()}
     for split, images in splits.items():
-        if any(member_sets[split] == member_sets[other] for other in splits if other < split):
-            continue
-        for image in images:
+        several = np.isin(hashes[split], values[counts > 1])
+        for image in compress(images, several) if several.any() else ():
             names_of.setdefault(getattr(image, key), {}).setdefault(split, set()).add(image.name)
     found: list[dict[str, object]] = []
     for by_split in names_of.values():
@@ -202,3 +217,8 @@ def _across(splits: Mapping[str, Sequence[ReportedImage]], key: str, known: set[
         if len(by_split) > 1 and is_pair_of_files and str(names) not in known:
             found.append({"same": same, "names": names, "splits": sorted(by_split)})
     return sorted(found, key=lambda item: str(item["names"]))
+
+
+def _hashes(images: Reported, key: str) -> NDArray[np.int64]:
+    """8 bytes an image: which keys are worth a closer look, since they may stand more than once."""
+    return np.fromiter((hash(getattr(image, key)) for image in images), np.int64, len(images))

@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -82,9 +82,11 @@ class RawAnnotation:
         units: of the boxes: `voc` (pixels from 1, inclusive), `pixels` (from 0, half-open), `shares` of the sides.
         filename: of the image as the file states it; empty where it does not.
         corners: of all boxes, four numbers each.
+        names: of the class of each, settled.
+        written: of the class of each as the file has it, see `RawObject`; empty where none differs.
     """
 
-    __slots__ = ("_flags", "_names", "_written", "corners", "filename", "height", "units", "width")
+    __slots__ = ("_flags", "corners", "filename", "height", "names", "units", "width", "written")
 
     def __init__(
         self, width: int, height: int, objects: Iterable[RawObject], units: Units = "voc", filename: str = ""
@@ -92,22 +94,35 @@ class RawAnnotation:
         """Pack them."""
         objects = tuple(objects)
         self.width, self.height, self.units, self.filename = width, height, units, filename
-        self._names = tuple(sys.intern(item.name) for item in objects)
+        self.names = tuple(sys.intern(item.name) for item in objects)
         self.corners = array("d", [corner for item in objects for corner in item.box])
         self._flags = bytes(item.difficult + 2 * item.truncated for item in objects)
         written = tuple(sys.intern(item.written) for item in objects)
-        self._written = written if any(written) else ()
+        self.written = written if any(written) else ()
+
+    def plain(self) -> tuple[Any, ...]:
+        """As plain values, which `of` takes."""
+        size = int(self.width), int(self.height)
+        return (*size, self.names, self.corners.tobytes(), self._flags, self.written, self.units, self.filename)
+
+    @classmethod
+    def of(cls, plain: tuple[Any, ...]) -> "RawAnnotation":
+        """From what `plain` gave."""
+        raw = cls.__new__(cls)
+        raw.width, raw.height, raw.names, corners, raw._flags, raw.written, raw.units, raw.filename = plain
+        raw.corners = array("d", corners)
+        return raw
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     @property
     def objects(self) -> tuple[RawObject, ...]:
         """As written."""
         corners = iter(self.corners)
-        rows = zip(self._names, zip(*[corners] * 4, strict=True), self._flags, strict=True)
+        rows = zip(self.names, zip(*[corners] * 4, strict=True), self._flags, strict=True)
         return tuple(
-            RawObject(name, box, bool(flags & 1), bool(flags & 2), self._written[i] if self._written else "")
+            RawObject(name, box, bool(flags & 1), bool(flags & 2), self.written[i] if self.written else "")
             for i, (name, box, flags) in enumerate(rows)
         )
 

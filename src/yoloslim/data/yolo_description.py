@@ -1,12 +1,13 @@
 """What describes a YOLO data set: a `data.yaml`, or Darknet's `.data`, and the lists of images that they name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from yoloslim.data.folders import is_image, unread_pictures, walk
+from yoloslim.data.packed import Paths
 from yoloslim.data.reading import Pictures, notes_on_unread
 from yoloslim.documents import read_yaml
 from yoloslim.errors import DataError
@@ -21,11 +22,13 @@ class Described:
     """What a description says.
 
     Attributes:
-        images: images with their splits, each once.
+        images: each once.
+        splits: of the images, in step.
         notes: what a person should know.
     """
 
-    images: list[tuple[Path, str]]
+    images: Paths
+    splits: list[str]
     notes: list[str]
 
 
@@ -55,8 +58,8 @@ def described_images(description: Mapping[str, Any], file: Path) -> Described:
     Raises:
         DataError: a path that leads nowhere, which says what was tried; or nothing to train on.
     """
-    folder, result = file.parent, Described([], [])
-    seen: dict[Path, str] = {}
+    folder, result = file.parent, Described(Paths(), [], [])
+    seen: dict[str, str] = {}
     for key, split in _SPLIT_KEYS:
         value = description.get(key)
         if not value or (key == "valid" and description.get("val")):
@@ -66,20 +69,18 @@ def described_images(description: Mapping[str, Any], file: Path) -> Described:
             if not isinstance(entry, str):
                 raise DataError(f"{file.name}: `{key}` holds {entry!r:.40}, which is no path")
             place = _resolve(entry, description.get("path"), file, key, result.notes)
-            if place.is_file():
-                members = _listed(place, folder, result.notes)
-            else:
-                members = [p for p in walk(place) if is_image(p)]
-            for image in members:
-                if image not in seen:
-                    seen[image] = split
-                    result.images.append((image, split))
-                elif seen[image] != split:
-                    doubled[seen[image]] = doubled.get(seen[image], 0) + 1
+            listed = place.is_file()
+            for image in _listed(place, folder, result.notes) if listed else filter(is_image, walk(place)):
+                before = seen.setdefault(str(image), split)
+                if len(seen) > len(result.splits):
+                    result.images.append(image)
+                    result.splits.append(split)
+                elif before != split:
+                    doubled[before] = doubled.get(before, 0) + 1
         result.notes.extend(
             f"{count} images of `{key}` are in {other} too and stay there" for other, count in doubled.items()
         )
-    if "train" not in seen.values():
+    if "train" not in result.splits:
         unread = "; ".join(["", *notes_on_unread(unread_pictures(walk(folder)))])
         raise DataError(f"{folder}: {file.name} names no image to train on{unread}")
     return result
@@ -199,9 +200,8 @@ def _leads(place: Path) -> bool:
     return place.is_dir() or (place.is_file() and place.suffix.lower() in (".txt", ".names", ".list"))
 
 
-def _listed(file: Path, folder: Path, notes: list[str]) -> list[Path]:
+def _listed(file: Path, folder: Path, notes: list[str]) -> Iterator[Path]:
     """The images of a list; those that are not where it says are looked for by the ends of their paths."""
-    found: list[Path] = []
     pictures: Pictures | None = None
     elsewhere = 0
     for line in _lines(file, "list"):
@@ -212,10 +212,9 @@ def _listed(file: Path, folder: Path, notes: list[str]) -> list[Path]:
             pictures = pictures or Pictures(folder)
             place = pictures.find(line, file.parent)
             elsewhere += place is not None
-        found.append(place or tried[0])
+        yield place or tried[0]
     if elsewhere:
         notes.append(f"{elsewhere} images of {file.name} are not where it says; found by the ends of their paths")
-    return found
 
 
 def _lines(file: Path, what: str) -> list[str]:

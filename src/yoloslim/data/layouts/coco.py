@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from yoloslim.data.folders import walk
-from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
+from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Items, Reader, Wanted, register_dataset
 from yoloslim.data.names import note_on_renamed, settle_class
 from yoloslim.data.reading import (
     Box,
@@ -48,7 +48,8 @@ def read(root: Path, wanted: Wanted) -> Found:
     files = [root] if root.is_file() else _files(root)
     folder = root.parent if root.is_file() else root
     pictures = Pictures(folder if root.is_dir() or folder.name.lower() not in _BESIDE else folder.parent)
-    found = Found("coco", pictures.root, [])
+    items = Items()
+    found = Found("coco", pictures.root, items)
     rows: list[tuple[str, Path | DataError, RawAnnotation | DataError, Path, int]] = []
     splits: list[str] = []
     classes: dict[str, None] = {}
@@ -82,9 +83,9 @@ def read(root: Path, wanted: Wanted) -> Found:
     keys: list[Path | str] = [image if isinstance(image, Path) else stated for stated, image, *_ in rows]
     for name, (_, image, raw, file, count) in zip(names_of(keys, pictures.root), rows, strict=True):
         if isinstance(image, DataError):
-            found.items.append(Item(name, None, file, image, count))
+            items.append(Item(name, None, file, image, count))
         else:
-            found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
+            items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
     set_splits(found, splits)
     found.notes += pictures.notes() + note_on_renamed(written)
     found.notes += notes_on_outlines(outlines, "annotations have an outline and no bbox")
@@ -94,7 +95,7 @@ def read(root: Path, wanted: Wanted) -> Found:
         found.notes.append(f"{len(strays)} of {total} annotations were left out: {first}")
         if len(strays) > MAX_PROBLEM_SHARE * total:
             raise DataError(f"{found.notes[-1]}; more than {MAX_PROBLEM_SHARE:.0%}, check the ids of {files[0]}")
-    found.unlabelled = pictures.unused(item.image for item in found.items)
+    found.unlabelled = pictures.unused(item.image for item in items)
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from yoloslim.data.folders import walk
-from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
+from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Items, Reader, Wanted, register_dataset
 from yoloslim.data.names import settle_class
 from yoloslim.data.reading import (
     Box,
@@ -47,7 +47,8 @@ def read(root: Path, wanted: Wanted) -> Found:
     files = [root] if root.is_file() else [path for path in _xmls(root) if _is_cvat(path)]
     folder = root.parent if root.is_file() else root
     pictures = Pictures(folder)
-    found = Found("cvat", folder, [])
+    items = Items()
+    found = Found("cvat", folder, items)
     rows: list[tuple[str, Path | DataError, RawAnnotation | DataError, Path, int]] = []
     splits, listed, ignored, turned, outlines, tags = [], [], 0, 0, 0, 0
     for file in files:
@@ -69,10 +70,10 @@ def read(root: Path, wanted: Wanted) -> Found:
     keys: list[Path | str] = [image if isinstance(image, Path) else stated for stated, image, *_ in rows]
     for name, (_, image, raw, file, count) in zip(names_of(keys, folder), rows, strict=True):
         if isinstance(image, DataError):
-            found.items.append(Item(name, None, file, image, count))
+            items.append(Item(name, None, file, image, count))
         else:
-            found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
-    used = {o.name for item in found.items if isinstance(item.raw, RawAnnotation) for o in item.raw.objects}
+            items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
+    used = {name for item in items if isinstance(item.raw, RawAnnotation) for name in item.raw.names}
     found.classes = tuple(dict.fromkeys([*filter(None, listed), *sorted(used)])) if any(listed) else ()
     found.notes += pictures.notes()
     if ignored:
@@ -82,7 +83,7 @@ def read(root: Path, wanted: Wanted) -> Found:
     found.notes += notes_on_outlines(turned, "shapes are turned")
     found.notes += notes_on_outlines(outlines, "polygons and ellipses are no boxes")
     set_splits(found, splits)
-    found.unlabelled = pictures.unused(item.image for item in found.items)
+    found.unlabelled = pictures.unused(item.image for item in items)
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from yoloslim.data.folders import walk
-from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset
+from yoloslim.data.layouts import Found, Item, Items, Reader, Wanted, register_dataset
 from yoloslim.data.names import settle_class
 from yoloslim.data.reading import (
     Box,
@@ -45,7 +45,8 @@ def read(root: Path, wanted: Wanted) -> Found:
     """Read all of them; see `layouts.Found`."""
     del wanted
     pictures = Pictures(root)
-    found = Found("labelme", root, [])
+    items = Items()
+    found = Found("labelme", root, items)
     jsons = [p for p in walk(root) if p.suffix.lower() == ".json"]
     files = [p for p in jsons if _has_shapes(p) or pictures.beside(p)]
     if len(files) < len(jsons):
@@ -65,13 +66,13 @@ def read(root: Path, wanted: Wanted) -> Found:
             outlines += sum(shape.get("shape_type") not in (*_NO_BOXES, *_UPRIGHT) for shape in document["shapes"])
         except DataError as error:
             raw = error
-        found.items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
+        items.append(Item(name, image, file, raw, count if isinstance(raw, DataError) else 0))
     found.notes += notes_on_outlines(outlines, "polygons and circles are no boxes")
     if lines:
         found.notes.append(f"{lines} points and lines are no boxes and were left out")
-    refuse_twice((item.image, item.file) for item in found.items)
+    refuse_twice((item.image, item.file) for item in items)
     set_splits(found, [split_of(file, root) for file in files])
-    found.unlabelled = pictures.unused(item.image for item in found.items)
+    found.unlabelled = pictures.unused(item.image for item in items)
     found.notes += pictures.notes()
     return found
 

@@ -1,12 +1,14 @@
 """Pascal VOC: XML in `Annotations` and images in `JPEGImages`, or both side by side (LabelImg, Roboflow)."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from yoloslim.data.folders import is_image, is_side_file, key_of, unread_pictures, walk
-from yoloslim.data.layouts import Found, Item, Reader, Wanted, register_dataset, split_in
-from yoloslim.data.names import composed, unique_names
+from yoloslim.data.layouts import Found, Item, Items, Reader, Wanted, register_dataset, split_in
+from yoloslim.data.names import composed, stem_of, unique_names
+from yoloslim.data.packed import Paths
+from yoloslim.data.reading import notes_on_unread
 from yoloslim.data.voc import SPLITS, RawAnnotation, parse_annotation
 from yoloslim.errors import DataError
 from yoloslim.runner.bounded import MAX_XML_BYTES, read_bounded
@@ -40,14 +42,12 @@ def read(root: Path, wanted: Wanted) -> Found:
     """
     apart = (root / "Annotations").is_dir() and (root / "JPEGImages").is_dir()
     xml_root, image_root = (root / "Annotations", root / "JPEGImages") if apart else (root, root)
-    xmls = {key_of(p, xml_root): p for p in walk(xml_root) if p.suffix.lower() == ".xml"}
-    files = list(walk(image_root))
-    index = _Images(image_root, [p for p in files if is_image(p)])
+    xmls = {key_of(p, xml_root): str(p) for p in walk(xml_root) if p.suffix.lower() == ".xml"}
+    index = _Images(image_root)
     sets = {name: read_image_set(root, name, xmls) for name in dict.fromkeys(wanted.values()) if name} if apart else {}
-    found = Found("voc", root, [], sets=sets)
+    items = Items()
+    found = Found("voc", root, items, sets=sets)
     keys = _keys(xmls, sets, wanted, xml_root)
-    raws = {key: _parse(key, xmls, xml_root) for key in keys}
-    images = {key: index.of(key, raw, found) for key, raw in raws.items()}
     names = dict(zip(keys, unique_names(keys), strict=True))
     if apart:
         _refuse_same_stem(keys, xmls)
@@ -64,15 +64,21 @@ def read(root: Path, wanted: Wanted) -> Found:
         found.given = {split: split for split in sets}
         if (root / "ImageSets").is_dir():
             found.notes.append("ImageSets was not used: it goes with Annotations and JPEGImages, called just so")
-    found.items = [_item(key, names[key], images[key], raws[key], xmls, xml_root) for key in keys]
+    used: set[str] = set()
+    for key in keys:
+        file = Path(xmls.get(key, xml_root / f"{key}.xml"))
+        raw = _parse(key, file)
+        image = index.of(key, raw, found)
+        used.add(str(image))
+        items.append(_item(names[key], image, raw, file))
     found.sets = {name: [names[key] for key in members if key in names] for name, members in sets.items()}
     if not wanted.get("train"):
-        found.unlabelled = index.unused(set(images.values()))
-    found.notes += _notes(keys, names, files)
+        found.unlabelled = index.unused(used)
+    found.notes += _notes(keys, names, index.unread)
     return found
 
 
-def read_image_set(root: Path, name: str, xmls: Mapping[str, Path]) -> list[str]:
+def read_image_set(root: Path, name: str, xmls: Mapping[str, str]) -> list[str]:
     """Keys of the annotations in `ImageSets/Main/<name>.txt`, without repeats, in the file's order.
 
     A trailing -1, 0 or 1 (VOC's per-class lists) and an image suffix are taken off, unless an annotation has just that
@@ -98,7 +104,7 @@ def read_image_set(root: Path, name: str, xmls: Mapping[str, Path]) -> list[str]
     return list(dict.fromkeys(_key_of_line(composed(line), xmls, stems, file) for line in lines))
 
 
-def _key_of_line(line: str, xmls: Mapping[str, Path], stems: Mapping[str, Sequence[str]], file: Path) -> str:
+def _key_of_line(line: str, xmls: Mapping[str, str], stems: Mapping[str, Sequence[str]], file: Path) -> str:
     unflagged = re.sub(r"\s+(-1|0|1|\+1)$", "", line)
     tries = [line, unflagged, _without_suffix(line), _without_suffix(unflagged)]
     for name in [*tries, *(t.removeprefix("./").partition("JPEGImages/")[2] for t in tries)]:
@@ -119,7 +125,7 @@ def _without_suffix(name: str) -> str:
     return stem if dot and f".{suffix.lower()}" in (*SUFFIXES, ".xml") else name
 
 
-def _keys(xmls: Mapping[str, Path], sets: Mapping[str, Sequence[str]], wanted: Wanted, xml_root: Path) -> list[str]:
+def _keys(xmls: Mapping[str, str], sets: Mapping[str, Sequence[str]], wanted: Wanted, xml_root: Path) -> list[str]:
     named = [name for name in wanted.values() if name]
     chosen = [key for name in named for key in sets.get(name, ())]
     if len(named) == len(SPLITS) or wanted.get("train"):
@@ -129,24 +135,16 @@ def _keys(xmls: Mapping[str, Path], sets: Mapping[str, Sequence[str]], wanted: W
     return list(dict.fromkeys([*sorted(xmls), *chosen]))
 
 
-def _parse(key: str, xmls: Mapping[str, Path], xml_root: Path) -> RawAnnotation | DataError:
+def _parse(key: str, file: Path) -> RawAnnotation | DataError:
     if ".." in PurePosixPath(key).parts or key.startswith("/") or "\0" in key or len(key) > 1000:
         return DataError(f"image set names '{key[:80]}', which is no plain file name")
     try:
-        return parse_annotation(xmls.get(key, xml_root / f"{key}.xml"))
+        return parse_annotation(file)
     except DataError as error:
         return error
 
 
-def _item(
-    key: str,
-    name: str,
-    image: Path | DataError | None,
-    raw: RawAnnotation | DataError,
-    xmls: Mapping[str, Path],
-    root: Path,
-) -> Item:
-    file = xmls.get(key, root / f"{key}.xml")
+def _item(name: str, image: Path | DataError, raw: RawAnnotation | DataError, file: Path) -> Item:
     if isinstance(raw, RawAnnotation) and isinstance(image, DataError):
         return Item(name, None, file, image, len(raw))
     lost = _objects_in(file) if isinstance(raw, DataError) else 0
@@ -161,7 +159,7 @@ def _objects_in(file: Path) -> int:
         return 0
 
 
-def _refuse_same_stem(keys: Sequence[str], xmls: Mapping[str, Path]) -> None:
+def _refuse_same_stem(keys: Sequence[str], xmls: Mapping[str, str]) -> None:
     seen: dict[str, str] = {}
     for key in keys:
         stem = key.rpartition("/")[2]
@@ -176,25 +174,30 @@ def _refuse_same_stem(keys: Sequence[str], xmls: Mapping[str, Path]) -> None:
 class _Images:
     """Image files by path and by name."""
 
-    def __init__(self, root: Path, files: Iterable[Path]) -> None:
-        self._root = root
-        self._by_key: dict[str, list[Path]] = {}
-        self._by_stem: dict[str, list[Path]] = {}
-        order = sorted(files, key=lambda p: (p.suffix.lower() not in SUFFIXES[:2], p))
-        for path in order:
-            key = key_of(path, root)
-            self._by_key.setdefault(key, []).append(path)
-            self._by_stem.setdefault(key.rpartition("/")[2], []).append(path)
+    def __init__(self, root: Path) -> None:
+        """Look at all of them; `unread` counts those of other kinds."""
+        self._root, self.unread = root, unread_pictures(walk(root))
+        self._paths = Paths(
+            sorted(filter(is_image, walk(root)), key=lambda p: (p.suffix.lower() not in SUFFIXES[:2], p))
+        )
+        self._by_stem: dict[str, list[int]] = {}
+        for number, path in enumerate(self._paths):
+            self._by_stem.setdefault(stem_of(path), []).append(number)
+
+    def _called(self, stem: str, key: str = "") -> list[Path]:
+        """Those of a name; of just this key, if it is given."""
+        found = [self._paths[number] for number in self._by_stem.get(stem, ())]
+        return [path for path in found if key_of(path, self._root) == key] if key else found
 
     def of(self, key: str, raw: RawAnnotation | DataError, found: Found) -> Path | DataError:
         """The image of an annotation: of the same path, else of the same name, else the one that it names."""
         stated = raw.filename.replace("\\", "/").rpartition("/")[2] if isinstance(raw, RawAnnotation) else ""
         stated = composed(stated)
         stem = key.rpartition("/")[2]
-        matches = self._by_key.get(key) or self._by_stem.get(stem)
+        matches = self._called(stem, key) or self._called(stem)
         if not matches and stated:
-            matches = self._by_stem.get(_without_suffix(stated))
-            if matches and len(matches) == 1:
+            matches = self._called(_without_suffix(stated))
+            if len(matches) == 1:
                 found.notes.append(f"{stem}.xml has no image of its name; the one that it names was taken: {stated!r}")
         if not matches:
             return DataError(f"image of '{stem}' is missing in {self._root}")
@@ -208,20 +211,18 @@ class _Images:
             "boxes do not belong to"
         )
 
-    def unused(self, used: set[Path | DataError]) -> list[str]:
+    def unused(self, used: set[str]) -> list[str]:
         """Keys of images that no annotation asked for; with the suffix where another of that key is in use."""
-        spare = [(k, p, paths) for k, paths in self._by_key.items() for p in paths if p not in used]
-        return sorted(k if len(paths) == 1 else f"{k}{p.suffix}" for k, p, paths in spare)
+        spare = [(key_of(path, self._root), path) for path in self._paths if str(path) not in used]
+        return sorted(k if len(self._called(stem_of(p), k)) == 1 else f"{k}{p.suffix}" for k, p in spare)
 
 
-def _notes(keys: Sequence[str], names: Mapping[str, str], files: Sequence[Path]) -> list[str]:
+def _notes(keys: Sequence[str], names: Mapping[str, str], unread: Mapping[str, int]) -> list[str]:
     renamed = [key for key in keys if names[key] != key.rpartition("/")[2]]
     notes = []
     if renamed:
         notes.append(f"{len(renamed)} images have other names here, such as {names[renamed[0]]!r} for {renamed[0]!a}")
-    for suffix, count in unread_pictures(files).items():
-        notes.append(f"{count} files of kind {suffix} cannot be read and were ignored; convert them to JPEG or PNG")
-    return notes
+    return notes + notes_on_unread(unread)
 
 
 def _below(path: Path, pattern: str) -> list[Path]:

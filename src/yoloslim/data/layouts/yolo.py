@@ -1,14 +1,15 @@
 """YOLO: a `data.yaml` or Darknet's `.data`, images, and a text file an image: `class x y width height`, in shares."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from yoloslim.data.folders import is_image, is_side_file, is_unread, unread_pictures, walk
-from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Reader, Wanted, register_dataset
+from yoloslim.data.layouts import SPLIT_NAMES, Found, Item, Items, Reader, Wanted, register_dataset
 from yoloslim.data.names import note_on_renamed, settle_class
+from yoloslim.data.packed import Paths
 from yoloslim.data.reading import names_of, notes_on_outlines, notes_on_unread, set_splits, split_of
 from yoloslim.data.voc import RawAnnotation, RawObject
 from yoloslim.data.yolo_description import NAME_FILES, class_names, described_images, descriptions, read_description
@@ -54,13 +55,15 @@ def read(root: Path, wanted: Wanted) -> Found:
     del wanted
     description = read_description(root) if root.is_file() else {}
     folder = root.parent if root.is_file() else root
-    found = Found("yolo", folder, [])
+    items = Items()
+    found = Found("yolo", folder, items)
     if description:
         told = described_images(description, root)
-        images = told.images
+        images, splits = told.images, told.splits
         found.notes = list(dict.fromkeys(told.notes)) + _note_on_others(root) + _note_on_unnamed(images, root)
     else:
-        images = _all_images(folder)
+        images = Paths(filter(is_image, walk(folder)))
+        splits = [split_of(image, folder) for image in images]
     if not images:
         raise DataError(f"{folder} holds no image")
     names, notes = class_names(description, root if root.is_file() else None, folder)
@@ -71,26 +74,34 @@ def read(root: Path, wanted: Wanted) -> Found:
         raise DataError(f"{root} names the class '{twice}' twice")
     found.classes, found.notes = settled, [*found.notes, *note_on_renamed(names.values())]
     by_number = dict(zip(names, settled, strict=True))
-    files = [label_file(image) for image, _ in images]
-    if not any(files):
+    files, labelled = Paths(), bytearray()
+    for image in images:
+        file = label_file(image)
+        labelled.append(file is not None)
+        if file is not None:
+            files.append(file)
+    if not files:
         raise DataError(
-            f"none of the {len(images)} images has a label file; for {images[0][0]} it would be "
-            f"{' or '.join(map(str, label_places(images[0][0])))}"
+            f"none of the {len(images)} images has a label file; for {images[0]} it would be "
+            f"{' or '.join(map(str, label_places(images[0])))}"
         )
-    places = {image.parent for image, _ in images}
-    beside = [each for place in places for each in place.iterdir() if is_unread(each)]
+    beside = [each for place in images.folders() if place.is_dir() for each in place.iterdir() if is_unread(each)]
     found.notes += notes_on_unread(unread_pictures(beside))
     unread = {each.stem: each.name for each in beside}
-    orphans = _orphans(images, files)
-    files += [file for file, _ in orphans]
-    images += orphans
-    ids = names_of([image for image, _ in images], folder)
-    missing = {file for file, _ in orphans}
+    orphans = _orphans(images, splits, files, labelled)
+    for file in orphans:
+        images.append(file)
+        files.append(file)
+    splits += orphans.values()
+    labelled += bytes([True]) * len(orphans)
+    ids = names_of(images, folder)
     difficult = _difficult(folder)
     numbers: dict[int, Path] = {}
     outlines, key_points, posed = 0, _key_points(description), 0
-    for (image, _), name, file in zip(images, ids, files, strict=True):
+    label = iter(files)
+    for image, name, has_file in zip(images, ids, labelled, strict=True):
         raw: RawAnnotation | DataError
+        file = next(label) if has_file else None
         rows = read_rows(file, key_points)
         if isinstance(rows, DataError):
             raw = rows
@@ -103,40 +114,47 @@ def read(root: Path, wanted: Wanted) -> Found:
                 for i, row in enumerate(rows)
             )
             raw = RawAnnotation(0, 0, objects, "shares")
-        if image in missing and (other := unread.get(image.stem)) and isinstance(raw, RawAnnotation):
+        if image in orphans and (other := unread.get(image.stem)) and isinstance(raw, RawAnnotation):
             error = DataError(f"image of '{name}' is {other}, of a kind that is not read")
-            found.items.append(Item(name, None, image, error, len(raw)))
+            items.append(Item(name, None, image, error, len(raw)))
             continue
         lost = count_rows(file) if file is not None and isinstance(raw, DataError) else 0
-        found.items.append(Item(name, None if image in missing else image, file or image, raw, lost))
+        items.append(Item(name, None if image in orphans else image, file or image, raw, lost))
     found.classes = _check_numbers(root, numbers, by_number, found)
     found.notes += notes_on_outlines(outlines, "rows are outlines of 3 or more points")
     if posed:
         found.notes.append(f"{posed} rows have key points behind their box, which are not used")
-    if background := sum(file is None for file in files):
+    if background := labelled.count(False):
         found.notes.append(f"{background} images have no label file: background, as the format says")
-    set_splits(found, [split for _, split in images])
+    set_splits(found, splits)
     return found
 
 
-def _orphans(images: list[tuple[Path, str]], files: list[Path | None]) -> list[tuple[Path, str]]:
+def _orphans(images: Paths, splits: Sequence[str], files: Paths, labelled: bytearray) -> dict[Path, str]:
     """Label files in the folders of others that no image is there for, with the split of those others."""
-    splits: dict[Path, str] = {}
+    split_of_folder: dict[Path, str] = {}
     places: dict[Path, set[Path]] = {}
-    for (image, split), file in zip(images, files, strict=True):
-        if file is not None:
-            splits.setdefault(file.parent, split)
-            places.setdefault(file.parent, set()).add(image.parent)
-    used = {file for file in files if file is not None}
-    found = []
-    for folder, split in splits.items():
-        stems = {each.stem for place in places[folder] for each in place.iterdir() if is_image(each)}
-        for file in sorted(folder.glob("*.txt")):
-            alone = file not in used and file.stem not in stems and not is_side_file(file.name)
-            rows = read_rows(file) if alone and file.name not in (*NAME_FILES, DIFFICULT) else None
-            if rows and not isinstance(rows, DataError):
-                found.append((file, split))
-    return found
+    label = iter(files)
+    for image, split, has_file in zip(images, splits, labelled, strict=True):
+        if has_file:
+            folder = next(label).parent
+            split_of_folder.setdefault(folder, split)
+            places.setdefault(folder, set()).add(image.parent)
+    found: dict[Path, str] = {}
+    for folder, split in split_of_folder.items():
+        stems = {os.path.splitext(name)[0] for place in places[folder] for name in _images_in(place)}  # noqa: PTH122
+        for name in sorted(name for name in os.listdir(folder) if name.endswith(".txt")):  # noqa: PTH208
+            other = name in (*NAME_FILES, DIFFICULT) or is_side_file(name)
+            if not other and name.removesuffix(".txt") not in stems:
+                found[folder / name] = split
+    for file in files if found else ():
+        found.pop(file, None)
+    rows = {file: read_rows(file) for file in found}
+    return {file: split for file, split in found.items() if rows[file] and not isinstance(rows[file], DataError)}
+
+
+def _images_in(folder: Path) -> list[str]:
+    return [name for name in os.listdir(folder) if is_image(name)] if folder.is_dir() else []  # noqa: PTH208
 
 
 def _note_on_others(file: Path) -> list[str]:
@@ -144,14 +162,14 @@ def _note_on_others(file: Path) -> list[str]:
     return [f"described by {file.name}; data.path chooses: {', '.join(others[:5])} are there too"] if others else []
 
 
-def _note_on_unnamed(images: list[tuple[Path, str]], file: Path) -> list[str]:
+def _note_on_unnamed(images: Paths, file: Path) -> list[str]:
     """Images with labels that lie among those of a description below its folder, and that no split of it names."""
-    used = {image for image, _ in images}
-    folders = {image.parent for image in used}
-    common = Path(os.path.commonpath(folders)) if len(folders) > 1 else next(iter(folders)).parent
+    folders = images.folders()
+    common = Path(os.path.commonpath(folders)) if len(folders) > 1 else folders[0].parent
+    used = set(map(str, images))
     if not common.is_relative_to(file.parent):
         return []
-    unnamed = sorted(p for p in walk(common) if is_image(p) and p not in used and label_file(p) is not None)
+    unnamed = sorted(p for p in walk(common) if is_image(p) and str(p) not in used and label_file(p) is not None)
     where = f"{file.name} and were not used, such as {unnamed[0].relative_to(file.parent)}" if unnamed else ""
     return [f"{len(unnamed)} images with labels are in no split of {where}"] if unnamed else []
 
@@ -198,10 +216,6 @@ def _only(places: list[Path], path: Path) -> Path | None:
         names = ", ".join(str(place.relative_to(path)) for place in places[:5])
         raise DataError(f"{path} holds several data sets ({names}); point data.path at one of them")
     return places[0] if places else None
-
-
-def _all_images(folder: Path) -> list[tuple[Path, str]]:
-    return [(path, split_of(path, folder)) for path in walk(folder) if is_image(path)]
 
 
 def _check_numbers(root: Path, used: dict[int, Path], names: dict[int, str], found: Found) -> tuple[str, ...]:

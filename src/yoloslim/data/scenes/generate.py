@@ -81,4 +81,4 @@ def _draw(folder: Path, seed: int, size: int, job: Job) -> ReportedImage:
     write_annotation(folder / "Annotations" / f"{name}.xml", f"{name}.jpg", annotation, VOC_CLASSES)
     # Equal pixels give equal bytes here, since all are encoded alike: one key serves for both.
     key = hashlib.sha256(data).digest()
-    return ReportedImage(name, PackedAnnotation(annotation), key, key)
+    return ReportedImage(name, PackedAnnotation(annotation).unpacked, key, key)
