@@ -1,4 +1,4 @@
-"""JPEG files that are damaged inside are counted and named, whoever reads them."""
+"""Image files that are damaged inside are counted and named, whoever reads them."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from yoloslim.data import damage
 from yoloslim.data.images import read_image
 from yoloslim.data.prepare import prepare
 
-SAID = "1 JPEG files are damaged inside and used as they can be decoded, grey or garbled from there on: "
+SAID = "1 image files are damaged inside and used as they can be decoded, grey or garbled from there on: "
 
 
 def spoil(path: Path, how: str = "cut") -> None:
@@ -79,3 +79,46 @@ def test_an_error_inside_leaves_standard_error_as_it_was(tmp_path: Path, capfd: 
     with damage.listening() as outer, damage.listening() as inner:
         read_image(tmp_path / "a.jpg")
     assert (list(outer), inner) == ([tmp_path / "a.jpg"], {})
+
+
+def of_kind(kind: str, seed: int = 0) -> bytes:
+    """A sound picture of 40 x 30 pixels."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    suffix, *rest = kind.split()
+    packing = {"lzw": 5, "zip": 8, "raw": 1}
+    options = [cv2.IMWRITE_TIFF_COMPRESSION, packing[rest[0]]] if suffix == "tif" else []
+    return cv2.imencode(f".{suffix}", pixels, options)[1].tobytes()
+
+
+def mixed_set(folder: Path, kind: str, spoiled: bytes) -> Path:
+    """A set of 12 pictures of a kind, the second of which is other bytes."""
+    root = write_voc(folder)
+    for number, image in enumerate(sorted((root / "JPEGImages").iterdir())):
+        image.unlink()
+        image.with_suffix(f".{kind.split()[0]}").write_bytes(spoiled if number == 1 else of_kind(kind, number))
+    return root
+
+
+@pytest.mark.parametrize("share", [0.03, 0.5, 0.97])
+@pytest.mark.parametrize("kind", ["png", "bmp", "webp", "tif raw", "tif lzw", "tif zip"])
+def test_a_file_cut_short_is_left_out_and_named(tmp_path: Path, make_params: Any, kind: str, share: float) -> None:
+    data = of_kind(kind)
+    root = mixed_set(tmp_path / "voc", kind, data[: int(share * len(data))])
+    report = prepare(make_params(path=str(root), source="auto"), tmp_path / "out")
+    second = sorted((root / "JPEGImages").iterdir())[1]
+    assert [(item["name"], second.name in item["reason"]) for item in report["left_out"]] == [(second.stem, True)]
+    assert not [note for note in report["notes"] if "damaged inside" in note]
+
+
+def test_a_damaged_tiff_is_named_in_the_report(
+    tmp_path: Path, make_params: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray(of_kind("tif zip"))
+    data[len(data) // 2] ^= 255
+    root = mixed_set(tmp_path / "voc", "tif zip", bytes(data))
+    report = prepare(make_params(path=str(root), source="auto"), tmp_path / "out")
+    second = sorted((root / "JPEGImages").iterdir())[1]
+    (note,) = [note for note in report["notes"] if "damaged inside" in note]
+    assert note.startswith(f"{SAID}{second.name} (ZIPDecode: ")
+    assert report["left_out"] == []
+    assert "TIFF_Error" not in capfd.readouterr().err

@@ -1,7 +1,9 @@
-"""JPEG files that are damaged inside: libjpeg says so to standard error, without a name, and gives grey pixels.
+"""JPEG and TIFF files that are damaged inside: their decoders say so to standard error, without a name, and give grey
+or black pixels.
 
-A file that is cut short lacks its end marker and is refused. One that has it still, whose middle is missing, is
-decoded: here what libjpeg says is caught and put down to the files that it was said of.
+A file that is cut short is refused. One whose middle is missing or another is decoded: here what libjpeg says, and
+OpenCV for libtiff, is caught and put down to the files that it was said of. PNG has checksums, and is refused. BMP,
+WebP, and TIFF without compression have none: pixels that were changed there are pixels like others.
 """
 
 import logging
@@ -20,10 +22,18 @@ import numpy as np
 from yoloslim.runner import headers
 from yoloslim.runner.bounded import read_bounded
 
-_SAID = re.compile(r"^(?:Corrupt JPEG data|Premature end of JPEG file).*\n?", re.MULTILINE)
-"""What libjpeg says of damage; what it says of odd headers does no harm."""
+_SAID = re.compile(
+    r"^(?:\[.*TIFF_Warning JPEGLib: )?((?:Corrupt JPEG data|Premature end of JPEG file).*)\n?"
+    r"|^\[.*TIFF_Error (?:JPEGLib: )?(.*)\n?",
+    re.MULTILINE,
+)
+"""What libjpeg says of damage, and libtiff; what they say of odd headers does no harm."""
 
-_NAMELESS = re.compile(rf"{_SAID.pattern}|^(?:Invalid SOS parameters|libpng (?:error|warning):).*\n?", re.MULTILINE)
+_NAMELESS = re.compile(
+    rf"{_SAID.pattern}|^(?:Invalid SOS parameters|libpng (?:error|warning):).*\n?"
+    r"|^\[ ?(?:WARN|ERROR):\d+@.*\n(?:>.*\n|\n)*",
+    re.MULTILINE,
+)
 """Lines that tell nobody which file is meant: what is damage is told with its name, by this module or as an error."""
 
 
@@ -39,15 +49,18 @@ class _Listener:
         return os.fstat(self.file.fileno()).st_size
 
     def damage(self, path: Path) -> str:
-        """What libjpeg says of a file that is decoded alone; empty if nothing."""
+        """What is said of a file that is decoded alone; empty if nothing, or if it cannot be decoded at all."""
         before = self.size()
         data = np.frombuffer(read_bounded(path, headers.most_bytes()), np.uint8)
-        cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        if cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8) is None:
+            return ""
         said = os.pread(self.file.fileno(), self.size() - before, before).decode(errors="replace")
         found = _SAID.search(said)
-        return found.group().strip().removeprefix("Corrupt JPEG data: ") if found else ""
+        return (found[1] or found[2]).strip().removeprefix("Corrupt JPEG data: ") if found else ""
 
 
+_WARNINGS = 3
+"""OpenCV's level of logging that has them; this package turns its log off."""
 _now: list[_Listener] = []
 """The one that listens, if any does: a process has one standard error."""
 
@@ -64,10 +77,10 @@ def noting(path: Path) -> Iterator[None]:
 
 @contextmanager
 def listening() -> Iterator[dict[Path, str]]:
-    """Catch what libjpeg says inside; whatever else goes to standard error in C gets there at the end.
+    """Catch what decoders say inside; whatever else goes to standard error in C gets there at the end.
 
     Yields:
-        File -> what libjpeg says of it, of all that were decoded inside by `images.decode_image`; filled at the end.
+        File -> what they say of it, of all that were decoded inside by `images.decode_image`; filled at the end.
     """
     found: dict[Path, str] = {}
     if _now:  # somebody listens already
@@ -81,6 +94,7 @@ def listening() -> Iterator[dict[Path, str]]:
         stack.enter_context(_python_writes_to(kept))
         os.dup2(listener.file.fileno(), 2)
         stack.callback(os.dup2, kept, 2)
+        stack.callback(cv2.utils.logging.setLogLevel, cv2.utils.logging.setLogLevel(_WARNINGS))
         _now.append(listener)
         stack.callback(_now.clear)
         yield found
@@ -94,7 +108,7 @@ def sentence(found: Mapping[Path, str]) -> list[str]:
     shown = ", ".join(f"{path.name} ({said})" for path, said in list(found.items())[:3])
     more = " ..." if len(found) > 3 else ""
     return [
-        f"{len(found)} JPEG files are damaged inside and used as they can be decoded, grey or garbled from there on: "
+        f"{len(found)} image files are damaged inside and used as they can be decoded, grey or garbled from there on: "
         f"{shown}{more}; copy or download them again, or remove them"
     ]
 
