@@ -50,9 +50,13 @@ def walk(folder: Path) -> Iterator[Path]:
                 for item in entries:
                     if is_side_file(item.name):
                         continue
-                    if item.is_dir():
+                    if _leads_nowhere(item):
+                        files += [item.name] if is_image(item.name) else []
+                    elif item.is_dir():
                         below.append(item.name)
-                    elif item.is_file() or (item.is_symlink() and _is_lost_image(here / item.name)):
+                        if item.is_symlink() and here.resolve().is_relative_to((here / item.name).resolve()):
+                            raise DataError(f"{here / item.name} is a link to a folder that it lies in; remove it")
+                    elif item.is_file():
                         files.append(item.name)
         except OSError as error:
             raise DataError(f"folder {str(here)[:200]} cannot be read: {error.strerror or error}") from error
@@ -60,8 +64,9 @@ def walk(folder: Path) -> Iterator[Path]:
         stack += ((here / name, depth + 1) for name in sorted(below, reverse=True) if not name.startswith("."))
 
 
-def _is_lost_image(link: Path) -> bool:
-    return is_image(link) and not link.exists()
+def _leads_nowhere(item: os.DirEntry[str]) -> bool:
+    """Whether it is a link to what is not there, or to itself."""
+    return item.is_symlink() and not os.path.exists(item.path)  # noqa: PTH110 - a DirEntry has no such question
 
 
 def key_of(path: Path, root: Path) -> str:

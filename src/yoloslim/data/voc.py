@@ -252,6 +252,8 @@ def _parse_object(item: Element, path: Path) -> RawObject:
         turned = "; a turned <robndbox> is not read" if item.find("robndbox") is not None else ""
         raise DataError(f"{path} has an <object> '{name}' without a <bndbox>{turned}")
     xmin, ymin, xmax, ymax = (_number(corners, tag, name, path) for tag in ("xmin", "ymin", "xmax", "ymax"))
+    if len(item.findall("bndbox")) > 1:
+        raise DataError(f"{path} has an <object> '{name}' with several <bndbox>; give each an <object> of its own")
     flags = _flag(item, "difficult"), _flag(item, "truncated")
     return RawObject(name, (xmin, ymin, xmax, ymax), *flags, "" if written == name else written)
 

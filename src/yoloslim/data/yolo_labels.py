@@ -77,6 +77,7 @@ def _row(line: str, number: int, file: Path, key_points: int) -> Row:
         values = [float(word) for word in words]
     except ValueError as error:
         hint = "; decimals have a point, not a comma" if "," in line else ""
+        hint = "; blanks belong between columns, not commas" if any(word.endswith(",") for word in words) else hint
         raise DataError(f"{where} holds '{line[:40]}', which are no numbers{hint}") from error
     if not all(map(math.isfinite, values)):
         raise DataError(f"{where} holds '{line[:40]}', which are no finite numbers")

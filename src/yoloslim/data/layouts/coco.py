@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,8 @@ def _is_labelme(path: Path) -> bool:
 
 def _document(file: Path) -> Mapping[str, Any]:
     document = read_json_file(file, DataError)
+    if isinstance(document, list):
+        raise DataError(f"{file} holds a list, as detectors write what they found; COCO has an object with `images`")
     for key in ("images", "annotations", "categories"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):
             raise DataError(f"{file} has no list `{key}`; COCO has images, annotations and categories")
@@ -133,6 +136,10 @@ def _categories(document: Mapping[str, Any], file: Path) -> dict[int, str]:
         ordered = sorted(document["categories"], key=lambda c: int(c["id"]))
         if odd := [c["name"] for c in ordered if isinstance(c["name"], bool) or not isinstance(c["name"], (str, int))]:
             raise DataError(f"{file}: a category is called {str(odd[0])[:40]}, which is no name")
+        ids = [int(c["id"]) for c in ordered]
+        if twice := [one for one, other in pairwise(ids) if one == other]:
+            both = " and ".join(repr(c["name"]) for c in ordered if int(c["id"]) == twice[0])
+            raise DataError(f"{file}: the categories {both} have the id {twice[0]} both; give each its own")
         return {int(c["id"]): settle_class(str(c["name"])) for c in ordered}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{file}: a category lacks its `id` or `name`") from error
@@ -163,9 +170,10 @@ def _by_image(
 ) -> Iterable[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
     """Images with their annotations; ids are equal if they read alike. `strays` gets the image ids of no image."""
     objects: dict[str, list[Mapping[str, Any]]] = {}
-    for image in document["images"]:
+    for place, image in enumerate(document["images"]):
         if not isinstance(image.get("id"), (int, str)) or not isinstance(image.get("file_name"), str):
-            raise DataError(f"{file}: an image lacks its `id` or `file_name`")
+            shown = str(dict(islice(image.items(), 5)))[:80]
+            raise DataError(f"{file}: an image lacks its `id` or `file_name`: images[{place}] is {shown}")
         if str(image["id"]) in objects:
             raise DataError(f"{file}: two images have the id {image['id']!r}")
         objects[str(image["id"])] = []
@@ -192,7 +200,13 @@ def _object(item: Mapping[str, Any], names: Mapping[int, str]) -> RawObject:
     category = _category(item)
     if category not in names:
         raise DataError(f"category_id {str(item.get('category_id'))[:40]!r} is not among the categories")
-    return RawObject(names[category], _box(item), bool(item.get("iscrowd")) or bool(item.get("ignore")), False)
+    return RawObject(names[category], _box(item), _is_set(item, "iscrowd") or _is_set(item, "ignore"), False)
+
+
+def _is_set(item: Mapping[str, Any], flag: str) -> bool:
+    """Whether a flag is 1, or what tools write for it; as text, "0" is not."""
+    value = item.get(flag)
+    return value.strip().lower() in ("1", "true", "yes") if isinstance(value, str) else bool(value)
 
 
 def _category(item: Mapping[str, Any]) -> int:

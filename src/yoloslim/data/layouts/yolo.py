@@ -154,7 +154,10 @@ def _orphans(images: Paths, splits: Sequence[str], files: Paths, labelled: bytea
 
 
 def _images_in(folder: Path) -> list[str]:
-    return [name for name in os.listdir(folder) if is_image(name)] if folder.is_dir() else []  # noqa: PTH208
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [item.name for item in entries if is_image(item.name) and (item.is_symlink() or item.is_file())]
 
 
 def _note_on_others(file: Path) -> list[str]:
