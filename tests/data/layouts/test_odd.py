@@ -1,4 +1,4 @@
-"""Odd sets: links in circles, flags as text, ids given twice, commas between columns; right results or clear refusals."""
+"""Odd sets: links in circles, flags as text, ids given twice, commas between columns; read right or refused."""
 
 import json
 from collections.abc import Callable
