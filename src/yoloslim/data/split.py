@@ -1,7 +1,7 @@
 """Who is in train, val and test where no image set says so: a seeded split."""
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 
 from yoloslim.errors import DataError
 
@@ -23,22 +23,21 @@ def seeded_split(groups: Mapping[str, Hashable], shares: Mapping[str, float], se
     if sum(shares.values()) >= 1:
         total = " + ".join(f"{name}_share={share:g}" for name, share in shares.items())
         raise DataError(f"{total} leaves no image for train; lower the shares below 1 in all")
-    members: dict[Hashable, list[str]] = {}
-    for name in sorted(groups):
-        members.setdefault(groups[name], []).append(name)
+    names = sorted(groups)
+    first: dict[Hashable, str] = {}
+    for name in names:
+        first.setdefault(groups[name], name)
     # Hashing the name, not shuffling a list: a new image then hardly moves the others between splits.
-    order = sorted(members.values(), key=lambda names: hashlib.sha256(f"{seed}:{names[0]}".encode()).digest())
+    order = sorted(first.values(), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     wanted = sum(share > 0 for share in shares.values()) + 1
     if len(order) < wanted:
         raise DataError(f"{len(order)} different images cannot fill {wanted} splits; add images")
-    result: dict[str, list[str]] = {}
+    split_of: dict[str, str] = {}
     for split, share in shares.items():
-        count = min(max(1, round(share * len(members))), len(order) - 1) if share > 0 else 0
-        result[split] = _flatten(order[:count])
+        count = min(max(1, round(share * len(first))), len(order) - 1) if share > 0 else 0
+        split_of |= dict.fromkeys(order[:count], split)
         order = order[count:]
-    result["train"] = _flatten(order)
+    result: dict[str, list[str]] = {split: [] for split in (*shares, "train")}
+    for name in names:
+        result[split_of.get(first[groups[name]], "train")].append(name)
     return result
-
-
-def _flatten(groups: Sequence[Sequence[str]]) -> list[str]:
-    return sorted(name for names in groups for name in names)
