@@ -180,6 +180,8 @@ def parse_annotation(path: Path) -> RawAnnotation:
     root = root_of(data, path)
     if root.tag != "annotation":
         raise DataError(f"{path} holds <{root.tag[:40]}> where VOC has <annotation>")
+    if strange := [item.tag for item in root if item.tag != "object" and item.find("bndbox") is not None]:
+        raise DataError(f"{path} has a <bndbox> in <{strange[0][:40]}>, where VOC has <object>")
     objects = tuple(_parse_object(item, path) for item in root.findall("object"))
     filename = (root.findtext("filename") or "").strip()
     return RawAnnotation(_size(root, "width"), _size(root, "height"), objects, "voc", filename)

@@ -34,7 +34,7 @@ class Described:
 
 def descriptions(folder: Path) -> list[Path]:
     """The files in a folder that describe a data set, `data.yaml` first."""
-    yamls = [path for path in sorted(folder.glob("*.y*ml")) if _describes(path)]
+    yamls = [path for path in sorted(folder.glob("*.y*ml")) if path.is_file() and _describes(path)]
     return sorted(yamls, key=lambda p: p.stem.lower() != "data") or sorted(filter(_is_darknet, folder.glob("*.data")))
 
 
@@ -50,6 +50,21 @@ def read_description(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise DataError(f"{path} must hold `names:`, `train:` and `val:`, not {type(raw).__name__}")
     return raw
+
+
+def names_alone(folder: Path) -> tuple[dict[str, Any], Path | None, list[str]]:
+    """What a data.yaml that names no images says of classes, the file, and notes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    for file in (folder / "data.yaml", folder / "data.yml"):
+        if file.is_file():
+            raw = read_yaml(file, DataError)
+            if isinstance(raw, dict) and "names" in raw:
+                return raw, file, [f"{file.name} names classes and no images: all of the folder are taken"]
+            return {}, None, [f"{file.name} has neither `train` nor `names`, and was not used"]
+    return {}, None, []
 
 
 def described_images(description: Mapping[str, Any], file: Path) -> Described:

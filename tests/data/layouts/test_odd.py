@@ -122,3 +122,30 @@ def test_class_numbers_as_floats_and_tabs_are_read(tmp_path: Path, yolo: Path, m
     assert (report["left_out"], report["dropped_boxes"]) == ([], [])
     made_boxes = sum(len(made.yolo_row(i).splitlines()) for members in made.SPLITS.values() for i in members)
     assert sum(report["boxes_total"].values()) == made_boxes
+
+
+@pytest.mark.parametrize(
+    ("text", "classes", "note"),
+    [
+        ("names: [cat, bird]\n", ["cat", "bird"], "data.yaml names classes and no images: all of the folder are taken"),
+        ("- a\n", ["class0", "class1"], "data.yaml has neither `train` nor `names`, and was not used"),
+        ("", ["class0", "class1"], "data.yaml has neither `train` nor `names`, and was not used"),
+    ],
+)
+def test_a_description_without_images_gives_its_names(
+    tmp_path: Path, yolo: Path, make_params: Any, text: str, classes: list[str], note: str
+) -> None:
+    (yolo / "data.yaml").write_text(text)
+    report = prepare(make_params(path=str(yolo), source="auto"), tmp_path / "out")
+    assert (report["layout"], report["classes"]) == ("yolo", classes)
+    assert note in report["notes"]
+
+
+def test_boxes_in_other_tags_leave_their_image_out(tmp_path: Path, make_params: Any) -> None:
+    root = write_voc(tmp_path / "voc")
+    xml = root / "Annotations/a0.xml"
+    xml.write_text(xml.read_text().replace("object>", "Object>"))
+    report = prepare(make_params(path=str(root), source="auto"), tmp_path / "out")
+    assert [item["reason"] for item in report["left_out"]] == [
+        "Annotations/a0.xml has a <bndbox> in <Object>, where VOC has <object>"
+    ]

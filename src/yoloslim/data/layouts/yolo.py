@@ -12,7 +12,14 @@ from yoloslim.data.names import note_on_renamed, settle_class
 from yoloslim.data.packed import Paths
 from yoloslim.data.reading import names_of, notes_on_outlines, notes_on_unread, set_splits, split_of
 from yoloslim.data.voc import RawAnnotation, RawObject
-from yoloslim.data.yolo_description import NAME_FILES, class_names, described_images, descriptions, read_description
+from yoloslim.data.yolo_description import (
+    NAME_FILES,
+    class_names,
+    described_images,
+    descriptions,
+    names_alone,
+    read_description,
+)
 from yoloslim.data.yolo_labels import count_rows, label_file, label_places, read_rows
 from yoloslim.errors import DataError
 from yoloslim.runner.text import NotText, read_lines
@@ -66,7 +73,11 @@ def read(root: Path, wanted: Wanted) -> Found:
         splits = [split_of(image, folder) for image in images]
     if not images:
         raise DataError(f"{folder} holds no image")
-    names, notes = class_names(description, root if root.is_file() else None, folder)
+    file: Path | None = root
+    if not root.is_file():
+        description, file, notes = names_alone(folder)
+        found.notes += notes
+    names, notes = class_names(description, file, folder)
     found.notes += notes
     settled = tuple(settle_class(name) for name in names.values())
     if len(set(settled)) < len(settled):
