@@ -1,9 +1,8 @@
-"""Other work beside `eval`, `prune` and the like: `python -m benchmarks.beside MODEL ../shared/data/bccd.tar`.
+"""Other work beside `eval`, `prune` and stage `data`: `python -m benchmarks.beside MODEL ../shared/data/bccd.tar`.
 
 Each with the number of threads that it chooses, and with fixed ones, in processes that take turns; pieces of some
 seconds: 64 images of the test set in PyTorch, Taylor scores over 32 images and a certified cut to 50 %, 150 images
-prepared, a model timed by 35 images one at a time in PyTorch. `--jobs` and `--beside` name some of them.
-`OMP_WAIT_POLICY=ACTIVE` before the command lets PyTorch's threads spin where they wait for one another.
+prepared. `--jobs` and `--beside` name some of them.
 """
 
 import argparse
@@ -63,17 +62,7 @@ def a_data_stage(_: Path, folder: Path, threads: int) -> Callable[[], object]:
     return work
 
 
-def a_latency(model: Path, _: Path, threads: int) -> Callable[[], object]:
-    from yoloslim.config import EvaluationParams
-    from yoloslim.evaluation.predictor.pytorch import TorchPredictor
-    from yoloslim.evaluation.speed import measure_latency
-    from yoloslim.models.foreign.load import read_model
-
-    predictor = TorchPredictor(read_model(model))
-    return lambda: measure_latency(predictor, threads=threads or EvaluationParams().threads)
-
-
-JOBS: dict[str, Job] = {"eval": an_eval, "prune": a_prune, "data": a_data_stage, "latency": a_latency}
+JOBS: dict[str, Job] = {"eval": an_eval, "prune": a_prune, "data": a_data_stage}
 
 
 def serve(job: str, model: Path, folder: Path, threads: int, turns: Connection) -> None:
