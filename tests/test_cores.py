@@ -1,8 +1,6 @@
 """How many cores there are, and who decides how many are used."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -75,15 +73,3 @@ def test_a_key_counts_before_the_environment_and_never_more_than_the_cores(
     with caplog.at_level("INFO"):
         assert [thread_count(asked, "train.threads") for _ in range(3)] == [expected] * 3
     assert (said in caplog.text, len(caplog.records)) == (True, bool(said))
-
-
-@pytest.mark.parametrize(("outside", "spins"), [({}, False), ({"OMP_WAIT_POLICY": "ACTIVE"}, True)])
-def test_threads_that_wait_sleep_unless_told_otherwise(outside: dict[str, str], spins: bool) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_WAIT", "GOMP"))}
-    command = [sys.executable, "-c", "import yoloslim; yoloslim.build"]
-    done = subprocess.run(
-        command, env=environment | {"OMP_DISPLAY_ENV": "verbose"} | outside, capture_output=True, text=True, check=True
-    )
-    if "GOMP_SPINCOUNT" not in done.stderr:
-        pytest.skip("PyTorch computes with another OpenMP than GNU's here, which does not tell")
-    assert ("GOMP_SPINCOUNT = '0'" not in done.stderr) is spins

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
 """OpenCV prints lines about what it cannot decode, without the file's name; those who read files say it themselves."""
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-"""PyTorch's threads that wait for one another sleep: they would spin, and take the cores that others want, too."""
 
 if TYPE_CHECKING:
     from yoloslim.api import build as build
