@@ -86,10 +86,28 @@ def test_counts_below_one_are_refused() -> None:
 def test_a_latency_taken_beside_other_work_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    readings = iter([(0.0, 0.0, 0.0), (2.0, 3.0, 1.0)])
-    monkeypatch.setattr("yoloslim.evaluation.other_work.OtherWork._read", staticmethod(lambda: next(readings)))
+    others(monkeypatch, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (2.0, 3.0, 1.0))
     result = measure_latency(Sleeper(5), warmup=0, repeats=1)
     assert result["latency_other_cores"] == 1.0
     assert caplog.messages == [
         "sleeper: latency 5.00 ms, while other programs used 1.0 core(s): too long to be compared"
     ]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "busy", "calls"),
+    [(600, 3.0, 5), (600, 1.0, 9), (300, 3.0, 9)],  # two calls before: long and disturbed, long, disturbed
+)
+def test_few_calls_do_where_other_programs_make_them_long(
+    milliseconds: float, busy: float, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others(monkeypatch, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (2.0, busy, 1.0), (4.0, busy, 1.0))
+    sleeper = Sleeper(*[milliseconds] * 11)
+    assert measure_latency(sleeper, warmup=2, repeats=9)["latency_ms"] == pytest.approx(milliseconds)
+    assert len(sleeper.shapes) == 2 + calls
+
+
+def others(monkeypatch: pytest.MonkeyPatch, *readings: tuple[float, float, float]) -> None:
+    """Seconds of the clock, of all cores, and of this process, as they will be read."""
+    left = iter(readings)
+    monkeypatch.setattr("yoloslim.evaluation.other_work.OtherWork._read", staticmethod(lambda: next(left)))
