@@ -32,7 +32,8 @@ def test_stream_names_command_status_and_last_line_of_a_failure() -> None:
 def test_what_waits_for_a_device_never_starts_once_all_is_stopped(tmp_path: Path) -> None:
     """Else it has the device of what was stopped, and the command that was interrupted lives on for its sake."""
     said: list[str] = []
-    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # which jobs in the background ignore
+    # jobs in the background ignore Ctrl-C, and so would what they start
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     sleep = f"{hear}; import time; print('at work', flush=True); time.sleep(60)"
 
     def train(count: int) -> None:
