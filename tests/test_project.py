@@ -100,7 +100,8 @@ def test_the_wheel_alone_starts_a_project_and_runs_it(tmp_path: Path) -> None:
     edited = site / "yoloslim/pruning/surgery.py"
     edited.write_text(edited.read_text() + "\nOTHER = 1\n")  # as an upgrade does
     told = run("dvc", "repro", *targets, cwd=project)
-    assert ran(told) == ["code", "unstructured", "prune@40"]  # the same models: they are not measured again
+    assert ran(told)[0] == "code"  # the two that depend on it do not depend on each other: either may come first
+    assert sorted(ran(told)) == ["code", "prune@40", "unstructured"]  # the same models: they are not measured again
 
 
 def ran(told: str) -> list[str]:
