@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,6 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in tiny.environment(tmp_path / "log.txt", PREFECT_HOME=str(tmp_path / "prefect")).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("STAGE_SECONDS", "3")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # leases of its own
     return tmp_path / "log.txt"
 
 
@@ -103,8 +103,8 @@ def test_points_spread_over_dask_workers_and_a_killed_one_loses_nothing(
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     outcomes = list(fan_out("dask", address, main))
-    killer.join(1)
-    assert workers[2].wait(10) == -signal.SIGKILL
+    killer.join(60)
+    assert workers[2].wait(60) == -signal.SIGKILL
     assert {outcome.job for outcome in outcomes} == set(JOBS)
     assert [outcome.error for outcome in outcomes] == [""] * len(JOBS)
     ran = [(stage, where) for event, stage, where in tiny.events(log) if event == "start" and "probe" in stage]
@@ -176,6 +176,8 @@ def test_an_address_where_nobody_listens_is_said_before_anything_starts(
     events: list[Event] = []
     reason = f"nobody listens at sweep.address {address}, Connection refused; an empty one starts workers here"
     cannot = f"sweep.runner is {runner}, and it cannot run points (ConnectionError: {reason})"
+    for module in ("prefect", "yoloslim.orchestration.shown"):  # which may take longer than any waiting
+        import_module(module)
     begun = time.monotonic()
     if fallback:
         assert as_flow(lambda fan_out, listen: fan_out, params, tmp_path, 1, events.append)
@@ -184,7 +186,7 @@ def test_an_address_where_nobody_listens_is_said_before_anything_starts(
     else:
         with pytest.raises(SweepError, match=re.escape(f"{cannot}; what was finished is kept")):
             as_flow(lambda *_: None, params, tmp_path, 1, events.append)
-    assert time.monotonic() - begun < 90  # most of it Prefect's first import
+    assert time.monotonic() - begun < 50  # the clients of Dask and Ray wait a minute
 
 
 @pytest.mark.parametrize(("runner", "name"), [("ray", "Ray"), ("dask", "Dask")])
@@ -193,6 +195,7 @@ def test_what_listens_and_is_no_scheduler_is_said_within_seconds(
     runner: Runner, name: str, answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("yoloslim.orchestration.runners.HANDSHAKE_S", 0.5)
+    import_module(f"prefect_{runner}")  # which may take longer than any waiting
     with answering(answer) as address:
         reason = f"what listens at sweep.address {address} does not answer as {name}'s scheduler; an empty one starts"
         begun = time.monotonic()
