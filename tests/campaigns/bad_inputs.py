@@ -57,7 +57,7 @@ def in_process_of_its_own(case: Case, folder: Path) -> Outcome:
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=120,
+        timeout=600,
         check=False,
     )
     output = done.stdout + done.stderr

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.oracles import overlap, pycoco, random_boxes, random_case
+from tests.pace import slowness
 from yoloslim.data.voc import Annotation, annotation_from
 from yoloslim.evaluation import metrics
 from yoloslim.evaluation.evaluate import score
@@ -179,4 +180,4 @@ def test_half_a_million_detections_take_about_a_second() -> None:
     classes = [str(i) for i in range(20)]
     start = time.process_time()  # of all threads, whatever else the machine does
     score(truth, detections, classes)
-    assert time.process_time() - start < 5  # measured 0.9 s
+    assert time.process_time() - start < 5 * slowness()  # measured 0.9 s
