@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 import yoloslim
+from tests.pace import slowness
 from tests.pruning.any_network import OURS, fill
 from tests.pruning.foreign_networks import NETWORKS, build
 from tests.pruning.networks import Cbl, Residual, scramble
@@ -168,9 +169,11 @@ CUTS = {  # of the code before there was a front door: what it cut, bit by bit
 
 @pytest.mark.parametrize("scope", CUTS)
 def test_detectors_are_cut_as_ever(scope: Scope) -> None:
-    torch.manual_seed(0)
     model = build_detector("yolov5n", ("a", "b", "c"))
-    scramble(model, 3)
+    draw = np.random.default_rng(3)  # PyTorch draws other bits by the kernels of another processor
+    for name, value in model.state_dict().items():
+        if name.endswith((".weight", ".bias", ".running_mean", ".running_var")):
+            value.copy_(torch.from_numpy(draw.random(tuple(value.shape), np.float32)))
     coupling = find_coupling(model)
     request = PruneRequest(scope=scope, percent=50, imgsz=320, round_to=1)
     state = cut(model, coupling, select_channels(model, coupling, request).keep).state_dict()
@@ -486,7 +489,7 @@ def test_importing_is_quick_and_takes_no_torch() -> None:
     code = "import sys, time; t = time.process_time(); import yoloslim; "
     code += "print(time.process_time() - t, 'torch' in sys.modules)"
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() for _ in "123"]
-    assert min(float(seconds) for seconds, _ in runs) < 0.1
+    assert min(float(seconds) for seconds, _ in runs) < 0.1 * slowness()
     assert {torch_there for _, torch_there in runs} == {"False"}
 
 
@@ -498,7 +501,7 @@ def test_a_name_that_is_not_there_is_an_error_that_lists_what_is() -> None:
 def test_the_example_runs_and_is_short() -> None:
     lines = [line for line in EXAMPLE.read_text().splitlines() if line and not line.startswith('"""')]
     assert len(lines) <= 12
-    ran = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True, timeout=120)
+    ran = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True, timeout=1800)
     assert ran.returncode == 0, ran.stderr
     for page in (EXAMPLE.parents[1] / "api.md", EXAMPLE.parents[2] / "README.md"):
         assert EXAMPLE.read_text() in page.read_text()
