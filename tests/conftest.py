@@ -1,6 +1,7 @@
 """One thread for all tests: the networks here are too small for more, and others share the machine."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +18,11 @@ with suppress(ModuleNotFoundError):  # not installed with every set of extras
     get_absl_handler().python_handler.stream = sys.__stderr__
 
 from yoloslim.orchestration import leaving
+
+for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)  # what Rich and Typer ask for a terminal's width and colours, before they are imported
+for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+    os.environ.pop(name, None)  # places of the person who starts the tests: hooks of Git set the last
 
 torch.set_num_threads(1)
 pytest.MonkeyPatch().setattr(leaving, "_leave", lambda status: None)  # it ends the process, which here goes on
@@ -39,6 +45,12 @@ LONGEST = (
     "benchmarks/test_race.py",
 )
 """Files whose slow tests take half a minute and more, the longest first: begun last, one of them would run alone."""
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Draw the same numbers whichever tests this process has run before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
