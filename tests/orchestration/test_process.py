@@ -1,7 +1,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,12 +29,14 @@ def test_stream_names_command_status_and_last_line_of_a_failure() -> None:
 
 
 @pytest.mark.usefixtures("starts_over")
-def test_what_waits_for_a_device_never_starts_once_all_is_stopped(tmp_path: Path) -> None:
+def test_what_waits_for_a_device_never_starts_once_all_is_stopped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Else it has the device of what was stopped, and the command that was interrupted lives on for its sake."""
     said: list[str] = []
     # jobs in the background ignore Ctrl-C, and so would what they start
     hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    sleep = f"{hear}; import time; print('at work', flush=True); time.sleep(60)"
+    sleep = f"{hear}; import time; print('at work', flush=True); time.sleep(600)"
 
     def train(count: int) -> None:
         try:
@@ -44,14 +46,16 @@ def test_what_waits_for_a_device_never_starts_once_all_is_stopped(tmp_path: Path
             said.append(str(error))
 
     threads = [threading.Thread(target=train, args=(count,), daemon=True) for count in (1, ALL, 1)]
-    for thread in threads:  # the second waits for the first, and the third for its turn to look for a device
-        thread.start()
+    with caplog.at_level("INFO"):
+        threads[0].start()
+        until(lambda: "at work" in said)
+        threads[1].start()  # waits for the first
+        until(lambda: "waiting for a free device" in caplog.text)
+        threads[2].start()  # waits for its turn to look for a device
         time.sleep(0.5)
-    while "at work" not in said:
-        time.sleep(0.05)
-    stop_all()
+        stop_all()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert said.count("at work") == 1
     assert [line for line in said if line.endswith("ended with status -2: KeyboardInterrupt")]
     assert sum(line.startswith("stopped ") for line in said) == 2
@@ -60,3 +64,11 @@ def test_what_waits_for_a_device_never_starts_once_all_is_stopped(tmp_path: Path
     start_over()
     stream([sys.executable, "-c", "print('again')"], said.append, tmp_path)
     assert said[-1] == "again"
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait for it, as long as a slow machine takes."""
+    deadline = time.monotonic() + 600
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -124,11 +124,13 @@ def test_a_stream_that_never_starts_is_told_and_the_others_go_on(
 def test_streams_are_opened_all_at_a_time_and_one_that_keeps_the_others_is_named(
     model: Path, videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    together = threading.Barrier(len(videos), timeout=20)
+    together = threading.Barrier(len(videos), timeout=300)
 
     def slow(source: str) -> Stream:
         together.wait()
-        time.sleep(0.3)
+        deadline = time.monotonic() + 60
+        while "cam2 does not answer yet" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)
         return Stream(source)
 
     monkeypatch.setattr(feeds_module, "Stream", slow)

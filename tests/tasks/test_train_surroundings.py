@@ -48,7 +48,7 @@ def start(words: list[str]) -> "subprocess.Popen[str]":
 
 
 def first_checkpoint(out: Path, process: "subprocess.Popen[str]") -> Path:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900
     found: list[Path] = []
     while not found:
         with suppress(FileNotFoundError):  # of a folder that has got its final name meanwhile
@@ -66,8 +66,9 @@ def test_a_small_shm_and_cores_that_are_taken_away_change_no_weight(place: Path)
     process = start([*SMALL_SHM, "sh", *command(place, "disturbed")])
     first_checkpoint(place / "disturbed", process)
     for thread in psutil.Process(process.pid).threads():
-        os.sched_setaffinity(thread.id, {min(os.sched_getaffinity(0))})
-    output = process.communicate(timeout=300)[0]
+        with suppress(ProcessLookupError):  # one that has ended since
+            os.sched_setaffinity(thread.id, {min(os.sched_getaffinity(0))})
+    output = process.communicate(timeout=1800)[0]
     assert process.returncode == 0, output
     model = "model.safetensors"
     assert (place / "disturbed" / model).read_bytes() == (place / "whole" / model).read_bytes()
@@ -79,7 +80,7 @@ def test_a_process_that_the_system_kills_ends_the_run_and_the_checkpoint_before_
     checkpoint = first_checkpoint(place / "killed", process)
     (child,) = [each for each in psutil.Process(process.pid).children() if "train" in each.cmdline()]
     child.send_signal(signal.SIGKILL)  # as the kernel does where memory ends
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=1800)[0]
     watched = f"Child process with PID {child.pid} terminated with code -9"  # what Lightning says, if it looks first
     assert (process.returncode, watched in output) == (137, True) or (
         process.returncode == 1 and output.count("another process of this training is gone") == 1

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -109,11 +109,18 @@ class Cutter:
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes who waits for one
         self._socket.close()
 
-    def refuse(self, seconds: float) -> None:
+    def refuse(self, until: Callable[[], bool]) -> None:
         """Break all connections there are and refuse others for a while, as a board does that starts again."""
+
+        def come_back() -> None:
+            deadline = time.monotonic() + 120
+            while not until() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            self._listen()
+
         self.close()
         self.cut_now()
-        threading.Timer(seconds, self._listen).start()
+        threading.Thread(target=come_back, daemon=True).start()
 
     def cut_now(self) -> None:
         """Break all connections there are."""
@@ -155,7 +162,8 @@ class Cutter:
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(100):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         if process.poll() is not None:
             pytest.skip(f"sshd does not start here: {log.read_text().strip()}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
