@@ -97,7 +97,7 @@ def answers(url: str, host: str = "") -> bool:
         return False
 
 
-def wait(ready: Callable[[], bool], log: Path, seconds: float = 400) -> None:
+def wait(ready: Callable[[], bool], log: Path, seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < deadline, log.read_text()

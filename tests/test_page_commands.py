@@ -100,7 +100,7 @@ def test_the_tracking_server_answers(small: Small) -> None:
         streams: dict[str, Any] = {"stdout": log, "stderr": log, "start_new_session": True}
         process = subprocess.Popen(["bash", "-c", SERVER], cwd=small.root, env=small.environment, **streams)
     try:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 900
         while not answers("http://127.0.0.1:5000/health"):
             assert process.poll() is None, (small.root / "ui.log").read_text()
             assert time.monotonic() < deadline, (small.root / "ui.log").read_text()

@@ -80,7 +80,7 @@ def test_the_wheel_alone_starts_a_project_and_runs_it(tmp_path: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=500,
+            timeout=3600,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -71,7 +71,7 @@ def experiment(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join(map(str, (folder, ROOT / "src", ROOT)))
     command = [sys.executable, "-m", "benchmarks.experiment", "scenes.tar", "--work", "work", *SMALL, *more]
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=3600)
 
 
 def steps_of(output: str) -> list[str]:

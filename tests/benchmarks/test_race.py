@@ -128,7 +128,7 @@ def test_a_race_of_three_ways_goes_on_where_it_stopped(tmp_path: Path) -> None:
     command += [str(tmp_path / "work"), "--sets", "train", "val", "test", "--ways"]
 
     def race(*more: str) -> str:
-        done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=3600)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -32,7 +32,7 @@ def run(tmp_path: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: Prefect's server for tests may never end in one that has run other flows."""
     environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")} | settings
     return subprocess.run(
-        [sys.executable, "-c", RUN], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", RUN], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1800
     )
 
 

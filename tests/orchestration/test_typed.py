@@ -25,7 +25,7 @@ def ran_elsewhere(toy: Toy) -> dict[str, list[str]]:
 def check(toy: Toy, words: list[str], environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "yoloslim", "sweep", "step=10", "low=60", "high=70", "workers=2", *words]
     done = subprocess.run(
-        command, cwd=toy.root, env=toy.environment | environment, capture_output=True, text=True, timeout=600
+        command, cwd=toy.root, env=toy.environment | environment, capture_output=True, text=True, timeout=3600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "going on without it" not in done.stdout

@@ -113,7 +113,7 @@ class Toy:
 
     def run(self, *command: str) -> str:
         done = subprocess.run(
-            command, cwd=self.root, env=self.environment, check=False, capture_output=True, text=True, timeout=300
+            command, cwd=self.root, env=self.environment, check=False, capture_output=True, text=True, timeout=3600
         )
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done.stdout

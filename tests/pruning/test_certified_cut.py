@@ -123,7 +123,7 @@ def test_a_pruned_file_loads_in_a_fresh_process(tmp_path: Path) -> None:
     model = pruned("coupled")[1].model
     save_model(model, tmp_path / "m.safetensors")
     argv = [sys.executable, "-c", LOADER, str(tmp_path / "m.safetensors"), str(tmp_path / "y.pt")]
-    subprocess.run(argv, check=True, timeout=300)
+    subprocess.run(argv, check=True, timeout=1800)
     x = torch.linspace(0, 1, 3 * 64 * 64).view(1, 3, 64, 64)
     with torch.no_grad():
         for p, q in zip(model(x), torch.load(tmp_path / "y.pt", weights_only=True), strict=True):

@@ -103,8 +103,9 @@ def test_the_compare_view_shows_map50_against_percent(project: Path, server: Ser
     assert len(ids) == 4
     chosen, number = quote(json.dumps(ids)), quote(json.dumps([experiment.experiment_id]))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=300_000)
         page = browser.new_page(viewport={"width": 1280, "height": 1300})
+        page.set_default_timeout(300_000)
         page.goto(f"{server.uri}/#/compare-runs?runs={chosen}&experiments={number}")
         shown(page, ".axis-title")
         assert page.locator(".axis-title").all_text_contents() == ["percent", "map50"]

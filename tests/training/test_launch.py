@@ -75,7 +75,7 @@ if result.is_main:
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *launcher, str(script)]
-    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=1800)
 
 
 def assert_same_training(folder: Path, whole: Fit) -> None:
