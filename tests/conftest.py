@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 with suppress(ModuleNotFoundError):  # not installed with every set of extras
     from absl.logging import get_absl_handler
@@ -24,6 +25,9 @@ for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS"
 for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
     os.environ.pop(name, None)  # places of the person who starts the tests: hooks of Git set the last
 
+# the same every time in continuous integration; with the variable it goes on looking for others
+settings.register_profile("same", derandomize="FUZZ_EXAMPLES" not in os.environ)
+settings.load_profile("same")
 torch.set_num_threads(1)
 pytest.MonkeyPatch().setattr(leaving, "_leave", lambda status: None)  # it ends the process, which here goes on
 
@@ -48,9 +52,10 @@ LONGEST = (
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
-    """Draw the same numbers whichever tests this process has run before."""
+def afresh() -> None:
+    """The same random numbers, and one thread, whichever tests this process has run before."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
