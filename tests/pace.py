@@ -24,6 +24,6 @@ def slowness() -> float:
 
 
 def work() -> None:
-    """A loop of Python and calls of NumPy, half of the time each."""
+    """A loop of Python, then calls of NumPy."""
     sum(number * number % 7 for number in range(500_000))
     np.sort(np.random.default_rng(0).random(700_000))
