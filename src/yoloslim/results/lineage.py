@@ -34,7 +34,7 @@ def outputs(lock: Path) -> list[StageOutput]:
     if not lock.is_file():
         return []
     try:
-        stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+        stages = yaml.load(lock.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["stages"]
         return [
             StageOutput(name, str(out["path"]), str(out.get("md5", "")))
             for name, stage in stages.items()
