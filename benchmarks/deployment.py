@@ -117,7 +117,7 @@ def latency_table(folder: Path, model: str, ways: list[str], rounds: int, thread
 
 def predictors_of(network: Detector, folder: Path, images: np.ndarray, threads: int) -> list[Predictor]:
     """The network in every runtime and precision, LiteRT only where its toolchain is installed."""
-    absent = {name for name, toolchain in TOOLCHAINS.items() if state_of(toolchain).word != "installed"}
+    absent = absent_runtimes()
     names = [name for name in ("onnx", "openvino", "ncnn", "litert") if name not in absent]
     for name in names:
         export_model(network, folder / name, file_format=name)
@@ -127,6 +127,11 @@ def predictors_of(network: Detector, folder: Path, images: np.ndarray, threads: 
         quantize(folder / "onnx", images, folder / f"int8-{runtime}", runtime)
         found.append(open_predictor(folder / f"int8-{runtime}", threads=threads))
     return found
+
+
+def absent_runtimes() -> set[str]:
+    """Those whose toolchain or GPU is not here; `benchmarks.tensorrt` has what is on one."""
+    return {"tensorrt", *(name for name, each in TOOLCHAINS.items() if state_of(each).word != "installed")}
 
 
 def plain_export(dense: Detector, folder: Path, threads: int) -> Predictor:
@@ -187,7 +192,7 @@ Made = tuple[Predictor, str]
 
 def versions(model: Detector, folder: Path, images: np.ndarray, threads: int) -> dict[str, Callable[[], Made]]:
     """What a model becomes in every runtime and precision: name -> what makes it of the export in `folder`/onnx."""
-    absent = {name for name, toolchain in TOOLCHAINS.items() if state_of(toolchain).word != "installed"}
+    absent = absent_runtimes()
     onnx = folder / "onnx"
 
     def exported(name: str, weights: Weights, precision: Precision = "fp32") -> Made:

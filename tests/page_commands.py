@@ -91,6 +91,7 @@ ELSEWHERE = {
     r"yoloslim import https://host/.*": "an address and a checksum of the reader's",
     r"yoloslim import darknet53\S+ .*": "160 MB of weights; tests/models/foreign/darknet reads drawn ones",
     r"yoloslim train (photos/ --model yolov5n --out trained|DATA --profile)": "trains for minutes; tests/tasks smaller",
+    r"yoloslim (export .*--format|quantize .*--runtime) tensorrt .*|yoloslim eval trt-int8/ .*": "needs an NVIDIA GPU",
     r"yoloslim prune model\.pt .*": "measures for a minute; tests/tasks types them with a smaller model",
 }
 """Commands, as patterns, that are typed nowhere here as printed, and why.

@@ -183,8 +183,8 @@ def test_quantize_says_what_it_lacks(model: Detector, tmp_path: Path) -> None:
         yoloslim.quantize(model, tmp_path, tmp_path / "out", count=0)
     with pytest.raises(DeployError, match="holds no pictures"):
         yoloslim.quantize(model, tmp_path, tmp_path / "out")
-    with pytest.raises(DeployError, match="runtime for int8 'tensorrt' is not known; known: onnxruntime"):
-        yoloslim.quantize(model, np.zeros((1, 64, 64, 3), np.uint8), tmp_path / "out", runtime="tensorrt")
+    with pytest.raises(DeployError, match="runtime for int8 'tensorflow' is not known; known: onnxruntime"):
+        yoloslim.quantize(model, np.zeros((1, 64, 64, 3), np.uint8), tmp_path / "out", runtime="tensorflow")
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_word_that_is_no_choice_names_the_choices() -> None:
             {"quantize": {"runtimes": ["on nx"]}},
             "quantize.runtimes.0 = 'on nx' is not understood; it is: onnxruntime, ",
         ),
-        ({"export": {"formats": ["on nx"]}}, "it is: besides onnx: openvino, ncnn, litert"),
+        ({"export": {"formats": ["on nx"]}}, "it is: besides onnx: openvino, ncnn, litert, tensorrt"),
     ],
 )
 def test_text_of_the_wrong_form_is_answered_in_words(raw: dict[str, Any], said: str) -> None:

@@ -210,7 +210,7 @@ def quantize(
         images: what the ranges of activations are taken from: a folder of pictures like those that the model will see,
             or an array uint8 (N, S, S, 3) of them, letterboxed to the model's image size.
         out: folder to write.
-        runtime: onnxruntime, openvino or ncnn.
+        runtime: onnxruntime, openvino, ncnn, litert or tensorrt.
         count: pictures of the folder to use at most, at least 1.
 
     Returns:

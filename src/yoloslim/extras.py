@@ -10,6 +10,7 @@ EXTRAS = {
     **dict.fromkeys(("prefect_ray", "ray"), "ray"),
     **dict.fromkeys(("openvino", "nncf", "ncnn", "pnnx"), "runtimes"),
     **dict.fromkeys(("ai_edge_litert", "litert_quantizer"), "litert"),
+    **dict.fromkeys(("tensorrt",), "tensorrt"),
     **dict.fromkeys(("psycopg", "psycopg_binary"), "postgresql"),
 }
 """Name that is imported -> the extra of the wheel that brings it."""

@@ -2,7 +2,7 @@
 
 Prints which combinations give what PyTorch gives, how far off they are, why the others fail, and the count. With words,
 only combinations that have one of them in their name. Networks are whole, at 64 px, with seeded weights; those
-runtimes whose toolchain is not installed are left out and named.
+runtimes whose toolchain, or GPU, is not here are left out and named.
 """
 
 import sys
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from tests.tiny import shake_norms
+from tests.toolchains import has_tensorrt
 from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.int8 import quantize
 from yoloslim.deploy.rockchip.compilation import RknnOptions, compile_rknn
@@ -37,6 +38,7 @@ RUNTIMES = {
     "openvino": ("fp32", "int8"),
     "ncnn": ("fp32", "int8"),
     "litert": ("fp32", "fp16", "int8"),
+    "tensorrt": ("fp32", "fp16", "int8"),
     "rknn": ("fp16", "int8"),
 }
 TOOLCHAIN = {"litert": "litert", "rknn": "rockchip"}
@@ -111,6 +113,7 @@ def _opened(one: Combination, root: Path) -> Predictor:
 def main() -> None:
     """Try all, print a line each and the count."""
     absent = {r for r, name in TOOLCHAIN.items() if state_of(TOOLCHAINS[name]).word != "installed"}
+    absent |= set() if has_tensorrt() else {"tensorrt"}
     words = sys.argv[1:]
     chosen = [c for c in COMBINATIONS if c.runtime not in absent and (not words or any(w in str(c) for w in words))]
     passed = 0
@@ -123,7 +126,7 @@ def main() -> None:
                 continue
             passed += off <= ALLOWED[one.precision]
             print(f"{one}: {'passes' if off <= ALLOWED[one.precision] else 'is too far off'}, {off:.2g}", flush=True)
-    print(f"{passed} of {len(chosen)} combinations pass" + "".join(f"; {name} is not installed" for name in absent))
+    print(f"{passed} of {len(chosen)} combinations pass" + "".join(f"; {name} is not here" for name in absent))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from tests.deploy.models import tiny_detector
-from tests.toolchains import needs_toolchain
+from tests.toolchains import needs_tensorrt, needs_toolchain
 from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.int8 import calibration_images, quantize
 from yoloslim.deploy.manifest import load_manifest
@@ -21,6 +21,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint
 def needs_toolchain_of(runtime: str) -> None:
     if runtime in TOOLCHAINS:
         needs_toolchain(runtime)
+    if runtime == "tensorrt":
+        needs_tensorrt()
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def test_an_int8_version_is_near_its_model_and_smaller(runtime: str, export: Pat
     assert manifest == load_manifest(tmp_path)
     assert manifest.precision == "int8"
     version, original = open_predictor(tmp_path, threads=1), open_predictor(export, threads=1)
-    assert version.backend == f"{runtime}-cpu-int8"
+    assert version.backend == f"{runtime}-{'cuda' if runtime == 'tensorrt' else 'cpu'}-int8"
     assert version.classes == original.classes
     after, before = version.predict(IMAGES[:4]), original.predict(IMAGES[:4])
     errors = [np.abs(a - b) for a, b in zip(after, before, strict=True)]

@@ -16,14 +16,16 @@ class ExportParams(Section):
 
     opset: int = Field(11, ge=11, le=18)
     batch: int = Field(1, ge=0)
-    formats: tuple[Name, ...] = Field((), description="besides onnx: openvino, ncnn, litert")
+    formats: tuple[Name, ...] = Field((), description="besides onnx: openvino, ncnn, litert, tensorrt")
 
 
 class QuantizeParams(Section):
     """Post-training quantisation to int8; no model and no runtime by default."""
 
     models: tuple[Annotated[int, Field(ge=0, le=99)] | Literal["baseline"], ...] = ()
-    runtimes: tuple[Name, ...] = Field(("onnxruntime", "openvino"), description="onnxruntime, openvino, ncnn, litert")
+    runtimes: tuple[Name, ...] = Field(
+        ("onnxruntime", "openvino"), description="onnxruntime, openvino, ncnn, litert, tensorrt"
+    )
     images: int = Field(128, ge=1, description="training images that the ranges are taken from")
     fp32_share: float = Field(0.0, ge=0, le=0.9, description="share of the layers that stay fp32, by what each loses")
 

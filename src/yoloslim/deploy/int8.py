@@ -41,8 +41,8 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str, fp32
         fp32_share: share of the layers, below 1, that stay fp32, those that lose most by themselves; 0 for none.
 
     Returns:
-        The manifest, for one image a call; its `max_abs_diff` is the largest difference of any logit from the fp32
-        graph on the first calibration images.
+        The manifest, for one image a call, or where the runtime's int8 takes any number, for as many as the export; its
+        `max_abs_diff` is the largest difference of any logit from the fp32 graph on the first calibration images.
 
     Raises:
         DeployError: no calibration images or of the wrong size, the export is of another kind, the runtime's tools are
@@ -65,7 +65,8 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str, fp32
         logger.warning("%s takes no ranges from training: activations are calibrated on the images", runtime)
     graph = onnx.load(export_dir / manifest.file)
     graph.metadata_props.add(key="precision", value='"int8"')
-    fix_batch(graph)
+    if not kind.open_int8:
+        fix_batch(graph)
     fp32 = open_graph(export_dir / manifest.file, manifest)
     before = fp32.predict(images[:4])
     with tempfile.TemporaryDirectory() as temporary:
@@ -89,7 +90,7 @@ def quantize(export_dir: Path, images: Images, out_dir: Path, runtime: str, fp32
             "fp32_layers": tuple(unit_of(tensor) for tensor in worst),
             "precision": "int8",
             "files": files,
-            "input_shape": (1, *manifest.input_shape[1:]),
+            "input_shape": manifest.input_shape if kind.open_int8 else (1, *manifest.input_shape[1:]),
             "opset": opset_of(onnx.load(folder / names[0])) if kind.format == "onnx" else manifest.opset,
         }
         quantized = manifest.model_copy(update=update)

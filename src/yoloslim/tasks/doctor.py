@@ -63,6 +63,7 @@ def examine(params: Params) -> Iterator[Finding]:
     yield _nncf()
     yield _runtime("ncnn", "ncnn", "ncnn", "pip install 'yoloslim[runtimes]'", model)
     yield _litert(model)
+    yield _runtime("TensorRT", "tensorrt", "tensorrt", "pip install 'yoloslim[tensorrt]'", model)
     yield _toolchain("rockchip")
     yield _ais_bench()
     yield _atc(params)

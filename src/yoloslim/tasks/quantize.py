@@ -15,12 +15,14 @@ WORST = 10
 def quantize(
     export_dir: Annotated[Path, typer.Argument(help="folder of an ONNX export")],
     images: Annotated[Path, typer.Argument(help="folder of pictures like those the model will see")],
-    runtime: Annotated[str, typer.Option(help="what will run it: onnxruntime, openvino, ncnn, litert")] = "onnxruntime",
+    runtime: Annotated[
+        str, typer.Option(help="what will run it: onnxruntime, openvino, ncnn, litert, tensorrt")
+    ] = "onnxruntime",
     count: Annotated[int, typer.Option(min=1, help="pictures to use at most")] = 128,
     fp32_share: Annotated[
         float,
         typer.Option(
-            min=0, max=0.9, help="onnxruntime, openvino: share of the layers that stay fp32, those that lose most"
+            min=0, max=0.9, help="onnxruntime, openvino, tensorrt: share of layers that stay fp32, those that lose most"
         ),
     ] = 0.0,
     max_megapixels: MaxMegapixels = MEGAPIXELS,

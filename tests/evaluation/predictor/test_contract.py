@@ -1,6 +1,7 @@
 """One contract for every runtime. All run for real here but the two Ascend ones, which run on fakes.
 
-Those whose files a toolchain makes need it installed (`yoloslim toolchain install litert`), and skip without.
+Those whose files a toolchain makes need it installed (`yoloslim toolchain install litert`), and skip without;
+TensorRT's need an NVIDIA GPU.
 """
 
 import sys
@@ -15,7 +16,7 @@ import torch
 from tests.deploy.ascend.fake_ais_bench import load_fake_ais_bench
 from tests.deploy.models import tiny_detector
 from tests.runner.test_acl_session import load_fake, make_om
-from tests.toolchains import needs_toolchain
+from tests.toolchains import has_tensorrt, needs_tensorrt, needs_toolchain
 from yoloslim.deploy.ascend.aipp import aipp_twin
 from yoloslim.deploy.ascend.atc import AtcOptions, compile_model
 from yoloslim.deploy.export_model import export_model
@@ -58,6 +59,8 @@ KINDS = {
     "ncnn": Kind("ncnn", {}, "ncnn-cpu"),
     "litert": Kind("litert", {}, "litert-cpu", toolchain="litert"),
     "litert-fp16": Kind("litert-fp16", {}, "litert-cpu-fp16", 5e-3, toolchain="litert"),
+    "tensorrt": Kind("tensorrt", {}, "tensorrt-cuda", toolchain="tensorrt"),
+    "tensorrt-fp16": Kind("tensorrt-fp16", {}, "tensorrt-cuda-fp16", 1e-2, toolchain="tensorrt"),
     "rknn": Kind("rockchip", {"runtime": "rknn"}, "rknn-simulator-fp16", 5e-3, "uint8/255 on the chip", "rockchip"),
     "acl": Kind("ascend", {"runtime": "acl"}, "ascend-acl", 5e-3, "aipp-rgb"),  # AIPP scales in float16
     "ais_bench": Kind("ascend", {"runtime": "ais_bench"}, "ascend-ais_bench", 5e-3, "aipp-rgb"),
@@ -74,7 +77,9 @@ class Exports:
         """Each is loaded once: OpenVINO takes half a second to compile a graph."""
         if name not in self.opened:
             kind = KINDS[name]
-            if kind.toolchain:
+            if kind.toolchain == "tensorrt":
+                needs_tensorrt()
+            elif kind.toolchain:
                 needs_toolchain(kind.toolchain)
             self.opened[name] = open_predictor(self.root / kind.folder, threads=1, **kind.options)  # type: ignore[arg-type]
         return self.opened[name]
@@ -92,6 +97,9 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
     if state_of(TOOLCHAINS["litert"]).word == "installed":
         export_model(model, root / "litert", file_format="litert")
         export_model(model, root / "litert-fp16", file_format="litert", weights="fp16")
+    if has_tensorrt():
+        export_model(model, root / "tensorrt", ExportOptions(batch=0), "tensorrt")
+        export_model(model, root / "tensorrt-fp16", file_format="tensorrt", weights="fp16")
     if state_of(TOOLCHAINS["rockchip"]).word == "installed":
         compile_rknn(root / "onnx", root / "rockchip", RknnOptions("rk3588"))
     with pytest.MonkeyPatch.context() as patch:

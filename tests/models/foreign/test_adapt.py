@@ -112,7 +112,8 @@ def test_head_without_anchors_keeps_its_towers_for_fewer_and_for_other_classes()
     with torch.no_grad():
         before, few, other = model(x), with_classes(model, many[7:4:-1])(x), with_classes(model, ("new", "newer"))(x)
     for a, b, c in zip(before, few, other, strict=True):
-        assert torch.equal(b, a[:, [*range(64), 64 + 7, 64 + 6, 64 + 5]])
+        # three outputs are computed by other kernels than eighty: the last bit may differ
+        torch.testing.assert_close(b, a[:, [*range(64), 64 + 7, 64 + 6, 64 + 5]], rtol=1e-6, atol=1e-6)
         assert torch.equal(c[:, :64], a[:, :64])
 
 

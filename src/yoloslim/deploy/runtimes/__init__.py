@@ -25,6 +25,7 @@ from yoloslim.deploy.runtimes.onnxruntime import ONNXRUNTIME
 from yoloslim.deploy.runtimes.openvino import OPENVINO
 from yoloslim.deploy.runtimes.pytorch import PYTORCH, SUFFIXES
 from yoloslim.deploy.runtimes.rockchip import RKNN, RKNNLITE
+from yoloslim.deploy.runtimes.tensorrt import TENSORRT
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor import GraphDescription, Predictor
 from yoloslim.files import read_json
@@ -48,6 +49,7 @@ register_runtime(ONNXRUNTIME)
 register_runtime(OPENVINO)
 register_runtime(NCNN)
 register_runtime(LITERT)
+register_runtime(TENSORRT)
 register_runtime(ACL)
 register_runtime(AIS_BENCH)
 register_runtime(RKNN)
@@ -61,8 +63,8 @@ def open_predictor(
 
     Args:
         path: `.safetensors`, `.pt` and `.weights` of other programs, `.onnx`, `.xml` (OpenVINO), `.param` (ncnn),
-            `.tflite` (LiteRT), `.om` and `.rknn` (in the folder that `yoloslim compile` wrote), or a folder with
-            `manifest.json`.
+            `.tflite` (LiteRT), `.engine` (TensorRT), `.om` and `.rknn` (in the folder that `yoloslim compile` wrote),
+            or a folder with `manifest.json`.
         runtime: what runs it; None takes the usual one for the file. Of a folder that holds a compiled model beside
             its graph, `acl`, `ais_bench`, `rknn` and `rknnlite` take the former.
         threads: CPU threads; None leaves the runtime's choice.

@@ -40,6 +40,7 @@ class Runtime:
         write_fp16: as `write`, with weights in half precision.
         precisions: what it can compute in, where the file leaves the choice.
         one_image: whether its graphs take one image a call, whatever batch is asked for.
+        open_int8: whether int8 versions of exports of open batch take any number of images, too; else one.
         beside: name of the file that it takes from a folder that holds one beside the graph.
     """
 
@@ -53,6 +54,7 @@ class Runtime:
     write_fp16: Write | None = None
     precisions: tuple[Precision, ...] = ("fp32",)
     one_image: bool = False
+    open_int8: bool = False
     beside: str = ""
 
     def __post_init__(self) -> None:

@@ -1,8 +1,9 @@
 """ONNX Runtime runs the exported graph itself, on the CPU."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,11 +52,46 @@ def write_qdq(
     activations are calibrated on images uint8 (N, S, S, 3), from the least to the largest value. Outputs stay fp32, as
     do the nodes that `fp32` names.
     """
+    from onnxruntime.quantization import QuantType
+
+    from yoloslim.deploy.before_silu import ranges_before_silu
+
+    ranges = ranges or ranges_before_silu(graph, images)
+    unsigned = QuantType.QUInt8  # with int8 weights: what x86 multiplies in one instruction
+    return _quantized(graph, images, ranges, fp32, folder, activation_type=unsigned, op_types_to_quantize=operators)
+
+
+def write_symmetric_qdq(
+    graph: "onnx.ModelProto", images: Images, ranges: Ranges, fp32: Sequence[str], folder: Path
+) -> list[str]:
+    """Likewise as TensorRT wants it: int8 without zero points, around what convolutions read, and biases in fp32."""
+    from onnxruntime.quantization import QuantType
+
+    options = {
+        "ActivationSymmetric": True,
+        "QuantizeBias": False,
+        "OpTypesToExcludeOutputQuantization": ["Conv"],  # SiLU is fused into the convolution before it
+    }
+    only = ["Conv"]
+    return _quantized(
+        graph, images, ranges, fp32, folder, options, activation_type=QuantType.QInt8, op_types_to_quantize=only
+    )
+
+
+def _quantized(
+    graph: "onnx.ModelProto",
+    images: Images,
+    ranges: Ranges,
+    fp32: Sequence[str],
+    folder: Path,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    **others: Any,
+) -> list[str]:
+    """What both write; `options` and `others` are those of ONNX Runtime's `quantize_static`."""
     import onnx
     from onnx import version_converter
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    from yoloslim.deploy.before_silu import ranges_before_silu
     from yoloslim.deploy.graph import feeds, head_nodes, opset_of
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -65,7 +101,6 @@ def write_qdq(
         def get_next(self) -> dict[str, Floats] | None:
             return next(self._batches, None)
 
-    ranges = ranges or ranges_before_silu(graph, images)
     overrides = {name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()}
     source = folder / "fp32.onnx"
     if opset_of(graph) < _OPSET:
@@ -77,12 +112,11 @@ def write_qdq(
             str(folder / "model.onnx"),
             Reader(),
             quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,  # with int8 weights: what x86 multiplies in one instruction
             weight_type=QuantType.QInt8,
             per_channel=True,
             nodes_to_exclude=[*(node.name for node in head_nodes(graph)), *fp32],
-            op_types_to_quantize=operators,
-            extra_options={"TensorQuantOverrides": overrides},
+            extra_options={"TensorQuantOverrides": overrides, **options},
+            **others,
         )
     source.unlink()
     return ["model.onnx"]
