@@ -91,6 +91,7 @@ class TensorRtPredictor(GraphPredictor):
         """See `GraphPredictor.run`."""
         import torch
 
+        self._log.errors.clear()
         stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # TensorRT waits for everything on the usual one
         with torch.cuda.stream(stream):
             images = torch.from_numpy(batch).to(DEVICE)
