@@ -130,7 +130,7 @@ def runtime_for_mixed(name: str) -> Runtime:
     """
     able = {each: runtime for each, runtime in RUNTIMES.items() if runtime.write_chosen_int8}
     if runtime_for_int8(name).name not in able:
-        raise DeployError(f"int8 for {name} leaves no layers of one's choice in fp32; for {' and '.join(able)} it does")
+        raise DeployError(f"int8 for {name} leaves no layers of one's choice in fp32; for {', '.join(able)} it does")
     return able[name]
 
 
