@@ -118,5 +118,5 @@ def test_the_command_shows_the_table(export: Path, tmp_path: Path) -> None:
 def test_runtimes_that_cannot_are_refused_before_any_work(export: Path, tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="for ncnn leaves no layers of one's choice in fp32; for onnx"):
         quantize(export, IMAGES, tmp_path / "out", "ncnn", 0.1)
-    with pytest.raises(DeployError, match=r"for litert leaves no layers .* for onnxruntime, openvino, tensorrt it does"):
+    with pytest.raises(DeployError, match=r"for litert leaves no .* for onnxruntime, openvino, tensorrt it does"):
         stage.run(parse_params({"quantize": {"runtimes": ["onnxruntime", "litert"], "fp32_share": 0.1}}), "50")
