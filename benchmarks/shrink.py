@@ -9,6 +9,7 @@ from typing import cast
 import torch
 
 from benchmarks.experiment import narrow
+from benchmarks.halves import put_together, take_apart
 from yoloslim.config import TrainParams
 from yoloslim.data.trainset import TrainSet
 from yoloslim.deploy.latency_table import latency_table
@@ -16,6 +17,7 @@ from yoloslim.errors import YoloslimError
 from yoloslim.heads import Head
 from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
+from yoloslim.models.split_blocks import C2f, Part
 from yoloslim.prune_request import Importance, PruneRequest, Scope
 from yoloslim.pruning.budget import within_budget
 from yoloslim.pruning.coupling import BoolArray, Coupling, find_coupling
@@ -125,6 +127,9 @@ def torch_pruned(kind: str, round_to: int, model: Detector, ratio: float) -> Det
         "group": (pruners.GroupNormPruner, importances.GroupMagnitudeImportance(p=2)),
     }[kind]
     small = copy.deepcopy(model).requires_grad_(True)
+    blocks = [block for block in small.modules() if isinstance(block, C2f)]
+    for block in blocks:
+        take_apart(block)
     imgsz, head = model.spec.imgsz, small.model[-1]
     pruner(
         small,
@@ -135,12 +140,16 @@ def torch_pruned(kind: str, round_to: int, model: Detector, ratio: float) -> Det
         round_to=round_to if round_to > 1 else None,
         ignored_layers=list(head.modules()),
     ).step()
+    for block in blocks:
+        put_together(block)
     widths = dict(model.spec.widths)
     for path, module in small.named_modules():
         if isinstance(module, torch.nn.Conv2d):
             widths[path] = (module.in_channels, module.out_channels)
         elif isinstance(module, torch.nn.BatchNorm2d):
             widths[path] = (module.num_features, module.num_features)
+        elif isinstance(module, Part):
+            widths[path] = (module.channels, module.channels)
     small.spec = small.spec.model_copy(update={"widths": widths})
     return small.eval()
 
