@@ -25,7 +25,7 @@ def take_apart(block: C2f) -> None:
     whole, sizes = block.cv1, block.split.sizes
     halves = [like(whole, whole.conv.in_channels, size) for size in sizes]
     for name, tensor in whole.state_dict().items():
-        for half, rows in zip(halves, torch.arange(sum(sizes)).split(sizes), strict=True):
+        for half, rows in zip(halves, torch.split_with_sizes(torch.arange(sum(sizes)), sizes), strict=True):
             half.state_dict()[name].copy_(tensor[rows] if tensor.ndim else tensor)
     block.cv1, block.split = cast(Conv, Halves(halves)), cast(Split, nn.Identity())
 
