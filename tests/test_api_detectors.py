@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import yoloslim
+from tests.runner.test_damage import SAID, of_kind, spoil
 from tests.squares import CLASSES, write_squares
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.deploy.onnx import ExportOptions
@@ -68,6 +69,45 @@ def test_detect_refuses_what_is_no_picture(
 ) -> None:
     with pytest.raises(error, match=message):
         yoloslim.detect(model, image)  # type: ignore[arg-type]
+
+
+def test_detect_names_files_that_are_damaged(
+    model: Detector, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((200, 200, 3), np.uint8))
+    spoil(tmp_path / "a.jpg")
+    assert len(yoloslim.detect(model, [tmp_path / "a.jpg"])) == 1
+    assert caplog.messages == [f"{SAID}a.jpg (premature end of data segment); copy or download it again, or remove it"]
+    assert "Corrupt" not in capfd.readouterr().err
+
+
+CUT = "cut short or damaged; copy it again, or remove it$"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cut.jpg", r"cut.jpg is a truncated JPEG \(\d+ bytes, no end marker\); copy it again, or remove it$"),
+        ("cut.png", rf"cut.png \(\d+ bytes\) is no image that can be decoded: {CUT}"),
+        ("cut.webp", rf"cut.webp \(\d+ bytes\) is no image that can be decoded: {CUT}"),
+        ("cut.bmp", rf"cut.bmp \(\d+ bytes\) is no image that can be decoded: {CUT}"),
+        ("cut.tif", rf"cut.tif \(\d+ bytes\) begins as TIFF and does not say its size, .*: {CUT}"),
+        ("moving.gif", "moving.gif: pictures of this kind are not read; save it as PNG"),
+        ("empty.jpg", r"empty.jpg is empty \(0 bytes\); copy it again, or remove it$"),
+        ("text.png", r"text.png \(7 bytes\) is no image that can be decoded; give JPEG, PNG, BMP, WebP or TIFF$"),
+        (".", r"is a folder; give its files, such as sorted\(Path\('.*'\).glob\('\*.jpg'\)\)$"),
+        ("absent.jpg", "absent.jpg cannot be read: No such file or directory$"),
+    ],
+)
+def test_detect_refuses_files_that_are_no_pictures(model: Detector, tmp_path: Path, name: str, message: str) -> None:
+    for suffix in ("jpg", "png", "webp", "bmp", "tif"):
+        data = of_kind(f"{suffix} zip" if suffix == "tif" else suffix)
+        (tmp_path / f"cut.{suffix}").write_bytes(data[: len(data) // 2])
+    (tmp_path / "moving.gif").write_bytes(b"GIF89a")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.png").write_text("a text\n")
+    with pytest.raises(DataError, match=message):
+        yoloslim.detect(model, tmp_path / name)
 
 
 def test_detect_refuses_thresholds_and_runtimes_that_cannot_be(model: Detector, squares: Path) -> None:

@@ -45,7 +45,7 @@ def test_jpeg_cut_anywhere_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n"])
 def test_bytes_that_are_no_image_are_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
-    with pytest.raises(DataError, match="no image that can be decoded"):
+    with pytest.raises(DataError, match="no image that can be decoded" if data else r"is empty \(0 bytes\)"):
         read_image(tmp_path / "a.jpg")
 
 

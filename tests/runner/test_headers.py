@@ -69,7 +69,8 @@ def test_a_bomb_never_reaches_a_decoder(
 )
 def test_what_is_cut_short_has_no_size(data: bytes) -> None:
     assert headers.picture_size(data) is None
-    assert "is no image that can be decoded" in headers.refusal(data)
+    wanted = "; give JPEG, PNG, BMP, WebP or TIFF" if data == b"\xff" else "; copy it again, or remove it"
+    assert headers.refusal(data).endswith(wanted)
 
 
 @pytest.mark.parametrize("data", [b"\0\0\0\x0cjP  \r\n\x87\n", b"#?RADIANCE\n", b"v/1\x01", b"\x59\xa6\x6a\x95"])
@@ -87,6 +88,9 @@ def test_the_limit_may_be_raised_and_lowered(tmp_path: Path) -> None:
     assert read_image(path).shape == pictures.read_picture(path).shape == (100, 100, 3)
 
 
+KNOWN = ("is no image that can be decoded", "is a truncated JPEG", "is empty")
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_damaged_headers_never_crash(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -95,4 +99,4 @@ def test_damaged_headers_never_crash(seed: int) -> None:
         for at in rng.integers(0, len(head), 3):
             head[at] = rng.integers(0, 256)
         said = headers.refusal(bytes(head[: rng.integers(0, len(head))]))
-        assert said == "" or any(word in said for word in ("is no image that can be decoded", "pixels"))
+        assert said == "" or any(word in said for word in (*KNOWN, "pixels"))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.deploy.rockchip.compiled import describe
 from tests.runner.bundles import uncompiled_bundle, voc_devkit
+from tests.runner.test_damage import of_kind, spoil
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.deploy.export_model import export_model
 
@@ -74,6 +75,22 @@ def test_detect_leaves_out_what_it_cannot_read_and_numbers_equal_names(
     assert "cut.jpg is a truncated JPEG" in warning
     assert error == "error: 1 of 4 images could not be read: cut.jpg; the other 3 are in image_result"
     assert sorted(path.name for path in (tmp_path / "image_result").iterdir()) == ["a-2.jpg", "a.jpg", "b.png"]
+
+
+@pytest.mark.parametrize("command", ["detect", "speed", "eval"])
+def test_pictures_that_are_damaged_inside_are_named(command: str, bundle: Path, dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "data")
+    spoil(tmp_path / "data/VOC2007/JPEGImages/000001.jpg")
+    tiff = bytearray(of_kind("tif zip"))
+    tiff[len(tiff) // 2] ^= 255
+    (tmp_path / "data/VOC2007/JPEGImages/000002.jpg").write_bytes(tiff)  # of whatever suffix
+    given = [tmp_path / "data"] if command == "eval" else image_set(tmp_path / "data")
+    status, output = run(bundle, tmp_path, command, *given)
+    assert status == 0, output
+    (said,) = [line for line in output.splitlines() if "damaged inside" in line]
+    assert said.startswith("warning: 2 image files are damaged inside and used as they can be decoded")
+    assert "000001.jpg (premature end of data segment), 000002.jpg (ZIPDecode: " in said
+    assert "Corrupt JPEG" not in output
 
 
 def test_speed_prints_and_writes_nothing(bundle: Path, dataset: Path, tmp_path: Path) -> None:

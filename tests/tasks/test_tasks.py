@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.data.test_damage import SAID, spoil
+from tests.runner.test_damage import SAID, spoil
 from yoloslim.cli import app
 from yoloslim.data.voc import annotation_from, write_annotation
 from yoloslim.deploy.export_model import export_model

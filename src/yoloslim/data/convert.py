@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from yoloslim.data import damage
 from yoloslim.data.checks import ImageFacts, clean_boxes, inspect_image
 from yoloslim.data.exif import swaps_sides, turned, without_orientation
-from yoloslim.data.images import decode_image, is_jpeg, read_image_bytes, to_8_bits
+from yoloslim.data.images import decode_image, read_image_bytes, to_8_bits
 from yoloslim.data.layouts import Found, Item
 from yoloslim.data.names import note_on_renamed
 from yoloslim.data.packed import PackedAnnotation
@@ -36,6 +35,8 @@ from yoloslim.data.voc import SPLITS, RawAnnotation, write_annotation
 from yoloslim.data.workers import worker_count
 from yoloslim.errors import DataError
 from yoloslim.files import share_blocks
+from yoloslim.runner import damage
+from yoloslim.runner.headers import is_jpeg
 
 logger = logging.getLogger(__name__)
 

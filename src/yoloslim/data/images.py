@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloslim.data.damage import noting
 from yoloslim.data.exif import orientation, turned
 from yoloslim.errors import DataError
 from yoloslim.runner import headers
 from yoloslim.runner.bounded import read_bounded
+from yoloslim.runner.damage import noting
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -51,8 +51,6 @@ def decode_image(data: bytes, path: Path) -> NDArray[Any]:
     Raises:
         DataError: truncated, no image, or floats that are not finite.
     """
-    if is_jpeg(data) and not _jpeg_is_complete(data):
-        raise DataError(f"image {path} is a truncated JPEG ({len(data)} bytes, no end marker); copy it again")
     refusal = headers.refusal(data)
     if refusal:
         raise DataError(f"image {path} {refusal}")
@@ -63,7 +61,7 @@ def decode_image(data: bytes, path: Path) -> NDArray[Any]:
     except cv2.error as error:
         raise DataError(f"image {path} cannot be decoded: {error.err}") from error
     if image is None:
-        raise DataError(f"image {path} ({len(data)} bytes) is no image that can be decoded; replace or remove it")
+        raise DataError(f"image {path} ({len(data)} bytes) {headers.DAMAGED}")
     if image.ndim == 2 or image.shape[2] == 1:
         image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
     if image.dtype.kind == "f" and not np.isfinite(image).all():
@@ -101,11 +99,6 @@ def _decoded(data: bytes, flags: int) -> Any:
     return cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
-def is_jpeg(data: bytes) -> bool:
-    """Whether the bytes start as a JPEG file does."""
-    return data[:3] == b"\xff\xd8\xff"
-
-
 def is_tiff(data: bytes) -> bool:
     """Whether the bytes start as a TIFF file does."""
     return data[:2] in (b"II", b"MM")
@@ -123,19 +116,3 @@ def holds_more(data: bytes) -> bool:
     first = int.from_bytes(data[4:8], order)
     after = first + 2 + 12 * int.from_bytes(data[first : first + 2], order)
     return any(data[after : after + 4])
-
-
-def _jpeg_is_complete(data: bytes) -> bool:
-    # libjpeg fills the missing rest with grey and only prints a warning, so the end marker is looked for here.
-    # Segments before the scan are skipped by their length: a thumbnail inside EXIF has an end marker of its own.
-    # Inside the scan the two bytes cannot occur, since JPEG escapes 0xFF there.
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        if data[position + 1] == 0xFF:  # fill byte before a marker
-            position += 1
-            continue
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        if data[position + 1] == 0xDA:
-            return data.find(b"\xff\xd9", position + 2 + length) >= 0
-        position += 2 + length
-    return False

@@ -24,6 +24,7 @@ from yoloslim.evaluation.predictor import Images
 from yoloslim.evaluation.predictor.base import check_images
 from yoloslim.files import sha256_file
 from yoloslim.ranges import ConvRange, few_images
+from yoloslim.runner import damage
 from yoloslim.runner.pictures import SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -167,4 +168,5 @@ def calibration_images(folder: Path, export_dir: Path, count: int) -> Images:
         logger.warning("%s: %d file(s) left out, no pictures that are read: %s", folder, len(others), others[0])
     chosen = paths[:: max(1, len(paths) // count)][:count]
     place = (manifest.imgsz, manifest.letterbox_align, manifest.letterbox_fill)
-    return np.stack([letterbox(read_image(path), *place)[0] for path in chosen])
+    with damage.told(logger.warning):
+        return np.stack([letterbox(read_image(path), *place)[0] for path in chosen])

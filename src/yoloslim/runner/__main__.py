@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import headers, mindx
+from . import damage, headers, mindx
 from .errors import RunnerError
 from .job import run_job, say
 from .model import LABELS, BoardInference
@@ -59,7 +59,8 @@ def detect(options: Any) -> None:
     inference = _inference(options, "detect", changes)
     paths = read_image_set(options.image_set, options.image_dir)
     output = Output(Path("image_result"), inference.classes, options.classes or (), options.save_txt, options.crops)
-    found, complaint = draw_detections(inference, paths, output, _warn)
+    with damage.told(_warn):
+        found, complaint = draw_detections(inference, paths, output, _warn)
     if complaint:
         raise RunnerError("image", complaint)
     print(f"{len(found)} images with boxes in image_result/, found on {inference.backend}")
@@ -69,11 +70,13 @@ def speed(options: Any) -> None:
     """Print how long every stage takes."""
     paths = read_image_set(options.image_set, options.image_dir)
     inference = _inference(options, "detect", {})
-    if isinstance(inference, mindx.MindxInference):
-        print("\n".join(mindx.measure_pipeline(inference, paths)))
-        return
-    result = measure(inference, paths)
-    print("\n".join(speed_lines({**result, "fps_overlapped": measure_overlapped(inference, paths)})))
+    with damage.told(_warn):
+        if isinstance(inference, mindx.MindxInference):
+            lines = mindx.measure_pipeline(inference, paths)
+        else:
+            result = measure(inference, paths)
+            lines = speed_lines({**result, "fps_overlapped": measure_overlapped(inference, paths)})
+    print("\n".join(lines))
 
 
 def evaluate(options: Any) -> None:
@@ -82,7 +85,8 @@ def evaluate(options: Any) -> None:
     paths = read_image_set(image_set_of(dataset, options.image_set), dataset / "JPEGImages")
     inference = _inference(options, "eval", {})
     truth = [read_truth(dataset / "Annotations" / (path.stem + ".xml"), inference.classes) for path in paths]
-    found = list(boxes_of(inference, paths))
+    with damage.told(_warn):
+        found = list(boxes_of(inference, paths))
     names = [path.stem for path in paths]
     for note in write_results(Path("txt_result"), options.image_set, inference.classes, names, found):
         _warn(note)

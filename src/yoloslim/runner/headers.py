@@ -14,7 +14,18 @@ from .instead import instead
 MEGAPIXELS = 128.0
 """Most that is decoded unless `limit_megapixels` says otherwise, millions of pixels: 0.4 GB of RGB."""
 
+DAMAGED = "is no image that can be decoded: cut short or damaged; copy it again, or remove it"
+"""The rest of a sentence on a file that a decoder gives up."""
+
 _limit = [MEGAPIXELS]
+_BEGINNINGS: dict[str, bytes | tuple[bytes, ...]] = {
+    "JPEG": b"\xff\xd8",
+    "PNG": b"\x89PNG",
+    "BMP": b"BM",
+    "GIF": b"GIF8",
+    "WebP": b"RIFF",
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+}
 _PNM = re.compile(rb"P[1-6](?:\s|#[^\r\n]*[\r\n])+(\d{1,18})(?:\s|#[^\r\n]*[\r\n])+(\d{1,18})\s")
 _SIDES = (256, 257)
 _TILE = (322, 323)
@@ -34,13 +45,25 @@ def most_bytes() -> float:
 
 def refusal(data: bytes) -> str:
     """Why the bytes of a file are not to be decoded, as the rest of a sentence; empty where they may be."""
+    if is_jpeg(data) and not _jpeg_is_complete(data):
+        return f"is a truncated JPEG ({len(data)} bytes, no end marker); copy it again, or remove it"
     size = picture_size(data)
-    if size is None:
-        other = instead(data)
-        if other:
-            return f"is {other}"
-        return f"({len(data)} bytes) is no image that can be decoded; give JPEG, PNG, BMP, WebP or TIFF"
-    return too_many(*size)
+    if size is not None:
+        return too_many(*size)
+    other = instead(data)
+    if other:
+        return f"is {other}"
+    if not data:
+        return "is empty (0 bytes); copy it again, or remove it"
+    kind = next((name for name, starts in _BEGINNINGS.items() if data.startswith(starts)), "")
+    if kind:
+        return f"({len(data)} bytes) begins as {kind} and does not say its size, so it {DAMAGED}"
+    return f"({len(data)} bytes) is no image that can be decoded; give JPEG, PNG, BMP, WebP or TIFF"
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Whether the bytes start as a JPEG file does."""
+    return data[:3] == b"\xff\xd8\xff"
 
 
 def too_many(width: int, height: int) -> str:
@@ -80,6 +103,22 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
         return None
     match = _PNM.match(data[:4096])
     return (int(match.group(1)), int(match.group(2))) if match else None
+
+
+def _jpeg_is_complete(data: bytes) -> bool:
+    # libjpeg fills the missing rest with grey and only prints a warning, so the end marker is looked for here.
+    # Segments before the scan are skipped by their length: a thumbnail inside EXIF has an end marker of its own.
+    # Inside the scan the two bytes cannot occur, since JPEG escapes 0xFF there.
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        if data[position + 1] == 0xFF:  # fill byte before a marker
+            position += 1
+            continue
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        if data[position + 1] == 0xDA:
+            return data.find(b"\xff\xd9", position + 2 + length) >= 0
+        position += 2 + length
+    return False
 
 
 def _jpeg(data: bytes) -> tuple[int, int] | None:

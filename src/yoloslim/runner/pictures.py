@@ -12,6 +12,7 @@ import numpy as np
 
 from . import headers
 from .bounded import read_bounded
+from .damage import noting
 from .errors import RunnerError
 from .whole import whole
 
@@ -67,14 +68,13 @@ def read_picture(path: Path) -> np.ndarray:
         data = read_bounded(path, headers.most_bytes())
     except OSError as error:
         raise RunnerError("image", f"image {path} cannot be read: {error.strerror or error}") from error
-    if data[:3] == b"\xff\xd8\xff" and b"\xff\xd9" not in data[-65536:]:
-        raise RunnerError("image", f"image {path} is a truncated JPEG ({len(data)} bytes, no end marker)")
     refusal = headers.refusal(data)
     if refusal:
         raise RunnerError("image", f"image {path} {refusal}")
-    image = _decode(data)
+    with noting(path):
+        image = _decode(data)
     if image is None:
-        raise RunnerError("image", f"image {path} ({len(data)} bytes) is no picture that can be decoded")
+        raise RunnerError("image", f"image {path} ({len(data)} bytes) {headers.DAMAGED}")
     return image
 
 

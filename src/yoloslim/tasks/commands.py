@@ -1,5 +1,6 @@
 """The commands `detect`, `speed` and `eval`, with the arguments that `run.sh` has on a board; `train` and `doctor`."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,8 @@ import typer
 from yoloslim.choices import Precision
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.options import refuse, typed
+
+logger = logging.getLogger(__name__)
 
 Model = Annotated[
     Path,
@@ -146,6 +149,7 @@ def speed(
     from yoloslim.evaluation.inference import PredictorInference
     from yoloslim.evaluation.nms import NmsOptions, describe_suppression, showing
     from yoloslim.files import write_json
+    from yoloslim.runner import damage
     from yoloslim.runner.tasks import measure, measure_overlapped, speed_lines
     from yoloslim.tasks.sources import image_paths, is_stream, split_sources
     from yoloslim.tasks.streams import speed_of_streams, way_of
@@ -166,6 +170,7 @@ def speed(
             typer.echo(f"{name:16} {value:8.1f} frames/s")
         typer.echo(f"{len(sources)} streams, from file to boxes, median of turns, on {predictor.backend}")
         return
+    context.with_resource(damage.told(logger.warning))
     paths, shown, counted = image_paths(sources[0], image_dir), showing(predictor.head, conf), NmsOptions()
     result = measure(PredictorInference(predictor, shown), paths, warmup) | {"conf": shown.conf_thres}
     lines = []

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yoloslim.data import damage
 from yoloslim.errors import DataError
 from yoloslim.files import write_json
+from yoloslim.runner import damage
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.output import Output
 from yoloslim.runner.tasks import Inference, draw_detections
+from yoloslim.tasks.sources import refuse_other_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +45,7 @@ def find_objects(
         DataError: a file that cannot be read, or an array of another shape or type.
     """
     for number, image in enumerate(images):
-        try:
-            pixels = inference.read(Path(image)) if isinstance(image, str | PathLike) else image
-        except RunnerError as error:
-            raise DataError(str(error)) from error
+        pixels = _read(inference, Path(image)) if isinstance(image, str | PathLike) else image
         if not isinstance(pixels, np.ndarray):
             raise DataError(
                 f"image {number} is a {type(pixels).__name__}; give a file, or RGB as an array uint8 (H, W, 3); of a "
@@ -63,6 +61,17 @@ def find_objects(
         ]
 
 
+def _read(inference: Inference, path: Path) -> NDArray[np.uint8]:
+    if path.is_dir():
+        raise DataError(f"image {path} is a folder; give its files, such as sorted(Path('{path}').glob('*.jpg'))")
+    refuse_other_pictures(path)
+    try:
+        with damage.told(logger.warning):
+            return inference.read(path)
+    except RunnerError as error:
+        raise DataError(str(error)) from error
+
+
 def detect_images(inference: Inference, paths: Sequence[Path], output: Output) -> dict[str, int]:
     """Write every image with its boxes, under its own name, and `detections.json`.
 
@@ -74,10 +83,8 @@ def detect_images(inference: Inference, paths: Sequence[Path], output: Output) -
     Raises:
         DataError: at the end, when images could not be read; names them.
     """
-    with damage.listening() as damaged:
+    with damage.told(logger.warning):
         found, complaint = draw_detections(inference, paths, output, logger.warning)
-    for note in damage.sentence(damaged):
-        logger.warning(note)
     records = {name: as_records(rows, inference.classes) for name, rows in found.items()}
     write_json(output.folder / RESULTS, {"backend": inference.backend, "images": records})
     if complaint:

@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from yoloslim.config.data import DataParams
-from yoloslim.data import damage
 from yoloslim.data.exif import orientation, swaps_sides, turned_box
 from yoloslim.data.images import image_from, read_image_bytes
 from yoloslim.data.layouts import check_layout
@@ -16,6 +15,7 @@ from yoloslim.data.voc import Annotation, annotation_from, parse_annotation, rea
 from yoloslim.errors import DataError
 from yoloslim.evaluation.evaluate import Evaluation, score
 from yoloslim.models.foreign.classes import match_classes
+from yoloslim.runner import damage
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.tasks import Inference, boxes_of
 from yoloslim.runner.voc import find_dataset, image_set_of, read_image_set, write_results
@@ -84,10 +84,8 @@ def evaluate_dataset(
         paths = images_in(root, image_set)
         try:
             truth, classes = truth_of(root, paths, inference.classes)
-            with damage.listening() as damaged:
+            with damage.told(logger.warning):
                 found = list(boxes_of(inference, paths))
-            for note in damage.sentence(damaged):
-                logger.warning(note)
             if out_dir is not None:
                 for note in write_results(out_dir, image_set, classes, [path.stem for path in paths], found):
                     logger.warning(note)

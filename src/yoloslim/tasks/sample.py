@@ -1,5 +1,6 @@
 """Pictures that a network is looked at with: training images and, where there are boxes, test images too."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -23,8 +24,11 @@ from yoloslim.prune_request import Scorer
 from yoloslim.pruning.activation import activation_scores
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
+from yoloslim.runner import damage
 from yoloslim.runner.pictures import SUFFIXES
 from yoloslim.tasks.evaluate_dataset import evaluate_dataset, has_image_set, images_in, in_voc_layout, truth_of
+
+logger = logging.getLogger(__name__)
 
 BATCH = 32
 """Images at once where gradients or activations are collected."""
@@ -116,7 +120,8 @@ def sample_of(data: Path, layout: str, model: Detector, count: int) -> Iterator[
     with nullcontext(None) if alone else in_voc_layout(data, layout) as root:
         paths = _training_images(root) if root else alone
         chosen = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:count]]
-        canvases = np.stack([letterbox(read_image(path), model.spec.imgsz)[0] for path in chosen])
+        with damage.told(logger.warning):
+            canvases = np.stack([letterbox(read_image(path), model.spec.imgsz)[0] for path in chosen])
         images = torch.from_numpy(canvases).permute(0, 3, 1, 2).float() / 255
         yield Sample(images, tuple(chosen), root, root is not None and has_image_set(root, "test"))
 

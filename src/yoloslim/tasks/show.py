@@ -1,5 +1,6 @@
 """The commands `models`, `preset` and `features`: what there is to choose from, and where a model looks."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,8 @@ import typer
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
 from yoloslim.tasks.commands import MaxMegapixels
 from yoloslim.tasks.foreign_weights import Model
+
+logger = logging.getLogger(__name__)
 
 
 def models(
@@ -83,8 +86,11 @@ def features(
     from yoloslim.files import spare_inputs
     from yoloslim.models.foreign.load import read_model
     from yoloslim.report.features import features as draw
+    from yoloslim.runner.damage import told
 
     spare_inputs(out, model, *image)
     network = read_model(model)
-    draw([(network.spec.name, network)], [read_image(path) for path in image], out)
+    with told(logger.warning):
+        pictures = [read_image(path) for path in image]
+    draw([(network.spec.name, network)], pictures, out)
     typer.echo(f"{out}: {len(image)} image{'s' * (len(image) > 1)}, a line each")

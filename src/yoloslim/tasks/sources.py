@@ -73,14 +73,23 @@ def image_paths(source: str, image_dir: Path | None = None) -> list[Path]:
         return found
     if not path.is_file():
         raise DataError(f"{path} is no image, folder, list (.txt), video or camera number; check the name")
-    if path.suffix.lower() in OTHER_PICTURES:
-        raise DataError(f"{path}: pictures of this kind are not read; save it as PNG, or as .mp4 if it moves")
+    refuse_other_pictures(path)
     if path.suffix.lower() != ".txt":
         return [path]
     try:
         return read_image_set(path, image_dir)
     except RunnerError as error:
         raise DataError(str(error)) from error
+
+
+def refuse_other_pictures(path: Path) -> None:
+    """Refuse a picture of a kind that is not read.
+
+    Raises:
+        DataError: it is one, by its suffix.
+    """
+    if path.suffix.lower() in OTHER_PICTURES:
+        raise DataError(f"{path}: pictures of this kind are not read; save it as PNG, or as .mp4 if it moves")
 
 
 def split_sources(sources: Sequence[str]) -> tuple[list[str], Path | None]:

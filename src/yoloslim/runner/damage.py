@@ -3,34 +3,45 @@ or black pixels.
 
 A file that is cut short is refused. One whose middle is missing or another is decoded: here what libjpeg says, and
 OpenCV for libtiff, is caught and put down to the files that it was said of. PNG has checksums, and is refused. BMP,
-WebP, and TIFF without compression have none: pixels that were changed there are pixels like others.
+WebP, and TIFF without compression have none: pixels that were changed there are pixels like others. Pillow, which
+boards without OpenCV decode with, refuses damaged TIFF and says nothing of JPEG.
 """
+
+from __future__ import annotations
 
 import logging
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-import cv2
 import numpy as np
 
-from yoloslim.runner import headers
-from yoloslim.runner.bounded import read_bounded
+from . import headers
+from .bounded import read_bounded
+
+cv2: Any
+try:
+    import cv2
+except ImportError:  # the board's Python may have Pillow only
+    cv2 = None
 
 _SAID = re.compile(
-    r"^(?:\[.*TIFF_Warning JPEGLib: )?((?:Corrupt JPEG data|Premature end of JPEG file).*)\n?"
-    r"|^\[.*TIFF_Error (?:JPEGLib: )?(.*)\n?",
+    r"^(?:\[.*TIFF_Warning JPEGLib: |OpenCV TIFF: JPEGLib: Warning, )?"
+    r"((?:Corrupt JPEG data|Premature end of JPEG file).*)\n?"
+    r"|^\[.*TIFF_Error (?:JPEGLib: )?(.*)\n?"
+    r"|^OpenCV TIFF: (\w*Decode\w*: .*)\n?",
     re.MULTILINE,
 )
-"""What libjpeg says of damage, and libtiff; what they say of odd headers does no harm."""
+"""What libjpeg says of damage, and libtiff; what they say of odd headers does no harm. 4.6 begins with `OpenCV`."""
 
 _NAMELESS = re.compile(
-    rf"{_SAID.pattern}|^(?:Invalid SOS parameters|libpng (?:error|warning):).*\n?"
+    rf"{_SAID.pattern}|^(?:OpenCV TIFF: |Invalid SOS parameters|libpng (?:error|warning):).*\n?"
+    r"|^imdecode_\(''\): can't read data: .*\n\n?"
     r"|^\[ ?(?:WARN|ERROR):\d+@.*\n(?:>.*\n|\n)*",
     re.MULTILINE,
 )
@@ -50,17 +61,17 @@ class _Listener:
 
     def damage(self, path: Path) -> str:
         """What is said of a file that is decoded alone; empty if nothing, or if it cannot be decoded at all."""
+        if cv2 is None:
+            return ""
         before = self.size()
         data = np.frombuffer(read_bounded(path, headers.most_bytes()), np.uint8)
         if cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8) is None:
             return ""
         said = os.pread(self.file.fileno(), self.size() - before, before).decode(errors="replace")
         found = _SAID.search(said)
-        return (found[1] or found[2]).strip().removeprefix("Corrupt JPEG data: ") if found else ""
+        return next(filter(None, found.groups())).strip().replace("Corrupt JPEG data: ", "", 1) if found else ""
 
 
-_WARNINGS = 3
-"""OpenCV's level of logging that has them; this package turns its log off."""
 _now: list[_Listener] = []
 """The one that listens, if any does: a process has one standard error."""
 
@@ -83,7 +94,7 @@ def listening() -> Iterator[dict[Path, str]]:
         File -> what they say of it, of all that were decoded inside by `images.decode_image`; filled at the end.
     """
     found: dict[Path, str] = {}
-    if _now:  # somebody listens already
+    if _now or cv2 is None:  # somebody listens already, or nothing would be said
         yield found
         return
     with ExitStack() as stack:
@@ -94,27 +105,51 @@ def listening() -> Iterator[dict[Path, str]]:
         stack.enter_context(_python_writes_to(kept))
         os.dup2(listener.file.fileno(), 2)
         stack.callback(os.dup2, kept, 2)
-        stack.callback(cv2.utils.logging.setLogLevel, cv2.utils.logging.setLogLevel(_WARNINGS))
+        stack.enter_context(_opencv_warns())
         _now.append(listener)
         stack.callback(_now.clear)
         yield found
-        found.update({path: said for path in sorted(listener.suspects) if (said := listener.damage(path))})
+        said = {path: listener.damage(path) for path in sorted(listener.suspects)}
+        found.update({path: words for path, words in said.items() if words})
+
+
+@contextmanager
+def told(tell: Callable[[str], None]) -> Iterator[None]:
+    """Hand `tell` a sentence on the damaged files among those that were decoded inside, if any, at the end."""
+    with listening() as found:
+        yield
+    for note in sentence(found):
+        tell(note)
 
 
 def sentence(found: Mapping[Path, str]) -> list[str]:
     """What to say of damaged files, at most one sentence."""
     if not found:
         return []
-    shown = ", ".join(f"{path.name} ({said})" for path, said in list(found.items())[:3])
-    more = " ..." if len(found) > 3 else ""
+    shown = ", ".join(f"{path.name} ({said})" for path, said in list(found.items())[:10])
+    more = " ..." if len(found) > 10 else ""
+    several = len(found) > 1
+    what = f"{len(found)} image files are" if several else "1 image file is"
+    they, them = ("they", "them") if several else ("it", "it")
     return [
-        f"{len(found)} image files are damaged inside and used as they can be decoded, grey or garbled from there on: "
-        f"{shown}{more}; copy or download them again, or remove them"
+        f"{what} damaged inside and used as {they} can be decoded, grey or garbled from there on: {shown}{more}; "
+        f"copy or download {them} again, or remove {them}"
     ]
 
 
 def _text(listener: _Listener) -> str:
     return os.pread(listener.file.fileno(), listener.size(), 0).decode(errors="replace")
+
+
+@contextmanager
+def _opencv_warns() -> Iterator[None]:
+    """Let OpenCV log warnings inside, which this package turns off; before 4.7 those of TIFF are debugging."""
+    log = getattr(cv2.utils, "logging", None)
+    before = log.setLogLevel(3) if log else cv2.setLogLevel(5)
+    try:
+        yield
+    finally:
+        (log or cv2).setLogLevel(before)
 
 
 @contextmanager
