@@ -223,4 +223,6 @@ def _unquoted(text: str, error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     found = re.match(r"\s*([\w-]+):\s+([*@&%`].*?)\s*(#.*)?$", line)
+    if not found and re.search(r'"[^"]*\\', line):
+        return "; in double quotes a backslash means something else: write / instead"
     return f'; write it in quotes: {found[1]}: "{found[2]}"' if found else ""

@@ -20,7 +20,7 @@ from yoloslim.data.layouts import Found, Item
 from yoloslim.data.names import note_on_renamed
 from yoloslim.data.packed import PackedAnnotation
 from yoloslim.data.split import seeded_split
-from yoloslim.data.systematic import refuse_other_conventions, turns, whites
+from yoloslim.data.systematic import notes_on_resized, refuse_other_conventions, turns, whites
 from yoloslim.data.usable import INSPECTED, SplitOf, Usable
 from yoloslim.data.validation import (
     Findings,
@@ -174,7 +174,7 @@ def _inspect(source: Source, usable: Usable, left_out: dict[int, dict[str, Any]]
     if len(more):
         first = usable.names[more[0]]
         white_notes.append(f"{len(more)} images hold several pictures, of which the first is used: {first}")
-    return notes + white_notes + damage.sentence(damaged)
+    return notes + notes_on_resized(facts[sound]) + white_notes + damage.sentence(damaged)
 
 
 def _clean(

@@ -18,6 +18,8 @@ _AT_ONCE = 256
 _NO_ROWS = np.zeros((0, 4))
 ENOUGH = 10
 """Boxes from which on a pattern is one."""
+_ROUNDED = 0.02
+"""Share by which sides may differ from a scale through rounding."""
 MANY = 100
 """Boxes that do not all lie in the upper left quarter by chance, as corners in the wrong order must to fit as sizes."""
 
@@ -134,6 +136,24 @@ def turns(images: NDArray[np.void]) -> tuple[NDArray[np.uint8], list[str]]:
             f"LOOK AT THEM: for {int(unknown.sum())} of these no size tells which way their boxes lie; they were {what}"
         )
     return np.where(oriented & ~kept, orientation, 1).astype(np.uint8), notes
+
+
+def notes_on_resized(images: NDArray[np.void]) -> list[str]:
+    """A note on images that are as stated in shape, and not in size: were they resized after boxes were drawn?
+
+    Args:
+        images: with fields `stated` and `size`, each width and height in pixels.
+    """
+    size, stated = images["size"].astype(np.float64), images["stated"].astype(np.float64)
+    known = (stated > 0).all(1) & (size > 0).all(1)
+    scales = stated[known] / size[known]
+    resized = (np.abs(scales - 1) > _ROUNDED).all(1) & (np.abs(scales[:, 0] / scales[:, 1] - 1) < _ROUNDED)
+    if not resized.any():
+        return []
+    return [
+        f"LOOK AT THEM: {int(resized.sum())} images have the shape that is stated and another size; boxes were taken "
+        "for pixels of the images as they are, and lie wrong if these were resized since"
+    ]
 
 
 def whites(values: NDArray[np.float64]) -> tuple[float, list[str]]:

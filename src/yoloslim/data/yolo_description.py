@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from yoloslim.data.folders import is_image, unread_pictures, walk
+from yoloslim.data.layouts import SPLIT_NAMES
 from yoloslim.data.packed import Paths
 from yoloslim.data.reading import Pictures, notes_on_unread
+from yoloslim.data.voc import SPLITS
 from yoloslim.documents import read_yaml
 from yoloslim.errors import DataError
 from yoloslim.runner.text import NotText, read_lines
 
 NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels/classes.txt", "_darknet.labels")
-_SPLIT_KEYS = (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test"))
+_SPLIT_KEYS = {**{split: split for split in SPLITS}, **SPLIT_NAMES}
+"""Keys that name images of a split -> the split; another name of one counts where the plain one is not given."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ def read_description(path: Path) -> dict[str, Any]:
     raw = read_yaml(path, DataError)
     if not isinstance(raw, dict):
         raise DataError(f"{path} must hold `names:`, `train:` and `val:`, not {type(raw).__name__}")
+    _refuse_capitals(raw, path)
     return raw
 
 
@@ -61,6 +65,8 @@ def names_alone(folder: Path) -> tuple[dict[str, Any], Path | None, list[str]]:
     for file in (folder / "data.yaml", folder / "data.yml"):
         if file.is_file():
             raw = read_yaml(file, DataError)
+            if isinstance(raw, dict):
+                _refuse_capitals(raw, file)
             if isinstance(raw, dict) and "names" in raw:
                 return raw, file, [f"{file.name} names classes and no images: all of the folder are taken"]
             return {}, None, [f"{file.name} has neither `train` nor `names`, and was not used"]
@@ -75,15 +81,15 @@ def described_images(description: Mapping[str, Any], file: Path) -> Described:
     """
     folder, result = file.parent, Described(Paths(), [], [])
     seen: dict[str, str] = {}
-    for key, split in _SPLIT_KEYS:
+    for key, split in _SPLIT_KEYS.items():
         value = description.get(key)
-        if not value or (key == "valid" and description.get("val")):
+        if not value or (key != split and description.get(split)):
             continue
         doubled: dict[str, int] = {}
         for entry in value if isinstance(value, list) else [value]:
             if not isinstance(entry, str):
                 raise DataError(f"{file.name}: `{key}` holds {entry!r:.40}, which is no path")
-            place = _resolve(entry, description.get("path"), file, key, result.notes)
+            place = _resolve(entry, description, file, key, result.notes)
             listed = place.is_file()
             for image in _listed(place, folder, result.notes) if listed else filter(is_image, walk(place)):
                 before = seen.setdefault(str(image), split)
@@ -111,7 +117,7 @@ def class_names(description: Mapping[str, Any], file: Path | None, folder: Path)
     said = file.name if file else "data.yaml"
     if isinstance(names, str) and file is not None and file.suffix.lower() == ".data":
         notes: list[str] = []
-        place = _resolve(names, None, file, "names", notes)
+        place = _resolve(names, {}, file, "names", notes)
         return dict(enumerate(_lines(place, "class names"))), notes
     if isinstance(names, list):
         found = dict(enumerate(map(str, names)))
@@ -151,6 +157,13 @@ def class_names(description: Mapping[str, Any], file: Path | None, folder: Path)
     return found, []
 
 
+def _refuse_capitals(raw: Mapping[str, Any], file: Path) -> None:
+    known = {"names", "path", "nc", *_SPLIT_KEYS}
+    odd = [key for key in raw if isinstance(key, str) and key not in known and key.strip().lower() in known]
+    if odd:
+        raise DataError(f"{file} has the key `{odd[0]}`, which nothing reads: write `{odd[0].strip().lower()}`")
+
+
 def _describes(path: Path) -> bool:
     try:
         raw = read_yaml(path, DataError)
@@ -172,12 +185,12 @@ def _darknet(path: Path) -> dict[str, Any]:
     return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}
 
 
-def _resolve(entry: str, base: Any, file: Path, key: str, notes: list[str]) -> Path:
+def _resolve(entry: str, description: Mapping[str, Any], file: Path, key: str, notes: list[str]) -> Path:
     """Where a path leads: from `path`, the folder of the file or the one above, or without leading `..`.
 
     One that leads nowhere is taken for one of another machine: the longest of its ends that is there, which is noted.
     """
-    folder, entry = file.parent, entry.replace("\\", "/")
+    folder, entry, base = file.parent, entry.replace("\\", "/"), description.get("path")
     plain = entry
     while plain.startswith(("../", "./")):
         plain = plain.split("/", 1)[1]
@@ -196,17 +209,22 @@ def _resolve(entry: str, base: Any, file: Path, key: str, notes: list[str]) -> P
     for place in tried:
         if _leads(place):
             if bases and not any(map(place.is_relative_to, bases[:2])):
-                notes.append(f"`path: {base[:80]}` of {file.name} does not lead to `{entry[:80]}`: {place} was taken")
+                notes.append(
+                    f"`path: {str(base)[:80]}` of {file.name} does not lead to `{entry[:80]}`: {place} was taken"
+                )
             return place
     parts = plain.strip("/").split("/")
     for end in (Path(*parts[start:]) for start in range(len(parts))):
         if _leads(folder / end):
             notes.append(f"`{key}: {entry[:80]}` of {file.name} leads nowhere here: {end} was taken, the end of it")
             return folder / end
+    if "://" in entry:
+        raise DataError(f"{file.name}: `{key}: {entry[:80]}` is an address: download it, and write where it lies")
     listed = ", ".join(dict.fromkeys(str(p) for p in tried))
+    share = "" if _SPLIT_KEYS.get(key, "train") == "train" else f". Without the key, {key} is a share of train"
+    fetch = "; `download:` is not carried out here: run it as its makers say" if description.get("download") else ""
     raise DataError(
-        f"{file.name}: `{key}: {entry[:80]}` leads nowhere, nor does an end of it; tried {listed}"
-        f"{f'. Without the key, {key} is a share of train' if key in ('val', 'valid', 'test') else ''}"
+        f"{file.name}: `{key}: {entry[:80]}` leads nowhere, nor does an end of it; tried {listed}{share}{fetch}"
     )
 
 

@@ -11,12 +11,23 @@ SLACK = 0.01
 """Share of a side by which a box may reach over the edge; more are pixels, not shares."""
 
 
+_SEEN = frozenset((0.0, 1.0, 2.0))
+"""What stands behind a key point: not there, hidden, seen."""
+
+
 class Row(NamedTuple):
-    """A line of a label file: class number, corners as shares of the sides, and whether it gave an outline instead."""
+    """A line of a label file: class number, corners as shares of the sides.
+
+    Attributes:
+        points: of the outline that the line gave instead of a box; 0 for a box.
+        seen: whether key points stand behind its box; of an outline, whether it could be such a box, since each point
+            would end with 0, 1 or 2.
+    """
 
     number: int
     box: tuple[float, float, float, float]
-    outline: bool
+    points: int = 0
+    seen: bool = False
 
 
 def label_file(image: Path) -> Path | None:
@@ -66,19 +77,16 @@ def count_rows(file: Path) -> int:
 def _row(line: str, number: int, file: Path, key_points: int) -> Row:
     where = f"{file} line {number}"
     words = line.split()
-    if key_points and len(words) == 5 + key_points:
+    posed = key_points > 0 and len(words) == 5 + key_points
+    if posed:
         words = words[:5]
     if len(words) != 5 and (key_points or len(words) < 7 or len(words) % 2 == 0):
         right = f"a box with key points {5 + key_points}" if key_points else "a polygon 7, 9, 11 ..."
-        hint = "; is the sixth a score, as detectors write?" if len(words) == 6 else ""
-        hint = "; blanks belong between columns, not commas" if len(words) == 1 and "," in line else hint
-        raise DataError(f"{where} has {len(words)} columns; a box has 5, {right}{hint}")
+        raise DataError(f"{where} has {len(words)} columns; a box has 5, {right}{_hint_on_columns(line, words)}")
     try:
-        values = [float(word) for word in words]
+        values = _values(line, words)
     except ValueError as error:
-        hint = "; decimals have a point, not a comma" if "," in line else ""
-        hint = "; blanks belong between columns, not commas" if any(word.endswith(",") for word in words) else hint
-        raise DataError(f"{where} holds '{line[:40]}', which are no numbers{hint}") from error
+        raise DataError(f"{where} holds '{line[:40]}', which are no numbers{_hint_on_words(line, words)}") from error
     if not all(map(math.isfinite, values)):
         raise DataError(f"{where} holds '{line[:40]}', which are no finite numbers")
     if values[0] < 0 or values[0] != int(values[0]) or values[0] > 1e6:
@@ -95,4 +103,29 @@ def _row(line: str, number: int, file: Path, key_points: int) -> Row:
         box = (max(box[0], -1.0), max(box[1], -1.0), min(box[2], 2.0), min(box[3], 2.0))  # clipped and noted later
     else:
         box = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], 1.0), min(box[3], 1.0))
-    return Row(int(values[0]), box, len(rest) > 4)
+    if len(rest) == 4:
+        return Row(int(values[0]), box, seen=posed)
+    return Row(int(values[0]), box, len(rest) // 2, len(rest) % 3 == 1 and _SEEN.issuperset(rest[6::3]))
+
+
+def _values(line: str, words: list[str]) -> list[float]:
+    if "_" in line or not line.isascii():  # Python takes 1_0 and digits of all scripts for numbers
+        raise ValueError(line)
+    return [float(word) for word in words]
+
+
+def _hint_on_columns(line: str, words: list[str]) -> str:
+    if len(words) == 1 and "," in line:
+        return "; blanks belong between columns, not commas"
+    return {6: "; is the sixth a score, as detectors write?", 10: "; DOTA's form is not read"}.get(len(words), "")
+
+
+def _hint_on_words(line: str, words: list[str]) -> str:
+    if any(word.endswith(",") for word in words):
+        return "; blanks belong between columns, not commas"
+    if "," in line:
+        return "; decimals have a point, not a comma"
+    named = [word[0].isalpha() for word in words]
+    if all(named):
+        return "; headings are not read"
+    return "; the number of the class belongs in front, its name into data.yaml" if named[0] else ""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,15 @@ from yoloslim.documents import read_json_file
 from yoloslim.errors import DataError
 
 _HEAD = 2**16
+_LONGEST = 19
+"""Digits of ids that are taken for numbers."""
+_LISTS = {
+    "coordinates": "CreateML's list: export as COCO or VOC",
+    "completed_by": "Label Studio's list: export as COCO or VOC",
+    "'data'": "Label Studio's list: export as COCO or VOC",
+    "score": "a list, as detectors write what they found",
+}
+"""What a list in a JSON file is by what its first entry holds."""
 _BESIDE = ("annotations", "annotation", "labels")
 """Names of folders whose images lie beside the folder, not in it."""
 _NO_BOXES = ("captions_", "image_info_", "panoptic_")
@@ -66,7 +75,7 @@ def read(root: Path, wanted: Wanted) -> Found:
         roots |= _roots(document)
         if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
             found.notes.append(f"several categories of {file.name} are called '{twice[0]}': they are one class")
-        used |= {names.get(_category(item), "") for item in document["annotations"]}
+        used |= {names.get(_id(item.get("category_id")), "") for item in document["annotations"]}
         outlines += sum(_is_outline(item) for item in document["annotations"])
         written |= {str(category["name"]) for category in document["categories"]}
         split = _split(file, folder)
@@ -122,7 +131,8 @@ def _is_labelme(path: Path) -> bool:
 def _document(file: Path) -> Mapping[str, Any]:
     document = read_json_file(file, DataError)
     if isinstance(document, list):
-        raise DataError(f"{file} holds a list, as detectors write what they found; COCO has an object with `images`")
+        what = next((what for key, what in _LISTS.items() if document and key in str(document[0])[:_HEAD]), "a list")
+        raise DataError(f"{file} holds {what}; COCO has an object with `images`")
     for key in ("images", "annotations", "categories"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):
             raise DataError(f"{file} has no list `{key}`; COCO has images, annotations and categories")
@@ -131,18 +141,35 @@ def _document(file: Path) -> Mapping[str, Any]:
     return document  # type: ignore[no-any-return]
 
 
-def _categories(document: Mapping[str, Any], file: Path) -> dict[int, str]:
-    try:
-        ordered = sorted(document["categories"], key=lambda c: int(c["id"]))
-        if odd := [c["name"] for c in ordered if isinstance(c["name"], bool) or not isinstance(c["name"], (str, int))]:
-            raise DataError(f"{file}: a category is called {str(odd[0])[:40]}, which is no name")
-        ids = [int(c["id"]) for c in ordered]
-        if twice := [one for one, other in pairwise(ids) if one == other]:
-            both = " and ".join(repr(c["name"]) for c in ordered if int(c["id"]) == twice[0])
-            raise DataError(f"{file}: the categories {both} have the id {twice[0]} both; give each its own")
-        return {int(c["id"]): settle_class(str(c["name"])) for c in ordered}
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{file}: a category lacks its `id` or `name`") from error
+def _categories(document: Mapping[str, Any], file: Path) -> dict[str, str]:
+    """Id, as `_id` has it, -> class; by number, or as they stand there if ids are no numbers."""
+    found: dict[str, str] = {}
+    for place, category in enumerate(document["categories"]):
+        name, key = category.get("name"), _id(category.get("id"))
+        if "name" in category and (isinstance(name, bool) or not isinstance(name, (str, int))):
+            raise DataError(f"{file}: a category is called {str(name)[:40]}, which is no name")
+        if name is None or not key:
+            shown = str(dict(islice(category.items(), 5)))[:80]
+            raise DataError(f"{file}: a category lacks its `id` or `name`: categories[{place}] is {shown}")
+        if key in found:
+            both = " and ".join(repr(c["name"]) for c in document["categories"] if _id(c.get("id")) == key)
+            raise DataError(f"{file}: the categories {both} have the id {key} both; give each its own")
+        found[key] = settle_class(str(name))
+    return dict(sorted(found.items(), key=lambda item: int(item[0]))) if all(map(_is_number, found)) else found
+
+
+def _is_number(key: str) -> bool:
+    return key.lstrip("-").isdecimal() and key.isascii()
+
+
+def _id(value: Any) -> str:
+    """An id as text, equal if they read alike: some tools write 1.0 or "1" for 1; empty where it is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return ""
+    text = str(value).strip()
+    return str(int(text)) if _is_number(text) and len(text) < _LONGEST else text
 
 
 def _roots(document: Mapping[str, Any]) -> set[str]:
@@ -171,23 +198,24 @@ def _by_image(
     """Images with their annotations; ids are equal if they read alike. `strays` gets the image ids of no image."""
     objects: dict[str, list[Mapping[str, Any]]] = {}
     for place, image in enumerate(document["images"]):
-        if not isinstance(image.get("id"), (int, str)) or not isinstance(image.get("file_name"), str):
+        key = _id(image.get("id"))
+        if not key or not isinstance(image.get("file_name"), str):
             shown = str(dict(islice(image.items(), 5)))[:80]
             raise DataError(f"{file}: an image lacks its `id` or `file_name`: images[{place}] is {shown}")
-        if str(image["id"]) in objects:
+        if key in objects:
             raise DataError(f"{file}: two images have the id {image['id']!r}")
-        objects[str(image["id"])] = []
+        objects[key] = []
     for annotation in document["annotations"]:
-        owner = annotation.get("image_id")
-        if isinstance(owner, (int, str)) and str(owner) in objects:
-            objects[str(owner)].append(annotation)
+        owner = objects.get(_id(annotation.get("image_id")))
+        if owner is None:
+            strays.append(annotation.get("image_id"))
         else:
-            strays.append(owner)
-    return [(image, objects[str(image["id"])]) for image in document["images"]]
+            owner.append(annotation)
+    return [(image, objects[_id(image["id"])]) for image in document["images"]]
 
 
 def _raw(
-    image: Mapping[str, Any], objects: list[Mapping[str, Any]], names: Mapping[int, str], file: Path
+    image: Mapping[str, Any], objects: list[Mapping[str, Any]], names: Mapping[str, str], file: Path
 ) -> RawAnnotation | DataError:
     try:
         parts = tuple(_object(item, names) for item in objects)
@@ -196,8 +224,8 @@ def _raw(
     return RawAnnotation(whole(image.get("width")), whole(image.get("height")), parts, "pixels")
 
 
-def _object(item: Mapping[str, Any], names: Mapping[int, str]) -> RawObject:
-    category = _category(item)
+def _object(item: Mapping[str, Any], names: Mapping[str, str]) -> RawObject:
+    category = _id(item.get("category_id"))
     if category not in names:
         raise DataError(f"category_id {str(item.get('category_id'))[:40]!r} is not among the categories")
     return RawObject(names[category], _box(item), _is_set(item, "iscrowd") or _is_set(item, "ignore"), False)
@@ -209,25 +237,20 @@ def _is_set(item: Mapping[str, Any], flag: str) -> bool:
     return value.strip().lower() in ("1", "true", "yes") if isinstance(value, str) else bool(value)
 
 
-def _category(item: Mapping[str, Any]) -> int:
-    """The id, which some tools write as text or as 1.0; -1 where it is none."""
-    category = item.get("category_id")
-    if isinstance(category, str) and category.isdecimal() and len(category) < 10:
-        return int(category)
-    return int(category) if isinstance(category, (int, float)) and category == whole(category) else -1
-
-
 def _is_outline(item: Mapping[str, Any]) -> bool:
-    """Whether an annotation has no box, and polygons to take one from."""
+    """Whether an annotation has no box, and polygons to take one from: lists of numbers, or the numbers of one."""
     outline = item.get("segmentation")
-    return not item.get("bbox") and isinstance(outline, list) and bool(outline) and isinstance(outline[0], list)
+    return not item.get("bbox") and isinstance(outline, list) and bool(outline)
 
 
 def _box(item: Mapping[str, Any]) -> Box:
     box = item.get("bbox")
     if _is_outline(item):
         outline = item["segmentation"]
+        outline = outline if isinstance(outline[0], list) else [outline]
         return around((part[i], part[i + 1]) for part in outline for i in range(0, len(part) - 1, 2))
+    if not box and isinstance(item.get("segmentation"), dict):
+        raise DataError("it has a mask (RLE), which is not read, and no bbox; write the bbox, too")
     if not isinstance(box, list) or len(box) != 4:
         raise DataError(f"bbox {str(box)[:40]} is not x, y, width, height")
     x, y, width, height = map(number, box)

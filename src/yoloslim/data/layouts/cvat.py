@@ -50,12 +50,14 @@ def read(root: Path, wanted: Wanted) -> Found:
     items = Items()
     found = Found("cvat", folder, items)
     rows: list[tuple[str, Path | DataError, RawAnnotation | DataError, Path, int]] = []
-    splits, listed, ignored, turned, outlines, tags = [], [], 0, 0, 0, 0
+    splits, listed, ignored, turned, outlines, tags, tracked = [], [], 0, 0, 0, 0, 0
     for file in files:
         tree = read_xml(file)
-        images = tree.findall("image")
+        images, tracks = tree.findall("image"), tree.findall("track")
+        tracked += len(tracks)
         if not images:
-            raise DataError(f"{file} lists no <image>; export from CVAT as 'CVAT for images'")
+            what = f"is 'CVAT for video', {len(tracks)} tracks" if tracks else "lists no <image>"
+            raise DataError(f"{file} {what}; export from CVAT as 'CVAT for images', which takes videos too")
         for entry in images:
             stated = entry.get("name") or ""
             shapes = [item for item in entry if item.tag in (*_BOXES, *_OTHERS)]
@@ -78,6 +80,8 @@ def read(root: Path, wanted: Wanted) -> Found:
     found.notes += pictures.notes()
     if ignored:
         found.notes.append(f"{ignored} points, lines, masks, cuboids and skeletons are no boxes and were left out")
+    if tracked:
+        found.notes.append(f"{tracked} tracks, as 'CVAT for video' has them, were left out")
     if tags:
         found.notes.append(f"{tags} tags, which say something of an image as a whole, were left out")
     found.notes += notes_on_outlines(turned, "shapes are turned")

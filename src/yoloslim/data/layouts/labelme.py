@@ -109,17 +109,22 @@ def _picture(document: Mapping[str, Any], file: Path, pictures: Pictures) -> Pat
 def _raw(document: Mapping[str, Any], file: Path) -> RawAnnotation:
     try:
         shapes = [s for s in document["shapes"] if s.get("shape_type") not in _NO_BOXES]
-        parts = tuple(RawObject(_label(shape), _box(shape), False, False, shape["label"]) for shape in shapes)
+        parts = tuple(RawObject(_label(shape), _box(shape), False, False, _written(shape)) for shape in shapes)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
     return RawAnnotation(whole(document.get("imageWidth")), whole(document.get("imageHeight")), parts, "pixels")
 
 
 def _label(shape: Mapping[str, Any]) -> str:
-    name = settle_class(shape["label"]) if isinstance(shape.get("label"), str) else ""
+    name = settle_class(_written(shape))
     if not name:
         raise DataError("a shape has no label")
     return name
+
+
+def _written(shape: Mapping[str, Any]) -> str:
+    label = shape.get("label")
+    return str(label) if isinstance(label, (str, int)) and not isinstance(label, bool) else ""
 
 
 def _box(shape: Mapping[str, Any]) -> Box:

@@ -1,7 +1,9 @@
 """Pascal VOC: XML in `Annotations` and images in `JPEGImages`, or both side by side (LabelImg, Roboflow)."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from yoloslim.data.folders import is_image, is_side_file, key_of, unread_pictures, walk
@@ -15,6 +17,13 @@ from yoloslim.runner.bounded import MAX_XML_BYTES, read_bounded
 from yoloslim.runner.pictures import SUFFIXES
 from yoloslim.runner.text import NotText, read_lines
 
+_LOOKED_AT = 20
+"""XML files of a folder that are looked at for VOC's."""
+_OTHERS = {
+    "taken": "annotations have no image of their name; the one that they name was taken",
+    "passed": "annotations name another image that is there, too; that of their own name was taken",
+}
+
 
 def find(path: Path) -> Path | None:
     """The folder with `Annotations` and `JPEGImages` at most two levels down, or one with XML anywhere."""
@@ -27,11 +36,13 @@ def find(path: Path) -> Path | None:
         raise DataError(f"{path} holds several data sets ({names}); point data.path at one of them")
     if roots:
         return roots[0]
-    first = next((item for item in walk(path) if item.suffix.lower() == ".xml"), None)
-    if first is None:
-        return None
-    with first.open("rb") as stream:
-        return path if b"<annotation>" in stream.read(2000).replace(b"\0", b"") else None
+    xmls = (item for item in walk(path) if item.suffix.lower() == ".xml")
+    return path if any(map(_is_voc, islice(xmls, _LOOKED_AT))) else None
+
+
+def _is_voc(file: Path) -> bool:
+    with file.open("rb") as stream:  # LabelImg writes <annotation verified="yes">
+        return re.search(rb"<annotation[\s>]", stream.read(2000).replace(b"\0", b"")) is not None
 
 
 def read(root: Path, wanted: Wanted) -> Found:
@@ -68,13 +79,13 @@ def read(root: Path, wanted: Wanted) -> Found:
     for key in keys:
         file = Path(xmls.get(key, xml_root / f"{key}.xml"))
         raw = _parse(key, file)
-        image = index.of(key, raw, found)
+        image = index.of(key, raw)
         used.add(str(image))
         items.append(_item(names[key], image, raw, file))
     found.sets = {name: [names[key] for key in members if key in names] for name, members in sets.items()}
     if not wanted.get("train"):
         found.unlabelled = index.unused(used)
-    found.notes += _notes(keys, names, index.unread)
+    found.notes += _notes(keys, names) + index.notes()
     return found
 
 
@@ -181,6 +192,8 @@ class _Images:
             sorted(filter(is_image, walk(root)), key=lambda p: (p.suffix.lower() not in SUFFIXES[:2], p))
         )
         self._by_stem: dict[str, list[int]] = {}
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
         for number, path in enumerate(self._paths):
             self._by_stem.setdefault(stem_of(path), []).append(number)
 
@@ -189,7 +202,16 @@ class _Images:
         found = [self._paths[number] for number in self._by_stem.get(stem, ())]
         return [path for path in found if key_of(path, self._root) == key] if key else found
 
-    def of(self, key: str, raw: RawAnnotation | DataError, found: Found) -> Path | DataError:
+    def _note(self, what: str, stem: str, stated: str) -> None:
+        self._counts[what] += 1
+        self._first.setdefault(what, f"{stem}.xml names {stated!r}")
+
+    def notes(self) -> list[str]:
+        """On files that cannot be read, and annotations whose name and `<filename>` differ."""
+        others = [f"{count} {_OTHERS[what]}: {self._first[what]}" for what, count in self._counts.items()]
+        return others + notes_on_unread(self.unread)
+
+    def of(self, key: str, raw: RawAnnotation | DataError) -> Path | DataError:
         """The image of an annotation: of the same path, else of the same name, else the one that it names."""
         stated = raw.filename.replace("\\", "/").rpartition("/")[2] if isinstance(raw, RawAnnotation) else ""
         stated = composed(stated)
@@ -198,10 +220,12 @@ class _Images:
         if not matches and stated:
             matches = self._called(_without_suffix(stated))
             if len(matches) == 1:
-                found.notes.append(f"{stem}.xml has no image of its name; the one that it names was taken: {stated!r}")
+                self._note("taken", stem, stated)
         if not matches:
             return DataError(f"image of '{stem}' is missing in {self._root}")
         if len(matches) == 1:
+            if stated and _without_suffix(stated) != stem and self._called(_without_suffix(stated)):
+                self._note("passed", stem, stated)
             return matches[0]
         named = [p for p in matches if composed(p.name) == stated]
         if len(named) == 1:
@@ -217,12 +241,12 @@ class _Images:
         return sorted(k if len(self._called(stem_of(p), k)) == 1 else f"{k}{p.suffix}" for k, p in spare)
 
 
-def _notes(keys: Sequence[str], names: Mapping[str, str], unread: Mapping[str, int]) -> list[str]:
+def _notes(keys: Sequence[str], names: Mapping[str, str]) -> list[str]:
     renamed = [key for key in keys if names[key] != key.rpartition("/")[2]]
     notes = []
     if renamed:
         notes.append(f"{len(renamed)} images have other names here, such as {names[renamed[0]]!r} for {renamed[0]!a}")
-    return notes + notes_on_unread(unread)
+    return notes
 
 
 def _below(path: Path, pattern: str) -> list[Path]:

@@ -1,6 +1,7 @@
 """YOLO: a `data.yaml` or Darknet's `.data`, images, and a text file an image: `class x y width height`, in shares."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,8 @@ from yoloslim.runner.text import NotText, read_lines
 
 DIFFICULT = "difficult.txt"
 """Beside data.yaml: label file and row (from 0) of every difficult box, a mark that YOLO's label files lack."""
+_ENOUGH = 3
+"""Rows from which on what all have in common is no chance."""
 _LOOKED_AT = 20
 """Images of a folder whose label files are looked for to tell whether it is a data set."""
 
@@ -108,7 +111,8 @@ def read(root: Path, wanted: Wanted) -> Found:
     ids = names_of(images, folder)
     difficult = _difficult(folder)
     numbers: dict[int, Path] = {}
-    outlines, key_points, posed = 0, _key_points(description), 0
+    points: Counter[int] = Counter()
+    key_points, posed, seen = _key_points(description), 0, 0
     label = iter(files)
     for image, name, has_file in zip(images, ids, labelled, strict=True):
         raw: RawAnnotation | DataError
@@ -117,8 +121,9 @@ def read(root: Path, wanted: Wanted) -> Found:
         if isinstance(rows, DataError):
             raw = rows
         else:
-            outlines += sum(row.outline for row in rows)
-            posed += len(rows) if key_points else 0
+            points.update(row.points for row in rows if row.points)
+            seen += sum(row.seen for row in rows if row.points)
+            posed += sum(row.seen for row in rows if not row.points)
             numbers |= {row.number: file for row in rows if file is not None}
             objects = (
                 RawObject(by_number.get(row.number, f"class{row.number}"), row.box, (file, i) in difficult, False)
@@ -132,13 +137,35 @@ def read(root: Path, wanted: Wanted) -> Found:
         lost = count_rows(file) if file is not None and isinstance(raw, DataError) else 0
         items.append(Item(name, None if image in orphans else image, file or image, raw, lost))
     found.classes = _check_numbers(root, numbers, by_number, found)
-    found.notes += notes_on_outlines(outlines, "rows are outlines of 3 or more points")
+    found.notes += _notes_on_points(points, seen, root)
     if posed:
         found.notes.append(f"{posed} rows have key points behind their box, which are not used")
     if background := labelled.count(False):
         found.notes.append(f"{background} images have no label file: background, as the format says")
     set_splits(found, splits)
     return found
+
+
+def _notes_on_points(points: Counter[int], seen: int, root: Path) -> list[str]:
+    """A note on rows that are no boxes, from how many there are of each number of points.
+
+    Raises:
+        DataError: all of them, `seen`, would fit as boxes with key points behind.
+    """
+    count, (most, same) = points.total(), next(iter(points.most_common(1)), (0, 0))
+    if seen and seen == count and seen >= _ENOUGH:
+        raise DataError(
+            f"{root}: {seen} rows of {', '.join(str(2 * n + 1) for n in sorted(points))} columns look like boxes with "
+            "key points behind, not like outlines: each would end with 0, 1 or 2; write `kpt_shape: "
+            f"[{(2 * most - 4) // 3}, 3]` into data.yaml"
+        )
+    notes = notes_on_outlines(count, "rows are outlines of 3 or more points")
+    if same == count >= _ENOUGH and most > 4:
+        notes.append(
+            f"all outlines have {most} points: if these are boxes with key points behind, write `kpt_shape: "
+            f"[{most - 2}, 2]` into data.yaml"
+        )
+    return notes
 
 
 def _orphans(images: Paths, splits: Sequence[str], files: Paths, labelled: bytearray) -> dict[Path, str]:
@@ -180,6 +207,8 @@ def _note_on_unnamed(images: Paths, file: Path) -> list[str]:
     """Images with labels that lie among those of a description below its folder, and that no split of it names."""
     folders = images.folders()
     common = Path(os.path.commonpath(folders)) if len(folders) > 1 else folders[0].parent
+    while common != file.parent and common.name.lower() in (*SPLIT_NAMES, "images"):
+        common = common.parent
     used = set(map(str, images))
     if not common.is_relative_to(file.parent):
         return []
