@@ -91,3 +91,9 @@ def test_tar_cut_short_is_refused(tmp_path: Path) -> None:
 def test_missing_archive_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.tar is missing"):
         extract(tmp_path / "nowhere.tar", tmp_path / "out")
+
+
+def test_a_picture_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a picture")
+    with pytest.raises(DataError, match=r"It is a picture: name the folder of the set$"):
+        extract(tmp_path / "a.jpg", tmp_path / "out")

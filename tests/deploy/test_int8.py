@@ -99,7 +99,8 @@ def test_files_that_are_no_calibration_images_are_told_or_refused(
     export: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_picture(tmp_path / "a.png", IMAGES[0])
-    (tmp_path / "notes.txt").touch()
+    for name in ("notes.txt", "._a.png", ".DS_Store"):
+        (tmp_path / name).touch()
     np.testing.assert_array_equal(calibration_images(tmp_path, export, 8), IMAGES[:1])
     assert "1 file(s) left out, no pictures that are read: notes.txt" in caplog.text
     (tmp_path / "b.jpg").write_bytes(b"no picture")

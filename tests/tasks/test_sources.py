@@ -43,3 +43,17 @@ def test_a_gif_is_treated_alone_as_in_a_folder(tmp_path: Path, caplog: pytest.Lo
     assert "1 pictures of kinds that are not read are left out, such as a.gif" in caplog.text
     with pytest.raises(DataError, match=r"a\.gif: pictures of this kind are not read; save it as PNG"):
         image_paths(str(tmp_path / "a.gif"))
+
+
+def test_side_files_of_macos_in_a_folder_are_no_pictures(tmp_path: Path) -> None:
+    for name in ("._b.png", "b.png"):
+        (tmp_path / name).touch()
+    assert image_paths(str(tmp_path)) == [tmp_path / "b.png"]
+
+
+def test_a_list_may_have_paths_as_windows_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for name in ("a.png", "b 0.png"):
+        (tmp_path / "pictures" / name).touch()
+    (tmp_path / "list.txt").write_bytes(b"pictures\\a.png 1\r\npictures\\b 0\r\n")
+    assert image_paths(str(tmp_path / "list.txt")) == [tmp_path / "pictures/a.png", tmp_path / "pictures/b 0.png"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
-from yoloslim.data.folders import MAX_DEPTH, is_side_file
+from yoloslim.data.folders import MAX_DEPTH, is_image, is_side_file
 from yoloslim.errors import DataError
 from yoloslim.runner.instead import BEGINNING, instead
 
@@ -69,6 +69,8 @@ def _advice(archive: Path) -> str:
         head = stream.read(BEGINNING)
     if other := instead(head):
         return f". It is {other}"
+    if is_image(archive):
+        return ". It is a picture: name the folder of the set"
     kind = next((kind for start, kind in _OTHERS.items() if head.startswith(start)), "")
     return f". It is {kind}: unpack it, and name the folder" if kind else ""
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from yoloslim.boxes import letterbox
+from yoloslim.data.folders import is_side_file
 from yoloslim.data.images import read_image
 from yoloslim.deploy.graph import fix_batch, head_nodes, opset_of
 from yoloslim.deploy.manifest import PLAIN, Manifest, load_manifest
@@ -159,12 +160,13 @@ def calibration_images(folder: Path, export_dir: Path, count: int) -> Images:
     manifest = load_manifest(export_dir)
     if not folder.is_dir():
         raise DeployError(f"{folder} is missing or no folder; name one with pictures to calibrate with")
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not is_side_file(path.name))
+    paths = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not paths:
         deeper = next((each for each in sorted(folder.glob("*/**/*")) if each.suffix.lower() in SUFFIXES), None)
         hint = f"; {deeper.parent} does" if deeper else ""
         raise DeployError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}) to calibrate with{hint}")
-    if others := [each.name for each in sorted(folder.iterdir()) if each not in paths and each.is_file()]:
+    if others := [each.name for each in files if each not in paths]:
         logger.warning("%s: %d file(s) left out, no pictures that are read: %s", folder, len(others), others[0])
     chosen = paths[:: max(1, len(paths) // count)][:count]
     place = (manifest.imgsz, manifest.letterbox_align, manifest.letterbox_fill)

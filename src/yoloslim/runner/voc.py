@@ -135,8 +135,13 @@ def write_results(
     return note_on_others(folder, (path for path in folder.iterdir() if path.name.startswith(of_set)), set(paths))
 
 
+_FLAG = re.compile(r"\s+(-1|0|1)$")
+"""Behind a name in VOC's lists of a class; names may hold blanks themselves."""
+
+
 def _find_image(folder: Path, name: str, image_set: Path, indexes: dict[Path, dict[str, Path]]) -> Path:
-    for stem in dict.fromkeys((name, re.sub(r"\s+(-1|0|1)$", "", name))):  # names may hold blanks, lists a flag
+    written = (name, name.replace("\\", "/"))  # the latter for paths of Windows
+    for stem in dict.fromkeys(stem for each in written for stem in (each, _FLAG.sub("", each))):
         exact = folder / stem
         if exact.suffix.lower() in SUFFIXES and exact.is_file():
             return exact

@@ -43,7 +43,10 @@ def in_voc_layout(path: Path, layout: str = "auto") -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="yoloslim-eval-") as folder:
         prepared = Path(folder) / "prepared"
         prepare(DataParams.model_validate({"source": layout, "path": str(path)}), prepared)
-        yield prepared
+        try:
+            yield prepared
+        except DataError as error:  # that folder is nobody's
+            raise DataError(str(error).replace(f"{prepared}/", f"{path}, as VOC: ")) from error
 
 
 def has_image_set(root: Path, name: str) -> bool:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from yoloslim.data.folders import is_side_file
 from yoloslim.errors import DataError
 from yoloslim.runner.errors import RunnerError
 from yoloslim.runner.headers import too_many
@@ -62,7 +63,7 @@ def image_paths(source: str, image_dir: Path | None = None) -> list[Path]:
     """
     path = Path(source)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not is_side_file(p.name))
         if not found:
             deeper = next((each for each in sorted(path.glob("*/**/*")) if each.suffix.lower() in SUFFIXES), None)
             hint = f"{deeper.parent} does" if deeper else "name the folder that does"

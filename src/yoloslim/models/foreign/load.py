@@ -78,7 +78,8 @@ def import_model(
         ModelError: no architecture of that name, or a model file of ours that is broken.
     """
     if not path.is_file():
-        raise WeightsError(f"weights file {path} is missing; {way_to(path, 'check the name')}")
+        what = "a folder" if path.is_dir() else "missing"
+        raise WeightsError(f"weights file {path} is {what}; {way_to(path, 'check the name')}")
     try:
         kind = _kind(path)
         if kind == "darknet":

@@ -40,7 +40,8 @@ def find_weights(source: str, folder: Path) -> Path:
     path = Path(address)
     path = path.with_suffix(".weights") if path.suffix == ".cfg" else path
     if not path.is_file():
-        raise WeightsError(f"weights file {path} is missing; {way_to(path, 'check the name')}")
+        what = "a folder" if path.is_dir() else "missing"
+        raise WeightsError(f"weights file {path} is {what}; {way_to(path, 'check the name')}")
     if digest and sha256_file(path) != digest:
         raise WeightsError(f"{path} has SHA-256 {sha256_file(path)}, not {digest}; it is not the file that was meant")
     return path
