@@ -19,7 +19,7 @@ from tests.page_commands import typed_by
 from yoloslim.config import load_params
 
 pytestmark = pytest.mark.slow
-STAGES = ("code", "data", "baseline", "sparse", "prune", "export", "atc", "champion")
+STAGES = ("code", "data", "listing", "baseline", "sparse", "prune", "export", "atc", "champion")
 SETTINGS = ("params.yaml", ".dvc/config")
 SERVER = "make ui"
 

@@ -13,7 +13,7 @@ from tests.deploy.board.sshd import serve
 from tests.orchestration.toy import Toy
 
 pytestmark = pytest.mark.slow
-COMMITTED = ["data", "baseline"]
+COMMITTED = ["data", "listing", "baseline"]
 
 
 @pytest.fixture

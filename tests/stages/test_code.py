@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from modulefinder import ModuleFinder
 from pathlib import Path
 
@@ -140,3 +142,23 @@ def test_code_that_times_models_changes_no_training() -> None:
     for script in ("baseline", "sparse", "control", "finetune"):
         assert not timing & set(library.reached(ROOT / "pipeline" / f"{script}.py"))
     assert timing <= set(library.reached(ROOT / "pipeline/measure.py"))
+
+
+def test_a_source_is_looked_for_once_however_many_scripts_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    source = Library.source
+
+    def looked_for(self: Library, module: str) -> Path | None:
+        asked.append(module)
+        return source(self, module)
+
+    monkeypatch.setattr(Library, "source", looked_for)
+    library = Library(ROOT / "src/yoloslim")
+    first, second = (library.reached(ROOT / "pipeline" / f"{script}.py") for script in ("measure", "finetune"))
+    assert "yoloslim/boxes.py" in first.keys() & second.keys()
+    assert len(asked) == len(set(asked))
+
+
+def test_the_stage_that_always_runs_starts_without_numpy_and_opencv() -> None:
+    code = "import sys, yoloslim.stages.code; print({'cv2', 'numpy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 from yoloslim.config.data import DataParams
-from yoloslim.data.folders import walk
 from yoloslim.errors import DataError, YoloslimError
 from yoloslim.files import read_json, write_json
 
@@ -26,6 +25,8 @@ def look_at(path: Path) -> str:
     Raises:
         DataError: it cannot be looked at.
     """
+    from yoloslim.data.folders import walk  # with OpenCV, which a drawn data set need not wait for
+
     folder = path.parent if path.suffix.lower() in _DESCRIPTIONS and path.is_file() else path
     digest = hashlib.sha256()
     try:

@@ -123,6 +123,7 @@ class Library:
         self._remembered = _recall(memory)
         self._meanings: dict[Path, Meaning] = {}
         self._imports: dict[str, tuple[str, ...]] = {}
+        self._files: dict[str, tuple[Path, ...]] = {}
 
     def remember(self) -> None:
         """Write what was learnt to the file that remembers it, where there is one and it lacks something."""
@@ -147,15 +148,24 @@ class Library:
         left, seen = list(modules), set[str]()
         while left:
             module = left.pop()
-            path = self.source(module)
-            if module in seen or path is None or any(_within(module, package) for package in NOT_FOLLOWED):
+            if module in seen:
                 continue
             seen.add(module)
-            found |= {file.relative_to(self.root.parent).as_posix(): file for file in (path, *data_beside(path))}
+            files = self._files_of(module)
+            if not files or any(_within(module, package) for package in NOT_FOLLOWED):
+                continue
+            found |= {file.relative_to(self.root.parent).as_posix(): file for file in files}
             if module not in self._imports:
-                self._imports[module] = self._imported(path, module)
+                self._imports[module] = self._imported(files[0], module)
             left += [module.rpartition(".")[0], *self._imports[module]]
         return found
+
+    def _files_of(self, module: str) -> tuple[Path, ...]:
+        """File of a module and data beside it, looked for once; none if the package has none of this name."""
+        if module not in self._files:
+            path = self.source(module)
+            self._files[module] = (path, *data_beside(path)) if path else ()
+        return self._files[module]
 
     def source(self, module: str) -> Path | None:
         """File of a module; None if the package has none of this name."""

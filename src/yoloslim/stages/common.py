@@ -65,6 +65,7 @@ def stage(run: Callable[[Params], None]) -> None:
 
 def begin() -> None:
     """What every process of a stage starts with: how it prints, and Python's garbage collector."""
+    gc.freeze()  # what is imported stays, and PyTorch is a million objects that each search would look through
     gc.enable()  # `pipeline` leaves it off while it imports
     write_anything()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
