@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from yoloslim.deploy.export_model import export_model
 from yoloslim.deploy.int8 import quantize
 from yoloslim.deploy.rockchip.compilation import RknnOptions, compile_rknn
 from yoloslim.deploy.runtimes import RUNTIMES, int8_runtimes, open_predictor
+from yoloslim.errors import DeployError
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.nms import NmsOptions, detect
 from yoloslim.evaluation.predictor import OnnxPredictor, Predictor
@@ -122,7 +124,8 @@ def predictors_of(network: Detector, folder: Path, images: np.ndarray, threads: 
     for name in names:
         export_model(network, folder / name, file_format=name)
     found = [open_predictor(folder / name, threads=threads) for name in names]
-    found.insert(2, open_predictor(folder / "openvino", threads=threads, precision="bf16"))
+    with suppress(DeployError):  # a CPU without bf16
+        found.insert(2, open_predictor(folder / "openvino", threads=threads, precision="bf16"))
     for runtime in (each for each in int8_runtimes() if each not in absent):
         quantize(folder / "onnx", images, folder / f"int8-{runtime}", runtime)
         found.append(open_predictor(folder / f"int8-{runtime}", threads=threads))
@@ -177,7 +180,11 @@ def accuracy_table(folder: Path, models: list[Path], data: Path, words: list[str
         for said, made in versions(model, folder / str(number), train.images[chosen], threads).items():
             if words and not any(word in said for word in words):
                 continue
-            predictor, from_where = made()
+            try:
+                predictor, from_where = made()
+            except DeployError as error:  # such as bf16 on a CPU without
+                lines.append(f"| {path.parent} | {said} | {error} | | | |")
+                continue
             m = evaluate(predictor, test).metrics
             numbers = f"{m['map50']:.4f} | {m['map50_95']:.4f}"
             off = " | ".join(f"{m[key] - truth[key]:+.4f}" for key in ("map50", "map50_95"))

@@ -222,9 +222,7 @@ def export(
     file_format: Annotated[
         str, typer.Option("--format", help="what will read it: onnx, openvino, ncnn, litert, tensorrt")
     ] = "onnx",
-    weights: Annotated[
-        Weights, typer.Option(help="what weights are stored in; fp16 is for litert and tensorrt")
-    ] = "fp32",
+    weights: Annotated[Weights, typer.Option(help="what weights are stored in; fp16 not for onnx")] = "fp32",
     opset: Annotated[int, typer.Option(help="ONNX operator set, 11 to 18")] = 11,
     batch: Annotated[int, typer.Option(help="images a call; 0 leaves it open")] = 1,
     outputs: Annotated[Outputs, typer.Option(help="logits, boxes and scores, or detections")] = "raw",

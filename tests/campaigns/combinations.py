@@ -35,8 +35,8 @@ HEADS = {
 RUNTIMES = {
     "pytorch": ("fp32",),
     "onnxruntime": ("fp32", "int8"),
-    "openvino": ("fp32", "int8"),
-    "ncnn": ("fp32", "int8"),
+    "openvino": ("fp32", "fp16", "int8"),
+    "ncnn": ("fp32", "fp16", "int8"),
     "litert": ("fp32", "fp16", "int8"),
     "tensorrt": ("fp32", "fp16", "int8"),
     "rknn": ("fp16", "int8"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tests.toolchains import needs_toolchain
@@ -80,19 +81,43 @@ def test_an_interpreter_that_fails_without_a_word_is_said_with_its_status(home: 
         install(replace(LITERT, disk_mb=1), print, python=Path("/bin/false"))
 
 
-def test_what_was_borrowed_from_an_installation_that_is_gone_is_said(home: Path, tmp_path: Path) -> None:
-    rockchip = TOOLCHAINS["rockchip"]
-    site = home / "rockchip" / "lib" / "python3.11" / "site-packages"
+ROCKCHIP = TOOLCHAINS["rockchip"]
+
+
+def borrowing(home: Path, lender: Path, minor: int) -> Path:
+    """A toolchain on Python 3.`minor` with links into the folder of another installation; its packages' folder."""
+    site = home / "rockchip" / "lib" / f"python3.{minor}" / "site-packages"
     site.mkdir(parents=True)
-    (home / "rockchip" / MARK).write_text(json.dumps({"pins": rockchip.pins}))
-    for package in rockchip.borrows:
-        (tmp_path / package).mkdir()
-        (site / package).symlink_to(tmp_path / package, target_is_directory=True)
-    assert state_of(rockchip).word == "installed"
-    (tmp_path / "torch").rmdir()
-    assert state_of(rockchip).word == "outdated"
+    (home / "rockchip" / MARK).write_text(json.dumps({"pins": ROCKCHIP.pins}))
+    for package in ROCKCHIP.borrows:
+        (lender / package).mkdir(parents=True)
+        (site / package).symlink_to(lender / package, target_is_directory=True)
+    return site
+
+
+def test_what_was_borrowed_from_an_installation_that_is_gone_is_borrowed_here(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = borrowing(home, tmp_path / "other", sys.version_info.minor)
+    assert state_of(ROCKCHIP).word == "installed"
+    assert (site / "torch").resolve() == tmp_path / "other" / "torch"
+    assert caplog.text == ""
+    (tmp_path / "other" / "torch").rmdir()
+    assert state_of(ROCKCHIP).word == "installed"
+    assert (site / "torch").resolve() == Path(str(torch.__file__)).resolve().parent
+    assert (site / "torchgen").resolve() == tmp_path / "other" / "torchgen"
+    assert sorted(path.name for path in site.iterdir()) == ["torch", "torchgen"]
+    assert f"rockchip: torch is taken from here now, since {tmp_path / 'other'} is gone" in caplog.text
+
+
+def test_what_another_python_borrowed_from_an_installation_that_is_gone_is_said(home: Path, tmp_path: Path) -> None:
+    site = borrowing(home, tmp_path / "other", 98)
+    assert state_of(ROCKCHIP).word == "installed"
+    (tmp_path / "other" / "torch").rmdir()
+    assert state_of(ROCKCHIP).word == "outdated"
     with pytest.raises(DeployError, match=r"borrowed torch from an installation .* is gone: yoloslim t"):
-        self_test(rockchip)
+        self_test(ROCKCHIP)
+    assert not (site / "torch").exists()
 
 
 def test_the_command_lists_what_there_is_and_what_to_type() -> None:

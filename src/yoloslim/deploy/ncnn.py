@@ -1,4 +1,4 @@
-"""ncnn's format, `model.ncnn.param` (text) and `model.ncnn.bin` (weights), converted by pnnx at fp32."""
+"""ncnn's format, `model.ncnn.param` (text) and `model.ncnn.bin` (weights), converted by pnnx at fp32 or fp16."""
 
 import importlib.util
 import os
@@ -8,14 +8,15 @@ from pathlib import Path
 
 import onnx
 
+from yoloslim.choices import Weights
 from yoloslim.errors import DeployError
 
 PARAM, BIN = "model.ncnn.param", "model.ncnn.bin"
 _TIMEOUT_S = 600
 
 
-def write_ncnn(graph: onnx.ModelProto, folder: Path) -> list[str]:
-    """Convert an ONNX graph with one input and a fixed size into `folder`.
+def write_ncnn(graph: onnx.ModelProto, folder: Path, weights: Weights = "fp32") -> list[str]:
+    """Convert an ONNX graph with one input and a fixed size into `folder`, weights stored as asked for.
 
     Raises:
         DeployError: pnnx is not installed, or failed.
@@ -23,16 +24,16 @@ def write_ncnn(graph: onnx.ModelProto, folder: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)  # pnnx leaves five other files beside its result
         (work / "model.onnx").write_bytes(graph.SerializeToString())
-        _run_pnnx(work)
+        _run_pnnx(work, weights)
         (folder / PARAM).write_text(_with_names((work / PARAM).read_text(encoding="utf-8"), graph), encoding="utf-8")
         (folder / BIN).write_bytes((work / BIN).read_bytes())
     return [PARAM, BIN]
 
 
-def _run_pnnx(folder: Path) -> None:
+def _run_pnnx(folder: Path, weights: Weights) -> None:
     try:
         done = subprocess.run(
-            [str(_pnnx()), "model.onnx", "fp16=0"],
+            [str(_pnnx()), "model.onnx", f"fp16={int(weights == 'fp16')}"],
             cwd=folder,
             capture_output=True,
             encoding="utf-8",

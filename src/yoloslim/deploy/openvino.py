@@ -1,10 +1,11 @@
-"""OpenVINO's own format: `model.xml` and `model.bin`, at fp32."""
+"""OpenVINO's own format: `model.xml` and `model.bin`."""
 
 from pathlib import Path
 from typing import Any
 
 import onnx
 
+from yoloslim.choices import Weights
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor.openvino import openvino_core
 
@@ -22,14 +23,14 @@ def to_ir(graph: onnx.ModelProto) -> Any:
         raise DeployError(f"OpenVINO cannot convert the graph: {str(error).strip()}") from error
 
 
-def save_ir(model: Any, folder: Path) -> list[str]:
-    """Write an `openvino.Model` without rounding its weights to fp16, as OpenVINO does by default."""
+def save_ir(model: Any, folder: Path, weights: Weights = "fp32") -> list[str]:
+    """Write an `openvino.Model`, its weights rounded to fp16 only if asked for, where OpenVINO does it by default."""
     import openvino
 
-    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=weights == "fp16")
     return ["model.xml", "model.bin"]
 
 
-def write_ir(graph: onnx.ModelProto, folder: Path) -> list[str]:
-    """Convert an ONNX graph into `folder`; see `to_ir`."""
-    return save_ir(to_ir(graph), folder)
+def write_ir(graph: onnx.ModelProto, folder: Path, weights: Weights = "fp32") -> list[str]:
+    """Convert an ONNX graph into `folder`; see `to_ir` and `save_ir`."""
+    return save_ir(to_ir(graph), folder, weights)

@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,7 @@ from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor.onnxruntime import open_session
 from yoloslim.files import atomic_folder, write_json
 from yoloslim.toolchains.base import MARK, Toolchain
+from yoloslim.toolchains.borrowed import borrow
 from yoloslim.toolchains.session import Session, check_installed
 
 _TIMEOUT_S = 3600
@@ -70,7 +70,11 @@ def install(toolchain: Toolchain, say: Callable[[str], None], python: Path | Non
         ]
         _run([*pip, "-q", "-r", str(toolchain.requirements)], "installing its packages")
         for package in toolchain.borrows:
-            _borrow(package, inside)
+            if not borrow(package, folder):
+                raise DeployError(
+                    f"the toolchain {toolchain.name} shares {package} with yoloslim, which runs on {sys.executable} "
+                    f"(Python 3.{sys.version_info.minor}), and {interpreter} is another: leave out --python"
+                )
         say("trying it")
         difference = self_test(toolchain, inside)
         facts = {"name": toolchain.name, "version": toolchain.version, "pins": toolchain.pins, "difference": difference}
@@ -172,14 +176,6 @@ def _check_room(toolchain: Toolchain) -> None:
             f"the toolchain {toolchain.name} needs {toolchain.disk_mb / 1000:.1f} GB and {free / 1e9:.1f} GB are free "
             f"in {there}: make room, or name a folder on another disk in YOLOSLIM_TOOLCHAINS"
         )
-
-
-def _borrow(package: str, python: Path) -> None:
-    spec = find_spec(package)
-    assert spec is not None
-    assert spec.origin is not None
-    site = _run([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], "asking for its folder")
-    (Path(site.strip()) / package).symlink_to(Path(spec.origin).resolve().parent, target_is_directory=True)
 
 
 def _run(command: list[str], what: str) -> str:

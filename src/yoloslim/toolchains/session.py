@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from yoloslim.errors import DeployError
 from yoloslim.toolchains.base import MARK, Toolchain
+from yoloslim.toolchains.borrowed import lost_packages
 from yoloslim.toolchains.programs import serve
 
 _TIMEOUT_S = 600.0
@@ -170,14 +171,9 @@ def check_installed(toolchain: Toolchain) -> None:
             f"the toolchain {toolchain.name} in {toolchain.folder} was installed by another version of yoloslim, with "
             f"other packages: {toolchain.advice}"
         )
-    lost = [package for package in toolchain.borrows if _is_lost(toolchain.folder, package)]
+    lost = lost_packages(toolchain)
     if lost:
         raise DeployError(
             f"the toolchain {toolchain.name} in {toolchain.folder} borrowed {', '.join(lost)} from an installation of "
             f"yoloslim that is gone: {toolchain.advice}"
         )
-
-
-def _is_lost(folder: Path, package: str) -> bool:
-    links = [site / package for site in folder.glob("lib/python3.*/site-packages")]
-    return any(link.is_symlink() and not link.exists() for link in links)

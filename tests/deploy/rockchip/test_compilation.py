@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 from typer.testing import CliRunner
 
 from tests.tiny import shake_norms, tiny_detector
@@ -19,6 +21,7 @@ from yoloslim.deploy.onnx import ExportOptions
 from yoloslim.deploy.rockchip.compilation import RknnOptions, compile_rknn, load_rknn_result
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.errors import DeployError
+from yoloslim.files import sha256_file
 from yoloslim.toolchains.base import HOME
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8)
@@ -112,6 +115,35 @@ def test_one_for_another_chip_or_toolkit_and_one_that_changed_are_refused(compil
     (tmp_path / "rknn.json").unlink()
     with pytest.raises(DeployError, match="holds no compiled model"):
         open_predictor(tmp_path, "rknn")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("operation", "options", "said"),
+    [
+        ("RandomNormalLike", {}, "is not supported, please remove it"),
+        ("QuickGelu", {"domain": "com.microsoft"}, "compiling: "),
+    ],
+)
+def test_an_operation_that_the_compiler_refuses_is_told_with_its_layer(
+    export: Path, tmp_path: Path, operation: str, options: dict[str, str], said: str
+) -> None:
+    needs_toolchain("rockchip")
+    graph = read_onnx(export / "model.onnx")
+    place, node = next((i, n) for i, n in enumerate(graph.graph.node) if n.name == "/model.3/cv1/act/Mul")
+    given, node.output[0] = node.output[0], "before"
+    name = f"/model.3/cv1/act/{operation}"
+    graph.graph.node.insert(place + 1, helper.make_node(operation, ["before"], [given], name, **options))
+    graph.opset_import.extend(helper.make_opsetid(domain, 1) for domain in options.values())
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    onnx.save(graph, broken / "model.onnx")
+    digest = {"model.onnx": sha256_file(broken / "model.onnx")}
+    save_manifest(load_manifest(export).model_copy(update={"files": digest}), broken)
+    message = refused(broken, "--target", "rk3588", "--out", tmp_path / "out")
+    assert said in message
+    assert message.endswith(f"; in the model: {operation} of model.3.cv1.act; export it without")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
-from yoloslim.deploy.rockchip.report import Loss, parse_compiled, parse_losses
+from onnx import helper
+
+from yoloslim.deploy.rockchip.report import Loss, parse_compiled, parse_losses, refused_layers
 
 HEAD = "D RKNN: [15:49:08.810] ID   OpType   DataType Target InputShape  OutputShape  Cycles  RW(KB)  FullName\n"
 
@@ -69,3 +71,17 @@ def test_losses_are_read_in_the_order_of_the_graph() -> None:
         Loss("/model.1/conv/Conv_output_0", 0.00044, 0.00058),
         Loss("/model.2/Concat_output_0", 0.0001, 0.00259),
     )
+
+
+def test_a_refusal_is_about_the_nodes_it_names_or_else_those_that_onnx_does_not_know() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x"], ["/model.0/conv/Conv_output_0"], "/model.0/conv/Conv"),
+        helper.make_node("Det", ["y"], ["/model.1/act/Det_output_0"], "/model.1/act/Det"),
+        helper.make_node("QuickGelu", ["z"], ["/model.2/act/QuickGelu_output_0"], domain="com.microsoft"),
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "g", [], []))
+    said = "Found node '/model.1/act/Det' that reads \"/model.0/conv/Conv_output_0\", which is not supported!"
+    assert refused_layers(said, model) == ("Det of model.1.act",)
+    assert refused_layers("Conv:/model.0/conv/Conv_output_0 failed", model) == ("Conv of model.0.conv",)
+    assert refused_layers("'NoneType' object is not iterable", model) == ("QuickGelu of model.2.act",)
+    assert refused_layers("no memory left", helper.make_model(helper.make_graph(nodes[:2], "g", [], []))) == ()

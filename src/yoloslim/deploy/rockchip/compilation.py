@@ -3,6 +3,8 @@
 import logging
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +17,7 @@ from yoloslim.deploy.describe import read_onnx
 from yoloslim.deploy.graph import head_nodes
 from yoloslim.deploy.int8 import check_calibration, tensor_ranges
 from yoloslim.deploy.manifest import MANIFEST_NAME, PLAIN, Manifest, load_manifest
-from yoloslim.deploy.rockchip.report import Compiled, Loss, parse_compiled, parse_losses
+from yoloslim.deploy.rockchip.report import Compiled, Loss, parse_compiled, parse_losses, refused_layers
 from yoloslim.deploy.sensitivity import most_sensitive
 from yoloslim.errors import DeployError
 from yoloslim.evaluation.predictor.base import Images
@@ -110,7 +112,7 @@ def compile_rknn(export_dir: Path, out_dir: Path, options: RknnOptions, images: 
 
     Raises:
         DeployError: no toolchain, no calibration images or of another size, an export of another kind, or the compiler
-            refused.
+            refused; names the layers that it refused.
     """
     toolchain, manifest = TOOLCHAINS["rockchip"], load_manifest(export_dir)
     if manifest.kind != PLAIN or manifest.input_shape[0] != 1:
@@ -126,7 +128,8 @@ def compile_rknn(export_dir: Path, out_dir: Path, options: RknnOptions, images: 
     count = 0  # fp16 needs none
     if options.precision != "fp16":
         count = check_calibration(images, manifest.imgsz, f"rknn-{options.precision}")
-    with atomic_folder(out_dir) as folder, Session(toolchain) as session:
+    graph = export_dir / manifest.file
+    with atomic_folder(out_dir) as folder, Session(toolchain) as session, _naming_layers(graph):
         for name in (MANIFEST_NAME, manifest.file):
             shutil.copyfile(export_dir / name, folder / name)
         source, target = str((folder / manifest.file).absolute()), str((folder / COMPILED).absolute())
@@ -210,6 +213,18 @@ def load_rknn_result(folder: Path, chip: str | None = None) -> RknnResult:
         if not (folder / name).is_file() or sha256_file(folder / name) != digest:
             raise DeployError(f"{folder / name} is missing or not the file that {path} describes; compile again")
     return result
+
+
+@contextmanager
+def _naming_layers(graph: Path) -> Iterator[None]:
+    """Let a refusal of the compiler say which layers of our model it is about."""
+    try:
+        yield
+    except DeployError as error:
+        layers = refused_layers(str(error), read_onnx(graph))
+        if not layers:
+            raise
+        raise DeployError(f"{error}; in the model: {', '.join(layers)}; export it without") from error
 
 
 def _say(out_dir: Path, result: RknnResult, compiled: Compiled) -> None:

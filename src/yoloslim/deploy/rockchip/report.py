@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from onnx import ModelProto
+
 from yoloslim.deploy.names import layer_of
 
 _LAYER = re.compile(
@@ -94,3 +96,18 @@ def parse_losses(table: str) -> tuple[Loss, ...]:
         for found in _ERROR.finditer(table)
         if found["kind"] not in ("Input", "exDataConvert")
     )
+
+
+def refused_layers(said: str, model: ModelProto) -> tuple[str, ...]:
+    """Operations of a graph that a refusal is about, each with its layer: `Hardmax of model.4.act`.
+
+    They are the nodes that it names, by themselves or by what they give; where it names none, all that ONNX itself does
+    not know, on which the toolkit stumbles without a name.
+    """
+    words = set(re.findall(r"[^\s'\"(),:]+", said))
+    nodes = model.graph.node
+    named = [node for node in nodes if node.name in words] or [
+        node for node in nodes if words.intersection(node.output)
+    ]
+    found = named or [node for node in nodes if node.domain not in ("", "ai.onnx")]
+    return tuple(dict.fromkeys(f"{node.op_type} of {layer_of(node.name or node.output[0])}" for node in found))

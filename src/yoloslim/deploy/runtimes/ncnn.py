@@ -1,4 +1,4 @@
-"""ncnn on the CPU, and its own format, at fp32 and int8."""
+"""ncnn on the CPU, and its own format, at fp32, with weights in fp16, and at int8."""
 
 import tempfile
 from collections.abc import Callable
@@ -26,6 +26,12 @@ def _write(graph: "onnx.ModelProto", folder: Path) -> list[str]:
     return write_ncnn(graph, folder)
 
 
+def _write_fp16(graph: "onnx.ModelProto", folder: Path) -> list[str]:
+    from yoloslim.deploy.ncnn import write_ncnn
+
+    return write_ncnn(graph, folder, "fp16")
+
+
 def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[str]:
     from yoloslim.deploy.graph import feeds, head_nodes
     from yoloslim.deploy.ncnn_int8 import quantize_ncnn
@@ -38,4 +44,4 @@ def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[
         )
 
 
-NCNN = Runtime("ncnn", (".param",), _open, "ncnn", _write, _write_int8, one_image=True)
+NCNN = Runtime("ncnn", (".param",), _open, "ncnn", _write, _write_int8, write_fp16=_write_fp16, one_image=True)

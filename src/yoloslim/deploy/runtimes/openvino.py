@@ -33,6 +33,12 @@ def _write(graph: "onnx.ModelProto", folder: Path) -> list[str]:
     return write_ir(graph, folder)
 
 
+def _write_fp16(graph: "onnx.ModelProto", folder: Path) -> list[str]:
+    from yoloslim.deploy.openvino import write_ir
+
+    return write_ir(graph, folder, "fp16")
+
+
 def _write_int8(graph: "onnx.ModelProto", images: Images, folder: Path) -> list[str]:
     return _write_chosen_int8(graph, images, {}, (), folder)
 
@@ -112,5 +118,6 @@ OPENVINO = Runtime(
     _write,
     _write_int8,
     _write_chosen_int8,
+    _write_fp16,
     precisions=("fp32", "bf16"),
 )

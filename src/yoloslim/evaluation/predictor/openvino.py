@@ -36,8 +36,9 @@ def openvino_core() -> Any:
 class OpenVinoPredictor(GraphPredictor):
     """Runs a graph in OpenVINO, at fp32 unless asked otherwise.
 
-    Left to itself, OpenVINO takes bf16 where the CPU has it and says nothing; an int8 graph computes the layers that
-    were not quantised at `precision`.
+    Left to itself, OpenVINO takes bf16 where the CPU has it, and fp32 where bf16 is asked for and the CPU has none, and
+    says neither; the latter is refused here. An int8 graph computes the layers that were not quantised at
+    `precision`.
     """
 
     runtime = "openvino-cpu"
@@ -72,6 +73,12 @@ class OpenVinoPredictor(GraphPredictor):
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise self.cannot_load(str(error).strip()) from error
+        taken = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if taken != _HINTS[self._precision]:
+            raise DeployError(
+                f"{self.runtime} computes in {taken} on this CPU when {self._precision} is asked for; "
+                "leave the precision out to have fp32"
+            )
         shapes = {
             port.get_any_name(): [side.get_length() if side.is_static else None for side in port.partial_shape]
             for port in model.inputs

@@ -163,8 +163,9 @@ def _do(what: str, function: Any, *arguments: Any, **options: Any) -> None:
         status = function(*arguments, **options)
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip() and "\x1b" not in line]
-        said = [line for line in lines if "Error:" in line] or lines or [type(error).__name__]
-        raise Refused(f"{what}: {said[-1]}") from error
+        lines = [line for line in lines if not line.startswith("I ====")] or [type(error).__name__]
+        start = max((i for i, line in enumerate(lines) if "Error:" in line), default=len(lines) - 1)
+        raise Refused(f"{what}: {' '.join(lines[start:])}") from error
     if status:
         raise Refused(f"{what} failed with status {status}")
 
