@@ -40,7 +40,8 @@ IN_THE_PROJECT = r"yoloslim .*"
 ON_THE_STAND_IN = (
     r"dvc .*",
     r"gto .*",
-    r"make (help|setup|track|ui)",
+    r"make (help|setup|track|ui|docs)",
+    r"pip install 'yoloslim\[(prefect|dask|ray|runtimes|litert|postgresql|remotes)\]'",
     r"source \S+",
     r"export .*",
     r"python -m (pipeline|yoloslim)\..*",
@@ -64,6 +65,10 @@ BY_OTHERS = {
     "tests/orchestration/test_shown.py": ("yoloslim sweep objective=smallest max_map_drop=0.02", "make flow"),
     "tests/orchestration/test_side_by_side.py": ("make repro", "python -m yoloslim.orchestration.side_by_side"),
     "tests/orchestration/test_sweep_flow.py": ("make sweep",),
+    "tests/orchestration/test_typed.py": (
+        *("yoloslim sweep", "yoloslim sweep --no-prefect", "yoloslim sweep step=5 objective=fastest"),
+        "yoloslim sweep --apply scope=free,round_to=16",
+    ),
     "tests/deploy/ascend/test_atc.py": ("bash atc.sh",),
     "tests/deploy/ascend/test_compiled_elsewhere.py": (
         "scp -r models/atc/50 compiler:",
@@ -80,19 +85,19 @@ BY_OTHERS = {
 """A test that needs a server or a board of its own -> what it types."""
 
 ELSEWHERE = {
-    r"make (test|docs)": "are the tests, and build these pages; CI types the first, which does the second",
+    r"make test": "is the tests; CI types it",
     r"(git clone .* make setup|.*pip install .*)": "installs from PyPI: minutes, and another environment than this",
     r"python -m benchmarks\..*": "measures for minutes to hours, some on data sets that are not ours",
     r"(FUZZ_EXAMPLES=\d+ )?python -m (pytest )?tests[./]campaigns.*": "a campaign: minutes to hours",
     r"docker .*|POSTGRES_PASSWORD=.* docker .*": "needs Docker; tests/test_containers.py runs what the images run",
     r"mlflow server .*user@host.*": "a database elsewhere; tests/tracking/test_postgres.py starts it on one here",
     r"python -m distributed\.cli\.dask_worker tcp://host.*": "a scheduler elsewhere; test_typed.py starts one here",
-    r"yoloslim toolchain (install|remove) .*": "installs a gigabyte",
+    r"yoloslim toolchain install .*": "installs a gigabyte",
+    r"yoloslim detect models/export/50 (0|.* rtsp:.*)": "cameras; tests/tasks/test_streams.py has made-up ones",
     r"yoloslim import https://host/.*": "an address and a checksum of the reader's",
     r"yoloslim import darknet53\S+ .*": "160 MB of weights; tests/models/foreign/darknet reads drawn ones",
     r"yoloslim train (photos/ --model yolov5n --out trained|DATA --profile)": "trains for minutes; tests/tasks smaller",
-    r"yoloslim (export .*--format|quantize .*--runtime) tensorrt .*|yoloslim eval trt-int8/ .*": "needs an NVIDIA GPU",
-    r"yoloslim prune model\.pt .*": "measures for a minute; tests/tasks types them with a smaller model",
+    r"yoloslim prune model\.pt .*--board .*": "compiles for a board; tests/deploy/ascend/test_clock.py has fakes",
 }
 """Commands, as patterns, that are typed nowhere here as printed, and why.
 
@@ -102,14 +107,14 @@ tests/test_page_commands_parse.py sees that what they name exists and takes the 
 
 def where(command: str) -> str:
     """The test that types it, or the reason why none does in parentheses; empty if nobody has said."""
-    for known, reason in ELSEWHERE.items():
-        if re.fullmatch(known, command):
-            return f"({reason})"
     for file, commands in BY_OTHERS.items():
         if command in commands:
             return file
     if any(re.fullmatch(known, command) for known in ON_THE_STAND_IN):
         return "tests/test_page_commands.py"
+    for known, reason in ELSEWHERE.items():
+        if re.fullmatch(known, command):
+            return f"({reason})"
     return "tests/stages/test_pipeline.py" if re.fullmatch(IN_THE_PROJECT, command) else ""
 
 

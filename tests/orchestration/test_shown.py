@@ -57,7 +57,8 @@ def test_runs_are_named_and_logged_and_a_failed_point_is_failed_with_its_log_kep
     assert all(log["message"].strip() for log in said)
 
     artifacts = {item["key"]: item for item in toy.ask("/artifacts/filter", {})}
-    assert set(artifacts) >= {"points", "progress", "result"}
+    assert set(artifacts) >= {"points", "progress", "result", "report"}
+    assert (toy.root / "report/index.html").as_uri() in artifacts["report"]["data"]
     assert float(artifacts["progress"]["data"]) == 100
     assert artifacts["points"]["description"].startswith("Winner 60 %: the smallest of ")
     points = {point["name"]: point for point in toy.json("metrics/sweep.json")["points"]}

@@ -1,5 +1,6 @@
 """Sweeps as a person types them, on the stand-in pipeline: on Dask and Ray, and stopped beside a dead server."""
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from tests.orchestration.toy import Toy
 from yoloslim.orchestration.worktrees import FOLDER
@@ -32,6 +34,7 @@ def check(toy: Toy, words: list[str], environment: dict[str, str]) -> None:
     elsewhere = ran_elsewhere(toy)
     points = [name for names in elsewhere.values() for name in names if name.startswith(("probe@", "finetune@"))]
     assert len(points) == len(set(points)) >= 3
+    print(f"{len(points)} points ran in {len(elsewhere)} checkouts of workers, by the workers' own logs")
     assert not set(points) & set(toy.ran)  # the driver's checkout restored them
     assert toy.json("metrics/sweep.json")["winner"] is not None
 
@@ -74,7 +77,7 @@ def test_ray_runs_the_points_of_a_typed_sweep(toy: Toy, tmp_path: Path) -> None:
 def test_a_sweep_stopped_beside_its_dead_server_ends_soon_and_goes_on_later(toy: Toy, tmp_path: Path) -> None:
     """Prefect would wait for that server for more than two minutes."""
     toy.write("slow.json", {"finetune@65": 60})
-    command, environment = [sys.executable, "-m", "yoloslim", "sweep"], dict(toy.environment)
+    command, environment = shlex.split("yoloslim sweep"), dict(toy.environment)
     environment["PREFECT_HOME"] = str(tmp_path / "prefect")
     environment.pop("PREFECT_API_URL", None)
     for tries, number in enumerate((signal.SIGINT, signal.SIGTERM), 1):
@@ -95,7 +98,24 @@ def test_a_sweep_stopped_beside_its_dead_server_ends_soon_and_goes_on_later(toy:
         assert "Traceback" not in told
         assert not psutil.wait_procs(below, timeout=90)[1]
     (toy.root / "slow.json").unlink()
-    toy.run(*command, "--no-prefect")
+    toy.type("yoloslim sweep --no-prefect")
     assert toy.json("metrics/sweep.json")["winner"] == "65"
     done = [name for name in toy.ran if name != "finetune@65" and not name.endswith("@70")]  # which ran side by side
     assert len(done) == len(set(done))
+
+
+def test_a_combination_of_other_axes_is_found_and_taken_over(toy: Toy, tmp_path: Path) -> None:
+    toy.environment["PREFECT_HOME"] = str(tmp_path / "prefect")
+    path = toy.root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["sweep"] |= {"high": 65, "axes": {"prune.scope": ["coupled", "free"], "prune.round_to": [16]}}
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    toy.commit("axes")
+    toy.type("yoloslim sweep step=5 objective=fastest")
+    found = toy.json("metrics/sweep.json")
+    assert {point["variant"] for point in found["points"]} == {"scope=coupled,round_to=16", "scope=free,round_to=16"}
+    toy.type("yoloslim sweep --apply scope=free,round_to=16")
+    assert yaml.safe_load(path.read_text())["prune"]["scope"] == "free"
+    before = toy.ran
+    toy.repro()
+    assert toy.ran == before  # restored from the cache

@@ -42,6 +42,8 @@ for path in sys.argv[3:]:
     else:
         os.makedirs(path, exist_ok=True)
         open(path + "/out.txt", "w").write(f"{stage} {item} {scope} {numbers}")
+        if path == "report":
+            open(path + "/index.html", "w").write("<html>the page</html>")
 """
 
 

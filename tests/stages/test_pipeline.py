@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.page_commands import typed_by
-from tests.page_things import prepare, toolchain_of
+from tests.page_things import prepare, stand_in, toolchain_of
 from tests.project import Project
 from yoloslim.cli import app
 from yoloslim.toolchains import state_of, toolchain_named
@@ -220,7 +220,9 @@ def test_the_pages_commands_run_as_they_are_printed(project: Project, monkeypatc
         for command in line.split(" && "):
             if command.startswith("cd "):
                 continue
-            done = CliRunner().invoke(app, shlex.split(command)[1:])
+            with pytest.MonkeyPatch.context() as patch:
+                stand_in(command, folder, patch)
+                done = CliRunner().invoke(app, shlex.split(command)[1:])
             if done.exit_code:
                 failed[command] = f"{done.exception} {done.output[-1000:]}"
         (folder / "params.yaml").write_bytes(params)
@@ -254,6 +256,36 @@ def test_wrong_image_size_names_the_nearest(project: Project) -> None:
     assert "imgsz = 100: must be a multiple of 32; nearest are 96 and 128" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert project.repro() == set()
+
+
+def test_a_model_to_quantise_that_is_no_percent_is_said_before_anything_runs(project: Project) -> None:
+    path = project.root / "params.yaml"
+    before = path.read_text()
+    project.write_params({"quantize": {"models": [40, 70]}})
+    try:
+        done = project.attempt("dvc", "repro")
+    finally:
+        path.write_text(before)
+    assert done.returncode != 0
+    assert "quantize.models names 70" in done.stdout + done.stderr
+    assert "Errno" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_experiments_in_a_copy_are_in_the_project_s_own_mlflow(project: Project) -> None:
+    """Its address is relative; DVC removes the copy."""
+    import mlflow
+
+    uri = f"sqlite:///{project.root}/mlflow.db"
+    before = {run.info.run_id for run in mlflow.MlflowClient(uri).search_runs(["1"])}
+    project.run("dvc", "exp", "run", "--temp", "-S", "unstructured.percent=40")
+    project.run("dvc", "exp", "run", "--queue", "-S", "unstructured.percent=50")
+    project.run("dvc", "exp", "run", "--run-all")
+    new = [run for run in mlflow.MlflowClient(uri).search_runs(["1"]) if run.info.run_id not in before]
+    assert sorted(run.data.params["yaml.unstructured.percent"] for run in new) == ["40", "50"]
+    assert {run.data.tags["yoloslim.current"] for run in new} == {"false"}
+    assert len({run.info.run_name for run in new}) == 2  # the experiment stands in it
+    assert list(project.root.rglob("mlflow.db")) == [project.root / "mlflow.db"]
 
 
 def test_another_percent_runs_only_its_own_stages(project: Project) -> None:

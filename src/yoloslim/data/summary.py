@@ -37,7 +37,8 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
         table.add_row(f"  and {len(rows) - len(shown)} classes with fewer boxes")
     console.print(table)
     if found := problems(report):
-        table = Table("not as it was", "images", "boxes", "first", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table = Table("not as it was", "images", "boxes", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("first", overflow="fold")  # a long name is what people look for
         for what, images, boxes, examples in found:
             table.add_row(escape(what), images, boxes, escape(examples[0][:120]))
         console.print(table)

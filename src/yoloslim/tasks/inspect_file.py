@@ -37,7 +37,10 @@ def inspect_file(path: Path, layers: bool = False) -> None:
             "(sparse.penalty: slimming) drives scales to zero first."
         )
     if layers:
-        table = Table("layer", "channels", "near zero", "|gamma| 5 %", "median", "95 %", "tied by a sum")
+        table = Table(box=None, pad_edge=False)
+        table.add_column("layer", overflow="fold")  # 80 columns are enough for the names of real networks
+        for name in ("channels", "near zero", "|gamma| 5 %", "median", "95 %", "tied"):
+            table.add_column(name, justify="right")
         for row in found["layers"]:
             quantiles = [f"{row[f'gamma_p{q}']:.4f}" for q in ("05", "50", "95")]
             tied = "yes" if row["tied"] else ""
