@@ -229,15 +229,16 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def main() -> None:
-    """Run the stage, and say where the photographs are not those that were prepared, which DVC does not see."""
-    write_fingerprints(memory=MEMORY)
-    if not SEEN.is_file():
-        return
+    """Run the stage; say what is wrong with params.yaml, and where the photographs are not those that were prepared.
+
+    Both before anything else runs: DVC sees neither, and fails in its own words at a stage that lacks its model.
+    """
     try:
         params = load_params().data
-    except YoloslimError:  # the stages that need params.yaml say what is wrong with it
-        return
-    if is_as_seen(params) is False:
+    except YoloslimError as error:
+        sys.exit(f"error: {error}")
+    write_fingerprints(memory=MEMORY)
+    if SEEN.is_file() and is_as_seen(params) is False:
         print(
             f"data.path {params.path} has other files than stage data prepared; to prepare them: "
             "dvc repro --force --single-item data",
