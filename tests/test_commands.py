@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yoloslim.commands import PLAIN, to_type
+from yoloslim.commands import ACTIVATE, PLAIN, to_type
 from yoloslim.report.page.provenance import commands
 from yoloslim.stages.track import next_lines
 from yoloslim.tracking.calls import later
@@ -27,3 +27,16 @@ def test_a_project_of_the_wheel_is_told_no_target_that_it_lacks(
     assert "  python -m yoloslim.stages.ui " in told[0]
     assert told[1] == "nothing is lost, run `python -m pipeline.track` later"
     assert told[-1] == "dvc repro"
+
+
+def test_a_terminal_without_the_environment_of_make_setup_is_told_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    assert ACTIVATE not in next_lines()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "activate").touch()
+    assert next_lines().splitlines()[1].startswith(f"  {ACTIVATE}  ")
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / ".venv"))
+    assert ACTIVATE not in next_lines()

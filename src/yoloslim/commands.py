@@ -1,5 +1,6 @@
 """What to tell people to type: the targets of a checkout's Makefile, plain commands in projects that have none."""
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,17 @@ PLAIN = {
 def to_type(target: str) -> str:
     """The command for a target, in the current folder."""
     return f"make {target}" if target in _targets(Path("Makefile").absolute()) else PLAIN[target]
+
+
+ACTIVATE = "source .venv/bin/activate"
+"""What brings the environment of `make setup` to the commands of a terminal."""
+
+
+def is_hidden() -> bool:
+    """Whether the environment of `make setup` is there, and the terminal that this was called from has not got it."""
+    environment = Path(".venv").absolute()
+    has_it = Path(os.environ.get("VIRTUAL_ENV") or "/").resolve() == environment.resolve()
+    return (environment / "bin" / "activate").is_file() and not has_it
 
 
 @cache

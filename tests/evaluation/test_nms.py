@@ -4,7 +4,16 @@ import pytest
 from tests.evaluation.oracles import random_boxes, slow_nms
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation import nms as module
-from yoloslim.evaluation.nms import NmsOptions, decode, describe_suppression, detect, mindx_options
+from yoloslim.evaluation.nms import (
+    FEW,
+    NmsOptions,
+    candidates,
+    choose,
+    decode,
+    describe_suppression,
+    detect,
+    mindx_options,
+)
 from yoloslim.heads import AnchorHead
 from yoloslim.models.zoo import build_spec
 from yoloslim.runner import suppression
@@ -122,3 +131,15 @@ def test_suppression_is_told_in_words() -> None:
         describe_suppression(build_spec("yolov5n", ("a",)).head, NmsOptions(max_det=None))
         == "NMS at an overlap of 0.6, all"
     )
+
+
+def test_what_is_chosen_from_all_candidates_is_what_is_detected() -> None:
+    rng = np.random.default_rng(5)
+    head = AnchorHead(strides=(4,), anchors=[[[8.0, 8.0], [16.0, 8.0], [20.0, 20.0]]])
+    heads = [rng.normal(0, 1, (1, 3, 40, 40, 8)).astype(np.float32)]
+    for iou, most in ((0.6, 300), (0.2, 300), (0.9, 20), (0.1, 4000)):
+        options = NmsOptions(iou_thres=iou, max_det=most)
+        (rows,) = candidates(heads, head, options)
+        assert len(rows) > FEW
+        assert (np.diff(rows[:, 4]) <= 0).all()
+        np.testing.assert_array_equal(choose(rows, head, options), detect(heads, head, options)[0])

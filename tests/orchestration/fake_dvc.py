@@ -22,6 +22,7 @@ class FakeDvc:
     ran: stages that ran, in order.
     broken: stage -> errors that it fails with, one each time.
     dense: metrics of the dense models, baseline and control.
+    times: name of a model -> what the one session that times all of them finds.
     """
 
     def __init__(self, root: Path, curves: Curves, monkeypatch: pytest.MonkeyPatch, **sweep: Any) -> None:
@@ -30,6 +31,7 @@ class FakeDvc:
         self.active: set[str] = set()
         self.broken: dict[str, list[str]] = {}
         self.dense = {"baseline": BASELINE, "control/dense": BASELINE}
+        self.times: dict[str, dict[str, float]] = {}
         self.before: Callable[[str], None] = lambda stage: None
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
         params["percents"], params["tracking"]["enabled"] = [], False
@@ -70,6 +72,7 @@ class FakeDvc:
         for name, metrics in self.dense.items():
             self.write(checkout / "metrics" / "ascend_eval" / f"{name}.json", metrics)
         self.write(checkout / "metrics" / "sparse.json", SPARSE)
+        self.write(checkout / "metrics" / "timing.json", {"backend": BASELINE.get("backend"), "models": self.times})
 
     def measure(self, stage: str, percent: int) -> dict[str, float]:
         cut = self.curves.deployed(percent) | self.curves.before(percent)

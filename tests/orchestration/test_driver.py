@@ -87,6 +87,25 @@ def test_speed_is_measured_when_nothing_else_runs(dvc: FakeDvc) -> None:
     assert not any(beside)
 
 
+def test_speeds_of_the_result_are_of_one_session(dvc: FakeDvc) -> None:
+    dvc.times = {name: {"latency_ms": 1.5, "speedup": 2.5} for name in ("65", "baseline")}
+    result, _ = sweep(dvc)
+    assert dvc.ran[-1] == "timing"
+    winner = next(point for point in result.points if point.name == result.winner)
+    assert (winner.deployed["latency_ms"], winner.deployed["speedup"]) == (1.5, 2.5)
+    assert (result.baseline["latency_ms"], result.baseline["map50"]) == (1.5, BASELINE["map50"])
+
+
+def test_models_that_cannot_be_timed_together_keep_the_speeds_they_had(dvc: FakeDvc) -> None:
+    dvc.broken["timing"] = ["no export of 70 %"]
+    result, events = sweep(dvc)
+    assert result.winner == "65"
+    told = [event.text for event in events if event.kind == "warning"]
+    assert told == [
+        "the models could not be timed in turn: no export of 70 %; speeds are those of when each point was measured"
+    ]
+
+
 def test_variant_whose_shared_stages_fail_is_reported_and_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

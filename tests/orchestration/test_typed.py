@@ -74,6 +74,17 @@ def test_ray_runs_the_points_of_a_typed_sweep(toy: Toy, tmp_path: Path) -> None:
         check(toy, ["runner=ray"], {"PREFECT_HOME": str(tmp_path / "prefect"), "RAY_TMPDIR": short})
 
 
+@pytest.mark.parametrize("runner", ["dask", "ray"])
+def test_without_prefect_nothing_runs_there_and_the_exit_code_says_so(toy: Toy, runner: str) -> None:
+    command = [sys.executable, "-m", "yoloslim", "sweep", "--no-prefect", f"runner={runner}", "low=60", "high=60"]
+    done = subprocess.run(command, cwd=toy.root, env=toy.environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1
+    assert f"sweep.runner is {runner}, which Prefect hands the points to; leave out --no-prefect" in done.stderr
+    assert toy.ran == []
+    assert f"{runner}, which Prefect hands the points to; going on in threads" in toy.run(*command, "fallback=true")
+    assert "finetune@60" in toy.ran
+
+
 def test_a_sweep_stopped_beside_its_dead_server_ends_soon_and_goes_on_later(toy: Toy, tmp_path: Path) -> None:
     """Prefect would wait for that server for more than two minutes."""
     toy.write("slow.json", {"finetune@65": 60})

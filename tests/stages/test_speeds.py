@@ -71,7 +71,7 @@ def test_changed_code_another_version_or_machine_is_timed(ask: Ask, monkeypatch:
         ("platform.node", lambda: "another"),
         ("Library.fingerprint", lambda self, path: "edited"),
     ):
-        monkeypatch.setattr(f"yoloslim.stages.speeds.{place}", value)
+        monkeypatch.setattr(f"yoloslim.stages.known.{place}", value)
         before = timer.asked
         ask(timer)
         assert timer.asked == before + 1, place

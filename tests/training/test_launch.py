@@ -35,24 +35,38 @@ def test_fabric_does_not_speak(caplog: pytest.LogCaptureFixture) -> None:
     assert [record for record in caplog.records if record.name.startswith("lightning")] == []
 
 
-def test_cores_are_shared_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fabric's launcher sets a process's share of the cores itself: a fake of it."""
+@pytest.mark.parametrize(
+    ("asked", "processes", "expected"),
+    [
+        (0, 4, 2),  # Fabric's launcher sets a process's share of the cores itself
+        (1, 4, 1),
+        (64, 4, 2),
+        (0, 1, 8),
+        (3, 1, 3),
+        (64, 1, 8),
+    ],
+)
+def test_no_more_threads_than_cores(asked: int, processes: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch starts with one a core of the machine, which a container may not have: a fake of Fabric."""
     before, before_cv2 = torch.get_num_threads(), cv2.getNumThreads()
 
     class FakeFabric:
-        world_size, is_global_zero = 4, True
+        world_size, is_global_zero = processes, True
 
         def __init__(self, **_: object) -> None:
             pass
 
         def launch(self) -> None:
-            torch.set_num_threads(2)
+            if processes > 1:
+                torch.set_num_threads(2)
 
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("yoloslim.cores.usable_cores", lambda: 8)
     monkeypatch.setattr("yoloslim.training.launch.Fabric", FakeFabric)
     try:
-        torch.set_num_threads(8)
-        launch(task(train={"threads": 0, "devices": 4}).train)
-        assert torch.get_num_threads() == 2
+        torch.set_num_threads(16)
+        launch(task(train={"threads": asked, "devices": processes}).train)
+        assert torch.get_num_threads() == cv2.getNumThreads() == expected
     finally:
         torch.set_num_threads(before)
         cv2.setNumThreads(before_cv2)

@@ -1,7 +1,7 @@
 """One evaluation for every runtime: images through a predictor, decoding, suppression, metrics."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,10 +21,13 @@ from yoloslim.evaluation.metrics import (
     voc07_ap50,
     working_point,
 )
-from yoloslim.evaluation.nms import NmsOptions, detect
+from yoloslim.evaluation.nms import Floats, NmsOptions, detect
 from yoloslim.evaluation.predictor import Predictor
 
 logger = logging.getLogger(__name__)
+
+Find = Callable[[Part, Sequence[Floats]], list[Floats]]
+"""Maps a batch and its raw outputs to detections (n, 6) of each image, `xyxy` in canvas pixels, best first."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,7 @@ def evaluate(
     Raises:
         ConfigError: predictor and set disagree about image size or classes, or rectangles cannot be had.
     """
-    _check(predictor, eval_set)
-    if rect and not getattr(predictor, "takes_any_shape", False):
-        raise ConfigError(f"{predictor.backend} takes square images only: set evaluation.rect=false")
+    check(predictor, eval_set, rect)
     detections = detect_all(predictor, eval_set, options or NmsOptions(), batch, rect)
     return score(eval_set.annotations, detections, eval_set.classes)
 
@@ -113,16 +114,22 @@ def score(truth: Sequence[Annotation], detections: list[NDArray[np.float32]], cl
 
 
 def detect_all(
-    predictor: Predictor, eval_set: EvalSet, options: NmsOptions, batch: int = 32, rect: bool = False
+    predictor: Predictor,
+    eval_set: EvalSet,
+    options: NmsOptions,
+    batch: int = 32,
+    rect: bool = False,
+    find: Find | None = None,
 ) -> list[NDArray[np.float32]]:
     """Detections (n, 6) of every image in its original pixels, clipped to it, best first.
 
-    Boxes that lie wholly in the letterbox padding have no area in the image and are left out.
+    Boxes that lie wholly in the letterbox padding have no area in the image and are left out. `find` stands for
+    `detect` with these options.
     """
     detections: list[NDArray[np.float32]] = [np.empty((0, 6), np.float32)] * len(eval_set)
 
-    def find(part: Part, heads: list[NDArray[np.float32]]) -> None:
-        found = detect(heads, predictor.head, options)
+    def place(part: Part, heads: list[NDArray[np.float32]]) -> None:
+        found = find(part, heads) if find else detect(heads, predictor.head, options)
         for index, letterbox, rows in zip(part.numbers, part.letterboxes, found, strict=True):
             image = eval_set.annotations[index]
             detections[index] = letterbox.detections_to_image(rows, image.width, image.height)
@@ -134,13 +141,20 @@ def detect_all(
             heads = predictor.predict(part.images)
             if before:
                 before.result()
-            before = beside.submit(find, part, heads)
+            before = beside.submit(place, part, heads)
         if before:
             before.result()
     return detections
 
 
-def _check(predictor: Predictor, eval_set: EvalSet) -> None:
+def check(predictor: Predictor, eval_set: EvalSet, rect: bool = False) -> None:
+    """Make sure that a predictor takes the images of a set, and knows its classes.
+
+    Raises:
+        ConfigError: they disagree about image size or classes, or rectangles cannot be had.
+    """
+    if rect and not getattr(predictor, "takes_any_shape", False):
+        raise ConfigError(f"{predictor.backend} takes square images only: set evaluation.rect=false")
     if tuple(predictor.classes) != tuple(eval_set.classes):
         raise ConfigError(
             f"the model knows classes {list(predictor.classes)}, the data {list(eval_set.classes)}; "

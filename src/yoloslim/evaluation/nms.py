@@ -1,7 +1,7 @@
 """From raw outputs to detections by the rules of `runner.suppression`, which boards follow too, with OpenCV's speed."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from numbers import Real
 
 import cv2
@@ -16,6 +16,8 @@ from yoloslim.runner.heads import cells
 from yoloslim.runner.suppression import suppress
 
 Floats = NDArray[np.float32]
+FEW = 6144
+"""Candidates of an image that are looked at all at once; among more, most often a part is enough."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,26 @@ def detect(outputs: Sequence[Floats], head: Head, options: NmsOptions | None = N
     """
     values = asdict(options or NmsOptions())
     return [suppress(found, values, _greedy) for found in cells(outputs, head.facts(), values)]
+
+
+def candidates(outputs: Sequence[Floats], head: Head, options: NmsOptions) -> list[Floats]:
+    """What `detect` chooses from: all (n, 6) of every image above the threshold of score, best first."""
+    values = asdict(options) | {"max_det": None}
+    return [suppress(replace(found, nms=False), values) for found in cells(outputs, head.facts(), values)]
+
+
+def choose(rows: Floats, head: Head, options: NmsOptions) -> Floats:
+    """The detections (m, 6) that `detect` finds among candidates (n, 6) of an image."""
+    most = options.max_det or len(rows)
+    if not head.needs_nms:
+        return rows[:most]
+    looked_at = len(rows) if len(rows) <= FEW else most
+    while True:  # what the best hold is decided without the others
+        best = rows[:looked_at]
+        kept = _greedy(best[:, :4], best[:, 5].astype(np.intp), best[:, 4], options.iou_thres)[:most]
+        if len(kept) == most or looked_at >= len(rows):
+            return best[kept]
+        looked_at *= 4
 
 
 def showing(head: Head, conf: float | None = None, iou: float | None = None) -> NmsOptions:

@@ -79,6 +79,10 @@ class Sweep:
             self._search_all(own)
         added = [percent for percent in self.home.done() if percent not in own]
         self._list(sorted({*own, *added}), sorted(self.home.probed))
+        self.listen(Event("stage", "speed of all models in turn"))
+        for run in self.runs.values():
+            if run.done():
+                run.time_in_turn()
         result = self._result(added, time.monotonic() - start)
         self._write(result)
         self.listen(Event("stage", "the report, and what params.yaml lists besides"))

@@ -28,9 +28,17 @@ def sweep(params: Params, listen: Listener, *, prefect: bool = True) -> SweepRes
     """Search for the optimal pruning point in the current folder.
 
     Raises:
-        SweepError: what it needs is not installed.
+        SweepError: what it needs is not installed, or the runner that was asked for needs Prefect.
     """
     _check_installed(params.sweep.runner, prefect)
+    if not prefect and params.sweep.runner != "threads":
+        without = f"sweep.runner is {params.sweep.runner}, which Prefect hands the points to"
+        if not params.sweep.fallback:
+            way = (
+                "leave out --no-prefect, or set sweep.runner=threads (sweep.fallback=true: threads where it cannot run)"
+            )
+            raise SweepError(f"{without}; {way}")
+        listen(Event("warning", f"{without}; going on in threads, as sweep.fallback allows"))
     checkout, workers = Path.cwd(), workers_of(params)
 
     def run(fan_out: FanOut, tell: Listener, alone: FanOut | None = None) -> SweepResult:

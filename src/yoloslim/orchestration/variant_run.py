@@ -25,6 +25,7 @@ from yoloslim.orchestration.points import (
     taught_by,
 )
 from yoloslim.orchestration.process import CommandError, stop_all
+from yoloslim.results.records import timed
 from yoloslim.results.sweep_file import failed_log
 from yoloslim.sweeping.result import TriedPoint
 from yoloslim.sweeping.search import Ask, Kind, Measured
@@ -101,6 +102,7 @@ class VariantRun:
         whys: percent -> why it was tried.
         probed: percents that were cut and measured by themselves.
         broken: why its shared stages failed; empty if they did not.
+        timing: what stage `timing` found; nothing before it has run.
     """
 
     checkout: Path
@@ -114,6 +116,7 @@ class VariantRun:
     whys: dict[int, list[str]] = field(default_factory=dict)
     probed: set[int] = field(default_factory=set)
     broken: str = ""
+    timing: dict[str, Any] = field(default_factory=dict)
 
     def prepare(self) -> None:
         """Run the stages that all points of this variant share."""
@@ -132,16 +135,33 @@ class VariantRun:
             SweepError: one failed.
         """
         try:
-            reproduce(targets, self.checkout, log, lambda line: self.listen(Event("line", line)), everything=everything)
+            reproduce(targets, self.checkout, log, self._say, everything=everything)
         except (CommandError, YoloslimError) as error:
             if is_full(str(error)):
                 raise DiskFullError(str(error)) from error
             raise SweepError(f"stages that all points need failed: {error}" if targets else str(error)) from error
 
+    def _say(self, line: str) -> None:
+        self.listen(Event("line", line))
+
     def give_up(self, percent: int, error: str) -> None:
         """Note that a point could not even be begun: the stages that it shares with others failed."""
         self.table[percent] = Measured(error=error)
         self.listen(Event("failed", error, Job("probe", percent, self.variant)))
+
+    def time_in_turn(self) -> None:
+        """Time all that was tried once more, in turn: points were measured one by one, hours apart perhaps."""
+        try:
+            reproduce(("timing",), self.checkout, "timing", self._say, single=True, everything=True)
+        except (CommandError, YoloslimError) as error:
+            if is_full(str(error)):
+                raise DiskFullError(str(error)) from error
+            why = f"the models could not be timed in turn: {error}"
+            self.listen(Event("warning", f"{why}; speeds are those of when each point was measured"))
+            return
+        self.timing = dict(read_json(self.checkout / "metrics" / "timing.json"))
+        for percent, found in self.table.items():
+            self.table[percent] = replace(found, deployed=timed(found.deployed, self.timing, str(percent)))
 
     @property
     def baseline(self) -> dict[str, Any]:
@@ -156,7 +176,7 @@ class VariantRun:
         """
         names = ["baseline", *(f"control/{which}" for which in load_params(self.checkout / "params.yaml").controls)]
         files = {name: self.checkout / "metrics" / "ascend_eval" / f"{name}.json" for name in names}
-        found = [{**read_json(file), "model": name} for name, file in files.items()]
+        found = [{**timed(read_json(file), self.timing, name), "model": name} for name, file in files.items()]
         return max(found, key=lambda metrics: float(metrics["map50"]))
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from yoloslim.cores import thread_count
 from yoloslim.errors import PruneError
 from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.folding import fold_constants
@@ -108,7 +109,7 @@ def _random(inputs: Inputs, seed: int) -> Inputs:
 
 def _differences(a: nn.Module, b: nn.Module, batches: Iterable[Inputs]) -> list[float]:
     """Of two networks that compute side by side, each with half of the threads: see `training.shares`."""
-    threads = torch.get_num_threads()
+    threads = thread_count(0, "threads")
     sides = min(2, threads)
     largest: list[float] = []
     with ThreadPoolExecutor(sides, initializer=torch.set_num_threads, initargs=(threads // sides,)) as pool:

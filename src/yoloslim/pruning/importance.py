@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from yoloslim.cores import thread_count
 from yoloslim.errors import PruneError
 from yoloslim.prune_request import Scorer, scorer_of
 from yoloslim.pruning.coupling import Coupling
@@ -132,7 +133,7 @@ def taylor_scores(
     """
     paths = _scaled_norms(model, coupling)
     total = {path: torch.zeros_like(cast(nn.BatchNorm2d, model.get_submodule(path)).weight) for path in paths}
-    threads, todo = torch.get_num_threads(), iter(batches)
+    threads, todo = thread_count(0, "threads"), iter(batches)
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         while some := list(islice(todo, threads)):
             for found in pool.map(partial(_taylor, model, paths, loss_fn), some):

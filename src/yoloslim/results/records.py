@@ -218,13 +218,23 @@ def _stage_row(root: Path, kind: Unpruned) -> Row:
     )
 
 
-def _timed(row: Row, timing: Metrics) -> Row:
-    """The row with the times of the one session that timed all models, where that ran on the row's own backend."""
-    name = {"baseline": "baseline", "control": "control/dense", "pruned": str(row.percent)}.get(row.kind, "")
+def timed(deployed: Metrics, timing: Metrics, name: str) -> Metrics:
+    """Metrics on the runtime, with the times of the one session that timed all models, where that ran on the same one.
+
+    Args:
+        deployed: of a model, or nothing.
+        timing: what stage `timing` wrote, or nothing.
+        name: what that calls the model: a percent, `baseline` or `control/<which>`.
+    """
     found = timing.get("models", {}).get(name)
-    if not found or not row.deployed or row.deployed.get("backend") != timing.get("backend"):
-        return row
-    return replace(row, deployed=row.deployed | found)
+    if not found or not deployed or deployed.get("backend") != timing.get("backend"):
+        return deployed
+    return deployed | found
+
+
+def _timed(row: Row, timing: Metrics) -> Row:
+    name = {"baseline": "baseline", "control": "control/dense", "pruned": str(row.percent)}.get(row.kind, "")
+    return replace(row, deployed=timed(row.deployed, timing, name))
 
 
 def _percent_row(root: Path, percent: int) -> Row:

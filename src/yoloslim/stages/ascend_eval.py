@@ -7,10 +7,11 @@ from yoloslim.config import Params
 from yoloslim.deploy.ascend.measure import evaluate_exported
 from yoloslim.deploy.ascend.twin import predict_board
 from yoloslim.deploy.board.device import open_device
-from yoloslim.deploy.manifest import load_manifest
+from yoloslim.deploy.manifest import MANIFEST_NAME, load_manifest
 from yoloslim.files import read_json, write_json
 from yoloslim.stages.common import BASELINE, METRICS, MODELS, rounded, stage_of_model, trained
 from yoloslim.stages.inputs import eval_set, nms_options, prepared_split
+from yoloslim.stages.known import evaluating
 from yoloslim.stages.speeds import known_speed
 
 
@@ -32,6 +33,7 @@ def run(params: Params, which: str) -> None:
         batch=e.batch,
         reference_dir=MODELS / "export" / BASELINE,
         device=device,
+        evaluate=evaluating(params, "onnxruntime", [graphs[0], export / MANIFEST_NAME], params.ascend.aipp_input),
         remember=partial(known_speed, params, "onnxruntime", graphs, (e.threads, a.warmup, a.repeats)),
     )
     metrics: dict[str, Any] = dict(measured)

@@ -16,6 +16,7 @@ from yoloslim.models.store import load_model
 from yoloslim.stages.common import DETECTIONS, MODELS, stage
 from yoloslim.stages.costs import measure_cost
 from yoloslim.stages.inputs import eval_set, nms_options
+from yoloslim.stages.known import evaluating
 from yoloslim.stages.measuring import evaluate_model, write_metrics
 from yoloslim.stages.models import FACTS
 from yoloslim.stages.spread import measure_repeats
@@ -49,7 +50,7 @@ def measure(params: Params, name: str, images: EvalSet) -> tuple[dict[str, Any],
     """Metrics and costs of a model, and its detections by image."""
     path = MODELS / name / "model.safetensors"
     model = load_model(path)
-    evaluation = evaluate_model(params, model, images)
+    evaluation = evaluate_model(params, model, images, evaluating(params, "torch", [path]))
     metrics = {
         **evaluation.metrics,
         "suppression": describe_suppression(model.spec.head, nms_options(params)),

@@ -1,6 +1,6 @@
 """What a model finds, by the section `evaluation`; and the fixed rule by which trainings choose."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from yoloslim.choices import Precision
@@ -16,8 +16,17 @@ from yoloslim.stages.inputs import BATCH, nms_options
 from yoloslim.training.devices import choose_device
 
 
-def evaluate_model(params: Params, model: Detector, images: EvalSet) -> Evaluation:
-    """Evaluate in PyTorch on `train.device`, wherever the model lies, as the section `evaluation` says."""
+def evaluate_model(
+    params: Params, model: Detector, images: EvalSet, evaluate: Callable[..., Evaluation] = evaluate
+) -> Evaluation:
+    """Evaluate in PyTorch on `train.device`, wherever the model lies, as the section `evaluation` says.
+
+    Args:
+        params: all sections.
+        model: on whatever device.
+        images: to find objects on.
+        evaluate: `evaluate`, or what does the same.
+    """
     e = params.evaluation
     predictor = TorchPredictor(model, str(choose_device(params.train.device)), "fp32", any_shape=e.rect)
     return evaluate(predictor, images, nms_options(params), e.batch, e.rect)

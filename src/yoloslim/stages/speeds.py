@@ -6,24 +6,19 @@ which takes longer than all else where other programs are at work. So what was t
 one that other programs disturbed.
 """
 
-import hashlib
-import json
 import logging
-import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from yoloslim.config import Params
 from yoloslim.errors import YoloslimError
 from yoloslim.evaluation.other_work import disturbed
-from yoloslim.evaluation.processor import processor
-from yoloslim.files import read_json, sha256_file, write_json
-from yoloslim.stages.code import MEMORY, Library
+from yoloslim.files import read_json, write_json
 from yoloslim.stages.common import is_forced
+from yoloslim.stages.known import known_file
 
 logger = logging.getLogger("yoloslim")
 
@@ -49,12 +44,7 @@ def known_speed(
         settings: threads, and how often.
         measure: times it.
     """
-    library = Library(memory=MEMORY)
-    code = {name: library.fingerprint(path) for name, path in library.closure(CODE[package]).items()}
-    machine = [processor(), platform.node(), platform.python_version(), version(package)]
-    parts = [machine, [sha256_file(file) for file in files], list(settings), sorted(code.items())]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
-    kept = Path(params.train.cache_dir) / "speed" / f"{key}.json"
+    kept = known_file(params, "speed", package, CODE[package], files, settings).with_suffix(".json")
     known = None if is_forced() else _read(kept)
     if known is not None:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.stat().st_mtime))

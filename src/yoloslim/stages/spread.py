@@ -8,6 +8,7 @@ from yoloslim.config import Params
 from yoloslim.data.evalset import EvalSet
 from yoloslim.models.store import load_model
 from yoloslim.stages.common import REPEATS
+from yoloslim.stages.known import evaluating
 from yoloslim.stages.measuring import evaluate_model
 
 MEASURED = ("map50", "map50_95")
@@ -30,7 +31,8 @@ def measure_repeats(params: Params, folder: Path, first: dict[str, Any], images:
     if not files:
         return {}
     found: dict[str, Any] = {"repeats": 1 + len(files)}
-    all_metrics = [first, *(evaluate_model(params, load_model(file), images).metrics for file in files)]
+    others = (evaluate_model(params, load_model(file), images, evaluating(params, "torch", [file])) for file in files)
+    all_metrics = [first, *(evaluation.metrics for evaluation in others)]
     for name in MEASURED:
         values = [float(metrics[name]) for metrics in all_metrics]
         found |= {f"{name}_mean": fmean(values), f"{name}_std": stdev(values), f"{name}_values": values}

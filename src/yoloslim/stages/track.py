@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from yoloslim.commands import to_type
+from yoloslim.commands import ACTIVATE, is_hidden, to_type
 from yoloslim.config import Params
 from yoloslim.errors import TrackingError
 from yoloslim.results.results import Results, read_results
@@ -78,7 +78,8 @@ def run(params: Params) -> None:
 
 def next_lines() -> str:
     """What to type next, a command a line."""
-    lines = {to_type("ui"): "compare the runs in MLflow", **NEXT}
+    lines = {ACTIVATE: "once a terminal: brings `dvc`, `yoloslim` and `mlflow` to it"} if is_hidden() else {}
+    lines |= {to_type("ui"): "compare the runs in MLflow", **NEXT}
     lines[f"edit params.yaml, then {to_type('repro')}"] = "only what changed is run again"
     width = max(len(command) for command in lines if len(command) < 50)
     return "\n".join(["Next:", *(f"  {command:{width}}  {about}" for command, about in lines.items())])

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
 from yoloslim.config import TrainParams
+from yoloslim.cores import thread_count
 from yoloslim.errors import TrainError
 from yoloslim.quiet import hush
 from yoloslim.training.devices import choose_device, choose_precision
@@ -59,13 +60,14 @@ def launch(params: TrainParams) -> Fabric:
         precision=None if half else precision,
         plugins=half,
     )
-    cores = torch.get_num_threads()  # launching may set this to each process's share already
+    cores = thread_count(0, "threads")  # launching may set it to each process's share already
     fabric.launch()
     if not fabric.is_global_zero:
         logging.getLogger("yoloslim").setLevel(logging.WARNING)  # one of them speaks for all
     threads = params.threads
-    if not threads and device.type == "cpu" and fabric.world_size > 1:
-        threads = max(1, cores // devices)
+    if device.type == "cpu":  # PyTorch knows no quota of a container
+        share = max(1, cores // devices)
+        threads = min(threads or share, share) if fabric.world_size > 1 else thread_count(threads, "train.threads")
     if threads:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)

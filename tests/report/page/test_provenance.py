@@ -33,4 +33,4 @@ def test_commands_name_the_stages_and_the_model() -> None:
     lines = [command for _, command in commands(Row("prune@50", "pruned", 50, onnx=Path("x/model.onnx")))]
     assert "dvc repro prune@50 finetune@50 export@50 atc@50 ascend_eval@50" in lines
     assert "yoloslim detect models/export/50/model.onnx photo.jpg" in lines
-    assert [command for _, command in commands(None)] == ["make setup", "make repro"]
+    assert [command for _, command in commands(None)] == ["make setup", "source .venv/bin/activate", "make repro"]

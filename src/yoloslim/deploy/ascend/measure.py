@@ -45,6 +45,7 @@ def evaluate_exported(
     batch: int = 32,
     reference_dir: Path | None = None,
     device: Device | None = None,
+    evaluate: Callable[..., Evaluation] = evaluate,
     remember: Callable[[Callable[[], Metrics]], Metrics] = measured_now,
 ) -> tuple[Metrics, Evaluation]:
     """Accuracy of the graph that was given to ATC, with the colours the board would see, and its latency here.
@@ -62,6 +63,7 @@ def evaluate_exported(
         batch: images a call.
         reference_dir: an export to compare speed with, timed in turn with this one; not on a device.
         device: where to run the compiled model; None, and one that cannot be used, evaluates on the CPU.
+        evaluate: `evaluate`, or what does the same; of no use on a device.
         remember: is given the measuring of speed on the CPU, and may know what it finds.
 
     Returns:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from yoloslim.choices import Precision
-from yoloslim.cores import thread_count
+from yoloslim.cores import thread_count, usable_cores
 from yoloslim.evaluation.nms import Floats
 from yoloslim.evaluation.predictor.base import Images, check_images, to_numpy
 from yoloslim.models.detector import Detector, fuse
@@ -28,6 +28,8 @@ class TorchPredictor:
         """Take a model, on a device such as `cpu` or `cuda:0`; `any_shape` lets in smaller images than imgsz."""
         self.takes_any_shape = any_shape
         self._device = torch.device(device)
+        if self._device.type == "cpu" and torch.get_num_threads() > usable_cores():
+            torch.set_num_threads(usable_cores())  # PyTorch knows no quota of a container
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         fused = fuse(model).to(self._device, self._dtype)
         self._model = fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

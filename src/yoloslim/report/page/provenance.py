@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from yoloslim.commands import to_type
+from yoloslim.commands import ACTIVATE, to_type
 from yoloslim.results.lineage import StageOutput
 from yoloslim.results.records import Row
 
@@ -26,7 +26,10 @@ def commands(best: Row | None, variant: str = "") -> list[tuple[str, str]]:
         best: the winner, if its files are here.
         variant: name of the winner of a sweep whose files lie elsewhere; empty for none.
     """
-    lines = [("Install what is pinned", to_type("setup"))]
+    install = to_type("setup")
+    lines = [("Install what is pinned", install)]
+    if install.startswith("make"):
+        lines.append(("Bring it to the commands of a terminal", ACTIVATE))
     if best is None and variant:
         lines.append(("Give this checkout the winner's parameters and hashes", f"yoloslim sweep --apply '{variant}'"))
         return [*lines, ("Restore its files from DVC's cache, and this page", to_type("repro"))]
