@@ -226,7 +226,7 @@ def timed(deployed: Metrics, timing: Metrics, name: str) -> Metrics:
         timing: what stage `timing` wrote, or nothing.
         name: what that calls the model: a percent, `baseline` or `control/<which>`.
     """
-    found = timing.get("models", {}).get(name)
+    found: Metrics = timing.get("models", {}).get(name)
     if not found or not deployed or deployed.get("backend") != timing.get("backend"):
         return deployed
     return deployed | found
