@@ -62,7 +62,8 @@ def evaluating(params: Params, package: str, files: Sequence[Path], *settings: s
     if is_forced() or not LISTING.is_file():
         return evaluate
     e = params.evaluation
-    told: list[str | float] = [*settings, params.imgsz, params.train.device, e.conf_thres, e.multi_label, e.batch, e.rect]
+    counts = [e.conf_thres, e.multi_label, e.batch, e.rect]
+    told: list[str | float] = [*settings, params.imgsz, params.train.device, *counts]
     modules = [*CODE[package], "yoloslim.evaluation.remembered"]
     file = known_file(params, "candidates", package, modules, [*files, LISTING], told).with_suffix(".npz")
     return partial(evaluate_remembered, file=file, about=str(files[0].parent))
