@@ -67,7 +67,7 @@ BY_OTHERS = {
     "tests/orchestration/test_sweep_flow.py": ("make sweep",),
     "tests/orchestration/test_typed.py": (
         *("yoloslim sweep", "yoloslim sweep --no-prefect", "yoloslim sweep step=5 objective=fastest"),
-        "yoloslim sweep --apply scope=free,round_to=16",
+        "yoloslim sweep --apply scope=free,round_to=8",
     ),
     "tests/deploy/ascend/test_atc.py": ("bash atc.sh",),
     "tests/deploy/ascend/test_compiled_elsewhere.py": (
