@@ -127,6 +127,6 @@ def test_a_combination_of_other_axes_is_found_and_taken_over(toy: Toy, tmp_path:
     assert {"round_to=8/65", "scope=free,round_to=8/65"} <= {point["name"] for point in found["points"]}
     toy.type("yoloslim sweep --apply scope=free,round_to=8")
     assert yaml.safe_load(path.read_text())["prune"]["scope"] == "free"
-    before = toy.ran
+    before = len(toy.ran)
     toy.repro()
-    assert toy.ran == before  # restored from the cache
+    assert set(toy.ran[before:]) <= {"timing6350", "champion6350", "report6350"}  # models are restored from the cache
