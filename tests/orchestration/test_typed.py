@@ -119,14 +119,15 @@ def test_a_combination_of_other_axes_is_found_and_taken_over(toy: Toy, tmp_path:
     toy.environment["PREFECT_HOME"] = str(tmp_path / "prefect")
     path = toy.root / "params.yaml"
     params = yaml.safe_load(path.read_text())
-    params["sweep"] |= {"high": 65, "axes": {"prune.scope": ["coupled", "free"], "prune.round_to": [8]}}
+    params["sweep"] |= {"high": 60, "axes": {"prune.scope": ["coupled", "free"], "prune.round_to": [8]}}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     toy.commit("axes")
     toy.type("yoloslim sweep step=5 objective=fastest")
     found = toy.json("metrics/sweep.json")
-    assert {"round_to=8/65", "scope=free,round_to=8/65"} <= {point["name"] for point in found["points"]}
+    assert {"round_to=8/60", "scope=free,round_to=8/60"} <= {point["name"] for point in found["points"]}
     toy.type("yoloslim sweep --apply scope=free,round_to=8")
     assert yaml.safe_load(path.read_text())["prune"]["scope"] == "free"
     before = len(toy.ran)
     toy.repro()
-    assert set(toy.ran[before:]) <= {"timing6350", "champion6350", "report6350"}  # models are restored from the cache
+    again = {name.partition("@")[0] for name in toy.ran[before:]}
+    assert again <= {"timing", "champion", "report"}  # models are restored from the cache
