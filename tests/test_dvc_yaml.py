@@ -1,7 +1,6 @@
 """dvc.yaml against the code and the schema: what a stage depends on, no less and no more."""
 
 import re
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,25 +93,3 @@ def test_docs_tell_what_a_key_reruns(key: str) -> None:
         for name in STAGES
         if key in params_of(name)
     } == told()[key]
-
-
-def test_the_picture_of_the_pipeline_has_its_stages_and_only_ways_that_files_go() -> None:
-    picture = (ROOT / "docs/stages.md").read_text().split("```mermaid")[1].split("```")[0]
-    ways: set[tuple[str, str]] = set()
-    for line in picture.strip().splitlines()[1:]:
-        steps = [step.split(" & ") for step in line.strip().split(" --> ")]
-        ways |= {(a, b) for before, after in pairwise(steps) for a in before for b in after}
-
-    def kind(stage: str) -> str:
-        name = re.sub(r"^measure_(?!int8).*", "measure", stage)
-        return re.sub(r"_(baseline|control)$", "", name)
-
-    def paths(stage: dict[str, Any], *fields: str) -> set[str]:
-        listed = [each for field in fields for each in stage.get(field, ())]
-        return {each if isinstance(each, str) else next(iter(each)) for each in listed}
-
-    assert {name for way in ways for name in way} == {kind(name) for name in STAGES} - {"code"}
-    for before, after in ways:
-        made = {path for name in STAGES if kind(name) == before for path in paths(STAGES[name], "outs", "metrics")}
-        read = {path for name in STAGES if kind(name) == after for path in paths(STAGES[name], "deps")}
-        assert any(m == r or m.startswith(f"{r}/") for m in made for r in read), f"{before} --> {after}"

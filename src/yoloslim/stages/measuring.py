@@ -17,7 +17,7 @@ from yoloslim.training.devices import choose_device
 
 
 def evaluate_model(
-    params: Params, model: Detector, images: EvalSet, evaluate: Callable[..., Evaluation] = evaluate
+    params: Params, model: Detector, images: EvalSet, way: Callable[..., Evaluation] | None = None
 ) -> Evaluation:
     """Evaluate in PyTorch on `train.device`, wherever the model lies, as the section `evaluation` says.
 
@@ -25,11 +25,11 @@ def evaluate_model(
         params: all sections.
         model: on whatever device.
         images: to find objects on.
-        evaluate: `evaluate`, or what does the same.
+        way: what does the same as `evaluate`, which None stands for.
     """
     e = params.evaluation
     predictor = TorchPredictor(model, str(choose_device(params.train.device)), "fp32", any_shape=e.rect)
-    return evaluate(predictor, images, nms_options(params), e.batch, e.rect)
+    return (way or evaluate)(predictor, images, nms_options(params), e.batch, e.rect)
 
 
 def validate_model(params: Params, model: Detector, images: EvalSet, precision: Precision = "fp32") -> Evaluation:
