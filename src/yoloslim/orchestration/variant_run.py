@@ -25,7 +25,7 @@ from yoloslim.orchestration.points import (
     taught_by,
 )
 from yoloslim.orchestration.process import CommandError, stop_all
-from yoloslim.results.records import timed
+from yoloslim.results.one_session import timed
 from yoloslim.results.sweep_file import failed_log
 from yoloslim.sweeping.result import TriedPoint
 from yoloslim.sweeping.search import Ask, Kind, Measured

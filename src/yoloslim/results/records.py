@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeGuard
 from yoloslim.errors import TrackingError
 from yoloslim.evaluation.other_work import disturbed
 from yoloslim.files import read_json, sha256_file
+from yoloslim.results.one_session import timed
 
 Metrics = dict[str, Any]
 """Metric name -> number, and `backend`, `preprocessing`, `suppression` -> text."""
@@ -216,20 +217,6 @@ def _stage_row(root: Path, kind: Unpruned) -> Row:
         batches=_first(models / name / "batches.npz"),
         training=_training_key(models / name),
     )
-
-
-def timed(deployed: Metrics, timing: Metrics, name: str) -> Metrics:
-    """Metrics on the runtime, with the times of the one session that timed all models, where that ran on the same one.
-
-    Args:
-        deployed: of a model, or nothing.
-        timing: what stage `timing` wrote, or nothing.
-        name: what that calls the model: a percent, `baseline` or `control/<which>`.
-    """
-    found: Metrics = timing.get("models", {}).get(name)
-    if not found or not deployed or deployed.get("backend") != timing.get("backend"):
-        return deployed
-    return deployed | found
 
 
 def _timed(row: Row, timing: Metrics) -> Row:
