@@ -87,7 +87,7 @@ def trial(folder: Path, group: Path, devices: int, started: bool) -> str:
     wrong = {
         f"{kills} processes killed": kills != "1",
         f"the wrong one, exit code {training.returncode}": (training.returncode == -9) == started,
-        f"no sentence: {output[-500:]}": started and SENTENCE not in output and f"PID {victim} " not in output,
+        f"no sentence: {output[-500:]}": started and SENTENCE not in output,
         f"a traceback: {output[-500:]}": "Traceback" in output,
         "no whole checkpoint": not whole,
         "a model was left": left,

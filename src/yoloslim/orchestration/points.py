@@ -49,6 +49,7 @@ MAY_PASS = (
     "timed out",
     "cannot be reached",
     "Temporary failure in name resolution",
+    "another process of this training is gone",
     "exited with -9",
     "exited with -15",
     "exited with 137",

@@ -19,8 +19,9 @@ from yoloslim.training.batches import Batches, Step, largest_side
 from yoloslim.training.callback import Callback, Row, State
 from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
 from yoloslim.training.interrupt import Stop, stop_on_signals
-from yoloslim.training.launch import launch, told_of_lost_processes
+from yoloslim.training.launch import launch
 from yoloslim.training.learner import SYNC_EVERY, Learner
+from yoloslim.training.lost_processes import told_of_lost_processes
 from yoloslim.training.memory import choose_batch, what_fits
 from yoloslim.training.network import set_training
 from yoloslim.training.progress import Progress

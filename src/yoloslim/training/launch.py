@@ -2,8 +2,6 @@
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import cv2
 import torch
@@ -15,27 +13,6 @@ from yoloslim.cores import thread_count
 from yoloslim.errors import TrainError
 from yoloslim.quiet import hush
 from yoloslim.training.devices import choose_device, choose_precision
-
-_GONE = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
-"""What gloo and NCCL say where the process at the other end has ended."""
-
-
-@contextmanager
-def told_of_lost_processes() -> Iterator[None]:
-    """End with a sentence where another process of the training is gone.
-
-    Raises:
-        TrainError: in the place of what PyTorch says.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not any(text in str(error) for text in _GONE):
-            raise
-        raise TrainError(
-            "another process of this training is gone: perhaps the system killed it, as it does where memory ends "
-            "(`dmesg` tells). The last checkpoint is whole, and the same command goes on from it"
-        ) from error
 
 
 def launch(params: TrainParams) -> Fabric:
