@@ -97,7 +97,7 @@ def stage_data(folder: Path, images: int = 200, boxes: int = 3, classes: int = 5
     return both
 
 
-def an_epoch(folder: Path, images: int = 64, boxes: int = 3, classes: int = 5) -> Callable[[], object]:
+def an_epoch(folder: Path, images: int = 64, boxes: int = 3, classes: int = 5, px: int = 96) -> Callable[[], object]:
     import torch
 
     from benchmarks.training import drawn_up, no_validation
@@ -107,8 +107,8 @@ def an_epoch(folder: Path, images: int = 64, boxes: int = 3, classes: int = 5) -
 
     torch.set_num_threads(1)
     params = TrainParams(batch=16, threads=1, mosaic=1.0)
-    model = build_detector("yolov5n", tuple(map(str, range(classes))), 96)
-    data = drawn_up(images, 96, classes)
+    model = build_detector("yolov5n", tuple(map(str, range(classes))), px)
+    data = drawn_up(images, px, classes)
     data = type(data)(
         data.images, data.sizes, data.boxes.repeat(1, -(-boxes // 3), 1), data.labels.repeat(1, -(-boxes // 3))
     )
@@ -128,9 +128,12 @@ def pruning(_: Path, percents: int = 1) -> Callable[[], object]:
     from yoloslim.pruning.certified_cut import prune
 
     model = build_detector("yolov5n", ("a", "b"), 160)
-    return lambda: [
-        prune(model, PruneRequest(percent=20 + number, scope="source", round_to=1)) for number in range(percents)
-    ]
+
+    def all_of_them() -> None:
+        for number in range(percents):
+            prune(model, PruneRequest(percent=20 + number, scope="source", round_to=1))
+
+    return all_of_them
 
 
 def a_report(folder: Path, percents: int, checkout: Path) -> Callable[[], object]:
@@ -171,18 +174,19 @@ def sized(make: Callable[..., Callable[[], object]], key: str, **fixed: Any) -> 
 
 def all_growth(most: int, checkout: Path | None) -> list[Growth]:
     """What is measured: sizes rise by powers of two or so."""
-    images = tuple(size for size in (1000, 2000, 4000, 8000, 16000, 32000, 64000, 120000) if size <= most)
+    to_64000 = (1000, 2000, 4000, 8000, 16000, 32000, 64000)
+    images = tuple(size for size in (*to_64000, 120000) if size <= most)
     found = [
         Growth("stage data, 7 boxes an image", "images", images, sized(stage_data, "images", boxes=7)),
         Growth("stage data, 200 images", "boxes an image", (20, 50, 100, 200, 500), sized(stage_data, "boxes")),
         Growth("stage data, 1,000 images", "classes", (10, 100, 1000), sized(stage_data, "classes", images=1000)),
-        Growth("an epoch, yolov5n, 96 px", "images", (128, 256, 512, 1024), sized(an_epoch, "images")),
+        Growth("an epoch, yolov5n, 32 px", "images", to_64000[::2], sized(an_epoch, "images", px=32)),
         Growth("an epoch of 64 images", "boxes an image", (30, 90, 270, 501), sized(an_epoch, "boxes")),
         Growth("an epoch of 64 images", "classes", (10, 100, 1000), sized(an_epoch, "classes")),
-        Growth("COCO metrics", "images", (1000, 2000, 4000, 8000, 16000), sized(the_metric, "images")),
+        Growth("COCO metrics", "images", to_64000, sized(the_metric, "images")),
         Growth("COCO metrics, 500 images", "detections an image", (50, 100, 200, 400), sized(the_metric, "each")),
         Growth("COCO metrics, 500 images", "classes", (10, 100, 1000), sized(the_metric, "classes")),
-        Growth("prune, yolov5n", "percents", (2, 4, 8, 16), sized(pruning, "percents")),
+        Growth("prune, yolov5n", "percents", (6, 12, 25, 50), sized(pruning, "percents")),
         Growth("sweep by threads", "points", (3, 6, 12, 24), sized(a_sweep, "points")),
     ]
     if checkout:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 class FakeDvc:
     """Attributes:
     ran: stages that ran, in order.
+    leased: targets of each call, and whether it was for every device.
     broken: stage -> errors that it fails with, one each time.
     dense: metrics of the dense models, baseline and control.
     times: name of a model -> what the one session that times all of them finds.
@@ -28,6 +29,7 @@ class FakeDvc:
     def __init__(self, root: Path, curves: Curves, monkeypatch: pytest.MonkeyPatch, **sweep: Any) -> None:
         self.root, self.curves, self.monkeypatch = root, curves, monkeypatch
         self.ran: list[str] = []
+        self.leased: list[tuple[Sequence[str], bool]] = []
         self.active: set[str] = set()
         self.broken: dict[str, list[str]] = {}
         self.dense = {"baseline": BASELINE, "control/dense": BASELINE}
@@ -53,6 +55,7 @@ class FakeDvc:
         fds: Sequence[int] = (),
     ) -> None:
         params = yaml.safe_load((checkout / "params.yaml").read_text())
+        self.leased.append((targets, everything))
         for target in targets:
             stage, _, item = target.partition("@")
             path = checkout / "metrics" / stage / f"{item}.json"

@@ -20,7 +20,7 @@ from yoloslim.orchestration.points import Job, Outcome
 from yoloslim.orchestration.process import CommandError
 from yoloslim.orchestration.stopping import stoppable
 from yoloslim.orchestration.sweep_flow import _giving_up, or_else
-from yoloslim.orchestration.variant_run import Event, in_threads
+from yoloslim.orchestration.variant_run import Event, in_threads, last_alone
 
 
 def sweep(dvc: FakeDvc, workers: int = 1) -> tuple[SweepResult, list[Event]]:
@@ -129,6 +129,31 @@ def test_point_that_fails_is_reported_and_skipped(dvc: FakeDvc) -> None:
     assert result.winner == "65"
     assert 45 not in listed(dvc)
     assert [event.text for event in events if event.kind == "failed"] == ["loss is not finite"]
+
+
+def test_last_job_that_would_run_beside_none_of_its_kind_is_alone() -> None:
+    def alone(kinds: str, workers: int) -> list[bool]:
+        jobs = [Job("probe" if kind == "p" else "finetune", number) for number, kind in enumerate(kinds)]
+        found = last_alone(jobs, workers)
+        assert found == jobs  # as keys they are the same
+        return [job.alone for job in found]
+
+    assert alone("f", 2) == alone("p", 2) == [True]
+    assert alone("ff", 2) == alone("pf", 1) == [False, False]
+    assert alone("pf", 2) == [False, True]
+    assert alone("ppf", 2) == alone("fff", 2) == [False, False, True]
+    assert alone("pff", 2) == alone("fff", 4) == [False, False, False]
+
+
+@pytest.mark.parametrize("share", [8, 0])
+def test_lone_point_has_all_cores_unless_threads_change_its_weights(dvc: FakeDvc, share: int) -> None:
+    params = yaml.safe_load((dvc.root / "params.yaml").read_text())
+    params["train"]["share"] = share
+    (dvc.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    assert sweep(dvc, workers=2)[0].winner == "65"
+    last = [(stages[-1].partition("@")[0], everything) for stages, everything in dvc.leased if stages]
+    assert {everything for stage, everything in last if stage == "atc"} == ({True, False} if share else {False})
+    assert {everything for stage, everything in last if stage == "ascend_eval"} == {True}
 
 
 def test_cause_that_may_pass_is_tried_again(dvc: FakeDvc) -> None:

@@ -46,8 +46,13 @@ def test_the_trace_names_the_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 1])
-def test_parts_add_up_whether_or_not_threads_compute_shares(tmp_path: Path, share: int) -> None:
+def test_parts_add_up_whether_or_not_threads_compute_shares(
+    tmp_path: Path, share: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("yoloslim.cores.usable_cores", lambda: 2)
     text = profiled(tmp_path, batch=2, share=share, threads=2)
+    assert text.partition("\n")[0].endswith(" ms, cpu, 2 threads")
     parts = [share_of(text, part) for part in ("data", "forward", "loss", "backward", "update", "rest")]
     assert sum(parts) == pytest.approx(100, abs=0.5)
 

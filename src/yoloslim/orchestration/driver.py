@@ -158,7 +158,14 @@ class Sweep:
 
     def _variant_run(self, checkout: Path, each: Variant) -> VariantRun:
         return VariantRun(
-            checkout, each, self.fan_out, self.listen, self.params.sweep.retries, self.alone, self.checkout
+            checkout,
+            each,
+            self.fan_out,
+            self.listen,
+            self.params.sweep.retries,
+            self.alone,
+            self.checkout,
+            self.workers,
         )
 
     def _own_percents(self) -> list[int]:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -75,11 +75,18 @@ class Job:
     `probe` cuts and measures; `finetune` makes the model and its exports; `measure` times them too. Speeds can be
     compared only if they were taken on one machine with nothing else running, so `measure` is apart: the sweep runs it
     in its own checkout, one at a time; it restores what `finetune` made elsewhere.
+
+    Attributes:
+        kind: which of these.
+        percent: of which point.
+        variant: of which variant.
+        alone: no other runs beside it: on a CPU it waits for those before it and has all cores, which do not change it.
     """
 
     kind: Literal["probe", "finetune", "measure"]
     percent: int
     variant: Variant = HERE
+    alone: bool = field(default=False, compare=False)
 
     @property
     def point(self) -> str:
@@ -152,7 +159,7 @@ def run_job(
     start = time.monotonic()
     try:
         list_percents(checkout, "probes" if job.kind == "probe" else "percents", [job.percent])
-        everything = job.kind == "measure"
+        everything = job.kind == "measure" or (job.alone and not visible_gpus())
         reproduce(job.targets, checkout, log_of(job), listen, single=not upstream, everything=everything, fds=fds)
     except (CommandError, YoloslimError) as error:
         text, log = str(error), checkout / WORK / f"{log_of(job)}.log"

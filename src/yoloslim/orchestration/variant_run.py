@@ -86,6 +86,12 @@ def in_threads(workers: int) -> FanOut:
     return fan_out
 
 
+def last_alone(jobs: Sequence[Job], workers: int) -> list[Job]:
+    """Jobs, probes before trainings; the last one is `alone` where it would run beside none of its kind."""
+    long = [job for job in jobs if job.kind != "probe"] or jobs
+    return [*jobs[:-1], replace(jobs[-1], alone=len(long) % workers == 1)]
+
+
 @dataclass(eq=False)
 class VariantRun:
     """A variant and what is known of its points.
@@ -98,6 +104,7 @@ class VariantRun:
         retries: how often a point is tried again.
         alone: how jobs that measure speed are run, one at a time and in the sweep's own checkout.
         home: the sweep's own checkout, where logs of points that failed are kept.
+        workers: jobs at a time.
         table: percent -> what was measured.
         whys: percent -> why it was tried.
         probed: percents that were cut and measured by themselves.
@@ -112,6 +119,7 @@ class VariantRun:
     retries: int
     alone: FanOut
     home: Path
+    workers: int
     table: dict[int, Measured] = field(default_factory=dict)
     whys: dict[int, list[str]] = field(default_factory=dict)
     probed: set[int] = field(default_factory=set)
@@ -249,8 +257,11 @@ class VariantRun:
 
     def _try(self, jobs: Sequence[Job], fan_out: FanOut) -> dict[Job, str]:
         left, failed = list(jobs), dict[Job, str]()
+        threads_change_it = not load_params(self.checkout / "params.yaml").train.share
         for attempt in range(self.retries + 1):
             again: list[Job] = []
+            if left and not threads_change_it:
+                left = last_alone(left, self.workers)
             for outcome in fan_out(left, self.checkout) if left else ():
                 if outcome.disk_full:
                     raise DiskFullError(outcome.error)

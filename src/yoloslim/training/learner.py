@@ -52,11 +52,12 @@ class Learner:
         self.columns = [f"{name}_loss" for name in (*self.loss.parts, *terms)]
         self.sums = torch.zeros(len(self.columns) + 1, device=self.device)  # and the images
         self.norms = torch.zeros((), device=self.device)  # sum of gradient norms: once not finite, never again
-        self.profile = Profile(task.profile, self.device) if task.profile else None
         self.shares: Shares | None = None
         if t.share and self.device.type == "cpu" and self.world == 1:
             self.shares = Shares(net, t.share, thread_count(t.threads, "train.threads"))
             one_thread_an_operation()  # here too: what is summed up must not depend on how many there are
+        threads = self.shares.threads if self.shares else torch.get_num_threads()
+        self.profile = Profile(task.profile, self.device, threads) if task.profile else None
 
     def step(self, step: Step) -> None:
         """Learn from a batch.

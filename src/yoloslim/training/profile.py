@@ -36,8 +36,8 @@ class Profile:
     little longer, and a GPU is waited for at the end of each part.
     """
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        self.folder, self.device = folder, device
+    def __init__(self, folder: Path, device: torch.device, threads: int) -> None:
+        self.folder, self.device, self.threads = folder, device, threads
         self._seconds: dict[str, float] = defaultdict(float)
         self._profiler: Any = None
         self._over, self._text = False, ""
@@ -110,7 +110,7 @@ class Profile:
         beside = {name: parts[name] for name in ("forward", "loss", "backward") if SHARES in self._seconds}
         parts |= {name: s * self._seconds[SHARES] / sum(beside.values()) for name, s in beside.items()}
         parts["rest"] = max(0.0, whole - sum(parts.values()))
-        where = f"{self.device.type}, {torch.get_num_threads()} thread(s)"
+        where = f"{self.device.type}, {self.threads} thread{'s' * (self.threads > 1)}"
         lines = [
             f"{steps} steps of {1000 * whole / steps:.1f} ms, {where}\n",
             "| part | ms a step | share |",
