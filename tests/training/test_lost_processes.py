@@ -25,28 +25,28 @@ from yoloslim.training import lost_processes
 lost_processes._PATIENCE = 0.1
 sleeps = subprocess.Popen(["sleep", "600"])
 with lost_processes.told_of_lost_processes():
-    subprocess_script._launch_process_observer([sleeps, *(subprocess.Popen(["sh", "-c", end]) for end in sys.argv[1:])])
+    subprocess_script._launch_process_observer([sleeps, *(subprocess.Popen(["sh", "-c", end]) for end in sys.argv[2:])])
     print(sleeps.pid, flush=True)
-    time.sleep(5)  # as an operation of NCCL does, for longer
+    time.sleep(float(sys.argv[1]))  # as an operation of NCCL waits
 sleeps.kill()
 print("left alone")
 """
 
 
-def wait_for(*ends: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", WAITS, *ends]
+def wait_for(seconds: int, *ends: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", WAITS, str(seconds), *ends]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
 
 def test_a_process_that_waits_for_a_lost_one_says_so_and_ends_all() -> None:
-    done = wait_for("exit 0", "kill -9 $$")
+    done = wait_for(200, "exit 0", "kill -9 $$")
     assert (done.returncode, done.stderr) == (1, f"error: {SENTENCE}\n")
     with suppress(psutil.NoSuchProcess):
         assert psutil.Process(int(done.stdout)).status() == psutil.STATUS_ZOMBIE
 
 
 def test_processes_that_are_done_or_were_asked_to_stop_are_no_loss() -> None:
-    done = wait_for("exit 0", "exit 130", "exit 143")
+    done = wait_for(3, "exit 0", "exit 130", "exit 143")
     assert (done.returncode, done.stdout.split("\n")[1], done.stderr) == (0, "left alone", "")
 
 
