@@ -35,7 +35,7 @@ class DataParams(Section):
         "https://pjreddie.com/media/files/",
     )
     download_dir: str = "downloads"
-    workers: int = Field(0, ge=0, le=256, description="processes; 0 means one a core")
+    workers: int = Field(0, ge=0, le=256, description="processes that draw, threads that read images; 0 is one a core")
     seed: int = Field(0, ge=0)
 
     @field_validator("source")

@@ -7,7 +7,7 @@ MACHINE = (
     "train.cache_dir",
     "train.device",
     "train.memory_gb",
-    "train.threads",  # they change the last digits, as another processor does
+    "train.threads",  # with `share: 0` they change the last digits, as another processor does
     "train.workers",
     "ascend.python",
     "ascend.set_env",
