@@ -68,6 +68,17 @@ def test_speedup_is_the_median_of_paired_ratios() -> None:
     assert measure_speedup(quick, slow, warmup=1, repeats=3) == pytest.approx(4)
 
 
+def test_speedups_and_latencies_of_a_session_agree_where_other_programs_slow_half_of_it() -> None:
+    dense = Sleeper(*[99, 8] * 3, *[99, 40] * 2)
+    small = Sleeper(99, 4, *[99, 20] * 2, 99, 20, 99, 20)  # slowed in two turns in which the dense one was not
+    found = measure_in_turn({"baseline": dense, "50": small}, "baseline", warmup=1, repeats=4)
+    dense_ms, small_ms = (found[name]["latency_ms"] for name in ("baseline", "50"))
+    assert found["50"]["speedup"] == pytest.approx(np.median([8 / 20, 8 / 20, 2, 2]))
+    assert dense_ms / small_ms == pytest.approx(found["50"]["speedup"])
+    assert found["50"]["fps"] == pytest.approx(1000 / small_ms)
+    assert found["50"]["latency_p90_ms"] == pytest.approx(max(20, small_ms))
+
+
 def test_models_of_one_session_agree_with_each_other() -> None:
     dense = Sleeper(*[99, 8] * 4, 99, 80)  # every second call is timed; the last turn is an outlier for both
     small = Sleeper(*[99, 2] * 4, 99, 20)

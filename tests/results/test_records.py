@@ -112,7 +112,11 @@ def test_times_of_the_one_session_take_the_place_of_each_models_own(root: Path) 
     own = {row.name: dict(row.deployed) for row in read_rows(root)}
     times = {"baseline": {"latency_ms": 9.0, "speedup": 1.0}, "30": {"latency_ms": 6.0, "speedup": 1.5}}
     put(root / "metrics/timing.json", {"backend": "onnxruntime-cpu", "models": times})
-    found = {row.name: row.deployed for row in read_rows(root)}
+    int8 = {"latency_ms": 5.0, "latency_p90_ms": 5.0, "speedup": 3.0}
+    put(root / "metrics/quantize/30.json", {"openvino": int8})
+    rows = {row.name: row for row in read_rows(root)}
+    assert rows["prune@30"].quantized["openvino"]["latency_ms"] == 3.0
+    found = {name: row.deployed for name, row in rows.items()}
     assert found["baseline"] == own["baseline"] | times["baseline"]
     assert found["prune@30"] == own["prune@30"] | times["30"]
     assert found["prune@50"] == own["prune@50"]  # was not there when all were timed

@@ -100,7 +100,9 @@ def measure_in_turn(
 ) -> dict[str, dict[str, float]]:
     """Time several predictors in one session, so that their latencies and speed-ups agree with each other.
 
-    Each turn calls all of them once, in an order of its own; each timed call follows one of its own predictor.
+    Each turn calls all of them once, in an order of its own; each timed call follows one of its own predictor. A
+    latency is what the predictor takes while the reference takes its median: beside other programs medians by
+    themselves say now and then that the faster of two is the slower.
 
     Args:
         predictors: by name.
@@ -110,9 +112,9 @@ def measure_in_turn(
         clock: seconds; None is the wall's.
 
     Returns:
-        For each: latency_ms (the median), latency_p50_ms (the same), latency_p90_ms, fps = 1000 / latency_ms, speedup
-        (median of the paired ratios), latency_other_cores of the whole session, and latency_session, the number of
-        predictors in it.
+        For each: speedup (median of the paired ratios), latency_ms (the reference's median over that), latency_p50_ms
+        (the same), latency_p90_ms, fps = 1000 / latency_ms, latency_other_cores of the whole session, and
+        latency_session, the number of predictors in it.
     """
     names, order = list(predictors), np.random.default_rng(0)
     images = {
@@ -127,18 +129,20 @@ def measure_in_turn(
                 predictors[name].predict(images[name])
                 turn[number] = _timed(predictors[name], images[name], clock)
     times = times[warmup:]
-    speedups = np.median(times[:, [names.index(reference)]] / times, axis=0)
+    paired = times[:, [names.index(reference)]]
+    speedups = np.median(paired / times, axis=0)
     if disturbed(others.cores):
         logger.warning("latencies of %s, while %s", ", ".join(names), while_others(others.cores))
     found = {}
     for number, name in enumerate(names):
-        p50, p90 = (float(value) for value in np.percentile(times[:, number], [50, 90]))
+        p50 = float(np.median(paired) / speedups[number])
+        p90 = max(p50, float(np.percentile(times[:, number], 90)))
         found[name] = {
             "latency_ms": p50,
             "latency_p50_ms": p50,
             "latency_p90_ms": p90,
             "fps": 1000 / p50,
-            "speedup": 1.0 if name == reference else float(speedups[number]),
+            "speedup": float(speedups[number]),
             "latency_other_cores": round(others.cores, 2),
             "latency_session": len(names),
         }

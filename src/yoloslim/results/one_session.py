@@ -1,5 +1,6 @@
 """Speeds of the one session that timed all models of a checkout, in the place of those of hours apart."""
 
+from collections.abc import Mapping
 from typing import Any
 
 Metrics = dict[str, Any]
@@ -17,3 +18,24 @@ def timed(deployed: Metrics, timing: Metrics, name: str) -> Metrics:
     if not found or not deployed or deployed.get("backend") != timing.get("backend"):
         return deployed
     return deployed | found
+
+
+def at_its_pace(quantized: Mapping[str, Metrics], timing: Metrics) -> dict[str, Metrics]:
+    """Int8 versions with the times that agree with those of that session.
+
+    Each was timed in turn with the dense model, perhaps hours away from the session: what it takes is what the dense
+    model took in the session, over how many times as fast it was.
+
+    Args:
+        quantized: metrics by runtime, `speedup` among them.
+        timing: what stage `timing` wrote, or nothing.
+    """
+    dense = timing.get("models", {}).get("baseline", {}).get("latency_ms")
+    found = dict(quantized)
+    for runtime, metrics in quantized.items():
+        if dense and metrics.get("speedup") and metrics.get("latency_ms"):
+            ms = dense / metrics["speedup"]
+            p90 = metrics["latency_p90_ms"] * ms / metrics["latency_ms"]
+            now = {"latency_ms": ms, "latency_p50_ms": ms, "latency_p90_ms": p90, "fps": 1000 / ms}
+            found[runtime] = metrics | now
+    return found

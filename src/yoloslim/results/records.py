@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeGuard
 from yoloslim.errors import TrackingError
 from yoloslim.evaluation.other_work import disturbed
 from yoloslim.files import read_json, sha256_file
-from yoloslim.results.one_session import timed
+from yoloslim.results.one_session import at_its_pace, timed
 
 Metrics = dict[str, Any]
 """Metric name -> number, and `backend`, `preprocessing`, `suppression` -> text."""
@@ -221,7 +221,7 @@ def _stage_row(root: Path, kind: Unpruned) -> Row:
 
 def _timed(row: Row, timing: Metrics) -> Row:
     name = {"baseline": "baseline", "control": "control/dense", "pruned": str(row.percent)}.get(row.kind, "")
-    return replace(row, deployed=timed(row.deployed, timing, name))
+    return replace(row, deployed=timed(row.deployed, timing, name), quantized=at_its_pace(row.quantized, timing))
 
 
 def _percent_row(root: Path, percent: int) -> Row:
