@@ -17,7 +17,6 @@ from scipy.stats import spearmanr
 from yoloslim.choices import LatencyRuntime
 from yoloslim.deploy.latency import open_network
 from yoloslim.deploy.latency_table import LatencyTable, latency_table
-from yoloslim.deploy.layer_calls import torch_threads
 from yoloslim.evaluation.speed import measure_in_turn
 from yoloslim.models.detector import Detector, build_detector
 from yoloslim.prune_request import PruneRequest
@@ -27,6 +26,7 @@ from yoloslim.pruning.importance import channel_scores
 from yoloslim.pruning.minimums import classes_of
 from yoloslim.pruning.selection import candidate_groups
 from yoloslim.pruning.surgery import cut
+from yoloslim.torch_threads import torch_threads
 
 STEP = 8
 NARROWEST = 0.1

@@ -1,8 +1,12 @@
+import copy
+
 import torch
 from tests.pruning.networks import NETWORKS, randomise
 from torch import nn
 
+from yoloslim.models.detector import build_detector
 from yoloslim.pruning.recalibrate import recalibrate
+from yoloslim.torch_threads import torch_threads
 
 
 def network() -> nn.Module:
@@ -46,3 +50,16 @@ def test_without_batches_the_statistics_stay() -> None:
     before = {name: value.clone() for name, value in model.named_buffers()}
     assert recalibrate(model, []) == 0
     assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+
+
+def test_any_number_of_threads_finds_the_same_statistics() -> None:
+    batches = torch.rand(2, 8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    start, found = build_detector("yolov5n", ("a",), 64), []
+    for threads in (1, 2, 4):
+        model = copy.deepcopy(start)
+        with torch_threads(threads):
+            recalibrate(model, batches)
+            assert torch.get_num_threads() == threads
+        found.append(b"".join(value.numpy().tobytes() for value in model.buffers()))
+    assert found[0] == found[1] == found[2]

@@ -12,6 +12,7 @@ from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.reconstruct import reconstruct
 from yoloslim.pruning.selection import select_channels
 from yoloslim.pruning.surgery import cut
+from yoloslim.torch_threads import torch_threads
 
 
 class Twins(nn.Module):
@@ -82,3 +83,22 @@ def test_the_same_images_give_the_same_weights() -> None:
     assert all(
         torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     )
+
+
+def test_any_number_of_threads_fits_the_same_weights() -> None:
+    dense = tiny_detector()
+    scramble(dense)
+    images = torch.rand(16, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    coupling = find_coupling(dense)
+    keep = select_channels(dense, coupling, PruneRequest(percent=30, round_to=1, imgsz=64)).keep
+    fitted = []
+    for threads in (1, 2, 4):
+        fitted.append(cut(dense, coupling, keep))
+        with torch_threads(threads):
+            reconstruct(dense, fitted[-1], coupling, keep, images)
+            assert torch.get_num_threads() == threads
+    assert weights_of(fitted[0]) == weights_of(fitted[1]) == weights_of(fitted[2])
+
+
+def weights_of(model: nn.Module) -> bytes:
+    return b"".join(value.numpy().tobytes() for value in model.state_dict().values())

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from yoloslim.choices import LatencyRuntime
-from yoloslim.deploy.layer_calls import open_layers, this_machine, torch_threads
+from yoloslim.deploy.layer_calls import open_layers, this_machine
 from yoloslim.evaluation.predictor.base import Predictor
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.evaluation.speed import measure_in_turn
 from yoloslim.models.detector import Detector
+from yoloslim.torch_threads import torch_threads
 
 
 class Clock:

@@ -24,10 +24,11 @@ from torch import nn
 
 from yoloslim.choices import LatencyRuntime
 from yoloslim.deploy.latency import inputs_of
-from yoloslim.deploy.layer_calls import Call, open_layers, this_machine, torch_threads
+from yoloslim.deploy.layer_calls import Call, open_layers, this_machine
 from yoloslim.errors import PruneError
 from yoloslim.files import read_json, user_cache, write_json
 from yoloslim.models.detector import Detector
+from yoloslim.torch_threads import torch_threads
 
 POINTS = 5
 """Widths that a layer is timed at on each side, from its own down in equal steps."""

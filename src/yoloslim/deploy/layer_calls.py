@@ -8,8 +8,7 @@ import copy
 import io
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -83,17 +82,6 @@ def _version(runtime: LatencyRuntime) -> str:
         extra = EXTRAS.get(package.replace("-", "_"))
         install = f"yoloslim[{extra}]" if extra else package
         raise DeployError(f"{runtime} is not installed; pip install '{install}'") from error
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Give PyTorch so many threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _open_torch(layers: Sequence[nn.Conv2d], x: Tensor, threads: int, activated: bool) -> Call:

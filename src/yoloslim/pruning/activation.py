@@ -11,8 +11,10 @@ from yoloslim.pruning.coupling import Coupling
 from yoloslim.pruning.importance import Scores, scored_layers
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.union import FILTERS
+from yoloslim.torch_threads import torch_threads
 
 
+@torch_threads(1)  # more would change the last digits
 def activation_scores(model: nn.Module, coupling: Coupling, batches: Iterable[Example | Inputs]) -> Scores:
     """Mean |activation| of channels, behind the activation function and the residual sum if there is one.
 

@@ -5,12 +5,15 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from yoloslim.torch_threads import torch_threads
 
+
+@torch_threads(1)
 def recalibrate(model: nn.Module, batches: Iterable[Tensor], fixed: Iterable[nn.Module] = ()) -> int:
     """Set running means and variances to the plain average over the given batches, in place.
 
     Needs no labels and no gradients. Weights, momentum and the mode of every module stay as they were; without
-    any batch the statistics stay, too.
+    any batch the statistics stay, too. One thread computes, since more would change the last digits.
 
     Args:
         model: the network.

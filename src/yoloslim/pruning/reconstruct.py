@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.folding import absorb
+from yoloslim.torch_threads import torch_threads
 
 PLACES = 20_000
 """Random places of all images at which a layer is fitted; an output of YOLOv5s has at most 2,304 weights."""
@@ -40,6 +41,7 @@ class _Target:
     """(P, C_out kept) what the dense layer gives there."""
 
 
+@torch_threads(1)
 @torch.no_grad()
 def reconstruct(
     dense: nn.Module, small: nn.Module, coupling: Coupling, keep: BoolArray, images: Tensor, seed: int = 0
@@ -47,6 +49,7 @@ def reconstruct(
     """Fit the ordinary convolutions of a cut network to what they gave in the dense one; `small` is changed in place.
 
     Grouped and transposed convolutions stay as they are, and so do those whose mean nothing behind them can take up.
+    One thread computes, since more would change the last digits of the weights.
 
     Args:
         dense: the network that was traced.
