@@ -7,9 +7,11 @@ import socket
 import subprocess
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from dvc.cli import main as dvc_main
@@ -112,9 +114,22 @@ def test_the_tracking_server_answers(small: Small) -> None:
             assert process.poll() is None, (small.root / "ui.log").read_text()
             assert time.monotonic() < deadline, (small.root / "ui.log").read_text()
             time.sleep(0.2)
+        ran = commands_in(process.pid)
+        assert [line for line in ran if "--workers 1 " in line]  # of several, those slow to start would be ended
+        assert not [line for line in ran if "huey" in line or "job_runner" in line]
     finally:
         os.killpg(process.pid, 15)
         process.wait()
+
+
+def commands_in(group: int) -> list[str]:
+    """Command lines of a process group."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            if os.getpgid(process.pid) == group:
+                found.append(" ".join(process.info["cmdline"] or []))
+    return found
 
 
 def answers(url: str) -> bool:

@@ -16,6 +16,12 @@ from yoloslim.tracking.connection import SETTINGS, reaching
 from yoloslim.tracking.moved import bring_along
 from yoloslim.tracking.store import ensure_store
 
+UI_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": SETTINGS["MLFLOW_DISABLE_TELEMETRY"],
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+"""Defaults for variables that the user has not set: a page of runs needs none of the eight processes for other jobs."""
+
 
 def run(params: Params) -> None:
     """Become MLflow's server; of one that is elsewhere, say where its page is.
@@ -44,8 +50,10 @@ def run(params: Params) -> None:
         with reaching(uri, Path.cwd()):
             ensure_store(database)
             bring_along(database)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", SETTINGS["MLFLOW_DISABLE_TELEMETRY"])
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", port]
+    os.environ.update({name: value for name, value in UI_SETTINGS.items() if name not in os.environ})
+    # one worker: of several uvicorn ends those that are not up after 5 s, which takes longer beside a training
+    where = ["--backend-store-uri", uri, "--host", host, "--port", port, "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "ui", *where]
     print(f"MLflow's page: {LOCAL_UI}", flush=True)
     os.execv(command[0], command)
 
