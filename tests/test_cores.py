@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from yoloslim import cores
-from yoloslim.cores import thread_count, usable_cores
+from yoloslim.cores import at_most_cores, thread_count, usable_cores
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,13 @@ def test_a_key_counts_before_the_environment_and_never_more_than_the_cores(
     with caplog.at_level("INFO"):
         assert [thread_count(asked, "train.threads") for _ in range(3)] == [expected] * 3
     assert (said in caplog.text, len(caplog.records)) == (True, bool(said))
+
+
+def test_threads_of_a_runtime_are_no_more_than_the_cores(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cores._tell.cache_clear()
+    monkeypatch.setattr("yoloslim.cores.usable_cores", lambda: 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which is no word about how something is to be timed
+    assert [at_most_cores(asked, "evaluation.threads") for asked in (1, 4, 99)] == [1, 4, 4]
+    assert caplog.messages == ["evaluation.threads is 99, but this process may use 4 core(s): taking 4"]

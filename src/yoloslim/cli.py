@@ -30,7 +30,7 @@ from yoloslim.runner.errors import RunnerError
 from yoloslim.tasks.commands import detect, doctor, evaluate, speed, train
 from yoloslim.tasks.compile import compile_export
 from yoloslim.tasks.foreign_weights import Model, export_to_darknet, import_weights
-from yoloslim.tasks.options import refuse, refuse_empty, typed
+from yoloslim.tasks.options import own_cores, refuse, refuse_empty, typed
 from yoloslim.tasks.quantize import quantize
 from yoloslim.tasks.show import features, models, preset
 from yoloslim.tasks.toolchain import app as toolchain_commands
@@ -156,7 +156,9 @@ def prune(
     runtime: Annotated[
         LatencyPlace, typer.Option(help="what milliseconds are measured on; ascend compiles with ATC and asks --board")
     ] = "onnxruntime",
-    threads: Annotated[int, typer.Option(help="CPU threads that milliseconds are measured with", min=1)] = 1,
+    threads: Annotated[
+        int, typer.Option(help="CPU threads that milliseconds are measured with", min=1, callback=own_cores)
+    ] = 1,
     board: Annotated[str, typer.Option(help="of --runtime ascend: local, or ssh://user@host:port/folder")] = "local",
     soc_version: Annotated[str, typer.Option(help="of --runtime ascend: the chip")] = "Ascend310",
     set_env: Annotated[str, typer.Option(help="of --runtime ascend: CANN's script there; default: usual places")] = "",

@@ -62,6 +62,18 @@ def thread_count(asked: int, key: str) -> int:
     return min(asked or wanted or cores, cores)
 
 
+def at_most_cores(threads: int, key: str) -> int:
+    """So many threads, or as many as this process may use cores, said where that is fewer.
+
+    Args:
+        threads: that somebody asked for.
+        key: name of the setting, for the message.
+    """
+    cores = usable_cores()
+    _tell(threads, 0, cores, key)
+    return min(threads, cores)
+
+
 @cache
 def _tell(asked: int, wanted: int, cores: int, key: str) -> None:
     """Say what else was asked for and cannot be had, once in a process: many ask for the same threads."""

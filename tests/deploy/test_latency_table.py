@@ -1,5 +1,7 @@
 """What layers take at which widths: read off between points, kept by machine."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,41 @@ def test_a_table_that_is_named_must_be_of_this_machine_and_network(
     (tmp_path / "other.json").write_text("[1]")
     with pytest.raises(PruneError, match="is no table of latencies"):
         latency_table(model, 1, given=tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda grids: grids[:-1], "grids for"),
+        (lambda grids: [[[16, 8], *grids[0][1:]], *grids[1:]], "do not fit its widths"),
+        (lambda grids: [[*grids[0][:2], [[1]]], *grids[1:]], "do not fit its widths"),
+        (
+            lambda grids: [[*grids[0][:2], [[-1] * len(grids[0][1])] * len(grids[0][0])], *grids[1:]],
+            "times that are none",
+        ),
+        (lambda grids: [[["a"], *grids[0][1:]], *grids[1:]], "could not convert string to float"),
+    ],
+)
+def test_a_damaged_table_is_refused_where_it_is_named_and_measured_anew_where_it_is_kept(
+    damage: Callable[[Any], Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    measured: list[int] = []
+    monkeypatch.setattr(module, "_measure", lambda shapes, *_: measured.append(1) or tuple(GRID for _ in shapes))
+    file = latency_table(tiny_detector(), 1, cache=tmp_path).file
+    assert file is not None
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps(stored | {"grids": damage(stored["grids"])}))
+    with pytest.raises(
+        PruneError, match=f"is damaged: .*{said}.*; without latency_table one is measured here and kept"
+    ):
+        latency_table(tiny_detector(), 1, given=file)
+    assert latency_table(tiny_detector(), 1, cache=tmp_path).layer_ms("model.0.conv", 12, 8) == pytest.approx(2)
+    assert (len(measured), json.loads(file.read_text())) == (2, stored)
+    assert f"table of latencies {file} is damaged" in caplog.text
+    file.write_text(file.read_text()[:100])  # cut off
+    with pytest.raises(PruneError, match="is no table of latencies"):
+        latency_table(tiny_detector(), 1, given=file)
+    assert latency_table(tiny_detector(), 1, cache=tmp_path).seconds > 0
 
 
 def test_what_a_call_and_a_value_cost_is_told_by_layers_run_once_and_twice() -> None:

@@ -258,7 +258,9 @@ def test_a_speedup_is_of_what_the_whole_network_takes() -> None:
     request = PruneRequest(scope="coupled", target_speedup=1.25, round_to=1)
     assert 7.8 < measure(select_channels(model, coupling, request, measure=measure).keep) <= 8
     far = PruneRequest(scope="coupled", target_speedup=20, round_to=1)
-    with pytest.raises(PruneError, match=r"target_speedup=20, from 10 ms to target_latency_ms=0.5 is out of reach"):
+    least = r"2\.\d+ ms \([34]\.\d+ times as fast\); ask for that"
+    said = rf"target_speedup=20 is out of reach: 10 ms should become 0\.5, and .* leave at least {least}"
+    with pytest.raises(PruneError, match=said):
         select_channels(model, coupling, far, measure=measure)
     with pytest.raises(PruneError, match="target_speedup needs a measuring function"):
         select_channels(model, coupling, request)
@@ -266,8 +268,19 @@ def test_a_speedup_is_of_what_the_whole_network_takes() -> None:
 
 def test_a_target_out_of_reach_names_what_can_be_reached() -> None:
     model, coupling = peer_model()
-    with pytest.raises(PruneError, match=r"target_params_m=0.1 is out of reach.*at least 1\.\d+"):
+    said = r"target_params_m=0.1 is out of reach.*scope 'source' \(coupled leaves less\) leave at least 1\.\d+ M param"
+    with pytest.raises(PruneError, match=said):
         select_channels(model, coupling, PruneRequest(scope="source", target_params_m=0.1, round_to=1))
+
+
+def test_what_stands_in_the_way_of_a_target_is_named_and_nothing_else() -> None:
+    model, coupling = peer_model()
+    request = PruneRequest(target_gflops=0.01, imgsz=320, round_to=8, layer_keep=0.5, ignored_layers=("model.0",))
+    with pytest.raises(PruneError) as error:
+        select_channels(model, coupling, request)
+    assert "round_to 8, min_channels 1, layer_keep 0.5, ignored layers (model.0) leave at least" in str(error.value)
+    assert "GFLOPs; ask for that" in str(error.value)
+    assert "scope" not in str(error.value)
 
 
 def test_cost_power_prefers_channels_that_cost_more() -> None:

@@ -13,6 +13,7 @@ from tests.pruning.networks import scramble
 from tests.tiny import tiny_detector
 from yoloslim.cli import app
 from yoloslim.config import TrainParams
+from yoloslim.cores import usable_cores
 from yoloslim.data.augment import Augmentation, Augmenter
 from yoloslim.data.scenes.generate import generate_scenes
 from yoloslim.data.trainset import load_train_set
@@ -186,6 +187,15 @@ def test_boxes_give_the_scores_that_the_stage_takes(tmp_path: Path) -> None:
     words = ["prune", str(tmp_path / "m.safetensors"), "--percent", "10", "--importance", "taylor", "--no-fit"]
     result = runner.invoke(app, [*words, "--data", str(tmp_path / "voc"), "--images", "4"])
     assert result.exit_code == 0, result.output
+
+
+def test_more_threads_than_cores_are_not_started(stored: Path, caplog: pytest.LogCaptureFixture) -> None:
+    words = ["prune", str(stored), "--threads", "999", "--target-speedup", "1.01", "--runtime", "pytorch"]
+    result = runner.invoke(app, [*words, "--round-to", "1", "--out", str(stored.with_name("cut"))])
+    assert f"--threads is 999, but this process may use {usable_cores()} core(s)" in caplog.text
+    assert "999" not in str(result.exception)
+    report = stored.with_name("cut.json")
+    assert not report.exists() or json.loads(report.read_text())["latency"]["threads"] == usable_cores()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ call and a value is measured too, by layers run once and twice in a row, and tak
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,10 +26,12 @@ from torch import nn
 from yoloslim.choices import LatencyRuntime
 from yoloslim.deploy.latency import inputs_of
 from yoloslim.deploy.layer_calls import Call, open_layers, this_machine
-from yoloslim.errors import PruneError
+from yoloslim.errors import PruneError, YoloslimError
 from yoloslim.files import read_json, user_cache, write_json
 from yoloslim.models.detector import Detector
 from yoloslim.torch_threads import torch_threads
+
+logger = logging.getLogger(__name__)
 
 POINTS = 5
 """Widths that a layer is timed at on each side, from its own down in equal steps."""
@@ -136,8 +139,8 @@ def latency_table(
     if given:
         return LatencyTable(machine, shapes, layers, _given(given, machine, shapes), given)
     file = cache / f"latency-{_digest([METHOD, machine, [asdict(s) for s in shapes], step])}.json" if cache else None
-    if file and file.is_file():
-        return LatencyTable(machine, shapes, layers, _grids(read_json(file)), file)
+    if file and file.is_file() and (known := _known(file, shapes)):
+        return LatencyTable(machine, shapes, layers, known, file)
     begin = time.perf_counter()
     grids = _measure(shapes, step, threads, runtime)
     seconds = time.perf_counter() - begin
@@ -147,8 +150,33 @@ def latency_table(
     return LatencyTable(machine, shapes, layers, grids, file, seconds)
 
 
-def _grids(stored: Any) -> tuple[Grid, ...]:
-    return tuple((np.array(a), np.array(b), np.array(c)) for a, b, c in stored["grids"])
+def _known(file: Path, shapes: tuple[Shape, ...]) -> tuple[Grid, ...]:
+    """A table that is kept, nothing of one that is damaged: that is measured anew."""
+    try:
+        return _grids(read_json(file), shapes)
+    except (YoloslimError, KeyError, TypeError, ValueError) as error:
+        logger.warning("table of latencies %s is damaged (%s): measured anew", file, error)
+        return ()
+
+
+def _grids(stored: Any, shapes: tuple[Shape, ...]) -> tuple[Grid, ...]:
+    """The grids of a stored table, one for each shape.
+
+    Raises:
+        KeyError, TypeError, ValueError: they are no such grids.
+    """
+    grids = tuple(
+        (np.array(a, np.float64), np.array(b, np.float64), np.array(c, np.float64)) for a, b, c in stored["grids"]
+    )
+    if len(grids) != len(shapes):
+        raise ValueError(f"{len(grids)} grids for {len(shapes)} shapes of layers")
+    for ins, outs, ms in grids:
+        rising = all(side.ndim == 1 and side.size and (np.diff(side) > 0).all() for side in (ins, outs))
+        if not rising or ms.shape != (len(ins), len(outs)):
+            raise ValueError("its times do not fit its widths")
+        if not (np.isfinite(ms).all() and (ms > 0).all()):
+            raise ValueError("it has times that are none")
+    return grids
 
 
 def _given(file: Path, machine: Mapping[str, Any], shapes: tuple[Shape, ...]) -> tuple[Grid, ...]:
@@ -156,18 +184,21 @@ def _given(file: Path, machine: Mapping[str, Any], shapes: tuple[Shape, ...]) ->
     leave_out = "without latency_table one is measured here and kept"
     if not file.is_file():
         raise PruneError(f"latency_table {file} is missing; {leave_out}")
-    stored = read_json(file)
     try:
-        theirs, grids = dict(stored["machine"]), _grids(stored)
+        stored = read_json(file)
+        theirs = dict(stored["machine"])
         same = stored["shapes"] == json.loads(json.dumps([asdict(shape) for shape in shapes]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (YoloslimError, KeyError, TypeError, ValueError) as error:
         raise PruneError(f"latency_table {file} is no table of latencies: {error!r}; {leave_out}") from error
     other = [f"{key} {theirs.get(key)!r}, not {machine[key]!r}" for key in machine if theirs.get(key) != machine[key]]
     if other:
         raise PruneError(f"latency_table {file} is of another machine: {'; '.join(other)}; {leave_out}")
-    if not same or len(grids) != len(shapes):
+    if not same:
         raise PruneError(f"latency_table {file} is of another network or image size; {leave_out}")
-    return grids
+    try:
+        return _grids(stored, shapes)
+    except (KeyError, TypeError, ValueError) as error:
+        raise PruneError(f"latency_table {file} is damaged: {error}; {leave_out}") from error
 
 
 def shapes_of(model: Detector) -> tuple[tuple[Shape, ...], dict[str, int]]:

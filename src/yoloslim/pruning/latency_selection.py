@@ -17,7 +17,7 @@ from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.budget import LayerCost, budget_of
 from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.importance import Scores
-from yoloslim.pruning.selection import Selection
+from yoloslim.pruning.selection import NO_FASTER, Selection
 
 ALLOWED = 0.03
 """Share of the budget that may be left over."""
@@ -128,10 +128,11 @@ def _search(at: Callable[[int], Step], costs: list[float], dense: Step, target: 
     above, within = dense, at(len(costs) - 1)
     if within.measured_ms > target:
         speedup = dense.measured_ms / within.measured_ms
+        way = "ask for that, or lower them" if speedup > 1 else NO_FASTER
         raise PruneError(
             f"{name} is out of reach: {dense.measured_ms:.4g} ms should become {target:.4g}, and round_to, "
             f"min_channels and layer_keep leave at least {within.measured_ms:.4g} ms ({speedup:.3g} times as fast); "
-            "ask for that, or lower them"
+            f"{way}"
         )
     steps = [within]
     for turn in range(TURNS):

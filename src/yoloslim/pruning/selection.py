@@ -101,19 +101,18 @@ def select_channels(
         layer_costs = {layer.path: layer.macs for layer in counter.layers(everything) if layer.macs}
     ranking = _Ranking(coupling, request, scores, layer_costs or {})
     if request.target_params_m is not None:
-        return _search(ranking, lambda keep: counter.params(keep) / 1e6, request.target_params_m, "target_params_m")
+        return _search(ranking, lambda keep: counter.params(keep) / 1e6, request.target_params_m, "params_m")
     if request.target_gflops is not None:
-        return _search(ranking, lambda keep: counter.macs(keep) * 2e-9, request.target_gflops, "target_gflops")
+        return _search(ranking, lambda keep: counter.macs(keep) * 2e-9, request.target_gflops, "gflops")
     if request.target_latency_ms is None and request.target_speedup is None:
         return ranking.select(request.percent)
-    name = "target_latency_ms" if request.target_speedup is None else "target_speedup"
     if measure is None:
+        name = "target_latency_ms" if request.target_speedup is None else "target_speedup"
         raise PruneError(f"{name} needs a measuring function, measure_ms")
     if request.target_speedup is None:
-        return _search(ranking, measure, request.target_latency_ms or 0, name, steps=7)
+        return _search(ranking, measure, request.target_latency_ms or 0, "latency_ms", steps=7)
     dense = measure(np.ones(coupling.groups, np.bool_))
-    name = f"target_speedup={request.target_speedup:g}, from {dense:.4g} ms to target_latency_ms"
-    return _search(ranking, measure, dense / request.target_speedup, name, steps=7)
+    return _search(ranking, measure, dense / request.target_speedup, "latency_ms", steps=7)
 
 
 class _Ranking:
@@ -213,18 +212,23 @@ def _group_strength(
     return strength.astype(np.float32)
 
 
-def _search(ranking: _Ranking, size: Measure, target: float, name: str, steps: int = 14) -> Selection:
+NO_FASTER = (
+    "no cut makes it faster here: most of its time is spent on other things, or programs beside it were in the way"
+)
+UNITS = {"params_m": "M parameters", "gflops": "GFLOPs", "latency_ms": "ms"}
+"""What a target is a target of, and in what."""
+
+
+def _search(ranking: _Ranking, size: Measure, target: float, of: str, steps: int = 14) -> Selection:
     """Smallest percent whose result is no larger than the target, by bisection."""
     low, high = 0.0, 99.99
     dense, smallest = ranking.select(low), ranking.select(high)
-    if size(dense.keep) <= target:
+    whole = size(dense.keep)
+    if whole <= target:
         return dense
     least = size(smallest.keep)
     if least > target:
-        raise PruneError(
-            f"{name}={target:g} is out of reach: minimum widths and scope '{ranking.request.scope}' leave at least "
-            f"{least:.4g}; ask for that, lower min_channels or layer_keep, or use scope 'coupled'"
-        )
+        raise PruneError(_out_of_reach(ranking.request, UNITS[of], whole, target, least, f"target_{of}"))
     best = smallest
     for _ in range(steps):
         middle = (low + high) / 2
@@ -234,3 +238,27 @@ def _search(ranking: _Ranking, size: Measure, target: float, name: str, steps: i
         else:
             low = middle
     return replace(best, requested_percent=round(best.requested_percent, 3))
+
+
+def _out_of_reach(request: PruneRequest, unit: str, whole: float, target: float, least: float, name: str) -> str:
+    """Why a target cannot be met, what can, and what stands in the way."""
+    asked, possible = f"{name}={target:g}", f"{least:.4g} {unit}"
+    if request.target_speedup is not None:
+        asked, speedup = f"target_speedup={request.target_speedup:g}", whole / least
+        possible += f" ({speedup:.3g} times as fast)"
+    floors = [f"round_to {request.round_to}", f"min_channels {request.min_channels}"]
+    if request.layer_keep:
+        floors.append(f"layer_keep {request.layer_keep:g}")
+    if request.ignored_layers:
+        floors.append(f"ignored layers ({', '.join(request.ignored_layers)})")
+    if request.layer_percents:
+        floors.append("layer_percents")
+    if request.scope != "coupled":
+        floors.append(f"scope '{request.scope}' (coupled leaves less)")
+    way = "ask for that, or lower what stands in the way"
+    if unit == "ms" and least >= whole:
+        way = NO_FASTER
+    return (
+        f"{asked} is out of reach: {whole:.4g} {unit} should become {target:.4g}, and {', '.join(floors)} leave at "
+        f"least {possible}; {way}"
+    )

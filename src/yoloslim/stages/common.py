@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import psutil
 
 from yoloslim.config import Params, load_params
+from yoloslim.cores import at_most_cores
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.extras import or_advice
 from yoloslim.quiet import hush
@@ -104,6 +105,11 @@ def is_forced() -> bool:
             } & set(words):
                 return any(word == "--force" or re.fullmatch(r"-[a-zA-Z]*f[a-zA-Z]*", word) for word in words)
     return False
+
+
+def timing_threads(params: Params) -> int:
+    """CPU threads that latency is measured with: `evaluation.threads`, but no more than there are cores."""
+    return at_most_cores(params.evaluation.threads, "evaluation.threads")
 
 
 def rounded(value: Any) -> Any:

@@ -6,12 +6,13 @@ from yoloslim.config import Params
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.evaluation.speed import measure_latency
 from yoloslim.models.detector import Detector, count_macs, count_params
+from yoloslim.stages.common import timing_threads
 from yoloslim.stages.speeds import Speed, known_speed
 
 
 def measure_cost(params: Params, model: Detector, file: Path | None = None) -> dict[str, float | str]:
     """What a model costs: params_m, gflops, and its latency in PyTorch on the CPU; one of a file is timed once."""
-    threads = params.evaluation.threads
+    threads = timing_threads(params)
 
     def timed() -> Speed:
         return {**measure_latency(TorchPredictor(model), threads=threads)}

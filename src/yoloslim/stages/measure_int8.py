@@ -6,23 +6,23 @@ from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.speed import measure_latency, measure_speedup
 from yoloslim.files import write_json
-from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage_of_model
+from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage_of_model, timing_threads
 from yoloslim.stages.inputs import eval_set, nms_options
 
 
 def run(params: Params, which: str) -> None:
     """Write metrics/quantize/<which>.json, keyed by runtime."""
-    e, a = params.evaluation, params.ascend_eval
+    e, a, threads = params.evaluation, params.ascend_eval, timing_threads(params)
     test = eval_set(params, "test")
-    dense = open_predictor(MODELS / "export" / BASELINE, threads=e.threads)
+    dense = open_predictor(MODELS / "export" / BASELINE, threads=threads)
     metrics: dict[str, dict[str, float | str]] = {}
     for runtime in params.quantize.runtimes:
         folder = MODELS / "quantize" / which / runtime
-        predictor = open_predictor(folder, threads=e.threads)
+        predictor = open_predictor(folder, threads=threads)
         manifest = load_manifest(folder)
         metrics[runtime] = {
             **evaluate(predictor, test, nms_options(params), e.batch).metrics,
-            **measure_latency(predictor, warmup=a.warmup, repeats=a.repeats, threads=e.threads),
+            **measure_latency(predictor, warmup=a.warmup, repeats=a.repeats, threads=threads),
             "speedup": measure_speedup(predictor, dense, a.warmup, a.repeats),
             "size_mb": sum((folder / name).stat().st_size for name in manifest.files) / 1e6,
             "backend": predictor.backend,

@@ -27,7 +27,7 @@ from yoloslim.pruning.prune_report import shortfall
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
 from yoloslim.stages.batches import plain_batches, statistics_images, training_images
-from yoloslim.stages.common import MODELS, stage_of_percent
+from yoloslim.stages.common import MODELS, stage_of_percent, timing_threads
 from yoloslim.stages.inputs import eval_set, prepared_split
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
@@ -71,7 +71,7 @@ def timing_of(params: Params) -> Timing:
         a, options = params.ascend, params.atc.model_dump()
         board = named_board(a.target, a.set_env, a.python, aipp_input=a.aipp_input, **options)
     table = Path(p.latency_table) if p.latency_table else None
-    return Timing(p.latency_runtime, params.evaluation.threads, p.selection, table, board)
+    return Timing(p.latency_runtime, timing_threads(params), p.selection, table, board)
 
 
 def cut_model(params: Params, percent: int) -> PruneResult[Detector]:
@@ -82,7 +82,7 @@ def cut_model(params: Params, percent: int) -> PruneResult[Detector]:
 def cut_once(params: Params, model: Detector, request: PruneRequest) -> PruneResult[Detector]:
     """A model without its least important channels, proved on real images."""
     sample = torch.cat(list(training_images(params, params.prune.certificate_images)))
-    p, threads = params.prune, params.evaluation.threads
+    p, threads = params.prune, timing_threads(params)
     result = timed_prune(
         model,
         request,

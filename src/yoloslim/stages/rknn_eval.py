@@ -14,7 +14,7 @@ from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.nms import NmsOptions
 from yoloslim.files import write_json
-from yoloslim.stages.common import METRICS, MODELS, rounded, stage_of_model
+from yoloslim.stages.common import METRICS, MODELS, rounded, stage_of_model, timing_threads
 from yoloslim.stages.inputs import eval_set, nms_options, prepared_split
 
 _WARMUP = 5
@@ -46,7 +46,7 @@ def run(params: Params, which: str) -> None:
         if result.ranges_from:
             metrics[precision] |= {"ranges": result.ranges_from, "calibration_images": result.calibration_images}
         if e.twin_images:
-            twin = predict_npu(folder, prepared_split("test"), options, e.twin_images, params.evaluation.threads)
+            twin = predict_npu(folder, prepared_split("test"), options, e.twin_images, timing_threads(params))
             metrics[precision]["twin"] = rounded(twin)
     write_json(METRICS / "rknn_eval" / f"{which}.json", metrics)
     if device:

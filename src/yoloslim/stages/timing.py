@@ -5,12 +5,12 @@ from yoloslim.deploy.manifest import load_manifest
 from yoloslim.evaluation.predictor import OnnxPredictor
 from yoloslim.evaluation.speed import measure_in_turn
 from yoloslim.files import write_json
-from yoloslim.stages.common import BASELINE, CONTROL, METRICS, MODELS, rounded, stage
+from yoloslim.stages.common import BASELINE, CONTROL, METRICS, MODELS, rounded, stage, timing_threads
 
 
 def run(params: Params) -> None:
     """Write metrics/timing.json: the backend, and the times of each model by what `--which` calls it."""
-    threads, a = params.evaluation.threads, params.ascend_eval
+    threads, a = timing_threads(params), params.ascend_eval
     names = [BASELINE, *(f"{CONTROL}/{which}" for which in params.controls), *map(str, params.percents)]
     predictors = {}
     for name in names:

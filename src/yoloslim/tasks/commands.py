@@ -8,7 +8,7 @@ import typer
 
 from yoloslim.choices import Precision
 from yoloslim.runner.headers import MEGAPIXELS, limit_megapixels
-from yoloslim.tasks.options import refuse, typed
+from yoloslim.tasks.options import own_cores, refuse, typed
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,9 @@ Tile = Annotated[str | None, typer.Option(help="splice so many streams into one 
 Backend = Annotated[str | None, typer.Option(help="runtime, such as onnxruntime; default: the usual one for the file")]
 Precise = Annotated[Precision, typer.Option(help="what pytorch and openvino compute in")]
 MaxMegapixels = Annotated[float, typer.Option(help="larger pictures are not decoded, millions of pixels", min=0.001)]
-Threads = Annotated[int | None, typer.Option(help="CPU threads; default: the runtime's choice", min=1)]
+Threads = Annotated[
+    int | None, typer.Option(help="CPU threads; default: the runtime's choice", min=1, callback=own_cores)
+]
 
 
 def detect(

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import typer
 
+from yoloslim.cores import at_most_cores
 from yoloslim.errors import YoloslimError
 
 
@@ -22,6 +23,11 @@ def refuse(idle: list[str], why: str) -> None:
     """
     if idle:
         raise YoloslimError(f"--{idle[0].replace('_', '-')} {why}")
+
+
+def own_cores(threads: int | None) -> int | None:
+    """Callback of an option `--threads`, since runtimes start as many as they are told: 99 on 2 cores stall it all."""
+    return threads and at_most_cores(threads, "--threads")
 
 
 def refuse_empty(words: Sequence[str]) -> None:

@@ -147,5 +147,6 @@ def _check(student: Detector, teacher: Detector) -> None:
         if mine != theirs:
             raise TrainError(
                 f"the teacher {teacher.spec.name} has {name} {theirs!r}, the student {mine!r}: only a model "
-                "that answers in the same form can teach; choose another finetune.teacher, or set distill_output=0"
+                "that answers in the same form can teach; choose another finetune.teacher, or none: "
+                "finetune.distill_output=0 and distill_feature=0"
             )
