@@ -28,10 +28,10 @@ def test_the_verdict_tells_what_was_gained_and_lost() -> None:
     rows = [finished(0, 0.8, 2.0), finished(50, 0.78, 0.82, fps=160)]
     assert recommendation(rows[1], rows) == (
         "50 % pruned and finetuned: mAP50 0.780 (baseline 0.800), 41 % of the parameters, "
-        "1.6x the speed (onnxruntime-cpu)."
+        "1.60x the speed (onnxruntime-cpu)."
     )
     rows[1].deployed["latency_other_cores"] = 1.6  # type: ignore[index]
-    assert "1.6x the speed (onnxruntime-cpu, timed while other programs used 1.6 cores)." in recommendation(
+    assert "1.60x the speed (onnxruntime-cpu, timed while other programs used 1.6 cores)." in recommendation(
         rows[1], rows
     )
 

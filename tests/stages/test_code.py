@@ -2,10 +2,12 @@ import subprocess
 import sys
 from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from yoloslim.stages.code import NOT_FOLLOWED, Library, Meaning, _understand, write_fingerprints
+from yoloslim.config import parse_params
+from yoloslim.stages.code import NOT_FOLLOWED, Library, Meaning, _understand, named_and_absent, write_fingerprints
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "pipeline").glob("*.py") if path.stem not in ("__init__", "code"))
@@ -162,3 +164,26 @@ def test_a_source_is_looked_for_once_however_many_scripts_reach_it(monkeypatch: 
 def test_the_stage_that_always_runs_starts_without_numpy_and_opencv() -> None:
     code = "import sys, yoloslim.stages.code; print({'cv2', 'numpy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"finetune": {"teacher": "large.pt", "distill_output": 0.5}}, "finetune.teacher: large.pt is missing; name"),
+        ({"prune": {"selection": "latency", "latency_table": "t.json"}}, "prune.latency_table: t.json is missing;"),
+        ({"finetune": {"teacher": "./models/baseline", "distill_output": 0.5}}, ""),  # which a stage makes
+        ({"finetune": {"teacher": "pulled.pt", "distill_output": 0.5}}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_file_that_only_a_late_stage_reads_is_missed_before_anything_is_trained(
+    changes: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pulled.pt.dvc").touch()
+    found = named_and_absent(parse_params(changes))
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
+    if said:
+        Path(said.split()[1]).touch()
+        assert not named_and_absent(parse_params(changes))

@@ -178,7 +178,7 @@ def recommendation(row: Row, rows: Sequence[Row]) -> str:
     speedup = row.best("speedup")
     if speedup:
         beside = f", timed while other programs used {row.disturbed:.1f} cores" if row.disturbed else ""
-        text += f", {speedup:.2g}x the speed ({row.backend}{beside})"
+        text += f", {speedup:.2f}x the speed ({row.backend}{beside})"
     text += "."
     if alike := indistinct(row, rows):
         others = ", ".join(f"{each.title} ({spread(each, 'map50')})" for each in alike)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from yoloslim.config import load_params
+from yoloslim.config import Params, load_params
 from yoloslim.data.source_state import SEEN, is_as_seen
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json, write_json
@@ -228,19 +228,39 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
         yield from _executed(child)
 
 
+def named_and_absent(params: Params) -> str:
+    """A file that params name, no stage makes and a late stage would miss after hours of training; empty if none."""
+    f, table = params.finetune, params.prune.latency_table
+    if f.is_taught and Path(f.teacher).parts[:1] != ("models",) and not _is_there(f.teacher):
+        return (
+            f"finetune.teacher: {f.teacher} is missing; name models/baseline, models/sparse, models/control/dense "
+            "(with dense in controls), or a file of a model of the same classes"
+        )
+    if table and not _is_there(table):
+        return f"prune.latency_table: {table} is missing; without it one is measured here and kept"
+    return ""
+
+
+def _is_there(name: str) -> bool:
+    """Whether a file is here, or DVC knows where to get it."""
+    return Path(name).exists() or Path(f"{name}.dvc").exists()
+
+
 def main() -> None:
     """Run the stage; say what is wrong with params.yaml, and where the photographs are not those that were prepared.
 
     Both before anything else runs: DVC sees neither, and fails in its own words at a stage that lacks its model.
     """
     try:
-        params = load_params().data
+        params = load_params()
     except YoloslimError as error:
         sys.exit(f"error: {error}")
+    if absent := named_and_absent(params):
+        sys.exit(f"error: {absent}")
     write_fingerprints(memory=MEMORY)
-    if SEEN.is_file() and is_as_seen(params) is False:
+    if SEEN.is_file() and is_as_seen(params.data) is False:
         print(
-            f"data.path {params.path} has other files than stage data prepared; to prepare them: "
+            f"data.path {params.data.path} has other files than stage data prepared; to prepare them: "
             "dvc repro --force --single-item data",
             file=sys.stderr,
         )
