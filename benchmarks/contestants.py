@@ -114,7 +114,15 @@ WAYS: dict[str, Way] = {
     "none-gamma-8-output": replace(_pruned("gamma", 8), distill=(0.5, 0.0)),
     **{
         f"none-{ranking}-16{what}": replace(_pruned(ranking, 16), **taught)
-        for ranking in ("gamma", "gamma_uniform", "taylor", "taylor_uniform")
+        for ranking in (
+            "gamma",
+            "gamma_uniform",
+            "l2_mean",
+            "taylor",
+            "taylor_keep25",
+            "taylor_mean",
+            "taylor_uniform",
+        )
         for what, taught in {**TAUGHT, "-strong": {"distill": (1.5, 0.0)}, "-stronger": {"distill": (4.0, 0.0)}}.items()
     },
     **{

@@ -68,7 +68,8 @@ def chosen(ranking: str, round_to: int, scope: Scope, bench: Bench, model: Detec
     """Channel groups that a ranking keeps at a share of the FLOPs."""
     coupling, imgsz = find_coupling(model), model.spec.imgsz
     goal = share * 2e-9 * count_macs(model, imgsz)
-    request = PruneRequest(scope, target_gflops=goal, round_to=round_to, imgsz=imgsz, seed=bench.seed)
+    keep = int(ranking.partition("_keep")[2] or 0) / 100
+    request = PruneRequest(scope, target_gflops=goal, round_to=round_to, layer_keep=keep, imgsz=imgsz, seed=bench.seed)
     return select_channels(model, coupling, request, scores=scored(ranking, bench, model, coupling)).keep
 
 
