@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from yoloslim.config import parse_params
-from yoloslim.stages.code import NOT_FOLLOWED, Library, Meaning, _understand, named_and_absent, write_fingerprints
+from yoloslim.stages.code import (
+    NOT_FOLLOWED,
+    Library,
+    Meaning,
+    _understand,
+    alike,
+    named_and_absent,
+    write_fingerprints,
+)
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "pipeline").glob("*.py") if path.stem not in ("__init__", "code"))
@@ -187,3 +195,13 @@ def test_a_file_that_only_a_late_stage_reads_is_missed_before_anything_is_traine
     if said:
         Path(said.split()[1]).touch()
         assert not named_and_absent(parse_params(changes))
+
+
+def test_percents_that_a_target_makes_alike_are_told() -> None:
+    target = {"target_speedup": 1.5}
+    said = alike(parse_params({"percents": [30, 50], "prune": target}))
+    assert said.startswith(
+        "prune.target_speedup says what goes, so all 2 of percents [30, 50] are cut to the same size"
+    )
+    assert not alike(parse_params({"percents": [30], "prune": target}))
+    assert not alike(parse_params({"percents": [30, 50]}))

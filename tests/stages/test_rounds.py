@@ -78,6 +78,7 @@ def test_recovery_has_the_usual_recipe_of_what_the_pipeline_starts_from() -> Non
         ({"rounds": 3, "target_speedup": 2}, r"rounds=3 goes by channels, parameters or FLOPs, and target_speedup"),
         ({"rounds": 2, "selection": "latency"}, r"rounds=2 goes by .* and selection latency asks for time"),
         ({"rounds": 0}, r"prune.rounds"),
+        ({"target_speedup": 2, "target_gflops": 1}, r"target_gflops and target_speedup are set at once; keep one"),
     ],
 )
 def test_what_cannot_be_meant_is_named(section: dict[str, Any], message: str) -> None:

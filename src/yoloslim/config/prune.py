@@ -7,7 +7,16 @@ from pydantic import Field, model_validator
 from yoloslim.choices import LatencyPlace
 from yoloslim.config.base import Section
 from yoloslim.errors import PruneError
-from yoloslim.prune_request import ChannelSelection, GroupScore, Importance, Normalise, Scope, check_by_latency, option
+from yoloslim.prune_request import (
+    TARGETS,
+    ChannelSelection,
+    GroupScore,
+    Importance,
+    Normalise,
+    Scope,
+    check_by_latency,
+    option,
+)
 
 
 def _shared(name: str, **changed: Any) -> Any:
@@ -43,6 +52,17 @@ class PruneParams(Section):
     fit_images: int = Field(0, ge=0, description="to fit all layers on to what they gave; 0 fits none")
     certificate_images: int = Field(8, ge=1)
     tolerance: float = Field(1e-4, gt=0)
+
+    @model_validator(mode="after")
+    def _one_target(self) -> "PruneParams":
+        if len(self.targets) > 1:
+            raise ValueError(f"{' and '.join(self.targets)} are set at once; keep one of them")
+        return self
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the targets that are set."""
+        return [name for name in TARGETS if getattr(self, name) is not None]
 
     @model_validator(mode="after")
     def _rounds_go_by_size(self) -> "PruneParams":

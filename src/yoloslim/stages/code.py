@@ -241,6 +241,16 @@ def named_and_absent(params: Params) -> str:
     return ""
 
 
+def alike(params: Params) -> str:
+    """A word on percents that a target makes alike; empty where they differ."""
+    if not params.prune.targets or len(params.percents) < 2:
+        return ""
+    return (
+        f"prune.{params.prune.targets[0]} says what goes, so all {len(params.percents)} of percents "
+        f"{list(params.percents)} are cut to the same size: one is enough, such as percents: [{params.percents[0]}]"
+    )
+
+
 def _is_there(name: str) -> bool:
     """Whether a file is here, or DVC knows where to get it."""
     return Path(name).exists() or Path(f"{name}.dvc").exists()
@@ -258,6 +268,8 @@ def main() -> None:
     if absent := named_and_absent(params):
         sys.exit(f"error: {absent}")
     write_fingerprints(memory=MEMORY)
+    if said := alike(params):
+        print(said, file=sys.stderr)
     if SEEN.is_file() and is_as_seen(params.data) is False:
         print(
             f"data.path {params.data.path} has other files than stage data prepared; to prepare them: "
