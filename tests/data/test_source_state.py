@@ -1,11 +1,10 @@
 """The source of the data is looked at where DVC does not look."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from yoloslim.config import DataParams
+from yoloslim.config import DataParams, Params
 from yoloslim.data.source_state import SEEN, is_as_seen, remember
 from yoloslim.stages import code
 
@@ -53,7 +52,7 @@ def test_what_is_not_known_is_not_said(params: DataParams, kept: str) -> None:
 def test_the_stage_that_always_runs_says_it(
     params: DataParams, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(code, "load_params", lambda: SimpleNamespace(data=params))
+    monkeypatch.setattr(code, "load_params", lambda: Params(data=params))
     monkeypatch.setattr(code, "write_fingerprints", lambda **_: None)
     code.main()
     remember(params)

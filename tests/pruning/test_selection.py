@@ -266,6 +266,19 @@ def test_a_speedup_is_of_what_the_whole_network_takes() -> None:
         select_channels(model, coupling, request)
 
 
+def test_a_speedup_is_of_one_measurement_of_the_whole_network() -> None:
+    model, coupling = peer_model()
+    of_the_whole = iter([10.0, 12.0])  # as beside other programs
+
+    def measure(keep: np.ndarray) -> float:
+        return next(of_the_whole) if keep.all() else float(2 + 8 * keep.mean())
+
+    request = PruneRequest(scope="coupled", target_speedup=20, round_to=1)
+    with pytest.raises(PruneError, match=r"10 ms should become 0\.5, and .* \([34]\.\d+ times as fast\)"):
+        select_channels(model, coupling, request, measure=measure)
+    assert next(of_the_whole) == 12
+
+
 def test_a_target_out_of_reach_names_what_can_be_reached() -> None:
     model, coupling = peer_model()
     said = r"target_params_m=0.1 is out of reach.*scope 'source' \(coupled leaves less\) leave at least 1\.\d+ M param"
