@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
+from yoloslim.stages.ui import UI_SETTINGS
 
 PATIENT = "--timeout-worker-healthcheck 120"
 """Uvicorn kills a worker that says nothing for five seconds, with the answers that it is giving: a busy machine's."""
-NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-"""No processes for jobs on traces and language models: six imports of MLflow less."""
 
 
 def programs() -> Path:
@@ -75,7 +74,7 @@ class Server:
     def start(self) -> None:
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdout=log, stderr=log, start_new_session=True, env=os.environ | NO_JOBS
+                self.command, stdout=log, stderr=log, start_new_session=True, env=os.environ | UI_SETTINGS
             )
         deadline = time.monotonic() + 900
         while time.monotonic() < deadline:
