@@ -36,6 +36,14 @@ def test_speed_names_its_backend_and_never_mixes_two(root: Path) -> None:
     assert title_and_points() == ("Speed-up on onnxruntime-cpu", [[0, 1.2], [30, 1.68]])
 
 
+def test_a_speed_up_that_other_programs_disturbed_is_marked(root: Path) -> None:
+    rows = read_rows(root)
+    rows[-1].deployed["latency_other_cores"] = 1.6
+    _, size, speed = (drawn(panel) for panel in plots.comparison(rows))
+    assert [text.get_text() for text in speed.texts] == ["1.20", "1.68", "2.00*"]  # type: ignore[attr-defined]
+    assert [text.get_text() for text in size.texts] == ["2.00", "1.40", "1.00"]  # type: ignore[attr-defined]
+
+
 def test_finetuning_starts_where_sparse_training_ends(root: Path) -> None:
     axes = drawn(plots.curves(read_rows(root))[0])
     epochs = {line.get_label(): line.get_xdata().tolist() for line in axes.get_lines()}  # type: ignore[attr-defined]

@@ -146,11 +146,18 @@ def test_times_that_other_programs_disturbed_are_marked() -> None:
     alone = Row("prune@50", "pruned", 50, trained=trained, deployed=trained | {"latency_ms": 9.0})
     beside = Row("prune@70", "pruned", 70, trained=trained, deployed=trained | {"latency_other_cores": 1.31})
     assert disturbance([quiet, alone]) is None
-    assert disturbance([quiet, beside]) == "* timed while other programs used the machine: too long to be compared"
+    assert (
+        disturbance([quiet, beside])
+        == "* timed while other programs used the machine: times are too long, speed-ups uncertain"
+    )
     column = comparison_grid([quiet]).header.index("ms p50")
     assert [line[column] for line in comparison_grid([quiet, alone, beside]).rows] == ["12.0", "9.0", "12.0*"]
     assert [line[column] for line in pytorch_grid([quiet, alone, beside]).rows] == ["12.0"] * 3
     assert beside.metrics()["latency_other_cores"] == 1.31
+    faster = [replace(row, deployed=row.deployed | {"speedup": 1.5}) for row in (alone, beside)]
+    cells = [line[comparison_grid(faster).header.index("speed-up")] for line in comparison_grid(faster).rows]
+    assert cells == ["1.50", "1.50*"]
+    assert comparison_grid([beside]).rows[0][comparison_grid([beside]).header.index("speed-up")] == "–"
     table = comparison_table([quiet, beside])
     assert table.caption == disturbance([quiet, beside])
 

@@ -18,12 +18,12 @@ from yoloslim.config import SweepPoint, SweepResult
 from yoloslim.evaluation.other_work import disturbed
 from yoloslim.orchestration.points import WORK, Job, log_of
 from yoloslim.orchestration.variant_run import Event
-from yoloslim.report.tables import DISTURBED, MARKED
+from yoloslim.report.tables import MARKED, MISSING, marked
 from yoloslim.sweeping.search import Measured
 
+OTHERS = "latency_other_cores"
 WIDE = 110
 """Columns from which on the table also tells why a point was tried."""
-MISSING = "–"
 STATES = {
     "probed": "cut",
     "finetuned": "finetuned",
@@ -122,7 +122,7 @@ def points_table(rows: list[PointRow], width: int, winner: str | None = None) ->
     for row in sorted(rows, key=lambda r: (r.name.rpartition("/")[0], r.percent)):
         found = row.found
         numbers = [_number(found.before, "map50", 3), _number(found.deployed, "map50", 3)]
-        numbers.append(_number(found.deployed, "latency_ms", 2) + DISTURBED * _is_disturbed(found.deployed))
+        numbers.append(marked(_number(found.deployed, "latency_ms", 2), found.deployed.get(OTHERS)))
         if width >= 70:
             numbers.append(_number(found.deployed or found.before, "params_m", 2))
         told = ": ".join(part for part in (row.why, row.missed[0] if row.missed else row.note) if part)
@@ -140,7 +140,7 @@ def summary(result: SweepResult, width: int) -> Group:
     )
     took = f"{result.probes} cuts measured, {result.finetunings} finetuned in {_clock(result.seconds)}; "
     took += f"a 1 % grid would have finetuned {result.grid_finetunings}. Before finetuning {where}."
-    took += f"\n{MARKED}." * any(_is_disturbed(point.deployed) for point in result.points)
+    took += f"\n{MARKED}." * any(disturbed(point.deployed.get(OTHERS)) for point in result.points)
     if result.winner is None:
         head = Text(f"No winner: {result.why}.", style="bold red")
         return Group(points_table(rows, width), head, Text(took))
@@ -196,17 +196,13 @@ _CHANGES: dict[str, Callable[[PointRow, Event], None]] = {
 
 def _plain(event: Event, row: PointRow) -> str:
     if event.kind == "measured":
-        timed = (
-            ("latency_ms",) if row.found.deployed else ()
-        )  # cuts are measured side by side, so their time says nothing
         found = row.found.deployed or row.found.before
-        return ", ".join(f"{key} {found[key]:.4g}" for key in ("map50", "params_m", *timed) if key in found)
+        told = [f"{key} {found[key]:.4g}" for key in ("map50", "params_m") if key in found]
+        if "latency_ms" in row.found.deployed:  # cuts are measured side by side, so their time says nothing
+            told.append(marked(f"latency_ms {found['latency_ms']:.4g}", found.get(OTHERS)))
+        return ", ".join(told)
     words = {"asked": "", "again": "once more, after: ", "failed": "failed: ", "dropped": "dropped: "}
     return words[event.kind] + event.text
-
-
-def _is_disturbed(metrics: dict[str, Any]) -> bool:
-    return disturbed(metrics.get("latency_other_cores"))
 
 
 def _number(metrics: dict[str, Any], name: str, digits: int) -> str:

@@ -22,6 +22,7 @@ from yoloslim.report.style import (
     shades,
     whole_numbers,
 )
+from yoloslim.report.tables import marked, number
 from yoloslim.results.choice import control_of
 from yoloslim.results.records import Epoch, Row
 
@@ -32,12 +33,15 @@ def comparison(rows: Sequence[Row]) -> list[Panel]:
     points = [row for row in rows if row.kind in ("baseline", "pruned")]
 
     def size(axes: Any) -> None:
-        _falling_or_rising(axes, points, [row.number("params_m") for row in points], GREEN, "{:.2f}")
+        known = [row.number("params_m") for row in points]
+        _falling_or_rising(axes, points, known, [number(value, 2) for value in known], GREEN)
         axes.set_title("Parameters, million")
 
     def speed(axes: Any) -> None:
         backends = {str(row.deployed.get("backend", "")) for row in points} - {""}
-        _falling_or_rising(axes, points, [row.deployed.get("speedup") for row in points], PURPLE, "{:.2f}")
+        known = [row.deployed.get("speedup") for row in points]
+        texts = [marked(number(value, 2), row.disturbed) for row, value in zip(points, known, strict=True)]
+        _falling_or_rising(axes, points, known, texts, PURPLE)
         axes.set_title(f"Speed-up on {', '.join(sorted(backends)) or 'no runtime yet'}")
 
     return [lambda axes: _accuracy(axes, points, dense.number("map50") if dense else None), size, speed]
@@ -142,13 +146,13 @@ def _accuracy(axes: Any, points: Sequence[Row], control: float | None) -> None:
 
 
 def _falling_or_rising(
-    axes: Any, points: Sequence[Row], values: Sequence[float | None], colour: str, form: str
+    axes: Any, points: Sequence[Row], values: Sequence[float | None], texts: Sequence[str], colour: str
 ) -> None:
     _line(axes, points, values, "", colour)
-    for row, value in zip(points, values, strict=True):
+    for row, value, text in zip(points, values, texts, strict=True):
         if value is not None:
             place = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
-            axes.annotate(form.format(value), (row.percent, value), fontsize=9.5, **place)
+            axes.annotate(text, (row.percent, value), fontsize=9.5, **place)
     axes.set_ylim(0, 1.12 * max((v for v in values if v is not None), default=1.0))
     _percent_axis(axes, points)
 

@@ -15,8 +15,8 @@ from yoloslim.results.records import Row, int8_title, is_number
 
 MISSING = "–"
 DISTURBED = "*"
-"""Marks times that were taken while other programs used the machine."""
-MARKED = f"{DISTURBED} timed while other programs used the machine: too long to be compared"
+"""Marks times that were taken while other programs used the machine, and speed-ups made of them."""
+MARKED = f"{DISTURBED} timed while other programs used the machine: times are too long, speed-ups uncertain"
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,11 @@ def points(change: float) -> str:
     return f"{round(100 * change, 1) + 0.0:+.1f}"
 
 
+def marked(text: str, other_cores: object) -> str:
+    """A time or a speed-up, with a mark where other programs used so many cores meanwhile; a dash stays one."""
+    return text + DISTURBED * (disturbed(other_cores) and text != MISSING)
+
+
 def small(value: float | None) -> str:
     """A tiny difference."""
     return MISSING if not is_number(value) else f"{value:.1e}"
@@ -218,7 +223,7 @@ def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:
         return lambda row: number(value(row, key), digits)
 
     def timed(key: str, digits: int) -> Callable[[Row], str]:
-        return lambda row: column(key, digits)(row) + DISTURBED * disturbed(value(row, "latency_other_cores"))
+        return lambda row: marked(column(key, digits)(row), value(row, "latency_other_cores"))
 
     return [
         ("mAP50", column("map50", 3)),
@@ -232,7 +237,7 @@ def _measures(value: Callable[[Row, str], float | None]) -> list[Column]:
         ("ms p50", timed("latency_ms", 1)),
         ("ms p90", timed("latency_p90_ms", 1)),
         ("FPS", timed("fps", 0)),
-        ("speed-up", column("speedup", 2)),
+        ("speed-up", timed("speedup", 2)),
     ]
 
 

@@ -1,12 +1,15 @@
 """Fronts and scales."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.results.made import finished
+from yoloslim.report.page.details import details
 from yoloslim.report.page.points import Point, comparable, front, points_of
 from yoloslim.report.page.tradeoff import _label_places, pareto
+from yoloslim.results.links import RunLinks
 
 
 def point(name: str, cost: float, map50: float, state: str = "finetuned", backend: str = "a") -> Point:
@@ -30,6 +33,21 @@ def test_latencies_are_compared_on_the_backend_of_the_dense_model() -> None:
 def test_a_cost_that_fewer_than_two_models_have_is_no_choice() -> None:
     assert list(pareto(POINTS, "good", {})) == ["latency_ms", "params_m"]
     assert pareto(POINTS[:1], "", {}) == {}
+
+
+def test_times_and_speed_ups_that_other_programs_disturbed_are_marked_wherever_they_stand() -> None:
+    timed = {"latency_ms": 5.0, "latency_p90_ms": 6.0, "fps": 200.0, "latency_other_cores": 1.6}
+    dense, half = finished(0, 0.8, 2.0), finished(50, 0.78, 1.0, fps=160)
+    points = points_of([dense, replace(half, deployed=half.deployed | timed)])
+    spots = pareto([replace(p, values={"latency_ms": 9.0} | p.values) for p in points], "", {})["latency_ms"]
+    assert [spot["cost"] for spot in spots["data"]["values"]] == ["9.00 ms", "5.00 ms*"]
+    found = details(points, RunLinks("sqlite:///mlflow.db", "yoloslim", Path()), [])[1]
+    assert {name: mine for name, mine, _ in found.lines} == {
+        **{"mAP50": "0.780", "parameters": "1.000 M", "latency, median": "5.00 ms*"},
+        **{"latency, 90th percentile": "6.00 ms*", "images a second": "200*"},
+        **{"speed against the baseline, timed in turn": "1.60 x*"},
+    }
+    assert found.notes[1].startswith("* Its latency was taken while other programs used 1.6 core(s)")
 
 
 def test_spread_over_seeds_is_drawn_where_there_are_several() -> None:

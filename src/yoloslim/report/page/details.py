@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yoloslim.evaluation.other_work import while_others
+from yoloslim.evaluation.other_work import disturbed, while_others
 from yoloslim.report.page.points import STATES, Point
 from yoloslim.report.page.provenance import outputs_of
+from yoloslim.report.tables import DISTURBED, marked
 from yoloslim.results.lineage import StageOutput
 from yoloslim.results.links import RunLinks
 
@@ -24,6 +25,7 @@ MEASURES = {
     "speedup": ("speed against the baseline, timed in turn", 2, " x"),
 }
 """Metric -> what it is called, digits and unit."""
+TIMES = ("latency_ms", "latency_p90_ms", "fps")
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,17 @@ def details(points: Sequence[Point], links: RunLinks, lock: Sequence[StageOutput
 def _detail(point: Point, dense: Point | None, links: RunLinks, lock: Sequence[StageOutput]) -> Detail:
     lines = []
     for key, (name, _, _) in MEASURES.items():
-        timed = key in ("latency_ms", "latency_p90_ms", "fps")
-        beside = dense if dense and not (timed and dense.backend != point.backend) else None
+        beside = dense if dense and not (key in TIMES and dense.backend != point.backend) else None
         if key in point.values:
             lines.append((name, measure(point, key), measure(beside, key) if beside else ""))
     notes = [f"Measured with {point.backend}."] if point.backend else []
-    row = point.row
-    if row and row.disturbed:
+    others = point.values.get("latency_other_cores")
+    if others is not None and disturbed(others):
         notes.append(
-            f"Its latency was taken while {while_others(row.disturbed)}; its speed-up was taken in turn with the dense "
-            "model, which evens out some of it."
+            f"{DISTURBED} Its latency was taken while {while_others(others)}; its speed-up was taken in turn with the "
+            "dense model, which evens out some of it."
         )
+    row = point.row
     if row and row.pruned.get("certificate_max_diff") is not None:
         notes.append(f"The cut changes no raw output by more than {row.pruned['certificate_max_diff']:.1e}.")
     if row and row.compiled == "not_available":
@@ -79,6 +81,9 @@ def _detail(point: Point, dense: Point | None, links: RunLinks, lock: Sequence[S
 
 
 def measure(point: Point, key: str) -> str:
-    """A metric as text with its unit; empty if it is not known."""
+    """A metric as text with its unit, times and speed-ups marked where they are uncertain; empty if it is not known."""
     _, digits, unit = MEASURES[key]
-    return f"{point.values[key]:.{digits}f}{unit}" if key in point.values else ""
+    if key not in point.values:
+        return ""
+    text = f"{point.values[key]:.{digits}f}{unit}"
+    return marked(text, point.values.get("latency_other_cores")) if key in (*TIMES, "speedup") else text

@@ -22,7 +22,7 @@ from yoloslim.report.page.charts import (
     word,
 )
 from yoloslim.report.page.points import COSTS, STATES, Point, comparable, front
-from yoloslim.report.tables import spread
+from yoloslim.report.tables import marked, spread
 
 COLOURS = {"dense": DENSE, "control": FAINT, "finetuned": TUNED, "int8": INT8, "probed": CUT}
 DENSE_LABELS = {"dense": "baseline", "control": "control"}
@@ -146,6 +146,8 @@ def _state_colours(points: Sequence[Point]) -> Spec:
 def _spot(point: Point, cost: str) -> dict[str, Any]:
     map50, x = point.values["map50"], point.values[cost]
     text, price = f"{map50:.3f}", f"{x:.{DIGITS[cost]}f} {UNITS[cost]}"
+    if cost == "latency_ms":
+        price = marked(price, point.values.get("latency_other_cores"))
     return {
         **{"name": point.name, "title": point.title, "state": STATES[point.state], "x": x, "y": map50},
         **{
