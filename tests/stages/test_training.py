@@ -12,7 +12,9 @@ import torch
 
 from tests.tiny import tiny_detector
 from yoloslim.config import Params, parse_params
+from yoloslim.errors import TrainError
 from yoloslim.models.detector import Detector
+from yoloslim.models.store import save_model
 from yoloslim.stages import batches, training
 from yoloslim.stages.measuring import evaluate_model, validate_model
 from yoloslim.stages.training import Training, train
@@ -54,8 +56,23 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     return found
 
 
-def params_of(device: str = "cpu") -> Params:
-    return parse_params({"train": {"device": device}, "tracking": {"enabled": False}})
+@pytest.mark.parametrize(("classes", "refused"), [(("a", "b"), False), (("a", "b", "c"), True)])
+def test_every_training_looks_at_the_teacher_first(
+    classes: tuple[str, ...], refused: bool, seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_model(tiny_detector(classes), Path("large.safetensors"))
+    model, params = tiny_detector(), params_of(teacher="large.safetensors")
+    if refused:
+        with pytest.raises(TrainError, match=r"^finetune\.teacher large\.safetensors: the teacher tiny has classes "):
+            train(params, Training("baseline", params.baseline), model)
+    else:
+        train(params, Training("baseline", params.baseline), model)
+    assert len(seen.measured) == (0 if refused else 2)
+
+
+def params_of(device: str = "cpu", **finetune: Any) -> Params:
+    return parse_params({"train": {"device": device}, "tracking": {"enabled": False}, "finetune": finetune})
 
 
 def test_training_images_are_read_once_and_every_measured_model_is_settled_on_them(seen: Seen) -> None:

@@ -14,16 +14,12 @@ from safetensors.torch import save
 from yoloslim.errors import ModelError, memory_is_scarce, memory_ran_out
 from yoloslim.files import atomic_path, with_name_of_its_own
 from yoloslim.models.detector import Detector
+from yoloslim.models.header import FORMAT, MAX_HEADER, SUFFIX
 from yoloslim.models.spec import ModelSpec
 from yoloslim.models.zoo import way_to
 
-FORMAT = "yoloslim-1"
-SUFFIX = ".safetensors"
 MAX_PARAMS = 500_000_000
 """Of a network before pruning, which is built first; the largest published YOLO has 290 million."""
-MAX_HEADER = 16 << 20
-"""Bytes of a file's description; those of our largest networks have some hundred thousand."""
-
 LONGEST_SPEC = 2**19
 """Characters of a description: that of YOLOv4 with 1,000 classes has 38,000. Checking 3.6 million takes seconds."""
 

@@ -20,6 +20,7 @@ from yoloslim.config import Params, load_params
 from yoloslim.data.source_state import SEEN, is_as_seen
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json, write_json
+from yoloslim.stages.teachers import missing_teacher, teacher_file, unfit
 
 CODE, SCRIPTS = Path("code"), Path("pipeline")
 MEMORY = Path(".cache") / "code.json"
@@ -228,17 +229,19 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
         yield from _executed(child)
 
 
-def named_and_absent(params: Params) -> str:
-    """A file that params name, no stage makes and a late stage would miss after hours of training; empty if none."""
+def named_in_vain(params: Params) -> str:
+    """A file that params name, and that a late stage would miss, or could not use, after hours of training.
+
+    Raises:
+        YoloslimError: a file that is not what it should be.
+    """
     f, table = params.finetune, params.prune.latency_table
-    if f.is_taught and Path(f.teacher).parts[:1] != ("models",) and not _is_there(f.teacher):
-        return (
-            f"finetune.teacher: {f.teacher} is missing; name models/baseline, models/sparse, models/control/dense "
-            "(with dense in controls), or a file of a model of the same classes"
-        )
+    if f.is_taught and Path(f.teacher).parts[:1] != ("models",) and not _is_there(f.teacher, teacher_file(params)):
+        return missing_teacher(params)
     if table and not _is_there(table):
         return f"prune.latency_table: {table} is missing; without it one is measured here and kept"
-    return ""
+    said = unfit(params)
+    return f"finetune.teacher {f.teacher}: {said}" if said else ""
 
 
 def alike(params: Params) -> str:
@@ -251,9 +254,9 @@ def alike(params: Params) -> str:
     )
 
 
-def _is_there(name: str) -> bool:
-    """Whether a file is here, or DVC knows where to get it."""
-    return Path(name).exists() or Path(f"{name}.dvc").exists()
+def _is_there(name: str, file: Path | None = None) -> bool:
+    """Whether what is named, or the file in it, is here, or DVC knows where to get it."""
+    return (file or Path(name)).is_file() or Path(f"{name}.dvc").exists()
 
 
 def main() -> None:
@@ -263,10 +266,11 @@ def main() -> None:
     """
     try:
         params = load_params()
+        wrong = named_in_vain(params)
     except YoloslimError as error:
         sys.exit(f"error: {error}")
-    if absent := named_and_absent(params):
-        sys.exit(f"error: {absent}")
+    if wrong:
+        sys.exit(f"error: {wrong}")
     write_fingerprints(memory=MEMORY)
     if said := alike(params):
         print(said, file=sys.stderr)

@@ -12,6 +12,7 @@ from yoloslim.ranges import ConvRange
 from yoloslim.stages.common import MODELS, stage_of_percent
 from yoloslim.stages.inputs import training_sample
 from yoloslim.stages.repeats import train_repeats
+from yoloslim.stages.teachers import missing_teacher, teacher_file
 from yoloslim.stages.training import Training
 from yoloslim.training.distillation import Distillation
 from yoloslim.training.fit import Callback, Fit
@@ -27,16 +28,11 @@ def distillation(params: Params) -> tuple[tuple[Path, ...], tuple[Callback, ...]
     Raises:
         TrainError: the teacher is missing.
     """
-    f = params.finetune
-    if not f.is_taught:
+    f, path = params.finetune, teacher_file(params)
+    if path is None:
         return (), ()
-    path = Path(f.teacher)
-    path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
-        raise TrainError(
-            f"finetune.teacher: {f.teacher} is missing; name models/baseline, models/sparse, models/control/dense "
-            "(with dense in controls), or a file of a model of the same classes"
-        )
+        raise TrainError(missing_teacher(params))
     teach = Distillation(read_model(path), params.train, f.distill_output, f.distill_feature, f.distill_temperature)
     return (path,), (teach,)
 

@@ -26,6 +26,7 @@ from yoloslim.stages.follow import follow
 from yoloslim.stages.inputs import eval_set
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
+from yoloslim.stages.teachers import expect_form_of
 from yoloslim.training.devices import choose_precision
 from yoloslim.training.fit import Callback, Fit, Task, fit
 from yoloslim.training.preview import Preview
@@ -94,6 +95,7 @@ def train_resumable(
     Returns:
         The checkpoint; None in a process that is not the one that writes.
     """
+    expect_form_of(params, model.spec)
     phase, start = training.phase, "trained weights" if params.baseline.weights else "scratch"
     logger.info("%s, lr0 %g, for a pipeline that starts from %s", phase.optimizer, phase.lr0, start)
     val = eval_set(params, "val")

@@ -10,6 +10,7 @@ from yoloslim.config import TrainParams
 from yoloslim.errors import TrainError
 from yoloslim.models.detector import Detector, fuse
 from yoloslim.training.callback import Callback, State
+from yoloslim.training.teachers import form_differs
 
 RIDGE = 1e-3
 """Added to the diagonal of the normal equations, as a share of its mean, so that they have an answer."""
@@ -95,7 +96,8 @@ class Distillation(Callback):
         Raises:
             TrainError: teacher and student answer in different forms, or in one that says nothing of how sure it is.
         """
-        _check(state.model, self.teacher)
+        if said := form_differs(self.teacher.spec, state.model.spec):
+            raise TrainError(said)
         device = next(state.model.parameters()).device
         self._fixed = fuse(self.teacher).to(device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self._loss = self.teacher.spec.loss(self.params, device)
@@ -139,14 +141,3 @@ class _Tap:
 
     def __deepcopy__(self, _: object) -> "_Tap":
         return self  # a copied network answers to the same tap
-
-
-def _check(student: Detector, teacher: Detector) -> None:
-    for name in ("classes", "head"):
-        mine, theirs = getattr(student.spec, name), getattr(teacher.spec, name)
-        if mine != theirs:
-            raise TrainError(
-                f"the teacher {teacher.spec.name} has {name} {theirs!r}, the student {mine!r}: only a model "
-                "that answers in the same form can teach; choose another finetune.teacher, or none: "
-                "finetune.distill_output=0 and distill_feature=0"
-            )

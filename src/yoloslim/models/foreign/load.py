@@ -17,8 +17,9 @@ from yoloslim.models.foreign.darknet.spec import spec_from_cfg
 from yoloslim.models.foreign.darknet.weights import PRETRAINED, check_count, count_floats, fill, read_floats
 from yoloslim.models.foreign.families import family_of
 from yoloslim.models.foreign.match import detector_from
+from yoloslim.models.header import FORMAT
 from yoloslim.models.spec import ModelSpec
-from yoloslim.models.store import FORMAT, load_model
+from yoloslim.models.store import load_model
 from yoloslim.models.zoo import build_spec, model_names, way_to
 from yoloslim.runner.instead import BEGINNING, instead
 
