@@ -88,6 +88,10 @@ class Scheduled(Toy):
         ]
         return [(run["state"]["name"], run["state"]["message"] or "") for run in over]
 
+    def running(self) -> bool:
+        """Whether a run is under way: stopping it then could leave half a file of DVC's."""
+        return any((run["state"] or {})["type"] in ("PENDING", "RUNNING") for run in self.ask("/flow_runs/filter", {}))
+
     def page(self) -> str:
         """Where `make serve` says that its server has one; empty before it does."""
         found = re.search(r"^Prefect's page: (\S+)", (self.home / "log.txt").read_text(), re.MULTILINE)
@@ -132,6 +136,7 @@ def test_a_schedule_fires_through_a_worker_and_through_serve(scheduled: Schedule
     scheduled.pause()
     (remote,) = (d for d in scheduled.ask("/deployments/filter", {}) if d["name"] == "kubernetes")
     assert (remote["work_pool_name"], remote["parameters"]) == ("kubernetes", {"remote": True})
+    scheduled.wait(lambda: not scheduled.running(), 900, "a run that has begun should end")
     scheduled.stop(worker)
 
     ran = scheduled.ran

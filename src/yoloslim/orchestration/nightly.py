@@ -15,6 +15,7 @@ from prefect.states import Completed, State
 from yoloslim.config import Params, load_params
 from yoloslim.data.source_state import is_as_seen, is_outside
 from yoloslim.errors import SweepError
+from yoloslim.orchestration.mending import mend
 from yoloslim.orchestration.points import environment
 from yoloslim.orchestration.process import without_blanks
 from yoloslim.orchestration.shown import run_name, words_of
@@ -34,6 +35,7 @@ def nightly(remote: bool = False) -> State[Any]:
         remote: take results from DVC's remote before, and give it the new ones after, as a fresh clone must.
     """
     params, say = load_params(), get_run_logger().info
+    mend(Path())
     if remote:
         _dvc("pull", "--run-cache", "--allow-missing")
     if is_outside(params.data) and not is_as_seen(params.data):
