@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from yoloslim.errors import ConfigError
-from yoloslim.evaluation.speed import measure_in_turn, measure_latency, measure_speedup
+from yoloslim.evaluation.speed import measure_against, measure_in_turn, measure_latency, measure_speedup
 from yoloslim.heads import AnchorHead
 
 
@@ -87,6 +87,39 @@ def test_models_of_one_session_agree_with_each_other() -> None:
     assert {name: values["speedup"] for name, values in found.items()} == pytest.approx({"baseline": 1, "50": 4})
     assert found["50"]["fps"] == pytest.approx(500)
     assert found["50"]["latency_session"] == 2
+
+
+STALLED, DENSE = [9.0, 0.5, 10.0, 12.0], [0.6, 0.5, 0.5, 0.6]
+"""Timed calls of threads that wait for one another beside other programs, and of a dense model that does not care."""
+
+
+@pytest.mark.parametrize(
+    ("sessions", "busy", "known"),
+    [
+        ([STALLED], 0.0, True),  # on a quiet machine nobody else is to blame
+        ([STALLED, [0.6, 0.5, 0.5, 0.6]], 2.0, True),
+        ([STALLED, STALLED], 2.0, False),
+    ],
+)
+def test_a_latency_that_cannot_be_right_is_measured_again_and_then_left_out(
+    sessions: list[list[float]], busy: float, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others(monkeypatch, *[(0.0, 0.0, 0.0), (1.0, busy, 0.0)] * len(sessions))
+    small = Sleeper(*[each for session in sessions for ms in session for each in (99, ms)])
+    dense = Sleeper(*[each for _ in sessions for ms in DENSE for each in (99, ms)])
+    small.backend = "small"
+    found = measure_against(small, dense, warmup=0, repeats=4)
+    assert not small.milliseconds
+    if known:
+        expected = np.median(np.divide(DENSE, sessions[-1]))
+        assert found["speedup"] == pytest.approx(expected)
+        assert found["latency_ms"] == pytest.approx(0.55 / expected)
+        assert found["latency_other_cores"] == busy
+    else:
+        assert found == {
+            "latency_unknown": "its calls say 0.0583 times as fast as the dense model by their median, 1 by the "
+            "fastest, while other programs used 2.0 core(s)",
+        }
 
 
 def test_counts_below_one_are_refused() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.results.made import finished
+from yoloslim.report.tables import comparison_grid
 from yoloslim.report.wording import careful, notes, why
 
 
@@ -44,3 +45,18 @@ def test_classes_that_no_box_was_trained_on_are_told_where_they_count() -> None:
     said = "No box of dog was trained on, but the test split has some: they count as 0 in every mean."
     assert said in notes([finished(0, 0.8, 2.0)], data)
     assert said not in notes([finished(0, 0.8, 2.0)], {})
+
+
+def test_a_latency_that_is_left_out_is_a_dash_and_a_note_says_why_and_what_to_do() -> None:
+    left_out = {"map50": 0.77, "backend": "openvino-cpu-int8", "latency_unknown": "of this"}
+    half = finished(50, 0.78, 0.8)
+    slow = {"latency_ms": 100.0, "fps": 10.0, "latency_other_cores": 1.8, "backend": "pytorch-cpu"}
+    half = replace(half, trained=half.trained | slow, quantized={"openvino": left_out})
+    (said,) = (note for note in notes([half], {}) if "no latency" in note)
+    assert said == (
+        "int8 of 50 % pruned has no latency on openvino: of this. To time it again on a quiet machine: "
+        "`dvc repro --force --single-item measure_int8@50`."
+    )
+    grid = comparison_grid([half])
+    shown = dict(zip(grid.header, grid.rows[1], strict=True))
+    assert [shown[name] for name in ("ms p50", "ms p90", "FPS", "speed-up", "mAP50")] == ["–", "–", "–", "–", "0.770"]

@@ -19,8 +19,16 @@ def test_a_model_of_the_session_takes_its_times_and_keeps_the_rest() -> None:
 def test_an_int8_version_takes_what_the_dense_model_took_in_the_session_over_its_speedup() -> None:
     (found,) = at_its_pace({"openvino": INT8}, TIMING).values()
     assert found == pytest.approx(
-        INT8 | {"latency_ms": 2.0, "latency_p50_ms": 2.0, "latency_p90_ms": 4.0, "fps": 500.0}
+        INT8
+        | {"latency_ms": 2.0, "latency_p50_ms": 2.0, "latency_p90_ms": 4.0, "fps": 500.0, "latency_other_cores": 0.0}
     )
+
+
+@pytest.mark.parametrize(("own", "session"), [(1.5, 0.1), (0.1, 1.5)])
+def test_what_either_session_was_disturbed_by_marks_an_int8_version(own: float, session: float) -> None:
+    dense = TIMING["models"]["baseline"] | {"latency_other_cores": session}  # type: ignore[index]
+    (found,) = at_its_pace({"ncnn": INT8 | {"latency_other_cores": own}}, {"models": {"baseline": dense}}).values()
+    assert found["latency_other_cores"] == 1.5
 
 
 @pytest.mark.parametrize("timing", [{}, {"models": {}}])

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,6 +18,11 @@ LONG_S = 1.0
 """Calls before the first that counts that take longer tell well enough whether other programs are at work."""
 FEW = 5
 """Calls that count beside those: threads that spin while they wait for one another may take a hundred times as long."""
+BELIEVED = 2.0
+"""Factor by which a speed-up that was timed beside other programs may differ from the one by the fastest calls."""
+
+Times = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+"""Milliseconds, a line for each turn, a column for each predictor."""
 
 
 def measure_latency(
@@ -116,6 +121,46 @@ def measure_in_turn(
         (the same), latency_p90_ms, fps = 1000 / latency_ms, latency_other_cores of the whole session, and
         latency_session, the number of predictors in it.
     """
+    times, others = _in_turn(predictors, warmup, repeats, clock)
+    return _of_session(list(predictors), reference, times, others)
+
+
+def measure_against(
+    predictor: Predictor, reference: Predictor, warmup: int = 5, repeats: int = 30
+) -> dict[str, float | str]:
+    """Time a predictor in turn with what it is compared with, and once more where what came out cannot be right.
+
+    Beside other programs threads that wait for one another take a hundred times as long, in some calls or in most: then
+    the speed-up by the median of the pairs is another than that by the fastest calls, and neither is the predictor's.
+
+    Args:
+        predictor: the one in question.
+        reference: usually the dense model on its usual runtime.
+        warmup: turns before the first that counts.
+        repeats: turns that count.
+
+    Returns:
+        As `measure_in_turn` for the one in question; or, where both sessions were disturbed and told nothing,
+        latency_unknown alone, which says why there is no latency.
+    """
+    pair = {predictor.backend: predictor, "the dense model": reference}
+    for _ in range(2):
+        times, others = _in_turn(pair, warmup, repeats)
+        found = _of_session(list(pair), "the dense model", times, others)[predictor.backend]
+        fastest = times.min(axis=0)
+        by_fastest, by_median = float(fastest[1] / fastest[0]), found["speedup"]
+        if not disturbed(others) or max(by_fastest / by_median, by_median / by_fastest) <= BELIEVED:
+            return {**found}
+    said = f"its calls say {by_median:.3g} times as fast as the dense model by their median, {by_fastest:.3g} by the "
+    said += f"fastest, while other programs used {others:.1f} core(s)"
+    logger.warning("%s: no latency, since %s", predictor.backend, said)
+    return {"latency_unknown": said}
+
+
+def _in_turn(
+    predictors: Mapping[str, Predictor], warmup: int, repeats: int, clock: Callable[[], float] | None = None
+) -> tuple[Times, float]:
+    """Milliseconds, a line for each turn that counts, and the cores that other programs used; see `measure_in_turn`."""
     names, order = list(predictors), np.random.default_rng(0)
     images = {
         name: np.random.default_rng(0).integers(0, 256, (1, p.imgsz, p.imgsz, 3), dtype=np.uint8)
@@ -128,11 +173,15 @@ def measure_in_turn(
                 name = names[number]
                 predictors[name].predict(images[name])
                 turn[number] = _timed(predictors[name], images[name], clock)
-    times = times[warmup:]
+    return times[warmup:], others.cores
+
+
+def _of_session(names: Sequence[str], reference: str, times: Times, others: float) -> dict[str, dict[str, float]]:
+    """What such a session tells of each; see `measure_in_turn`."""
     paired = times[:, [names.index(reference)]]
     speedups = np.median(paired / times, axis=0)
-    if disturbed(others.cores):
-        logger.warning("latencies of %s, while %s", ", ".join(names), while_others(others.cores))
+    if disturbed(others):
+        logger.warning("latencies of %s, while %s", ", ".join(names), while_others(others))
     found = {}
     for number, name in enumerate(names):
         p50 = float(np.median(paired) / speedups[number])
@@ -143,7 +192,7 @@ def measure_in_turn(
             "latency_p90_ms": p90,
             "fps": 1000 / p50,
             "speedup": float(speedups[number]),
-            "latency_other_cores": round(others.cores, 2),
+            "latency_other_cores": round(others, 2),
             "latency_session": len(names),
         }
     return found

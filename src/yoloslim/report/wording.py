@@ -127,6 +127,14 @@ def notes(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
         )
     if said := disturbance(rows):
         found.append(said + ".")
+    for row in rows:
+        unknown = {runtime: values.get("latency_unknown") for runtime, values in row.quantized.items()}
+        found += [
+            f"int8 of {row.title} has no latency on {runtime}: {why}. To time it again on a quiet machine: "
+            f"`dvc repro --force --single-item measure_int8@{row.name.removeprefix('prune@')}`."
+            for runtime, why in unknown.items()
+            if why
+        ]
     if any(row.trained.get("repeats") for row in rows):
         found.append(
             "Where a model was finetuned with several seeds, the mean of all and their standard deviation, in PyTorch, "

@@ -145,8 +145,10 @@ class Row:
         return float(value) if is_number(value) else None
 
     def best(self, key: str) -> float | None:
-        """The deployed value where there is one, else PyTorch's."""
+        """The deployed value where there is one, else PyTorch's; of a deployed model no other runtime's times."""
         value = self.deployed.get(key)
+        if self.deployed and key in (*SPEED, "speedup") and not is_number(value):
+            return None
         return float(value) if is_number(value) else self.number(key)
 
     def key(self) -> str:

@@ -4,7 +4,7 @@ from yoloslim.config import Params
 from yoloslim.deploy.manifest import load_manifest
 from yoloslim.deploy.runtimes import open_predictor
 from yoloslim.evaluation.evaluate import evaluate
-from yoloslim.evaluation.speed import measure_latency, measure_speedup
+from yoloslim.evaluation.speed import measure_against
 from yoloslim.files import write_json
 from yoloslim.stages.common import BASELINE, METRICS, MODELS, stage_of_model, timing_threads
 from yoloslim.stages.inputs import eval_set, nms_options
@@ -22,8 +22,8 @@ def run(params: Params, which: str) -> None:
         manifest = load_manifest(folder)
         metrics[runtime] = {
             **evaluate(predictor, test, nms_options(params), e.batch).metrics,
-            **measure_latency(predictor, warmup=a.warmup, repeats=a.repeats, threads=threads),
-            "speedup": measure_speedup(predictor, dense, a.warmup, a.repeats),
+            **measure_against(predictor, dense, a.warmup, a.repeats),
+            "latency_threads": threads,
             "size_mb": sum((folder / name).stat().st_size for name in manifest.files) / 1e6,
             "backend": predictor.backend,
             "ranges": manifest.ranges_from,
