@@ -12,7 +12,7 @@ import yaml
 from yoloslim.errors import ConfigError, YoloslimError
 from yoloslim.runner.bounded import read_bounded
 from yoloslim.runner.instead import instead
-from yoloslim.runner.text import NotText, decode_text
+from yoloslim.runner.text import NotText, decode_text, read_lines
 
 MAX_YAML_BYTES = 2**20
 """Longer YAML is data, not settings."""
@@ -169,6 +169,25 @@ def read_text(path: Path, max_bytes: int, error_class: type[YoloslimError] = Con
         raise error_class(f"cannot read {path}: {error.strerror or error}") from error
     except NotText as error:
         raise error_class(f"{path} {error}") from error
+
+
+def read_list(path: Path, what: str, error_class: type[YoloslimError]) -> list[str]:
+    """The lines of a text file, see `runner.text.read_lines`.
+
+    Args:
+        path: the file.
+        what: it is, for the message.
+        error_class: of what is raised.
+
+    Raises:
+        YoloslimError: of `error_class`; it cannot be read, or is no text.
+    """
+    try:
+        return read_lines(path)
+    except NotText as error:
+        raise error_class(f"{what} {path} {error}") from error
+    except OSError as error:
+        raise error_class(f"{what} {path} cannot be read: {error.strerror or error}") from error
 
 
 def _count(node: Any, known: dict[int, int]) -> int:

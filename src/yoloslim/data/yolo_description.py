@@ -11,9 +11,8 @@ from yoloslim.data.layouts import SPLIT_NAMES
 from yoloslim.data.packed import Paths
 from yoloslim.data.reading import Pictures, notes_on_unread
 from yoloslim.data.voc import SPLITS
-from yoloslim.documents import read_yaml
+from yoloslim.documents import read_list, read_yaml
 from yoloslim.errors import DataError
-from yoloslim.runner.text import NotText, read_lines
 
 NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels/classes.txt", "_darknet.labels")
 _SPLIT_KEYS = {**{split: split for split in SPLITS}, **SPLIT_NAMES}
@@ -118,7 +117,7 @@ def class_names(description: Mapping[str, Any], file: Path | None, folder: Path)
     if isinstance(names, str) and file is not None and file.suffix.lower() == ".data":
         notes: list[str] = []
         place = _resolve(names, {}, file, "names", notes)
-        return dict(enumerate(_lines(place, "class names"))), notes
+        return dict(enumerate(read_list(place, "class names", DataError))), notes
     if isinstance(names, list):
         found = dict(enumerate(map(str, names)))
     elif isinstance(names, dict):
@@ -133,7 +132,7 @@ def class_names(description: Mapping[str, Any], file: Path | None, folder: Path)
     else:
         for name in NAME_FILES:
             if (folder / name).is_file():
-                return dict(enumerate(_lines(folder / name, "class names"))), []
+                return dict(enumerate(read_list(folder / name, "class names", DataError))), []
         if isinstance(count, int) and 0 < count < 10_000:
             note = f"{said} names no class: they are called class0 to class{count - 1}"
             return {i: f"class{i}" for i in range(count)}, [note]
@@ -181,7 +180,7 @@ def _is_darknet(path: Path) -> bool:
 
 def _darknet(path: Path) -> dict[str, Any]:
     """Darknet's `key = value`: lists of images of each split, and the file of names."""
-    pairs = [line.partition("=") for line in _lines(path, "description") if not line.startswith("#")]
+    pairs = [line.partition("=") for line in read_list(path, "description", DataError) if not line.startswith("#")]
     return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}
 
 
@@ -237,7 +236,7 @@ def _listed(file: Path, folder: Path, notes: list[str]) -> Iterator[Path]:
     """The images of a list; those that are not where it says are looked for by the ends of their paths."""
     pictures: Pictures | None = None
     elsewhere = 0
-    for line in _lines(file, "list"):
+    for line in read_list(file, "list", DataError):
         line = line.replace("\\", "/")
         tried = [file.parent / line, folder / line, folder / line.removeprefix("./")]
         place = next((p for p in tried if p.is_file()), None)
@@ -248,12 +247,3 @@ def _listed(file: Path, folder: Path, notes: list[str]) -> Iterator[Path]:
         yield place or tried[0]
     if elsewhere:
         notes.append(f"{elsewhere} images of {file.name} are not where it says; found by the ends of their paths")
-
-
-def _lines(file: Path, what: str) -> list[str]:
-    try:
-        return read_lines(file)
-    except NotText as error:
-        raise DataError(f"{what} {file} {error}") from error
-    except OSError as error:
-        raise DataError(f"{what} {file} cannot be read: {error.strerror or error}") from error

@@ -1,16 +1,15 @@
 """Latency of a predictor: bytes in, raw heads out; decoding and suppression are not in it."""
 
 import logging
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from yoloslim.errors import ConfigError
 from yoloslim.evaluation.other_work import OtherWork, disturbed, while_others
 from yoloslim.evaluation.predictor import Predictor
+from yoloslim.torch_threads import threads_kept
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ def measure_latency(
     if batch < 1 or repeats < 1:
         raise ConfigError(f"batch={batch}, repeats={repeats}: both must be at least 1")
     images = np.random.default_rng(0).integers(0, 256, (batch, predictor.imgsz, predictor.imgsz, 3), dtype=np.uint8)
-    with _same_threads_after():
+    with threads_kept():
         if threads is not None:
             predictor.set_threads(threads)
         with OtherWork() as others:
@@ -196,18 +195,6 @@ def _of_session(names: Sequence[str], reference: str, times: Times, others: floa
             "latency_session": len(names),
         }
     return found
-
-
-@contextmanager
-def _same_threads_after() -> Iterator[None]:
-    """Give PyTorch back its number of threads, which is the process's; other runtimes do without PyTorch."""
-    torch = sys.modules.get("torch")
-    before = torch and torch.get_num_threads()
-    try:
-        yield
-    finally:
-        if torch:
-            torch.set_num_threads(before)
 
 
 def _timed(

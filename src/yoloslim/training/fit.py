@@ -3,11 +3,8 @@
 import logging
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
-import cv2
 import torch
 from torch import Tensor
 
@@ -15,6 +12,7 @@ from yoloslim.cores import usable_cores
 from yoloslim.data.trainset import on_device
 from yoloslim.errors import Interrupted, TrainError, memory_ran_out
 from yoloslim.evaluation.other_work import OtherWork, taken_away
+from yoloslim.torch_threads import threads_kept
 from yoloslim.training.batches import Batches, Step, largest_side
 from yoloslim.training.callback import Callback, Row, State
 from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
@@ -46,7 +44,7 @@ def fit(task: Task) -> Fit:
             verdict.
         Interrupted: SIGTERM or Ctrl-C; the step under way was finished and a checkpoint written.
     """
-    with stop_on_signals() as stop, _threads_kept(), told_of_lost_processes():
+    with stop_on_signals() as stop, threads_kept(), told_of_lost_processes():
         run = _Run(task, stop)
         run.resume()
         run.progress = Progress(run.state.epochs, run.state.epoch)
@@ -57,17 +55,6 @@ def fit(task: Task) -> Fit:
         run.say_if_early()
     run.ema.model.load_state_dict(run.kept["weights"])
     return Fit(run.state.ema.cpu(), run.state.history, int(run.kept["epoch"]), run.fabric.is_global_zero)
-
-
-@contextmanager
-def _threads_kept() -> Iterator[None]:
-    """Give back the numbers of threads that a training changes."""
-    before, before_cv2 = torch.get_num_threads(), cv2.getNumThreads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        cv2.setNumThreads(before_cv2)
 
 
 class _Run:

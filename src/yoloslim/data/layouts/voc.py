@@ -12,10 +12,10 @@ from yoloslim.data.names import composed, stem_of, unique_names
 from yoloslim.data.packed import Paths
 from yoloslim.data.reading import notes_on_unread
 from yoloslim.data.voc import SPLITS, RawAnnotation, parse_annotation
+from yoloslim.documents import read_list
 from yoloslim.errors import DataError
 from yoloslim.runner.bounded import MAX_XML_BYTES, read_bounded
 from yoloslim.runner.pictures import SUFFIXES
-from yoloslim.runner.text import NotText, read_lines
 
 _LOOKED_AT = 20
 """XML files of a folder that are looked at for VOC's."""
@@ -106,12 +106,7 @@ def read_image_set(root: Path, name: str, xmls: Mapping[str, str]) -> list[str]:
     stems: dict[str, list[str]] = {}
     for key in xmls:
         stems.setdefault(key.rpartition("/")[2], []).append(key)
-    try:
-        lines = read_lines(file)
-    except NotText as error:
-        raise DataError(f"image set {file} {error}") from error
-    except OSError as error:
-        raise DataError(f"image set {file} cannot be read: {error.strerror or error}") from error
+    lines = read_list(file, "image set", DataError)
     return list(dict.fromkeys(_key_of_line(composed(line), xmls, stems, file) for line in lines))
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from yoloslim.choices import Branch
+from yoloslim.documents import read_list
 from yoloslim.errors import WeightsError
 from yoloslim.heads import Head
 from yoloslim.heads.anchor_free import AnchorFreeHead
@@ -18,7 +19,6 @@ from yoloslim.heads.anchor_free_network import AnchorFreeNetwork
 from yoloslim.models.detector import Detector
 from yoloslim.models.foreign.classes import match_classes
 from yoloslim.models.spec import ModelSpec, changed
-from yoloslim.runner.text import NotText, read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -134,12 +134,7 @@ def read_names_file(path: Path) -> list[str]:
     Raises:
         WeightsError: it cannot be read, or is no text.
     """
-    try:
-        return read_lines(path)
-    except NotText as error:
-        raise WeightsError(f"class names {path} {error}") from error
-    except OSError as error:
-        raise WeightsError(f"class names {path} cannot be read: {error.strerror or error}") from error
+    return read_list(path, "class names", WeightsError)
 
 
 def _spec_for(spec: ModelSpec, classes: tuple[str, ...], state: Mapping[str, Tensor]) -> ModelSpec:
