@@ -1,6 +1,7 @@
 import gzip
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 import torch
 
 from tests.training.test_fit import task
-from yoloslim.training.fit import fit
+from yoloslim.models.detector import Detector
+from yoloslim.training.fit import Row, fit
+from yoloslim.training.profile import Profile
 
 
 def share_of(text: str, part: str) -> float:
@@ -55,6 +58,39 @@ def test_parts_add_up_whether_or_not_threads_compute_shares(
     assert text.partition("\n")[0].endswith(" ms, cpu, 2 threads")
     parts = [share_of(text, part) for part in ("data", "forward", "loss", "backward", "update", "rest")]
     assert sum(parts) == pytest.approx(100, abs=0.5)
+
+
+def test_the_first_validation_alone_counts_and_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    found = replace(task(3, train={"batch": 1, "val_every": 1}), profile=tmp_path)
+    spent: list[float] = []
+
+    def validate(model: Detector) -> Row:
+        start = time.perf_counter()
+        time.sleep(0.05 * (1 + len(spent)))
+        row = task(1).validate(model)
+        spent.append(time.perf_counter() - start)
+        return row
+
+    fit(replace(found, validate=validate))
+    assert len(spent) == 3
+    said = re.search(r"The first validation took (\d+\.\d\d) s\.", (tmp_path / "profile.md").read_text())
+    assert said
+    assert float(said[1]) == pytest.approx(spent[0], abs=0.02)
+    assert len([m for m in caplog.messages if m.startswith("profile: ")]) == 1
+
+
+def test_what_is_left_of_an_interrupted_epoch_may_be_too_short_and_the_next_is_recorded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    profile = Profile(tmp_path, torch.device("cpu"), 1)
+    for count, whole in ((2, False), (3, False), (6, True), (6, True)):
+        for _ in profile.steps(range(count), whole):
+            with profile.part("forward"):
+                torch.ones(3) + 1
+    assert (tmp_path / "profile.md").read_text().startswith("3 steps of ")
+    assert not caplog.messages
+    assert "profiler_start" not in capfd.readouterr().err
 
 
 def test_an_epoch_that_is_too_short_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -154,7 +154,9 @@ class _Run:
         steps = self.batches.epoch(epoch, self.first)
         if self.fabric.is_global_zero:  # one process speaks for all
             steps = self.progress.steps(steps, epoch + 1, len(self.batches) - self.first)
-        for step in self.learner.profile.steps(steps) if self.learner.profile else steps:
+        if self.learner.profile:
+            steps = self.learner.profile.steps(steps, whole=not self.first)
+        for step in steps:
             self.learner.step(step)
             images += step.images
             self._save_within_epoch(step)

@@ -16,6 +16,7 @@ from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from yoloslim.files import atomic_path, write_text
+from yoloslim.quiet import silent
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,9 @@ class Profile:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Clock what is done within: a part of a step, or the validation. Parts of several threads are added up."""
-        if self._profiler is None and name != "validation":
+        """Clock what is done within: a part of a step, or the first validation. Parts of threads are added up."""
+        passed_over = name in self._seconds if name == "validation" else self._profiler is None
+        if passed_over:
             yield
             return
         start = time.perf_counter()
@@ -57,8 +59,8 @@ class Profile:
         if name == "validation" and self._text:
             self._write()
 
-    def steps(self, steps: Iterable[T]) -> Iterator[T]:
-        """Pass an epoch's steps on, and record some."""
+    def steps(self, steps: Iterable[T], whole: bool = True) -> Iterator[T]:
+        """Pass an epoch's steps on, and record some; those that are left of one that was interrupted may be too few."""
         source, number = iter(steps), 0
         while True:
             if not self._over and number == WARM_UP:  # the data of the first recorded step count
@@ -66,36 +68,40 @@ class Profile:
             with self.part("data"):
                 step = next(source, None)
             if step is None:
-                self._end(number - WARM_UP)
+                self._end(number - WARM_UP, whole)
                 return
             yield step
             number += 1
             if number == WARM_UP + STEPS:
-                self._end(STEPS)
+                self._end(STEPS, whole)
 
     def _begin(self) -> None:
         cuda = [ProfilerActivity.CUDA] if self.device.type == "cuda" else []
         self._profiler = profile(
             activities=[ProfilerActivity.CPU, *cuda], experimental_config=_ExperimentalConfig(profile_all_threads=True)
         )
-        self._profiler.start()
+        with silent():  # it says when it starts and stops
+            self._profiler.start()
         self._wait()
         self._start = time.perf_counter()
 
-    def _end(self, steps: int) -> None:
-        if steps <= 0 and not self._over:
-            logger.warning(
-                "no profile: an epoch has %d step(s), and %d warm up; lower the batch", steps + WARM_UP, WARM_UP
-            )
+    def _end(self, steps: int, whole: bool) -> None:
         self._wait()
-        whole = time.perf_counter() - self._start
-        profiler, self._profiler, self._over = self._profiler, None, True
-        if profiler is None:
+        seconds, profiler, self._profiler = time.perf_counter() - self._start, self._profiler, None
+        if profiler is not None:
+            with silent():
+                profiler.stop()
+        if self._over:
             return
-        profiler.stop()
         if steps <= 0:
+            self._seconds.clear()
+            self._over = whole  # else the next epoch is recorded
+            if whole:
+                said = "no profile: an epoch has %d step(s), and %d warm up; lower the batch"
+                logger.warning(said, steps + WARM_UP, WARM_UP)
             return
-        self._text = self._table(whole, steps) + self._operations(profiler)
+        self._over = True
+        self._text = self._table(seconds, steps) + self._operations(profiler)
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             trace = Path(folder) / "trace.json"
