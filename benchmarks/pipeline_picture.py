@@ -26,19 +26,20 @@ BOXES = {
     "sparse": (1.5, 1, "a penalty, if asked for", "training"),
     "control": (3.5, 1, "dense, trained as long", "training"),
     "unstructured": (5, 1, "single weights zeroed", "cutting"),
-    "probe": (0, 2, "cut and measured", "cutting"),
-    "prune": (1.5, 2, "cut, with its proof", "cutting"),
-    "finetune": (2.5, 3, "learns from the control", "training"),
-    "export": (2.5, 4, "ONNX, compared", "export"),
-    "timing": (1, 5, "all models in turn", "measuring"),
-    "quantize": (2, 5, "int8", "export"),
-    "rknn": (3, 5, "Rockchip's compiler", "export"),
-    "atc": (4, 5, "Ascend's compiler", "export"),
-    "measure": (5, 5, "mAP and speed", "measuring"),
-    "measure_int8": (2, 6, "mAP and speed", "measuring"),
-    "rknn_eval": (3, 6, "board or simulator", "measuring"),
-    "ascend_eval": (4, 6, "board or CPU", "measuring"),
-    RESULTS: (2.5, 7, "the model to ship · page, pictures, runs in MLflow", "results"),
+    "ranking": (1.5, 2, "taylor or gamma", "training"),
+    "probe": (0, 3, "cut and measured", "cutting"),
+    "prune": (1.5, 3, "cut, with its proof", "cutting"),
+    "finetune": (2.5, 4, "learns from the control", "training"),
+    "export": (2.5, 5, "ONNX, compared", "export"),
+    "timing": (1, 6, "all models in turn", "measuring"),
+    "quantize": (2, 6, "int8", "export"),
+    "rknn": (3, 6, "Rockchip's compiler", "export"),
+    "atc": (4, 6, "Ascend's compiler", "export"),
+    "measure": (5, 6, "mAP and speed", "measuring"),
+    "measure_int8": (2, 7, "mAP and speed", "measuring"),
+    "rknn_eval": (3, 7, "board or simulator", "measuring"),
+    "ascend_eval": (4, 7, "board or CPU", "measuring"),
+    RESULTS: (2.5, 8, "the model to ship · page, pictures, runs in MLflow", "results"),
 }
 """Kind of stage -> column, row, what it is in a few words, what it does."""
 COLOURS = {"data": "#e6e9ee", "training": "#cfe3fb", "cutting": "#fde0c2", "export": "#d3efd8"}
@@ -131,7 +132,7 @@ def arrow(first: str, second: str) -> str:
 
 def picture() -> str:
     """The SVG; raises KeyError with the name of a stage that has no place."""
-    width, height = 2 * EDGE + 5 * ACROSS + WIDTH + 4, 2 * EDGE + 7 * DOWN + HEIGHT
+    width, height = 2 * EDGE + 5 * ACROSS + WIDTH + 4, 2 * EDGE + 8 * DOWN + HEIGHT
     arrows = "\n".join(arrow(*pair) for pair in sorted(waits()))
     boxes = "\n".join(box(name) for name in dict.fromkeys(kind(name) for name in declared() if name != EVERYWHERE))
     notes = ("several frames: one for each percent or model", "dashed: what params.yaml asks for besides")

@@ -440,7 +440,7 @@ def test_the_section_of_params_and_the_command_say_what_the_request_says() -> No
     assert len(stated) == 14
     for name in stated:
         field = PruneParams.model_fields[name]
-        default = "taylor" if name == "importance" else getattr(request, name)  # the stage has images with boxes
+        default = "auto" if name == "importance" else getattr(request, name)  # stage `ranking` tries
         assert (field.default, field.description) == (default, option(name).help)
     signature = inspect.signature(cli.prune)
     for name in set(signature.parameters) & stated:

@@ -12,7 +12,13 @@ def test_the_picture_in_the_docs_is_up_to_date() -> None:
 
 def test_arrows_are_what_dvc_yaml_says_without_what_longer_ways_imply() -> None:
     found = waits()
-    assert {("data", "listing"), ("sparse", "prune"), ("control", "finetune"), ("atc", "ascend_eval")} <= found
+    assert {
+        ("data", "listing"),
+        ("sparse", "ranking"),
+        ("ranking", "prune"),
+        ("control", "finetune"),
+        ("atc", "ascend_eval"),
+    } <= found
     assert {b for a, b in found if a == "export"} == {"timing", "quantize", "rknn", "atc"}
     assert ("baseline", "export") not in found  # by way of finetune
     assert ("data", "report") not in found

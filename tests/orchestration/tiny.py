@@ -35,6 +35,7 @@ STAGES = {
     "data": ((), ("data/voc", "metrics/data.json")),
     "baseline": (("data/voc",), ("models/baseline",)),
     "sparse": (("models/baseline",), ("models/sparse",)),
+    "ranking": (("models/sparse",), ("metrics/ranking.json",)),
     "measure_baseline": (("models/baseline", "models/sparse"), ("metrics/baseline.json", "metrics/sparse.json")),
     "export_baseline": (("models/baseline",), ("models/export/baseline", "metrics/export/baseline.json")),
     "atc_baseline": (("models/export/baseline",), ("models/atc/baseline",)),
@@ -42,8 +43,8 @@ STAGES = {
 }
 """Stage -> what it reads, what it writes."""
 POINTS = {
-    "probe": (("models/sparse",), ("metrics/probe/{}.json",)),
-    "prune": (("models/sparse",), ("models/prune/{}",)),
+    "probe": (("models/sparse", "metrics/ranking.json"), ("metrics/probe/{}.json",)),
+    "prune": (("models/sparse", "metrics/ranking.json"), ("models/prune/{}",)),
     "finetune": (("models/prune/{}",), ("models/finetune/{}",)),
     "measure": (("models/prune/{}", "models/finetune/{}"), ("metrics/prune/{}.json", "metrics/finetune/{}.json")),
     "export": (("models/finetune/{}",), ("models/export/{}", "metrics/export/{}.json")),

@@ -18,6 +18,7 @@ REPORT: dict[str, Any] = {
         {"path": "model.24.m.0", "kind": "convolution", "kept": 75, "total": 75, "params": 100, "macs": 1_000_000}
         | {"macs_padded": 1_000_000},
     ],
+    "importance": "taylor",
     "certificate": {
         **{"cut": [1e-14, 2e-14], "folded": [3e-15, 4e-15], "border": [0.3, 0.4], "inexact": [], "images": [2, 8]},
         **{"tolerance": 1e-4, "max_cut": 2e-14, "max_folded": 4e-15},
@@ -28,7 +29,14 @@ ROW = Row("prune@50", "pruned", 50, report=REPORT)
 
 def test_totals_say_what_was_asked_and_what_came_of_it() -> None:
     assert dict(zip(totals_grid([ROW]).header, totals_grid([ROW]).rows[0], strict=True)) == {
-        **{"model": "50 % pruned", "asked %": "50", "really cut %": "48.4", "limit %": "45.2", "layers clipped": "1"},
+        **{
+            "model": "50 % pruned",
+            "ranked by": "taylor",
+            "asked %": "50",
+            "really cut %": "48.4",
+            "limit %": "45.2",
+            "layers clipped": "1",
+        },
         **{"units out": "1", "channels": "48 → 24", "params M": "1.800 → 0.500", "GFLOPs": "0.260 → 0.160"},
         "GFLOPs padded to 16": "0.360 → 0.270",
     }

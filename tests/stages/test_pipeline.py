@@ -24,6 +24,7 @@ BASELINE_STAGES = {
         "data",
         "baseline",
         "sparse",
+        "ranking",
         "export_baseline",
         "atc_baseline",
         "ascend_eval_baseline",

@@ -15,7 +15,7 @@ from yoloslim.models.detector import Detector, count_params
 from yoloslim.models.store import load_model, save_model
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.certified_cut import PruneResult, prune
-from yoloslim.stages import control, finetune, rounds, training
+from yoloslim.stages import control, finetune, recovery, rounds, training
 from yoloslim.stages import prune as stage
 from yoloslim.stages.rounds import prune_in_rounds, request_at
 from yoloslim.training.fit import Fit
@@ -57,14 +57,14 @@ def test_epochs_between_rounds_are_taken_off_the_finetuning_and_the_control_has_
     assert finetune.phase_of(params).epochs == 10
     assert finetune.phase_of(params).lr0 == 0.005
     assert control.phase_of(params).epochs == 14
-    assert rounds.recovery(params).epochs == 2
+    assert rounds.recovery(params, 2).epochs == 2
     plain = parse_params({})
     assert finetune.phase_of(plain) == plain.finetune
 
 
 def test_recovery_has_the_usual_recipe_of_what_the_pipeline_starts_from() -> None:
     fresh, given = (
-        rounds.recovery(parse_params({"baseline": {"weights": weights}, "finetune": {"lr0": 0.5}}))
+        rounds.recovery(parse_params({"baseline": {"weights": weights}, "finetune": {"lr0": 0.5}}), 2)
         for weights in ("", "w.pt")
     )
     assert (fresh.optimizer, fresh.lr0) == ("AdamW", 0.002)
@@ -94,8 +94,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shake_norms(model)
     save_model(model, Path("models/sparse/model.safetensors"))
     row = dict.fromkeys(("map50", "map50_95", "precision", "recall"), 0.5)
-    monkeypatch.setattr(rounds, "train_set", lambda _: tiny_train_set(8))
-    monkeypatch.setattr(rounds, "eval_set", lambda *_: None)
+    monkeypatch.setattr(recovery, "train_set", lambda _: tiny_train_set(8))
+    monkeypatch.setattr(recovery, "eval_set", lambda *_: None)
     monkeypatch.setattr(training, "validation_row", lambda *_: row)
     monkeypatch.setattr(training, "code_of", lambda _: [])
     monkeypatch.setattr(stage, "eval_set", lambda *_: None)
@@ -108,7 +108,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_report_is_about_the_network_before_all_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_detector()
     shake_norms(model)
-    monkeypatch.setattr(rounds, "recover", lambda p, q, n, m: (Fit(m, [{"map50": 0.25}], 1), Path(f"{n}.pt")))
+    monkeypatch.setattr(
+        rounds, "recover", lambda p, n, m, phase, told: (Fit(m, [{"map50": 0.25}], 1), Path(f"{told[0][-1]}.pt"))
+    )
     cuts: list[PruneResult[Detector]] = []
 
     def cut(network: Detector, request: PruneRequest) -> PruneResult[Detector]:

@@ -50,6 +50,7 @@ def test_every_row_gets_one_run_and_keeps_it(root: Path) -> None:
     assert tags["mlflow.note.content"].startswith("50 % pruned and finetuned: mAP50 0.778 (baseline 0.799)")
     assert (tags["mlflow.source.name"], tags["mlflow.user"]) == ("pipeline/finetune.py", getpass.getuser())
     assert (tags["stage"], tags["percent"], tags["backend"]) == ("pruned", "50", "onnxruntime-cpu")
+    assert tags["ranked_by"] == "gamma"
     assert all(run.data.tags["yoloslim.current"] == "true" for run in found)
     _curves_and_files(root, half)
     assert "50 % pruned" in _comparison(root)

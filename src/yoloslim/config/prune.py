@@ -29,7 +29,8 @@ class PruneParams(Section):
     """Which channels go."""
 
     scope: Scope = _shared("scope")
-    importance: Importance = _shared("importance", default="taylor")  # the stage has images with boxes
+    importance: Importance | Literal["auto"] = _shared("importance", default="auto")
+    trial_epochs: int = Field(2, ge=1, le=10_000, description="epochs of each ranking's trial, for importance auto")
     normalise: Normalise = _shared("normalise")
     group_score: GroupScore = _shared("group_score")
     min_channels: int = _shared("min_channels")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from yoloslim.config.train import Optimizer
-from yoloslim.prune_request import OVER_MEANS
+from yoloslim.prune_request import OVER_MEANS, Importance, Scope
 
 AUTO = "auto"
 
@@ -32,6 +32,11 @@ MOMENTUM: Mapping[Optimizer, float] = {"AdamW": 0.9, "Adam": 0.9, "SGD": 0.937}
 FRESH_TEACHER, TRAINED_TEACHER = 0.5, 2.0
 """Weight of the teacher's detections, where the boxes count 1."""
 
+RANKED_BY: Mapping[str, Importance] = {"slimming": "gamma", "group": "l2", "growing": "l2"}
+"""By penalty: what it acts on."""
+PUBLISHED: tuple[Scope, ...] = ("source", "slim")
+"""Scopes whose published rules rank by BatchNorm scales."""
+
 FIT_PIXELS, FIT_IMAGES = 64 * 640**2, 256
 """Pixels in all, and images at most, that trained layers are fitted on; YOLOv5n takes about 2 GB for them."""
 
@@ -52,7 +57,9 @@ def settle_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
         settled["finetune"] = _settle_teacher(settled["finetune"], bool(weights))
     prune = raw.get("prune", {})
     if isinstance(prune, Mapping):
-        settled["prune"] = _settle_prune(prune, bool(weights), raw.get("imgsz"))
+        sparse = raw.get("sparse")
+        penalty = sparse.get("penalty", "none") if isinstance(sparse, Mapping) else getattr(sparse, "penalty", "none")
+        settled["prune"] = _settle_prune(prune, bool(weights), str(penalty), raw.get("imgsz"))
     return settled
 
 
@@ -62,10 +69,14 @@ def _settle_teacher(section: Mapping[str, Any], trained: bool) -> dict[str, Any]
     return {**section, "distill_output": TRAINED_TEACHER if trained else FRESH_TEACHER}
 
 
-def _settle_prune(section: Mapping[str, Any], trained: bool, imgsz: Any) -> dict[str, Any]:
-    settled = {"normalise": AUTO, "fit_images": AUTO, **section}
+def _settle_prune(section: Mapping[str, Any], trained: bool, penalty: str, imgsz: Any) -> dict[str, Any]:
+    """Of `importance`, `auto` stays where stage `ranking` is to try: fresh weights without a penalty."""
+    settled = {"importance": AUTO, "normalise": AUTO, "fit_images": AUTO, **section}
+    if settled["importance"] == AUTO:
+        by_penalty = RANKED_BY.get(penalty, "taylor" if trained else AUTO)
+        settled["importance"] = "gamma" if settled.get("scope") in PUBLISHED else by_penalty
     values: dict[str, Any] = {"normalise": "none", "fit_images": 0}
-    if trained and settled.get("importance", "taylor") in OVER_MEANS:
+    if trained and settled["importance"] in OVER_MEANS:
         values["normalise"] = "mean"
     if trained and settled.get("rounds", 1) == 1:
         side = imgsz if isinstance(imgsz, int) and imgsz > 0 else 160  # the default; the schema refuses the others

@@ -35,7 +35,7 @@ STAGES = {
     "measure": ("prune@{}", "finetune@{}", "measure@{}", "export@{}", "atc@{}", "ascend_eval@{}"),
 }
 SHARED = (
-    *("code", "data", "baseline", "sparse", "measure_baseline"),
+    *("code", "data", "baseline", "sparse", "ranking", "measure_baseline"),
     *("export_baseline", "atc_baseline", "ascend_eval_baseline"),
 )
 """Stages that every point needs, by any way."""

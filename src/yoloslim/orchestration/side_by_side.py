@@ -24,7 +24,7 @@ from yoloslim.orchestration.process import CommandError, start_over, stop_all, s
 from yoloslim.orchestration.stopping import stoppable
 from yoloslim.stages.common import BASELINE
 
-SHARED = ("code", "data", "baseline", "sparse")
+SHARED = ("code", "data", "baseline", "sparse", "ranking")
 OF_BASELINE = ("export_baseline", "atc_baseline")
 MEASURED, TRAINING = ("measure_", "ascend_eval_"), ("control@", "finetune@")
 Say = Callable[[str], None]

@@ -99,7 +99,6 @@ def prune(
     if not isinstance(model, Detector):  # folding may have given layers a bias
         parameters = count_params(result.model)
         result.report["after"] |= {"params": parameters, "params_m": parameters / 1e6}
-    result.report["importance"] = getattr(request.importance, "__name__", request.importance)
     if less := shortfall(request, result.report):
         logger.warning("%.1f %% of prunable channels removed: %s", result.report["effective_percent"], less)
     return result

@@ -10,14 +10,16 @@ from yoloslim.results.records import Row
 def totals_grid(rows: Sequence[Row]) -> Grid:
     """One line a percent: what was asked and what came of it, before -> after."""
     header = (
-        *("model", "asked %", "really cut %", "limit %", "layers clipped", "units out", "channels"),
+        *("model", "ranked by", "asked %", "really cut %", "limit %", "layers clipped", "units out", "channels"),
         *("params M", "GFLOPs", "GFLOPs padded to 16"),
     )
     cut = [row for row in rows if row.report.get("after")]
     if not any("target_ms" in row.report.get("latency", {}) for row in cut):
-        return Grid(header, tuple(_totals(row) for row in cut))
+        return Grid(header, tuple(_totals(row) for row in cut), frozenset({0, 1}))
     timed = ("ms asked", "ms by the table", "ms measured", "measured with")
-    return Grid((*header, *timed), tuple((*_totals(row), *_times(row)) for row in cut), frozenset({0, len(header) + 3}))
+    return Grid(
+        (*header, *timed), tuple((*_totals(row), *_times(row)) for row in cut), frozenset({0, 1, len(header) + 3})
+    )
 
 
 def _totals(row: Row) -> tuple[str, ...]:
@@ -29,6 +31,7 @@ def _totals(row: Row) -> tuple[str, ...]:
 
     return (
         row.title,
+        report.get("importance", MISSING),
         number(report.get("requested_percent", row.percent), 0),
         number(report.get("effective_percent"), 1),
         number(report.get("percent_limit"), 1),

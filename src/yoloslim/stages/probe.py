@@ -5,11 +5,12 @@ from yoloslim.stages.common import stage_of_percent
 from yoloslim.stages.costs import measure_cost
 from yoloslim.stages.inputs import eval_set
 from yoloslim.stages.measuring import evaluate_model, write_metrics
-from yoloslim.stages.prune import cut_model, settled
+from yoloslim.stages.prune import cut_model, ranked, settled
 
 
 def run(params: Params, percent: int) -> None:
     """Write metrics/probe/<percent>.json."""
+    params = ranked(params)
     result = cut_model(params, percent)
     model = settled(params, result)
     accuracy = evaluate_model(params, model, eval_set(params, "test")).metrics

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 
 from yoloslim.config import Params
+from yoloslim.config.recipe import AUTO
 from yoloslim.data.trainset import load_train_set
 from yoloslim.deploy.latency import layer_latencies_ms
 from yoloslim.deploy.timed_prune import Timing, about_time, timed_prune
-from yoloslim.files import write_json
+from yoloslim.errors import ConfigError
+from yoloslim.files import read_json, write_json
 from yoloslim.models.detector import Detector
 from yoloslim.models.store import load_model
 from yoloslim.prune_request import PruneRequest
@@ -27,7 +29,7 @@ from yoloslim.pruning.prune_report import shortfall
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
 from yoloslim.stages.batches import plain_batches, statistics_images, training_images
-from yoloslim.stages.common import MODELS, stage_of_percent, timing_threads
+from yoloslim.stages.common import METRICS, MODELS, stage_of_percent, timing_threads
 from yoloslim.stages.inputs import eval_set, prepared_split
 from yoloslim.stages.measuring import validate_model
 from yoloslim.stages.models import store
@@ -72,6 +74,23 @@ def timing_of(params: Params) -> Timing:
         board = named_board(a.target, a.set_env, a.python, aipp_input=a.aipp_input, **options)
     table = Path(p.latency_table) if p.latency_table else None
     return Timing(p.latency_runtime, timing_threads(params), p.selection, table, board)
+
+
+def ranked(params: Params) -> Params:
+    """The same with the ranking that stage `ranking` found in place of `auto`.
+
+    Raises:
+        ConfigError: it has not run.
+    """
+    if params.prune.importance != AUTO:
+        return params
+    path = METRICS / "ranking.json"
+    if not path.is_file():
+        raise ConfigError(
+            f"{path} is missing, which says what `prune.importance: auto` came to: run `dvc repro ranking`"
+        )
+    prune = params.prune.model_copy(update={"importance": read_json(path)["importance"]})
+    return params.model_copy(update={"prune": prune})
 
 
 def cut_model(params: Params, percent: int) -> PruneResult[Detector]:
@@ -126,6 +145,7 @@ def tell(request: PruneRequest, report: Mapping[str, Any]) -> None:
 
 def run(params: Params, percent: int) -> None:
     """Write models/prune/<percent>."""
+    params = ranked(params)
     test, sparse = eval_set(params, "test"), load_model(MODELS / "sparse" / "model.safetensors")
     rounds = prune_in_rounds(params, percent, sparse, request_of(params, percent), partial(cut_once, params))
     if not rounds.is_main:  # of the processes that share the trainings between rounds, one writes

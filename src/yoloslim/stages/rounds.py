@@ -9,19 +9,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from yoloslim.config import FinetuneParams, Params
-from yoloslim.config.recipe import settle_recipes
+from yoloslim.config import Params
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.certified_cut import PruneResult
-from yoloslim.stages.batches import train_set
-from yoloslim.stages.common import MODELS, is_forced
-from yoloslim.stages.inputs import eval_set
-
-if TYPE_CHECKING:
-    from yoloslim.training.fit import Fit
+from yoloslim.stages.recovery import recover, recovery
 
 logger = logging.getLogger("yoloslim")
 
@@ -43,15 +37,6 @@ class Rounds:
     result: PruneResult[Detector]
     checkpoints: tuple[Path, ...]
     is_main: bool
-
-
-def recovery(params: Params) -> FinetuneParams:
-    """The training between two rounds: what `auto` and the defaults of section `finetune` stand for.
-
-    Not that section itself: else a change of the finetuning would cut all models anew.
-    """
-    usual = settle_recipes({"baseline": {"weights": params.baseline.weights}})["finetune"]
-    return FinetuneParams(**usual, epochs=params.prune.round_epochs)
 
 
 def prune_in_rounds(params: Params, percent: int, model: Detector, request: PruneRequest, cut: Cut) -> Rounds:
@@ -77,7 +62,10 @@ def prune_in_rounds(params: Params, percent: int, model: Detector, request: Prun
         rows.append(row)
         if number < count:
             logger.info("round %d of %d: %.1f %% of the prunable channels are gone", number, count, row["percent"])
-            trained, checkpoint = recover(params, percent, number, result.model)
+            phase = recovery(params, params.prune.round_epochs)
+            logger.info("recovery for %d epochs: %s, lr0 %g", phase.epochs, phase.optimizer, phase.lr0)
+            settings = (f"round {number}", params.prune.model_dump_json(), result.model.spec.model_dump_json())
+            trained, checkpoint = recover(params, f"prune/{percent}", result.model, phase, settings)
             model, is_main = trained.model, trained.is_main
             row["map50"] = trained.history[-1]["map50"]
             checkpoints.append(checkpoint)
@@ -108,32 +96,6 @@ def request_at(request: PruneRequest, number: int, count: int, left: float, dens
             return replace(request, **changes)
     wanted = (1 - request.percent / 100) ** done
     return replace(request, percent=100 * max(0.0, 1 - wanted / left), **changes)
-
-
-def recover(params: Params, percent: int, number: int, model: Detector) -> tuple["Fit", Path]:
-    """Train for a round's epochs, or take what an interrupted run trained; the checkpoint is left for the caller."""
-    from yoloslim.stages.training import Training, checkpoint_key, validation_row
-    from yoloslim.training.fit import Task, fit  # loads Lightning, which a single cut has no use for
-
-    phase = recovery(params)
-    settings = (f"round {number}", params.prune.model_dump_json(), model.spec.model_dump_json())
-    training = Training(f"prune/{percent}", phase, (MODELS / "sparse" / "model.safetensors",), settings)
-    checkpoint = Path(params.train.cache_dir) / "checkpoints" / f"{checkpoint_key(params, training)}.pt"
-    if is_forced():
-        checkpoint.unlink(missing_ok=True)
-    val = eval_set(params, "val")
-    logger.info("recovery for %d epochs: %s, lr0 %g", phase.epochs, phase.optimizer, phase.lr0)
-    task = Task(
-        model,
-        train_set(params),
-        lambda ema: validation_row(params, ema, val),
-        params.train,
-        phase,
-        params.seed,
-        keep="last",
-        checkpoint=checkpoint,
-    )
-    return fit(task), checkpoint
 
 
 def _of_all(reports: list[dict[str, Any]], removed: float, asked: float) -> dict[str, Any]:

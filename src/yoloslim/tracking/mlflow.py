@@ -186,6 +186,7 @@ class _Session:
         tags |= lineage_tags(self.results.hashes, row.percent if row.kind == "pruned" else None)
         tags |= {COMMIT: self.commit} if self.commit else {}
         tags |= {"atc": row.compiled} if row.compiled else {}
+        tags |= {"ranked_by": row.report["importance"]} if "importance" in row.report else {}
         tags |= ranges_tags(row)
         if "preprocessing" in row.deployed:
             tags["preprocessing"] = str(row.deployed["preprocessing"])

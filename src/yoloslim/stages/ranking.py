@@ -1,0 +1,76 @@
+"""Stage `ranking`: what channels are ranked by, where `prune.importance: auto` leaves that to the images.
+
+No ranking is the best one everywhere, and what a network finds right after a cut does not tell which is: one that
+spares layers of few channels finds more at once, and has less room to learn (docs/benchmarks.md, the race). So the
+sparse model is cut to half of its FLOPs by each, what is left is trained for `prune.trial_epochs`, and the ranking of
+the one that finds more on the validation images cuts all models. To judge cuts by a short training is the idea of
+NetAdapt (arXiv 1804.03230).
+"""
+
+import logging
+
+from yoloslim.config import Params
+from yoloslim.config.recipe import AUTO
+from yoloslim.errors import PruneError
+from yoloslim.models.detector import Detector, count_macs
+from yoloslim.models.store import load_model
+from yoloslim.prune_request import TARGETS, Importance
+from yoloslim.stages.common import MODELS, stage
+from yoloslim.stages.measuring import write_metrics
+from yoloslim.stages.prune import cut_once, request_of, settled
+from yoloslim.stages.recovery import recover, recovery
+
+logger = logging.getLogger("yoloslim")
+
+RIVALS: tuple[Importance, ...] = ("taylor", "gamma")
+"""The rankings that are tried; the first one goes where they find the same."""
+SHARE = 0.5
+"""Of the FLOPs that a trial leaves."""
+
+
+def run(params: Params) -> None:
+    """Write metrics/ranking.json: the ranking, and what the trials found."""
+    if params.prune.importance != AUTO:
+        write_metrics("ranking", {"importance": params.prune.importance})
+        logger.info("prune.importance is %s: nothing is tried", params.prune.importance)
+        return
+    model = load_model(MODELS / "sparse" / "model.safetensors")
+    trials, checkpoints = {}, []
+    for rival in RIVALS:
+        try:
+            small = cut_by(params, model, rival)
+        except PruneError as error:
+            logger.warning("no trial, %s ranks: %s", RIVALS[0], error)
+            write_metrics("ranking", {"importance": RIVALS[0], "why": str(error)})
+            return
+        phase = recovery(params, params.prune.trial_epochs)
+        settings = (rival, params.prune.model_dump_json(), small.spec.model_dump_json())
+        trained, checkpoint = recover(params, f"ranking/{rival}", small, phase, settings)
+        trials[rival] = {name: trained.history[-1][name] for name in ("map50", "map50_95")}
+        logger.info("%s: val mAP50-95 %.3f after %d epochs", rival, trials[rival]["map50_95"], phase.epochs)
+        checkpoints.append(checkpoint)
+    if not trained.is_main:
+        return
+    best = max(RIVALS, key=lambda rival: trials[rival]["map50_95"])
+    logger.info("channels are ranked by %s", best)
+    write_metrics("ranking", {"importance": best, "trials": trials})
+    for checkpoint in checkpoints:
+        checkpoint.unlink(missing_ok=True)
+
+
+def cut_by(params: Params, model: Detector, rival: Importance) -> Detector:
+    """The network that a ranking leaves of half the FLOPs.
+
+    Raises:
+        PruneError: what every layer keeps at least is more.
+    """
+    half = SHARE * 2e-9 * count_macs(model, params.imgsz)
+    by_size = dict.fromkeys(TARGETS) | {"target_gflops": half, "selection": "percent", "latency_runtime": "onnxruntime"}
+    changed = by_size | {"importance": rival, "latency_table": "", "residual_units": 0}
+    trial = params.model_copy(update={"prune": params.prune.model_copy(update=changed)})
+    return settled(trial, cut_once(trial, model, request_of(trial, 0)))
+
+
+def main() -> None:
+    """Run the stage."""
+    stage(run)

@@ -1,0 +1,145 @@
+"""Stage `ranking`: the trials decide, cost nothing where nothing is to decide, and are not made twice."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny import shake_norms, tiny_detector, tiny_train_set
+from yoloslim.config import Params, parse_params
+from yoloslim.errors import ConfigError
+from yoloslim.files import read_json, write_json
+from yoloslim.models.detector import Detector, count_macs
+from yoloslim.models.store import save_model
+from yoloslim.pruning.coupling import find_coupling
+from yoloslim.pruning.importance import channel_scores
+from yoloslim.stages import prune as cutting
+from yoloslim.stages import ranking, recovery, training
+from yoloslim.stages.prune import ranked
+from yoloslim.training.fit import Fit
+from yoloslim.training.learner import Learner
+
+FOUND = Path("metrics/ranking.json")
+
+
+def params_of(**changed: Any) -> Params:
+    section = {"trial_epochs": 1, "round_to": 1, "recalibrate_images": 0}
+    train = {"batch": 4, "device": "cpu", "precision": "fp32", "threads": 1}
+    return parse_params({"imgsz": 64, "train": train, "prune": section | changed, "finetune": {"epochs": 4}})
+
+
+@pytest.fixture
+def dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detector:
+    """A stored sparse model, and training images that need no files; accuracy is not measured."""
+    monkeypatch.chdir(tmp_path)
+    model = tiny_detector()
+    shake_norms(model)
+    save_model(model, Path("models/sparse/model.safetensors"))
+    row = dict.fromkeys(("map50", "map50_95", "precision", "recall"), 0.5)
+    monkeypatch.setattr(recovery, "train_set", lambda _: tiny_train_set(8))
+    monkeypatch.setattr(recovery, "eval_set", lambda *_: None)
+    monkeypatch.setattr(training, "validation_row", lambda *_: row)
+    monkeypatch.setattr(training, "code_of", lambda _: [])
+    images = tiny_train_set(2).images.permute(0, 3, 1, 2).float() / 255
+    monkeypatch.setattr(cutting, "training_images", lambda _, count: iter([images] if count else []))
+    reversed_gamma = {
+        path: scores.max() - scores for path, scores in channel_scores(model, find_coupling(model)).items()
+    }
+    monkeypatch.setattr(cutting, "taylor", lambda *_: reversed_gamma)
+    return model
+
+
+@pytest.mark.parametrize(("taylor", "gamma", "best"), [(0.2, 0.3, "gamma"), (0.3, 0.2, "taylor"), (0, 0, "taylor")])
+def test_the_one_that_finds_more_after_a_short_training_ranks(
+    taylor: float, gamma: float, best: str, dense: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = {}
+
+    def recover(params: Params, name: str, model: Detector, phase: Any, settings: Any) -> tuple[Fit, Path]:
+        tried[name] = (model, phase.epochs)
+        accuracy = {"ranking/taylor": taylor, "ranking/gamma": gamma}[name]
+        return Fit(model, [{"map50": 2 * accuracy, "map50_95": accuracy}], 1), Path("none.pt")
+
+    monkeypatch.setattr(ranking, "recover", recover)
+    ranking.run(params_of(trial_epochs=3))
+    trials = {n: {"map50": 2 * a, "map50_95": a} for n, a in (("taylor", taylor), ("gamma", gamma))}
+    assert read_json(FOUND) == {"importance": best, "trials": trials}
+    assert list(tried) == ["ranking/taylor", "ranking/gamma"]
+    half = count_macs(dense, 64) / 2
+    for model, epochs in tried.values():
+        assert epochs == 3
+        assert 0.7 * half < count_macs(model, 64) <= half
+    assert tried["ranking/taylor"][0].spec.widths != tried["ranking/gamma"][0].spec.widths
+    assert ranked(params_of()).prune.importance == best
+
+
+def test_whatever_the_models_are_asked_for_a_trial_leaves_half_of_the_flops(dense: Detector) -> None:
+    for changed in ({"target_speedup": 3}, {"selection": "latency", "round_to": 2}, {"residual_units": 2}):
+        small = ranking.cut_by(params_of(**changed), dense, "gamma")
+        assert count_macs(small, 64) <= count_macs(dense, 64) / 2
+        assert small.spec.widths
+
+
+def test_an_interrupted_trial_goes_on_and_nothing_is_trained_twice(
+    dense: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    step = Learner.step
+    monkeypatch.setattr(Learner, "step", lambda self, given: (steps.append(given.index), step(self, given)))
+    cut, calls = ranking.cut_once, []
+
+    def killed(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return cut(*given)
+
+    monkeypatch.setattr(ranking, "cut_once", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ranking.run(params_of())
+    assert len(steps) == 2  # 8 images, 4 a batch
+    assert not FOUND.exists()
+    monkeypatch.setattr(ranking, "cut_once", cut)
+    ranking.run(params_of())
+    assert len(steps) == 4
+    assert read_json(FOUND)["importance"] == "taylor"
+    assert not list(Path(".cache/checkpoints").glob("*.pt"))
+
+
+def test_an_importance_that_is_named_is_taken_without_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # without a model, which is not looked at
+    ranking.run(params_of(importance="l1"))
+    assert read_json(FOUND) == {"importance": "l1"}
+    assert ranked(params_of(importance="l2")).prune.importance == "l2"
+
+
+def test_floors_that_leave_more_than_half_are_said(dense: Detector, caplog: pytest.LogCaptureFixture) -> None:
+    ranking.run(params_of(layer_keep=1.0))
+    assert "no trial, taylor ranks: target_gflops=" in caplog.text
+    found = read_json(FOUND)
+    assert found["importance"] == "taylor"
+    assert "layer_keep 1 leave at least" in found["why"]
+
+
+def test_without_the_stage_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"metrics/ranking.json is missing, .*: run `dvc repro ranking`"):
+        ranked(params_of())
+    write_json(FOUND, {"importance": "gamma"})
+    assert ranked(params_of()).prune.importance == "gamma"
+
+
+@pytest.mark.parametrize(
+    ("sections", "importance"),
+    [
+        ({}, "auto"),
+        ({"prune": {"importance": "l1"}}, "l1"),
+        ({"prune": {"scope": "source"}}, "gamma"),
+        ({"prune": {"scope": "free"}}, "auto"),
+        ({"baseline": {"weights": "a.pt"}}, "taylor"),
+        ({"sparse": {"penalty": "slimming"}}, "gamma"),
+        ({"sparse": {"penalty": "growing"}, "baseline": {"weights": "a.pt"}}, "l2"),
+    ],
+)
+def test_what_auto_stands_for_depends_on_what_was_trained_and_how(sections: dict[str, Any], importance: str) -> None:
+    assert parse_params(sections).prune.importance == importance
