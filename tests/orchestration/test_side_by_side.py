@@ -55,9 +55,9 @@ def test_a_control_that_teaches_comes_before_the_percents() -> None:
 
 def test_threads_that_would_change_the_weights_are_left_alone() -> None:
     two = Params().sweep.model_copy(update={"workers": 2})
-    whole = Params().train.model_copy(update={"share": 0})
     assert is_faster(Params(sweep=two))
-    assert not is_faster(Params(sweep=two, train=whole))
+    for alone in ({"share": 0}, {"devices": 2}):
+        assert not is_faster(Params(sweep=two, train=Params().train.model_copy(update=alone)))
     assert not is_faster(Params(sweep=two.model_copy(update={"workers": 1})))
 
 

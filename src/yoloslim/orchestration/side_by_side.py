@@ -51,8 +51,12 @@ def _trains(stages: Sequence[str]) -> bool:
 
 
 def is_faster(params: Params) -> bool:
-    """Whether several trainings at a time do more, and give the same weights as one after the other would."""
-    return workers_of(params) > 1 and bool(params.train.share or visible_gpus())
+    """Whether several trainings at a time do more, and give the same weights as one after the other would.
+
+    On a CPU `train.share` sees to that, of one process: several compute whole batches, with the threads they get.
+    """
+    t = params.train
+    return workers_of(params) > 1 and bool(visible_gpus() or (t.share and t.devices == 1))
 
 
 def changed(targets: Sequence[str]) -> set[str]:
