@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from yoloslim.config import Params, parse_params
 from yoloslim.orchestration import side_by_side
 from yoloslim.orchestration.points import taught_by
 from yoloslim.orchestration.process import CommandError
-from yoloslim.orchestration.side_by_side import branches, is_faster
+from yoloslim.orchestration.side_by_side import branches, hold, is_faster
 
 PARAMS = "percents: [30, 50]\nprobes: []\nsweep: {workers: 2}\ntracking: {enabled: false}\n"
 BRANCH = ("prune", "finetune", "export", "atc")
@@ -56,9 +57,35 @@ def test_a_control_that_teaches_comes_before_the_percents() -> None:
 def test_threads_that_would_change_the_weights_are_left_alone() -> None:
     two = Params().sweep.model_copy(update={"workers": 2})
     assert is_faster(Params(sweep=two))
-    for alone in ({"share": 0}, {"devices": 2}):
-        assert not is_faster(Params(sweep=two, train=Params().train.model_copy(update=alone)))
+    for changed in ({"share": 0}, {"devices": 2}):
+        assert not is_faster(Params(sweep=two, train=Params().train.model_copy(update=changed)))
     assert not is_faster(Params(sweep=two.model_copy(update={"workers": 1})))
+
+
+def test_a_second_make_repro_in_the_same_folder_says_which_process_is_at_work_and_touches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = "from pathlib import Path; from yoloslim.orchestration.side_by_side import hold; import os, sys\n"
+    first += "hold(Path()); code = 'print(1, flush=True); input()'\n"
+    first += "os.execv(sys.executable, [sys.executable, '-c', code])"  # as it becomes `dvc repro`
+    half = tmp_path / ".dvc/tmp/rwlock"
+    half.parent.mkdir(parents=True)
+    half.write_text("{")  # which the first may be writing just now
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    monkeypatch.chdir(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", first], cwd=tmp_path, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "1\n"
+        with pytest.raises(SystemExit) as ended:
+            side_by_side.main()
+        assert str(ended.value) == (
+            "error: `make repro`, `dvc repro` or a sweep is at work in this folder already "
+            f"(process {process.pid}); wait for it"
+        )
+        assert half.read_text() == "{"
+        process.communicate("\n")
+    hold(tmp_path)
+    assert (tmp_path / ".dvc/tmp/make-repro.pid").read_text() == str(os.getpid())
 
 
 @pytest.mark.slow

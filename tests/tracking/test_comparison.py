@@ -23,4 +23,6 @@ def test_disturbed_times_and_speed_ups_are_marked_and_the_mark_is_explained(root
     run, path, text = client.said
     assert (run, path) == ("run", "comparison.md")
     assert "| 6.7* | 8.0* | 150* | 1.20* | onnxruntime-cpu |" in text
-    assert text.endswith("* timed while other programs used the machine: times are too long, speed-ups uncertain.\n")
+    assert text.endswith(
+        "\n\\* timed while other programs used the machine: times are too long, speed-ups uncertain.\n"
+    )

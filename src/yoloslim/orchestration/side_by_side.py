@@ -15,6 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
+from filelock import FileLock, Timeout
+
 from yoloslim.config import Params, load_params
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.orchestration.leases import visible_gpus, workers_of
@@ -26,8 +29,12 @@ from yoloslim.stages.common import BASELINE
 
 SHARED = ("code", "data", "baseline", "sparse", "ranking")
 OF_BASELINE = ("export_baseline", "atc_baseline")
+AT_WORK = "`make repro`, `dvc repro` or a sweep is at work in this folder already (process {}); wait for it"
+PATIENCE_S = 10
 MEASURED, TRAINING = ("measure_", "ascend_eval_"), ("control@", "finetune@")
 Say = Callable[[str], None]
+_held: list[FileLock] = []
+"""Locks of this process: one that nothing refers to is let go."""
 
 
 def branches(params: Params) -> dict[str, tuple[str, ...]]:
@@ -72,10 +79,41 @@ def changed(targets: Sequence[str]) -> set[str]:
         with Repo() as repo:
             return set(repo.status(targets=list(targets)))
     except LockError as error:
-        numbers = ", ".join(dict.fromkeys(re.findall(r"PID (\d+)", str(error)))) or "unknown"
-        raise CommandError(
-            f"`make repro`, `dvc repro` or a sweep is at work in this folder already (process {numbers}); wait for it"
-        ) from error
+        numbers = ", ".join(dict.fromkeys(re.findall(r"PID (\d+)", str(error))))
+        raise CommandError(AT_WORK.format(numbers or "unknown")) from error
+
+
+def hold(checkout: Path) -> None:
+    """Hold the checkout until this process, and the `dvc repro` that it becomes, have ended, however they do.
+
+    DVC's own locks are of its single commands: between two of them another `make repro` would find none.
+
+    Raises:
+        CommandError: another one has it.
+    """
+    folder, held = checkout / ".dvc" / "tmp", list[int]()
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "make-repro.pid"
+    # what DVC leaves behind to look for a newer version may hold the lock for a moment more
+    patience = 0 if _noted(note) and psutil.pid_exists(_noted(note)) else PATIENCE_S
+    lock = FileLock(folder / "make-repro.lock", timeout=patience, fallback_to_soft=False, on_acquired=held.append)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CommandError(AT_WORK.format(_noted(note) or "unknown")) from None
+    except OSError:  # a file system that knows no such locks; DVC's own may be of another kind
+        return
+    _held.append(lock)
+    os.set_inheritable(held[0], True)
+    note.write_text(str(os.getpid()))
+
+
+def _noted(note: Path) -> int:
+    """Process that a note names; 0 where it names none."""
+    try:
+        return int(note.read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def run_branches(found: Mapping[str, Sequence[str]], checkout: Path, workers: int, say: Say) -> dict[str, str]:
@@ -140,8 +178,9 @@ def run(checkout: Path, params: Params, say: Say) -> None:
 def main() -> None:
     """What `make repro` runs."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    mend(Path())
     try:
+        hold(Path())
+        mend(Path())
         with stoppable("in the middle of the pipeline"):
             run(Path(), load_params(), lambda line: print(line, flush=True))
     except Interrupted as interrupted:

@@ -162,6 +162,11 @@ def disturbance(rows: Sequence[Row]) -> str | None:
     return MARKED
 
 
+def in_markdown(note: str) -> str:
+    """A sentence that may begin with the mark, which would begin a list."""
+    return f"\\{note}" if note.startswith(DISTURBED) else note
+
+
 def recommendation(row: Row, rows: Sequence[Row]) -> str:
     """One sentence on a pruned model against the dense ones; speed is told only where both ran on one backend."""
     baseline, control = baseline_of(rows), control_of(rows)

@@ -17,6 +17,7 @@ from yoloslim.report.pictures import PICTURES, Picture, draw_report
 from yoloslim.report.sweep_table import effort, sweep_grid
 from yoloslim.report.tables import (
     comparison_grid,
+    in_markdown,
     npu_grid,
     npu_twin_grid,
     pruning_grid,
@@ -128,7 +129,8 @@ def _markdown(
     data: Mapping[str, Any],
 ) -> str:
     parts = ["# Report", f"**{headline(best, rows, sweep)}**", why(best, rows, sweep)]
-    parts += ["## Models", comparison_grid(rows).markdown(), "\n".join(f"- {note}" for note in notes(rows, data))]
+    said = "\n".join(f"- {in_markdown(note)}" for note in notes(rows, data))
+    parts += ["## Models", comparison_grid(rows).markdown(), said]
     if sweep:
         parts += ["## The sweep", effort(sweep), sweep_grid(sweep).markdown()]
     if any(row.pruned for row in rows):

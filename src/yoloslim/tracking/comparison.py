@@ -55,7 +55,7 @@ def log_comparison(client: Any, run_id: str, results: Results, sweep: SweepResul
     from yoloslim.report.plots import comparison  # matplotlib takes a second
     from yoloslim.report.style import side_by_side
     from yoloslim.report.sweep_table import effort, outcome, sweep_grid
-    from yoloslim.report.tables import comparison_grid, disturbance
+    from yoloslim.report.tables import comparison_grid, disturbance, in_markdown
     from yoloslim.report.wording import headline
 
     rows = results.rows
@@ -63,7 +63,7 @@ def log_comparison(client: Any, run_id: str, results: Results, sweep: SweepResul
         "# Comparison",
         outcome(sweep) if sweep else headline(results.best, rows),
         comparison_grid(rows).markdown(),
-        *([f"{said}."] if (said := disturbance(rows)) else []),
+        *([f"{in_markdown(said)}."] if (said := disturbance(rows)) else []),
     ]
     parts += ["## Points", effort(sweep), sweep_grid(sweep).markdown()] if sweep else []
     client.log_text(run_id, "\n\n".join(parts) + "\n", str(Path(folder) / "comparison.md"))
