@@ -1,7 +1,9 @@
 """One thread for all tests: the networks here are too small for more, and others share the machine."""
 
+import gc
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +22,7 @@ with suppress(ModuleNotFoundError):  # not installed with every set of extras
 
 from yoloslim.orchestration import leaving
 
+gc.disable()  # the imports of tests leave no garbage; `pytest_collection_finish` switches it on again
 for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(name, None)  # what Rich and Typer ask for a terminal's width and colours, before they are imported
 for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
@@ -71,6 +74,19 @@ def heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logging.Logger, "callHandlers", call_handlers_and_ours)
         yield
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of the slow tests alone, do not even import files that hold none."""
+    if config.option.markexpr != "slow" or not re.fullmatch(r"test_\w+\.py", collection_path.name):
+        return None
+    return "mark.slow" not in collection_path.read_text() or None
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, and not among what was imported, a million objects that stay."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
