@@ -32,8 +32,8 @@ PARAMS = "percents: []\nprobes: [10, 20, 30, 40]\nsweep: {workers: 2}\n"
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, value in tiny.environment(tmp_path / "log.txt", PREFECT_HOME=str(tmp_path / "prefect")).items():
+def log(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in tiny.environment(tmp_path / "log.txt", PREFECT_HOME=str(home)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("STAGE_SECONDS", "3")
     return tmp_path / "log.txt"

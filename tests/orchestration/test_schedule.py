@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -103,10 +104,10 @@ class Scheduled(Toy):
 
 
 @pytest.fixture
-def scheduled(tmp_path: Path) -> Iterator[Scheduled]:
-    for name in ("project", "home"):
-        (tmp_path / name).mkdir()
-    made = Scheduled(tmp_path / "project", tmp_path / "home")
+def scheduled(tmp_path: Path, home: Path, tables: Path) -> Iterator[Scheduled]:
+    (tmp_path / "project").mkdir()
+    made = Scheduled(tmp_path / "project", home)
+    shutil.copytree(tables, made.root / ".prefect")  # the home of `make serve`
     try:
         yield made
     finally:

@@ -17,10 +17,9 @@ if stage == "finetune" and item == "70":
 
 
 @pytest.fixture
-def toy(tmp_path: Path) -> Iterator[Scheduled]:
-    for name in ("project", "home"):
-        (tmp_path / name).mkdir()
-    toy = Scheduled(tmp_path / "project", tmp_path / "home")
+def toy(tmp_path: Path, home: Path) -> Iterator[Scheduled]:
+    (tmp_path / "project").mkdir()
+    toy = Scheduled(tmp_path / "project", home)
     stage = toy.root / "stage.py"
     stage.write_text(stage.read_text().replace("percent = int", FAILS + "percent = int", 1))
     params = yaml.safe_load((toy.root / "params.yaml").read_text())

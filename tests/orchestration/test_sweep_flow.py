@@ -1,23 +1,25 @@
 """Sweeps through the real DVC, git and Prefect, on the stand-in pipeline or around the fake of DVC."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.orchestration.toy import Toy
 from tests.ports import free_port
 from yoloslim.config import SweepResult, load_params
-from yoloslim.errors import SweepError
 from yoloslim.orchestration.driver import run_sweep
 from yoloslim.orchestration.variant_run import in_threads
-from yoloslim.orchestration.variants import apply_variant
 
 pytestmark = pytest.mark.slow
 
@@ -27,75 +29,37 @@ def sweep(toy: Toy, workers: int = 2) -> SweepResult:
     return run_sweep(toy.root, params, in_threads(workers), workers, lambda event: None)
 
 
-def test_after_a_sweep_nothing_is_left_to_run_here_or_in_a_clone(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    toy = Toy(tmp_path)
-    result = sweep(toy)
-    assert (result.winner, result.cliff) == ("65", 0)
-    ran = toy.ran
-    assert toy.repro() == []
-    assert toy.ran == ran
-    assert len(ran) == len(set(ran))
-    assert sum(name.startswith("finetune") for name in ran) == result.finetunings
-
-    remote, clone = tmp_path_factory.mktemp("remote"), tmp_path_factory.mktemp("clone") / "project"
-    toy.run("dvc", "remote", "add", "--default", "store", str(remote))
-    toy.run("dvc", "push", "--quiet")
-    toy.commit("results")
-    toy.run("git", "clone", "--quiet", str(toy.root), str(clone))
-    toy.root = clone
-    toy.run("dvc", "pull", "--quiet")
-    assert toy.repro() == []
-    assert toy.ran == []
-
-
-def test_axes_are_searched_in_worktrees_and_can_be_applied(tmp_path: Path) -> None:
-    toy = Toy(tmp_path, axes={"prune.scope": ["coupled", "free"]}, max_map_drop=0.5)
-    result = sweep(toy)
-    assert {point.overrides.get("prune.scope", "coupled") for point in result.points} == {"coupled", "free"}
-    assert result.winner == "70"
-    assert "scope=free/70" in {point.name for point in result.points}
-    assert toy.repro() == []
-    assert not list((tmp_path / ".cache/sweep/variants").glob("*"))
-    here = toy.json("metrics/finetune/70.json")["map50"]
-    ran = toy.ran
-    assert apply_variant(tmp_path, "scope=free/70")["overrides"] == {"prune.scope": "free"}
-    toy.run("dvc", "repro")
-    assert {name.partition("@")[0] for name in toy.ran[len(ran) :]} <= {"report", "timing", "champion"}
-    assert toy.json("metrics/finetune/70.json")["map50"] < here
-    with pytest.raises(SweepError, match="no variant 'scope=none'; there are: scope=free"):
-        apply_variant(tmp_path, "scope=none/50")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_sweep_that_is_stopped_goes_on_where_it_was(tmp_path: Path, number: signal.Signals) -> None:
+def test_sweep_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     toy = Toy(tmp_path)
     toy.write("slow.json", {"finetune@65": 8})
-    command = [sys.executable, "-m", "flows.sweep", "--no-prefect"]
-    with subprocess.Popen(command, cwd=toy.root, env=toy.environment, stdout=-1, stderr=-1, text=True) as process:
-        while process.poll() is None and "finetune@65" not in toy.ran:
-            time.sleep(0.2)
-        process.send_signal(number)
-        _, told = process.communicate(timeout=1800)
-    if number != signal.SIGKILL:
-        assert process.returncode == 128 + number
-        assert "stopped in mid-sweep; give the same command again to go on" in told
-        assert "Traceback" not in told
-    done = toy.ran
+    command, finished = [sys.executable, "-m", "flows.sweep", "--no-prefect"], set[str]()
+    for tries, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL), 1):
+        before = len(toy.ran)
+        with subprocess.Popen(command, cwd=toy.root, env=toy.environment, stdout=-1, stderr=-1, text=True) as process:
+            while process.poll() is None and toy.ran.count("finetune@65") < tries:
+                time.sleep(0.2)
+            process.send_signal(number)
+            _, told = process.communicate(timeout=1800)
+        if number != signal.SIGKILL:
+            assert process.returncode == 128 + number
+            assert "stopped in mid-sweep; give the same command again to go on" in told
+            assert "Traceback" not in told
+        assert not finished & set(toy.ran[before:])
+        # points run side by side: the stage that each was in when it was stopped is all that may run again
+        stopped_in = {item: name for name in toy.ran if (item := name.partition("@")[2]) != "-"}
+        assert stopped_in["65"] == "finetune@65"
+        finished |= set(toy.ran) - set(stopped_in.values())
     (toy.root / "slow.json").unlink()
+    before = len(toy.ran)
     assert sweep(toy).winner == "65"
-    # points run side by side: the stage that each was in when it was stopped is all that may run again
-    stopped_in = {item: name for name in done if (item := name.partition("@")[2]) != "-"}
-    assert stopped_in["65"] == "finetune@65"
-    assert not set(done) - set(stopped_in.values()) & set(toy.ran[len(done) :])
+    assert not finished & set(toy.ran[before:])
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", dict[str, str]]]:
+@contextmanager
+def server(home: Path) -> Iterator[tuple["subprocess.Popen[bytes]", dict[str, str]]]:
     """A Prefect server of its own, and the environment of those who use it; settings are read once in a process."""
     port = free_port()
-    settings = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    settings = {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     settings |= {"PREFECT_CLIENT_MAX_RETRIES": "1"}
     words = ("server", "start", "--no-ui", "--host", "127.0.0.1", "--port", str(port))
     command, environment = [sys.executable, "-m", "prefect", *words], os.environ | settings
@@ -118,27 +82,48 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def test_prefect_server_that_dies_in_mid_sweep_costs_nothing(
-    tmp_path: Path, server: tuple["subprocess.Popen[bytes]", dict[str, str]]
-) -> None:
-    process, settings = server
-    (tmp_path / "project").mkdir()
-    toy = Toy(tmp_path / "project")
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, tables: Path) -> tuple[Toy, str]:
+    """A project after `make sweep`, in the middle of which its Prefect server died, and what was said."""
+    root = tmp_path_factory.mktemp("swept")
+    (root / "project").mkdir()
+    toy = Toy(root / "project")
+    toy.environment["TMPDIR"] = str(tmp_path_factory.mktemp("t"))
     toy.as_checkout()
     toy.write("slow.json", {"finetune@65": 3})
-    with subprocess.Popen(
-        ["bash", "-c", "make sweep"],
-        cwd=toy.root,
-        env=toy.environment | settings,
-        stdout=-1,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as running:
-        while running.poll() is None and "finetune@65" not in toy.ran:
-            time.sleep(0.05)
-        kill(process)
-        told, _ = running.communicate(timeout=1800)
+    with server(Path(shutil.copytree(tables, root / "home"))) as (process, settings):
+        streams: dict[str, Any] = {"stdout": -1, "stderr": subprocess.STDOUT, "text": True}
+        command, environment = ["bash", "-c", "make sweep"], toy.environment | settings
+        with subprocess.Popen(command, cwd=toy.root, env=environment, **streams) as running:
+            while running.poll() is None and "finetune@65" not in toy.ran:
+                time.sleep(0.05)
+            kill(process)
+            told, _ = running.communicate(timeout=1800)
     assert running.returncode == 0, told
+    return toy, told
+
+
+def test_prefect_server_that_dies_in_mid_sweep_costs_nothing(swept: tuple[Toy, str]) -> None:
+    toy, told = swept
     assert "Prefect is away" in told
     assert toy.json("metrics/sweep.json")["winner"] == "65"
     assert len(toy.ran) == len(set(toy.ran))
+
+
+def test_after_a_sweep_nothing_is_left_to_run_here_or_in_a_clone(swept: tuple[Toy, str], tmp_path: Path) -> None:
+    toy, result = copy(swept[0]), swept[0].json("metrics/sweep.json")
+    assert (result["winner"], result["cliff"]) == ("65", 0)
+    ran = toy.ran
+    assert toy.repro() == []
+    assert toy.ran == ran
+    assert len(ran) == len(set(ran))
+    assert sum(name.startswith("finetune") for name in ran) == result["finetunings"]
+
+    toy.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "remote"))
+    toy.run("dvc", "push", "--quiet")
+    toy.commit("results")
+    toy.run("git", "clone", "--quiet", str(toy.root), str(tmp_path / "clone"))
+    toy.root = tmp_path / "clone"
+    toy.run("dvc", "pull", "--quiet")
+    assert toy.repro() == []
+    assert toy.ran == []

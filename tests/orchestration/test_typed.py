@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from tests.orchestration.toy import Toy
+from yoloslim.errors import SweepError
+from yoloslim.orchestration.variants import apply_variant
 from yoloslim.orchestration.worktrees import FOLDER
 
 pytestmark = pytest.mark.slow
@@ -45,7 +47,7 @@ def toy(tmp_path: Path) -> Toy:
     return Toy(tmp_path / "project")
 
 
-def test_dask_runs_the_points_of_a_typed_sweep(toy: Toy, tmp_path: Path) -> None:
+def test_dask_runs_the_points_of_a_typed_sweep(toy: Toy, tmp_path: Path, home: Path) -> None:
     """On a scheduler and two workers that are there already."""
     pytest.importorskip("prefect_dask", reason="Dask is not installed; `pip install 'yoloslim[dask]'`")
     from distributed import Client
@@ -61,35 +63,37 @@ def test_dask_runs_the_points_of_a_typed_sweep(toy: Toy, tmp_path: Path) -> None
         with Client(scheduler_file=str(file), timeout=300) as client:
             client.wait_for_workers(2, timeout=300)
             address = client.scheduler.address
-        check(toy, ["runner=dask", f"address={address}"], {"PREFECT_HOME": str(tmp_path / "prefect")})
+        check(toy, ["runner=dask", f"address={address}"], {"PREFECT_HOME": str(home)})
     finally:
         for process in started:
             process.kill()
             process.wait()
 
 
-def test_ray_runs_the_points_of_a_typed_sweep(toy: Toy, tmp_path: Path) -> None:
+def test_ray_runs_the_points_of_a_typed_sweep(toy: Toy, home: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed; `pip install 'yoloslim[ray]'`")
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as short:  # sockets' paths end at 107 bytes
-        check(toy, ["runner=ray"], {"PREFECT_HOME": str(tmp_path / "prefect"), "RAY_TMPDIR": short})
+        check(toy, ["runner=ray"], {"PREFECT_HOME": str(home), "RAY_TMPDIR": short})
 
 
-@pytest.mark.parametrize("runner", ["dask", "ray"])
-def test_without_prefect_nothing_runs_there_and_the_exit_code_says_so(toy: Toy, runner: str) -> None:
-    command = [sys.executable, "-m", "yoloslim", "sweep", "--no-prefect", f"runner={runner}", "low=60", "high=60"]
-    done = subprocess.run(command, cwd=toy.root, env=toy.environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 1
-    assert f"sweep.runner is {runner}, which Prefect hands the points to; leave out --no-prefect" in done.stderr
-    assert toy.ran == []
-    assert f"{runner}, which Prefect hands the points to; going on in threads" in toy.run(*command, "fallback=true")
-    assert "finetune@60" in toy.ran
+def test_without_prefect_nothing_runs_there_and_the_exit_code_says_so(toy: Toy) -> None:
+    for runner, percent in (("dask", "60"), ("ray", "65")):
+        command = [sys.executable, "-m", "yoloslim", "sweep", "--no-prefect", f"runner={runner}"]
+        command += [f"low={percent}", f"high={percent}"]
+        before = toy.ran
+        done = subprocess.run(command, cwd=toy.root, env=toy.environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 1
+        assert f"sweep.runner is {runner}, which Prefect hands the points to; leave out --no-prefect" in done.stderr
+        assert toy.ran == before
+        assert f"{runner}, which Prefect hands the points to; going on in threads" in toy.run(*command, "fallback=true")
+        assert f"finetune@{percent}" in toy.ran
 
 
-def test_a_sweep_stopped_beside_its_dead_server_ends_soon_and_goes_on_later(toy: Toy, tmp_path: Path) -> None:
+def test_a_sweep_stopped_beside_its_dead_server_ends_soon_and_goes_on_later(toy: Toy, home: Path) -> None:
     """Prefect would wait for that server for more than two minutes."""
     toy.write("slow.json", {"finetune@65": 60})
     command, environment = shlex.split("yoloslim sweep"), dict(toy.environment)
-    environment["PREFECT_HOME"] = str(tmp_path / "prefect")
+    environment["PREFECT_HOME"] = str(home)
     environment.pop("PREFECT_API_URL", None)
     for tries, number in enumerate((signal.SIGINT, signal.SIGTERM), 1):
         with subprocess.Popen(command, cwd=toy.root, env=environment, stdout=-1, stderr=-1, text=True) as process:
@@ -115,19 +119,27 @@ def test_a_sweep_stopped_beside_its_dead_server_ends_soon_and_goes_on_later(toy:
     assert len(done) == len(set(done))
 
 
-def test_a_combination_of_other_axes_is_found_and_taken_over(toy: Toy, tmp_path: Path) -> None:
-    toy.environment["PREFECT_HOME"] = str(tmp_path / "prefect")
+def test_a_combination_of_other_axes_is_found_in_worktrees_and_taken_over(toy: Toy, home: Path) -> None:
+    toy.environment["PREFECT_HOME"] = str(home)
     path = toy.root / "params.yaml"
     params = yaml.safe_load(path.read_text())
-    params["sweep"] |= {"high": 60, "axes": {"prune.scope": ["coupled", "free"], "prune.round_to": [8]}}
+    axes = {"prune.scope": ["coupled", "free"], "prune.round_to": [8]}
+    params["sweep"] |= {"high": 65, "axes": axes, "max_map_drop": 0.5}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     toy.commit("axes")
     toy.type("yoloslim sweep step=5 objective=fastest")
     found = toy.json("metrics/sweep.json")
-    assert {"round_to=8/60", "scope=free,round_to=8/60"} <= {point["name"] for point in found["points"]}
+    points = {point["name"]: point for point in found["points"]}
+    assert {"round_to=8/60", "scope=free,round_to=8/60"} <= set(points)
+    assert found["winner"] == "round_to=8/65"
+    assert not list((toy.root / ".cache/sweep/variants").glob("*"))
     toy.type("yoloslim sweep --apply scope=free,round_to=8")
     assert yaml.safe_load(path.read_text())["prune"]["scope"] == "free"
     before = len(toy.ran)
     toy.repro()
     again = {name.partition("@")[0] for name in toy.ran[before:]}
     assert again <= {"timing", "champion", "report"}  # models are restored from the cache
+    here = toy.json("metrics/finetune/65.json")["map50"]
+    assert here == points["scope=free,round_to=8/65"]["after"]["map50"] < points["round_to=8/65"]["after"]["map50"]
+    with pytest.raises(SweepError, match=r"no variant 'scope=none'; there are: .*scope=free,round_to=8"):
+        apply_variant(toy.root, "scope=none/50")
