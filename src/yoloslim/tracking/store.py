@@ -5,6 +5,7 @@ So a process of its own makes the store under another name, and only a whole one
 """
 
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -199,6 +200,7 @@ def _put_in_place(made: Path, database: Path) -> None:
 
 def _make(path: Path, parent: int) -> None:
     """Make or migrate the store at `path`, which nobody else knows of, and open it once."""
+    gc.disable()  # a process of a few seconds, a fifth of which would go to the search for garbage
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{path}"
