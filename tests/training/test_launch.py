@@ -46,7 +46,9 @@ def test_fabric_does_not_speak(caplog: pytest.LogCaptureFixture) -> None:
         (64, 1, 8),
     ],
 )
-def test_no_more_threads_than_cores(asked: int, processes: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_threads_than_cores(
+    asked: int, processes: int, expected: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """PyTorch starts with one a core of the machine, which a container may not have: a fake of Fabric."""
     before, before_cv2 = torch.get_num_threads(), cv2.getNumThreads()
 
@@ -65,7 +67,10 @@ def test_no_more_threads_than_cores(asked: int, processes: int, expected: int, m
     monkeypatch.setattr("yoloslim.training.launch.Fabric", FakeFabric)
     try:
         torch.set_num_threads(16)
-        launch(task(train={"threads": asked, "devices": processes}).train)
+        with caplog.at_level("INFO", "yoloslim"):
+            launch(task(train={"threads": asked, "devices": processes, "share": 2}).train)
+        said = "train.share is for one process: each of the 4 computes its images of a batch all at once"
+        assert (said in caplog.messages) == (processes > 1)
         assert torch.get_num_threads() == cv2.getNumThreads() == expected
     finally:
         torch.set_num_threads(before)

@@ -14,6 +14,8 @@ from yoloslim.errors import TrainError
 from yoloslim.quiet import hush
 from yoloslim.training.devices import choose_device, choose_precision
 
+logger = logging.getLogger(__name__)
+
 
 def launch(params: TrainParams) -> Fabric:
     """Start the processes that `train.devices` asks for, one a device, or join those that torchrun has started.
@@ -44,7 +46,11 @@ def launch(params: TrainParams) -> Fabric:
     threads = params.threads
     if device.type == "cpu":  # PyTorch knows no quota of a container
         share = max(1, cores // devices)
-        threads = min(threads or share, share) if fabric.world_size > 1 else thread_count(threads, "train.threads")
+        several = fabric.world_size > 1
+        threads = min(threads or share, share) if several else thread_count(threads, "train.threads")
+        if several and params.share:
+            told = "train.share is for one process: each of the %d computes its images of a batch all at once"
+            logger.info(told, fabric.world_size)
     if threads:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
