@@ -37,9 +37,10 @@ pytest.MonkeyPatch().setattr(leaving, "_leave", lambda status: None)  # it ends 
 LONGEST = (
     "stages/test_pipeline.py",
     "orchestration/test_typed.py",
-    "orchestration/test_sweep_flow.py",
     "orchestration/test_schedule.py",
     "test_every_model.py",
+    "orchestration/test_sweep_flow.py",
+    "test_page_commands.py",
     "test_containers.py",
     "tracking/test_postgres.py",
     "orchestration/test_runners.py",
