@@ -29,7 +29,7 @@ class PruneParams(Section):
     """Which channels go."""
 
     scope: Scope = _shared("scope")
-    importance: Importance | Literal["auto"] = _shared("importance", default="auto")
+    importance: Literal[Importance, "auto"] = _shared("importance", default="auto")
     trial_epochs: int = Field(2, ge=1, le=10_000, description="epochs of each ranking's trial, for importance auto")
     normalise: Normalise = _shared("normalise")
     group_score: GroupScore = _shared("group_score")

@@ -12,7 +12,7 @@ import logging
 from yoloslim.config import Params
 from yoloslim.config.recipe import AUTO
 from yoloslim.errors import PruneError
-from yoloslim.models.detector import Detector, count_macs
+from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.store import load_model
 from yoloslim.prune_request import TARGETS, Importance
 from yoloslim.stages.common import MODELS, stage
@@ -46,16 +46,18 @@ def run(params: Params) -> None:
             write_metrics("ranking", {"importance": RIVALS[0], "why": str(error)})
             return
         phase = recovery(params, params.prune.trial_epochs)
+        size = f"{count_params(small) / 1e6:.2f} M parameters, half of the FLOPs"
+        logger.info("trial of %s: %s; %d epochs, %s, lr0 %g", rival, size, phase.epochs, phase.optimizer, phase.lr0)
         settings = (rival, params.prune.model_dump_json(), small.spec.model_dump_json())
         trained, checkpoint = recover(params, f"ranking/{rival}", small, phase, settings)
         trials[rival] = {name: trained.history[-1][name] for name in ("map50", "map50_95")}
-        logger.info("%s: val mAP50-95 %.3f after %d epochs", rival, trials[rival]["map50_95"], phase.epochs)
         checkpoints.append(checkpoint)
     if not trained.is_main:
         return
     first, second = (trials[rival]["map50_95"] for rival in RIVALS)
     best = RIVALS[second > TIE * first]
-    logger.info("channels are ranked by %s", best)
+    found = ", ".join(f"{rival} {trials[rival]['map50_95']:.3f}" for rival in RIVALS)
+    logger.info("val mAP50-95: %s; %s ranks the channels of all percents", found, best)
     write_metrics("ranking", {"importance": best, "trials": trials})
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
