@@ -1,6 +1,7 @@
 """Stage `ranking`: the trials decide, cost nothing where nothing is to decide, and are not made twice."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ FOUND = Path("metrics/ranking.json")
 
 
 def params_of(**changed: Any) -> Params:
-    section = {"trial_epochs": 1, "round_to": 1, "recalibrate_images": 0}
+    section = {"trial_steps": 2, "round_to": 1, "recalibrate_images": 0}
     train = {"batch": 4, "device": "cpu", "precision": "fp32", "threads": 1}
     return parse_params({"imgsz": 64, "train": train, "prune": section | changed, "finetune": {"epochs": 4}})
 
@@ -36,6 +37,7 @@ def dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detector:
     shake_norms(model)
     save_model(model, Path("models/sparse/model.safetensors"))
     row = dict.fromkeys(("map50", "map50_95", "precision", "recall"), 0.5)
+    monkeypatch.setattr(ranking, "prepared_split", lambda _: SimpleNamespace(ids=range(8)))
     monkeypatch.setattr(recovery, "train_set", lambda _: tiny_train_set(8))
     monkeypatch.setattr(recovery, "eval_set", lambda *_: None)
     monkeypatch.setattr(training, "validation_row", lambda *_: row)
@@ -63,7 +65,7 @@ def test_the_one_that_finds_more_after_a_short_training_ranks(
         return Fit(model, [{"map50": 2 * accuracy, "map50_95": accuracy}], 1), Path("none.pt")
 
     monkeypatch.setattr(ranking, "recover", recover)
-    ranking.run(params_of(trial_epochs=3))
+    ranking.run(params_of(trial_steps=5))
     trials = {n: {"map50": 2 * a, "map50_95": a} for n, a in (("taylor", taylor), ("gamma", gamma))}
     assert read_json(FOUND) == {"importance": best, "trials": trials}
     assert list(tried) == ["ranking/taylor", "ranking/gamma"]
@@ -73,6 +75,15 @@ def test_the_one_that_finds_more_after_a_short_training_ranks(
         assert 0.7 * half < count_macs(model, 64) <= half
     assert tried["ranking/taylor"][0].spec.widths != tried["ranking/gamma"][0].spec.widths
     assert ranked(params_of()).prune.importance == best
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "epochs"), [(292, 16, 5), (1000, 32, 3), (2971, 32, 1), (8, 8, 80), (2560, 0, 1), (32, 0, 5)]
+)
+def test_a_trial_is_of_whole_epochs(images: int, batch: int, epochs: int) -> None:
+    params = parse_params({"train": {"batch": batch}})
+    assert params.prune.trial_steps == 80
+    assert ranking.trial_epochs(params, images) == epochs
 
 
 def test_whatever_the_models_are_asked_for_a_trial_leaves_half_of_the_flops(dense: Detector) -> None:

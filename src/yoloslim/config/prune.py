@@ -30,7 +30,9 @@ class PruneParams(Section):
 
     scope: Scope = _shared("scope")
     importance: Literal[Importance, "auto"] = _shared("importance", default="auto")
-    trial_epochs: int = Field(2, ge=1, le=10_000, description="epochs of each ranking's trial, for importance auto")
+    trial_steps: int = Field(
+        80, ge=1, le=1_000_000, description="of each ranking's trial at least, in whole epochs; for importance auto"
+    )
     normalise: Normalise = _shared("normalise")
     group_score: GroupScore = _shared("group_score")
     min_channels: int = _shared("min_channels")

@@ -2,7 +2,7 @@
 
 No ranking is the best one everywhere, and what a network finds right after a cut does not tell which is: one that
 spares layers of few channels finds more at once, and has less room to learn (docs/benchmarks.md, the race). So the
-sparse model is cut to half of its FLOPs by each, what is left is trained for `prune.trial_epochs`, and the ranking of
+sparse model is cut to half of its FLOPs by each, what is left is trained for `prune.trial_steps`, and the ranking of
 the one that finds more on the validation images cuts all models. To judge cuts by a short training is the idea of
 NetAdapt (arXiv 1804.03230).
 """
@@ -16,9 +16,11 @@ from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.store import load_model
 from yoloslim.prune_request import TARGETS, Importance
 from yoloslim.stages.common import MODELS, stage
+from yoloslim.stages.inputs import prepared_split
 from yoloslim.stages.measuring import write_metrics
 from yoloslim.stages.prune import cut_once, request_of, settled
 from yoloslim.stages.recovery import recover, recovery
+from yoloslim.training.memory import usual_batch
 
 logger = logging.getLogger("yoloslim")
 
@@ -37,6 +39,7 @@ def run(params: Params) -> None:
         logger.info("prune.importance is %s: nothing is tried", params.prune.importance)
         return
     model = load_model(MODELS / "sparse" / "model.safetensors")
+    epochs = trial_epochs(params, len(prepared_split("train").ids))
     trials, checkpoints = {}, []
     for rival in RIVALS:
         try:
@@ -45,7 +48,7 @@ def run(params: Params) -> None:
             logger.warning("no trial, %s ranks: %s", RIVALS[0], error)
             write_metrics("ranking", {"importance": RIVALS[0], "why": str(error)})
             return
-        phase = recovery(params, params.prune.trial_epochs)
+        phase = recovery(params, epochs)
         size = f"{count_params(small) / 1e6:.2f} M parameters, half of the FLOPs"
         logger.info("trial of %s: %s; %d epochs, %s, lr0 %g", rival, size, phase.epochs, phase.optimizer, phase.lr0)
         settings = (rival, params.prune.model_dump_json(), small.spec.model_dump_json())
@@ -61,6 +64,12 @@ def run(params: Params) -> None:
     write_metrics("ranking", {"importance": best, "trials": trials})
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
+
+
+def trial_epochs(params: Params, images: int) -> int:
+    """Whole epochs of so many images that are at least `prune.trial_steps`."""
+    batch = params.train.batch or usual_batch(images)
+    return -(-params.prune.trial_steps // -(-images // batch))
 
 
 def cut_by(params: Params, model: Detector, rival: Importance) -> Detector:
