@@ -51,9 +51,7 @@ def dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detector:
     return model
 
 
-@pytest.mark.parametrize(
-    ("taylor", "gamma", "best"), [(0.2, 0.3, "gamma"), (0.3, 0.2, "taylor"), (0, 0, "taylor"), (0.5, 0.52, "taylor")]
-)
+@pytest.mark.parametrize(("taylor", "gamma", "best"), [(0.2, 0.3, "gamma"), (0.3, 0.2, "taylor"), (0, 0, "taylor")])
 def test_the_one_that_finds_more_after_a_short_training_ranks(
     taylor: float, gamma: float, best: str, dense: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
