@@ -43,7 +43,7 @@ def log(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def main(tmp_path: Path, log: Path) -> Path:
     """The driver's checkout, in which the shared stages have run."""
     root = tiny.project(tmp_path / "main", PARAMS)
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "sparse"], cwd=root, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "ranking"], cwd=root, check=True)
     return root
 
 
