@@ -38,7 +38,7 @@ def test_totals_say_what_was_asked_and_what_came_of_it() -> None:
             "layers clipped": "1",
         },
         **{"units out": "1", "channels": "48 → 24", "params M": "1.800 → 0.500", "GFLOPs": "0.260 → 0.160"},
-        "GFLOPs padded to 16": "0.360 → 0.270",
+        "padded to 16": "0.360 → 0.270",
     }
 
 

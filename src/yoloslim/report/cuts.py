@@ -11,7 +11,7 @@ def totals_grid(rows: Sequence[Row]) -> Grid:
     """One line a percent: what was asked and what came of it, before -> after."""
     header = (
         *("model", "ranked by", "asked %", "really cut %", "limit %", "layers clipped", "units out", "channels"),
-        *("params M", "GFLOPs", "GFLOPs padded to 16"),
+        *("params M", "GFLOPs", "padded to 16"),
     )
     cut = [row for row in rows if row.report.get("after")]
     if not any("target_ms" in row.report.get("latency", {}) for row in cut):
