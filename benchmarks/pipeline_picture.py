@@ -26,7 +26,7 @@ BOXES = {
     "sparse": (1.5, 1, "a penalty, if asked for", "training"),
     "control": (3.5, 1, "dense, trained as long", "training"),
     "unstructured": (5, 1, "single weights zeroed", "cutting"),
-    "ranking": (1.5, 2, "taylor or gamma", "training"),
+    "ranking": (1.5, 2, "each tried, one taken", "training"),
     "probe": (0, 3, "cut and measured", "cutting"),
     "prune": (1.5, 3, "cut, with its proof", "cutting"),
     "finetune": (2.5, 4, "learns from the control", "training"),

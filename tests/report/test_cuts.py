@@ -18,7 +18,8 @@ REPORT: dict[str, Any] = {
         {"path": "model.24.m.0", "kind": "convolution", "kept": 75, "total": 75, "params": 100, "macs": 1_000_000}
         | {"macs_padded": 1_000_000},
     ],
-    "importance": "taylor",
+    "importance": "l2",
+    "normalise": "mean",
     "certificate": {
         **{"cut": [1e-14, 2e-14], "folded": [3e-15, 4e-15], "border": [0.3, 0.4], "inexact": [], "images": [2, 8]},
         **{"tolerance": 1e-4, "max_cut": 2e-14, "max_folded": 4e-15},
@@ -31,7 +32,7 @@ def test_totals_say_what_was_asked_and_what_came_of_it() -> None:
     assert dict(zip(totals_grid([ROW]).header, totals_grid([ROW]).rows[0], strict=True)) == {
         **{
             "model": "50 % pruned",
-            "ranked by": "taylor",
+            "ranked by": "l2, mean",
             "asked %": "50",
             "really cut %": "48.4",
             "limit %": "45.2",

@@ -51,28 +51,39 @@ def dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detector:
     return model
 
 
-@pytest.mark.parametrize(("taylor", "gamma", "best"), [(0.2, 0.3, "gamma"), (0.3, 0.2, "taylor"), (0, 0, "taylor")])
+@pytest.mark.parametrize(
+    ("found", "best"),
+    [((0.2, 0.3, 0.1), "gamma"), ((0.3, 0.2, 0.1), "taylor"), ((0.1, 0.1, 0.2), "l2"), ((0, 0, 0), "taylor")],
+)
 def test_the_one_that_finds_more_after_a_short_training_ranks(
-    taylor: float, gamma: float, best: str, dense: Detector, monkeypatch: pytest.MonkeyPatch
+    found: tuple[float, ...], best: str, dense: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    rivals = dict(zip(("taylor", "gamma", "l2"), found, strict=True))
     tried = {}
 
     def recover(params: Params, name: str, model: Detector, phase: Any, settings: Any) -> tuple[Fit, Path]:
         tried[name] = (model, phase.epochs)
-        accuracy = {"ranking/taylor": taylor, "ranking/gamma": gamma}[name]
+        accuracy = rivals[name.removeprefix("ranking/")]
         return Fit(model, [{"map50": 2 * accuracy, "map50_95": accuracy}], 1), Path("none.pt")
 
     monkeypatch.setattr(ranking, "recover", recover)
     ranking.run(params_of(trial_steps=5))
-    trials = {n: {"map50": 2 * a, "map50_95": a} for n, a in (("taylor", taylor), ("gamma", gamma))}
-    assert read_json(FOUND) == {"importance": best, "trials": trials}
-    assert list(tried) == ["ranking/taylor", "ranking/gamma"]
+    trials = {n: {"map50": 2 * a, "map50_95": a} for n, a in rivals.items()}
+    normalise = "mean" if best == "l2" else "none"
+    assert read_json(FOUND) == {"importance": best, "normalise": normalise, "trials": trials}
+    assert list(tried) == ["ranking/taylor", "ranking/gamma", "ranking/l2"]
     half = count_macs(dense, 64) / 2
     for model, epochs in tried.values():
         assert epochs == 3
         assert 0.7 * half < count_macs(model, 64) <= half
-    assert tried["ranking/taylor"][0].spec.widths != tried["ranking/gamma"][0].spec.widths
-    assert ranked(params_of()).prune.importance == best
+    assert len({str(model.spec.widths) for model, _ in tried.values()}) == 3
+    chosen = ranked(params_of()).prune
+    assert (chosen.importance, chosen.normalise) == (best, normalise)
+
+
+def test_what_is_asked_to_make_scores_comparable_does_so_for_all_rivals() -> None:
+    assert ranking.made_comparable(params_of()) == {"taylor": "none", "gamma": "none", "l2": "mean"}
+    assert set(ranking.made_comparable(params_of(normalise="lamp")).values()) == {"lamp"}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +97,7 @@ def test_a_trial_is_of_whole_epochs(images: int, batch: int, epochs: int) -> Non
 
 def test_whatever_the_models_are_asked_for_a_trial_leaves_half_of_the_flops(dense: Detector) -> None:
     for changed in ({"target_speedup": 3}, {"selection": "latency", "round_to": 2}, {"residual_units": 2}):
-        small = ranking.cut_by(params_of(**changed), dense, "gamma")
+        small = ranking.cut_by(params_of(**changed), dense, "gamma", "none")
         assert count_macs(small, 64) <= count_macs(dense, 64) / 2
         assert small.spec.widths
 
@@ -112,7 +123,7 @@ def test_an_interrupted_trial_goes_on_and_nothing_is_trained_twice(
     assert not FOUND.exists()
     monkeypatch.setattr(ranking, "cut_once", cut)
     ranking.run(params_of())
-    assert len(steps) == 4
+    assert len(steps) == 6
     assert read_json(FOUND)["importance"] == "taylor"
     assert not list(Path(".cache/checkpoints").glob("*.pt"))
 
@@ -136,7 +147,7 @@ def test_without_the_stage_the_way_out_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"metrics/ranking.json is missing, .*: run `dvc repro ranking`"):
         ranked(params_of())
-    write_json(FOUND, {"importance": "gamma"})
+    write_json(FOUND, {"importance": "gamma", "normalise": "none"})
     assert ranked(params_of()).prune.importance == "gamma"
 
 

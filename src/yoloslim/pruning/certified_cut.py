@@ -32,8 +32,8 @@ class PruneResult(Generic[M]):
         cut: the same without folding, to see what folding is worth.
         selection: which channel groups stayed.
         certificate: the proof that the cut is exact.
-        report: plain values; see `prune_report`, plus `importance`, `removed_units` and `certificate`, and `latency`
-            where channels were chosen by it.
+        report: plain values; see `prune_report`, plus `importance`, `normalise`, `removed_units` and `certificate`,
+            and `latency` where channels were chosen by it.
     """
 
     model: M
@@ -102,6 +102,7 @@ def prune(
         report["after"] = count_totals(final, request.imgsz, example)
     report |= {"removed_units": removed, "certificate": certificate.as_dict()}
     report["importance"] = getattr(request.importance, "__name__", request.importance)
+    report["normalise"] = request.normalise
     if latency:
         report["latency"] = latency
     return PruneResult(final, plain, selection, certificate, report)

@@ -1,6 +1,6 @@
 """What was cut, layer by layer, and the proof that the cut is exact, as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yoloslim.report.tables import MISSING, Grid, number, small
@@ -31,7 +31,7 @@ def _totals(row: Row) -> tuple[str, ...]:
 
     return (
         row.title,
-        report.get("importance", MISSING),
+        ranked_by(report),
         number(report.get("requested_percent", row.percent), 0),
         number(report.get("effective_percent"), 1),
         number(report.get("percent_limit"), 1),
@@ -42,6 +42,12 @@ def _totals(row: Row) -> tuple[str, ...]:
         change("gflops", 3),
         change("gflops_padded", 3),
     )
+
+
+def ranked_by(report: Mapping[str, Any]) -> str:
+    """The importance, and what made its scores of layers comparable."""
+    how = report.get("normalise", "none")
+    return str(report.get("importance", MISSING)) + (f", {how}" if how != "none" else "")
 
 
 def _times(row: Row) -> tuple[str, ...]:

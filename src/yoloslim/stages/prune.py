@@ -89,7 +89,8 @@ def ranked(params: Params) -> Params:
         raise ConfigError(
             f"{path} is missing, which says what `prune.importance: auto` came to: run `dvc repro ranking`"
         )
-    prune = params.prune.model_copy(update={"importance": read_json(path)["importance"]})
+    found = read_json(path)
+    prune = params.prune.model_copy(update={name: found[name] for name in ("importance", "normalise")})
     return params.model_copy(update={"prune": prune})
 
 

@@ -8,13 +8,14 @@ NetAdapt (arXiv 1804.03230).
 """
 
 import logging
+from collections.abc import Mapping
 
 from yoloslim.config import Params
 from yoloslim.config.recipe import AUTO
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.store import load_model
-from yoloslim.prune_request import TARGETS, Importance
+from yoloslim.prune_request import TARGETS, Importance, Normalise
 from yoloslim.stages.common import MODELS, stage
 from yoloslim.stages.inputs import prepared_split
 from yoloslim.stages.measuring import write_metrics
@@ -24,8 +25,8 @@ from yoloslim.training.memory import usual_batch
 
 logger = logging.getLogger("yoloslim")
 
-RIVALS: tuple[Importance, ...] = ("taylor", "gamma")
-"""The rankings that are tried; the first one, which leaves fewer parameters, goes where they find the same."""
+RIVALS: Mapping[Importance, Normalise] = {"taylor": "none", "gamma": "none", "l2": "mean"}
+"""The rankings that are tried, with what makes scores of layers comparable where `prune.normalise` asks for nothing."""
 SHARE = 0.5
 """Of the FLOPs that a trial leaves."""
 
@@ -39,12 +40,12 @@ def run(params: Params) -> None:
     model = load_model(MODELS / "sparse" / "model.safetensors")
     epochs = trial_epochs(params, len(prepared_split("train").ids))
     trials, checkpoints = {}, []
-    for rival in RIVALS:
+    for rival, normalise in made_comparable(params).items():
         try:
-            small = cut_by(params, model, rival)
+            small = cut_by(params, model, rival, normalise)
         except PruneError as error:
-            logger.warning("no trial, %s ranks: %s", RIVALS[0], error)
-            write_metrics("ranking", {"importance": RIVALS[0], "why": str(error)})
+            logger.warning("no trial, %s ranks: %s", rival, error)
+            write_metrics("ranking", {"importance": rival, "normalise": normalise, "why": str(error)})
             return
         phase = recovery(params, epochs)
         size = f"{count_params(small) / 1e6:.2f} M parameters, half of the FLOPs"
@@ -55,10 +56,10 @@ def run(params: Params) -> None:
         checkpoints.append(checkpoint)
     if not trained.is_main:
         return
-    best = max(RIVALS, key=lambda rival: trials[rival]["map50_95"])
+    best = max(RIVALS, key=lambda rival: trials[rival]["map50_95"])  # the first one where they find the same
     found = ", ".join(f"{rival} {trials[rival]['map50_95']:.3f}" for rival in RIVALS)
     logger.info("val mAP50-95: %s; %s ranks the channels of all percents", found, best)
-    write_metrics("ranking", {"importance": best, "trials": trials})
+    write_metrics("ranking", {"importance": best, "normalise": made_comparable(params)[best], "trials": trials})
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
 
@@ -69,7 +70,13 @@ def trial_epochs(params: Params, images: int) -> int:
     return -(-params.prune.trial_steps // -(-images // batch))
 
 
-def cut_by(params: Params, model: Detector, rival: Importance) -> Detector:
+def made_comparable(params: Params) -> dict[Importance, Normalise]:
+    """The rivals, each with what makes its scores of layers comparable."""
+    asked = params.prune.normalise
+    return {rival: usual if asked == "none" else asked for rival, usual in RIVALS.items()}
+
+
+def cut_by(params: Params, model: Detector, rival: Importance, normalise: Normalise) -> Detector:
     """The network that a ranking leaves of half the FLOPs.
 
     Raises:
@@ -77,7 +84,7 @@ def cut_by(params: Params, model: Detector, rival: Importance) -> Detector:
     """
     half = SHARE * 2e-9 * count_macs(model, params.imgsz)
     by_size = dict.fromkeys(TARGETS) | {"target_gflops": half, "selection": "percent", "latency_runtime": "onnxruntime"}
-    changed = by_size | {"importance": rival, "latency_table": "", "residual_units": 0}
+    changed = by_size | {"importance": rival, "normalise": normalise, "latency_table": "", "residual_units": 0}
     trial = params.model_copy(update={"prune": params.prune.model_copy(update=changed)})
     return settled(trial, cut_once(trial, model, request_of(trial, 0)))
 
