@@ -1,10 +1,9 @@
 """Stage `ranking`: what channels are ranked by, where `prune.importance: auto` leaves that to the images.
 
-No ranking is the best one everywhere, and what a network finds right after a cut does not tell which is: one that
-spares layers of few channels finds more at once, and has less room to learn (docs/benchmarks.md, the race). So the
-sparse model is cut to half of its FLOPs by each, what is left is trained for `prune.trial_steps`, and the ranking of
-the one that finds more on the validation images cuts all models. To judge cuts by a short training is the idea of
-NetAdapt (arXiv 1804.03230).
+No ranking is the best one everywhere, and what a network finds right after a cut does not tell which is
+(docs/training-recipes.md). So the sparse model is cut to half of its FLOPs by each, what is left is trained for
+`prune.trial_steps`, and the ranking of the one that finds more on the validation images cuts all models. To judge cuts
+by a short training is the idea of NetAdapt (arXiv 1804.03230).
 """
 
 import logging
@@ -39,8 +38,8 @@ def run(params: Params) -> None:
         return
     model = load_model(MODELS / "sparse" / "model.safetensors")
     epochs = trial_epochs(params, len(prepared_split("train").ids))
-    trials, checkpoints = {}, []
-    for rival, normalise in made_comparable(params).items():
+    rivals, trials, checkpoints = made_comparable(params), {}, []
+    for rival, normalise in rivals.items():
         try:
             small = cut_by(params, model, rival, normalise)
         except PruneError as error:
@@ -59,7 +58,7 @@ def run(params: Params) -> None:
     best = max(RIVALS, key=lambda rival: trials[rival]["map50_95"])  # the first one where they find the same
     found = ", ".join(f"{rival} {trials[rival]['map50_95']:.3f}" for rival in RIVALS)
     logger.info("val mAP50-95: %s; %s ranks the channels of all percents", found, best)
-    write_metrics("ranking", {"importance": best, "normalise": made_comparable(params)[best], "trials": trials})
+    write_metrics("ranking", {"importance": best, "normalise": rivals[best], "trials": trials})
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
 
