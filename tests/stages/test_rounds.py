@@ -146,6 +146,12 @@ def test_one_round_is_the_cut_as_it_always_was(project: Path) -> None:
     assert not Path(".cache/checkpoints").exists()
 
 
+def test_what_was_trained_between_two_rounds_can_be_trained_again(project: Path) -> None:
+    stage.run(params_of(rounds=3), 50)
+    rows = read_json(Path("models/prune/50/report.json"))["rounds"]
+    assert ["map50" in row for row in rows] == [True, True, False]
+
+
 def test_an_interrupted_run_trains_nothing_twice_and_ends_in_the_same_weights(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,6 +173,13 @@ def test_result_is_in_eval_mode_and_needs_no_gradients() -> None:
     model = fit(task(1)).model
     assert not model.training
     assert model.model[0].conv.weight.device.type == "cpu"
+    assert not any(value.requires_grad for value in model.parameters())
+
+
+def test_a_result_can_be_trained_on() -> None:
+    once = fit(task(1)).model
+    again = fit(replace(task(1), model=once)).model
+    assert not torch.equal(again.model[0].conv.weight, once.model[0].conv.weight)
 
 
 def penalty(model: Detector) -> SparsityPenalty:

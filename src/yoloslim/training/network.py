@@ -21,6 +21,7 @@ def prepare(model: Detector, params: TrainParams) -> Detector:
         TrainError: `train.freeze` leaves nothing to train.
     """
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.requires_grad_(True)  # what came out of another training wants none
     for module in model.modules():
         if isinstance(module, (nn.SiLU, nn.Mish, nn.Hardswish)):
             module.inplace = False  # in place it would first copy its input, which its gradient needs
