@@ -17,6 +17,9 @@ from benchmarks.shrink import (
 )
 from yoloslim.prune_request import Scope
 
+ROUND_EPOCHS = 5
+"""Epochs between two cuts of a way that cuts in rounds."""
+
 
 @dataclass(frozen=True)
 class Way:
@@ -31,6 +34,7 @@ class Way:
         teacher: the run whose model teaches: the control, which a pipeline trains anyway, or `start`.
         settle: makes the same network as `shrink`, with layers that make up for the cut before any training; None
             re-estimates BatchNorm statistics.
+        rounds: cuts, with `ROUND_EPOCHS` of training between two, which are taken off the last training.
     """
 
     shrink: Shrink
@@ -40,6 +44,7 @@ class Way:
     distill: tuple[float, ...] = ()
     teacher: str = "dense"
     settle: Shrink | None = None
+    rounds: int = 1
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,7 @@ WAYS: dict[str, Way] = {
         for ranking in ("gamma", "gamma_uniform", "taylor_uniform")
         for what, taught in TAUGHT.items()
     },
+    "none-gamma-16-output-rounds": replace(_pruned("gamma", 16), rounds=3, **TAUGHT["-output"]),
     **{
         f"torch-pruning-{kind}-16{what}": Way(partial(by_torch_pruning, kind, 16), **taught)
         for kind in ("bn", "group")

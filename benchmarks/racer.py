@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.contestants import PENALTIES, WAYS, Way
+from benchmarks.contestants import PENALTIES, ROUND_EPOCHS, WAYS, Way
 from benchmarks.latency import clock_of, in_turn, opened
 from benchmarks.race_run import MODEL, RESULT, Run, Setup
 from benchmarks.shrink import STEP, Bench
@@ -152,16 +152,25 @@ class Racer:
         """A contestant: make the network, or find the one that a stopped training began with, and train it."""
         model = self.shrunk(run, way)
         facts = read_json(run.folder / "cut.json")
-        dense, sparse, rest = self.setup.epochs
+        epochs = self.setup.epochs[0] + self.after_dense(way) if way.scratch else self.after_dense(way)
+        phase: PhaseParams = BaselineParams(epochs=epochs, warmup_epochs=1) if way.scratch else self.finetuning(epochs)
+        trained = self.trained(run, model, phase, self.lessons(run, way))
+        self.finish(run, trained, {"epochs": phase.epochs, **facts})
+
+    def after_dense(self, way: Way) -> int:
+        """Epochs that a way's last training has, so that all have as many behind them in the end."""
+        _, sparse, rest = self.setup.epochs
+        return rest + (0 if way.penalty else sparse) - (way.rounds - 1) * ROUND_EPOCHS
+
+    def finetuning(self, epochs: int) -> FinetuneParams:
+        """A training of what was cut."""
         optimizer, lr0 = self.setup.finetune
-        if way.scratch:
-            phase: PhaseParams = BaselineParams(epochs=dense + sparse + rest, warmup_epochs=1)
-        else:
-            phase = FinetuneParams(epochs=rest + (0 if way.penalty else sparse), optimizer=optimizer, lr0=lr0)
-            if optimizer == "SGD":
-                phase = phase.model_copy(update={"momentum": 0.937})
-        callbacks = (Distillation(run.needs[1].made(), self.train, *way.distill),) if way.distill else ()
-        self.finish(run, self.trained(run, model, phase, callbacks), {"epochs": phase.epochs, **facts})
+        momentum = {"momentum": 0.937} if optimizer == "SGD" else {}
+        return FinetuneParams(epochs=epochs, optimizer=optimizer, lr0=lr0, **momentum)
+
+    def lessons(self, run: Run, way: Way) -> tuple[Callback, ...]:
+        """The teacher of a way that has one."""
+        return (Distillation(run.needs[1].made(), self.train, *way.distill),) if way.distill else ()
 
     def shrunk(self, run: Run, way: Way) -> Detector:
         """The network of a way, re-estimated and measured, from its file or made now."""
@@ -170,6 +179,11 @@ class Racer:
             return load_model(path)
         model = run.needs[0].made()
         bench = Bench(run.seed, self.setup.threads, self.images, self.train, self.device)
+        for number in range(1, way.rounds):
+            model = way.shrink(bench, model, run.share ** (1 / way.rounds))
+            self.recalibrate(model)
+            phase = self.finetuning(ROUND_EPOCHS)
+            model = self.trained(run, model, phase, self.lessons(run, way), True, f"round{number}.pt")
         facts: dict[str, Any] = {}
         if way.fixed:
             small = way.shrink(bench, model, 1.0)
@@ -186,6 +200,8 @@ class Racer:
             facts |= {f"{k}_cut": v for k, v in self.measured(small).items()}
         write_json(run.folder / "cut.json", facts)
         save_model(small, path)
+        for number in range(1, way.rounds):
+            (run.folder / f"round{number}.pt").unlink()
         return small
 
     def fit_share(
@@ -247,6 +263,7 @@ class Racer:
         phase: PhaseParams,
         callbacks: tuple[Callback, ...] = (),
         keep_last: bool = False,
+        checkpoint: str = CHECKPOINT,
     ) -> Detector:
         """Train; an interrupted training goes on."""
         imgsz = model.spec.imgsz
@@ -265,7 +282,7 @@ class Racer:
             run.seed,
             callbacks,
             "last" if keep_last else "best",
-            run.folder / CHECKPOINT,
+            run.folder / checkpoint,
         )
         return fit(task).model
 

@@ -146,6 +146,13 @@ def test_a_race_of_three_ways_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert not list(work.rglob("checkpoint.pt"))
 
 
+def test_all_ways_have_as_many_epochs_whatever_goes_before() -> None:
+    racer = Racer(dataclasses.replace(SETUP, epochs=(30, 20, 15), device="cpu"))
+    assert racer.after_dense(WAYS["none-gamma-16-output"]) == 35
+    assert racer.after_dense(WAYS["slimming-gamma-8"]) == 15
+    assert racer.after_dense(WAYS["none-gamma-16-output-rounds"]) == 25  # and two trainings of 5 epochs between its cuts
+
+
 def test_ways_are_called_by_penalty_ranking_and_multiple() -> None:
     assert WAYS["slimming-gamma-8"].penalty == "slimming"
     assert not WAYS["none-taylor-1"].penalty
