@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.shrink import (
+    Rule,
     Shrink,
     afresh,
     at_smaller_size,
@@ -63,14 +64,23 @@ PENALTIES = {
 }
 
 
-def _pruned(ranking: str, round_to: int, penalty: str = "", scope: Scope = "coupled") -> Way:
-    return Way(partial(pruned, ranking, round_to, scope), penalty)
+def _pruned(ranking: str, round_to: int, penalty: str = "", scope: Scope = "coupled", layer_keep: float = 0.0) -> Way:
+    return Way(partial(pruned, Rule(ranking, round_to, scope, layer_keep)), penalty)
+
+
+def _fitted(ranking: str, round_to: int) -> Way:
+    return replace(_pruned(ranking, round_to), settle=partial(fitted, Rule(ranking, round_to)))
 
 
 TAUGHT: dict[str, dict[str, Any]] = {
     "": {},
     "-output": {"distill": (0.5, 0.0)},
     "-start": {"distill": (0.5, 0.0), "teacher": "start"},
+}
+STRONGER: dict[str, dict[str, Any]] = {
+    **TAUGHT,
+    "-strong": {"distill": (1.5, 0.0)},
+    "-stronger": {"distill": (4.0, 0.0)},
 }
 RANKINGS = (
     "gamma",
@@ -101,16 +111,12 @@ WAYS: dict[str, Way] = {
     },
     **{f"{penalty}-l2-8": _pruned("l2", 8, penalty) for penalty in ("group", "growing")},
     **{
-        f"none-{ranking}-8-fit{what}": replace(
-            _pruned(ranking, 8), settle=partial(fitted, ranking, 8, "coupled"), **taught
-        )
+        f"none-{ranking}-8-fit{what}": replace(_fitted(ranking, 8), **taught)
         for ranking in ("gamma", "taylor", "taylor_uniform")
         for what, taught in TAUGHT.items()
     },
     **{
-        f"none-{ranking}-4-fit-start{what}": replace(
-            _pruned(ranking, 4), settle=partial(fitted, ranking, 4, "coupled"), distill=(weight, 0.0), teacher="start"
-        )
+        f"none-{ranking}-4-fit-start{what}": replace(_fitted(ranking, 4), distill=(weight, 0.0), teacher="start")
         for ranking in ("taylor_uniform", "taylor_mean", "l2_mean")
         for what, weight in (("", 0.5), ("-2", 2.0))
     },
@@ -119,21 +125,15 @@ WAYS: dict[str, Way] = {
     "none-gamma-8-output": replace(_pruned("gamma", 8), distill=(0.5, 0.0)),
     **{
         f"none-{ranking}-16{what}": replace(_pruned(ranking, 16), **taught)
-        for ranking in (
-            "gamma",
-            "gamma_uniform",
-            "l2_mean",
-            "taylor",
-            "taylor_keep25",
-            "taylor_mean",
-            "taylor_uniform",
-        )
-        for what, taught in {**TAUGHT, "-strong": {"distill": (1.5, 0.0)}, "-stronger": {"distill": (4.0, 0.0)}}.items()
+        for ranking in ("gamma", "gamma_uniform", "l2_mean", "taylor", "taylor_mean", "taylor_uniform")
+        for what, taught in STRONGER.items()
     },
     **{
-        f"none-{ranking}-16-fit{what}": replace(
-            _pruned(ranking, 16), settle=partial(fitted, ranking, 16, "coupled"), **taught
-        )
+        f"none-taylor_keep25-16{what}": replace(_pruned("taylor", 16, layer_keep=0.25), **taught)
+        for what, taught in STRONGER.items()
+    },
+    **{
+        f"none-{ranking}-16-fit{what}": replace(_fitted(ranking, 16), **taught)
         for ranking in ("gamma", "gamma_uniform", "taylor_uniform")
         for what, taught in TAUGHT.items()
     },

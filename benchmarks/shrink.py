@@ -49,28 +49,43 @@ Shrink = Callable[[Bench, Detector, float], Detector]
 """Makes a network with about this share of the FLOPs, smaller for a smaller share; a share of 1 leaves all."""
 
 
-def pruned(ranking: str, round_to: int, scope: Scope, bench: Bench, model: Detector, share: float) -> Detector:
-    """Channels cut by a ranking, to a share of the FLOPs."""
+@dataclass(frozen=True)
+class Rule:
+    """Which channels go: by what ranking, what multiple of channels stays, where, and what share of every layer."""
+
+    ranking: str
+    round_to: int
+    scope: Scope = "coupled"
+    layer_keep: float = 0.0
+
+
+def pruned(rule: Rule, bench: Bench, model: Detector, share: float) -> Detector:
+    """Channels cut by a rule, to a share of the FLOPs."""
     coupling = find_coupling(model)
-    return cut(model, coupling, chosen(ranking, round_to, scope, bench, model, share), fold=scope != "source")
+    return cut(model, coupling, chosen(rule, bench, model, share), fold=rule.scope != "source")
 
 
-def fitted(ranking: str, round_to: int, scope: Scope, bench: Bench, model: Detector, share: float) -> Detector:
+def fitted(rule: Rule, bench: Bench, model: Detector, share: float) -> Detector:
     """As `pruned`, every layer fitted to what it gave before on plain training images."""
-    coupling, keep = find_coupling(model), chosen(ranking, round_to, scope, bench, model, share)
+    coupling, keep = find_coupling(model), chosen(rule, bench, model, share)
     small = cut(model, coupling, keep)
     images = torch.cat([batch.images for batch in plain_batches(bench.images, FIT_IMAGES, bench.seed)])
     reconstruct(model, small, coupling, keep, images)
     return small
 
 
-def chosen(ranking: str, round_to: int, scope: Scope, bench: Bench, model: Detector, share: float) -> BoolArray:
-    """Channel groups that a ranking keeps at a share of the FLOPs."""
+def chosen(rule: Rule, bench: Bench, model: Detector, share: float) -> BoolArray:
+    """Channel groups that a rule keeps at a share of the FLOPs."""
     coupling, imgsz = find_coupling(model), model.spec.imgsz
-    goal = share * 2e-9 * count_macs(model, imgsz)
-    keep = int(ranking.partition("_keep")[2] or 0) / 100
-    request = PruneRequest(scope, target_gflops=goal, round_to=round_to, layer_keep=keep, imgsz=imgsz, seed=bench.seed)
-    return select_channels(model, coupling, request, scores=scored(ranking, bench, model, coupling)).keep
+    request = PruneRequest(
+        rule.scope,
+        target_gflops=share * 2e-9 * count_macs(model, imgsz),
+        round_to=rule.round_to,
+        layer_keep=rule.layer_keep,
+        imgsz=imgsz,
+        seed=bench.seed,
+    )
+    return select_channels(model, coupling, request, scores=scored(rule.ranking, bench, model, coupling)).keep
 
 
 def budgeted(ranking: str, round_to: int, bench: Bench, model: Detector, share: float) -> Detector:

@@ -13,6 +13,7 @@ from benchmarks.contestants import WAYS
 from benchmarks.race import check_same, runs_of, spread
 from benchmarks.race_run import Run, Setup
 from benchmarks.racer import Racer
+from benchmarks.shrink import Rule
 
 from tests.project import ROOT
 from yoloslim.data.scenes.generate import generate_scenes
@@ -150,10 +151,12 @@ def test_all_ways_have_as_many_epochs_whatever_goes_before() -> None:
     racer = Racer(dataclasses.replace(SETUP, epochs=(30, 20, 15), device="cpu"))
     assert racer.after_dense(WAYS["none-gamma-16-output"]) == 35
     assert racer.after_dense(WAYS["slimming-gamma-8"]) == 15
-    assert racer.after_dense(WAYS["none-gamma-16-output-rounds"]) == 25  # and two trainings of 5 epochs between its cuts
+    assert racer.after_dense(WAYS["none-gamma-16-output-rounds"]) == 25  # and 5 between each two of its cuts
 
 
 def test_ways_are_called_by_penalty_ranking_and_multiple() -> None:
     assert WAYS["slimming-gamma-8"].penalty == "slimming"
     assert not WAYS["none-taylor-1"].penalty
     assert WAYS["narrow"].scratch
+    (kept,) = WAYS["none-taylor_keep25-16"].shrink.args  # type: ignore[attr-defined]
+    assert kept == Rule("taylor", 16, layer_keep=0.25)
