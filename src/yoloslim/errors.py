@@ -66,6 +66,10 @@ class PruneError(YoloslimError):
     """A pruning request that cannot be met, or a cut that failed its certificate."""
 
 
+class OutOfReachError(PruneError):
+    """A target that is below what the floors, such as `layer_keep`, leave of a network."""
+
+
 class TrainError(YoloslimError):
     """Training that cannot go on: non-finite loss, collapse, no memory."""
 

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from tests.tiny import shake_norms, tiny_detector, tiny_train_set
 from yoloslim.config import Params, parse_params
-from yoloslim.errors import ConfigError
+from yoloslim.errors import ConfigError, PruneError
 from yoloslim.files import read_json, write_json
 from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.store import save_model
@@ -56,7 +57,11 @@ def dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detector:
     [((0.2, 0.3, 0.1), "gamma"), ((0.3, 0.2, 0.1), "taylor"), ((0.1, 0.1, 0.2), "l2"), ((0, 0, 0), "taylor")],
 )
 def test_the_one_that_finds_more_after_a_short_training_ranks(
-    found: tuple[float, ...], best: str, dense: Detector, monkeypatch: pytest.MonkeyPatch
+    found: tuple[float, ...],
+    best: str,
+    dense: Detector,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     rivals = dict(zip(("taylor", "gamma", "l2"), found, strict=True))
     tried = {}
@@ -77,6 +82,9 @@ def test_the_one_that_finds_more_after_a_short_training_ranks(
         assert epochs == 3
         assert 0.7 * half < count_macs(model, 64) <= half
     assert len({str(model.spec.widths) for model, _ in tried.values()}) == 3
+    assert ("trials that find next to nothing tell little: raise prune.trial_steps (5)" in caplog.text) is not any(
+        found
+    )
     chosen = ranked(params_of()).prune
     assert (chosen.importance, chosen.normalise) == (best, normalise)
 
@@ -90,9 +98,36 @@ def test_what_is_asked_to_make_scores_comparable_does_so_for_all_rivals() -> Non
     ("images", "batch", "epochs"), [(292, 16, 5), (1000, 32, 3), (2971, 32, 1), (8, 8, 80), (2560, 0, 1), (32, 0, 5)]
 )
 def test_a_trial_is_of_whole_epochs(images: int, batch: int, epochs: int) -> None:
-    params = parse_params({"train": {"batch": batch}})
+    params = parse_params({"train": {"batch": batch, "device": "cpu"}})
     assert params.prune.trial_steps == 80
     assert ranking.trial_epochs(params, images) == epochs
+
+
+def test_on_a_gpu_whose_batch_is_not_known_before_a_trial_has_no_fewer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "choose_device", lambda _: torch.device("cuda"))
+    assert ranking.trial_epochs(parse_params({"train": {"batch": 0}}), 5120) == 4  # at most 256 images in each of 20
+    assert ranking.trial_epochs(parse_params({"train": {"batch": 0, "devices": 4}}), 5120) == 8
+
+
+def test_a_trial_is_no_longer_than_a_training_may_be() -> None:
+    longest = {"train": {"batch": 8}, "prune": {"trial_steps": 10_000}}
+    params = parse_params(longest)
+    assert recovery.recovery(params, ranking.trial_epochs(params, 1)).epochs == 10_000
+    with pytest.raises(ConfigError, match=r"prune\.trial_steps = 10001"):
+        parse_params({"prune": {"trial_steps": 10_001}})
+
+
+def test_costs_are_measured_on_the_runtime_that_is_asked_for(dense: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(cutting, "layer_latencies_ms", lambda model, runtime, threads: asked.append(runtime))
+    ranking.cut_by(params_of(cost="latency", cost_power=1, latency_runtime="openvino"), dense, "gamma", "none")
+    assert asked == ["openvino"]
+
+
+def test_a_cut_that_is_not_exact_ends_the_stage(dense: Detector) -> None:
+    with pytest.raises(PruneError, match="the cut model differs from the masked one"):
+        ranking.run(params_of(tolerance=1e-30))
+    assert not FOUND.exists()
 
 
 def test_whatever_the_models_are_asked_for_a_trial_leaves_half_of_the_flops(dense: Detector) -> None:

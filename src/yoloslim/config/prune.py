@@ -31,7 +31,7 @@ class PruneParams(Section):
     scope: Scope = _shared("scope")
     importance: Literal[Importance, "auto"] = _shared("importance", default="auto")
     trial_steps: int = Field(
-        80, ge=1, le=1_000_000, description="of each ranking's trial at least, in whole epochs; for importance auto"
+        80, ge=1, le=10_000, description="of each ranking's trial at least, in whole epochs; for importance auto"
     )
     normalise: Normalise = _shared("normalise")
     group_score: GroupScore = _shared("group_score")

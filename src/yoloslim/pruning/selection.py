@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from yoloslim.errors import PruneError
+from yoloslim.errors import OutOfReachError, PruneError
 from yoloslim.prune_request import PruneRequest, Scope
 from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.coupling import BoolArray, Coupling, find_coupling
@@ -232,7 +232,7 @@ def _search(ranking: _Ranking, size: Measure, target: float, of: str, steps: int
         return dense
     least = size(smallest.keep)
     if least > target:
-        raise PruneError(_out_of_reach(ranking.request, UNITS[of], whole, target, least, f"target_{of}"))
+        raise OutOfReachError(_out_of_reach(ranking.request, UNITS[of], whole, target, least, f"target_{of}"))
     best = smallest
     for _ in range(steps):
         middle = (low + high) / 2

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from yoloslim.config import Params
 from yoloslim.config.recipe import AUTO
-from yoloslim.errors import PruneError
+from yoloslim.errors import OutOfReachError
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.store import load_model
 from yoloslim.prune_request import TARGETS, Importance, Normalise
@@ -20,7 +20,8 @@ from yoloslim.stages.inputs import prepared_split
 from yoloslim.stages.measuring import write_metrics
 from yoloslim.stages.prune import cut_once, request_of, settled
 from yoloslim.stages.recovery import recover, recovery
-from yoloslim.training.memory import usual_batch
+from yoloslim.training.devices import choose_device
+from yoloslim.training.memory import largest_choice
 
 logger = logging.getLogger("yoloslim")
 
@@ -28,6 +29,8 @@ RIVALS: Mapping[Importance, Normalise] = {"taylor": "none", "gamma": "none", "l2
 """The rankings that are tried, with what makes scores of layers comparable where `prune.normalise` asks for nothing."""
 SHARE = 0.5
 """Of the FLOPs that a trial leaves."""
+NOTHING = 0.0005
+"""A mAP50-95 below this is shown as 0.000, and no trial that finds so little says what ranks best."""
 
 
 def run(params: Params) -> None:
@@ -42,7 +45,7 @@ def run(params: Params) -> None:
     for rival, normalise in rivals.items():
         try:
             small = cut_by(params, model, rival, normalise)
-        except PruneError as error:
+        except OutOfReachError as error:
             logger.warning("no trial, %s ranks: %s", rival, error)
             write_metrics("ranking", {"importance": rival, "normalise": normalise, "why": str(error)})
             return
@@ -58,6 +61,10 @@ def run(params: Params) -> None:
     best = max(RIVALS, key=lambda rival: trials[rival]["map50_95"])  # the first one where they find the same
     found = ", ".join(f"{rival} {trials[rival]['map50_95']:.3f}" for rival in RIVALS)
     logger.info("val mAP50-95: %s; %s ranks the channels of all percents", found, best)
+    if trials[best]["map50_95"] < NOTHING:
+        told = "trials that find next to nothing tell little: raise prune.trial_steps (%d), train the baseline longer, "
+        told += "look whether the validation images have boxes, or name a ranking (prune.importance)"
+        logger.warning(told, params.prune.trial_steps)
     write_metrics("ranking", {"importance": best, "normalise": rivals[best], "trials": trials})
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
@@ -65,7 +72,8 @@ def run(params: Params) -> None:
 
 def trial_epochs(params: Params, images: int) -> int:
     """Whole epochs of so many images that are at least `prune.trial_steps`."""
-    batch = params.train.batch or usual_batch(images)
+    t = params.train
+    batch = t.batch or largest_choice(images, choose_device(t.device), t.devices)
     return -(-params.prune.trial_steps // -(-images // batch))
 
 
@@ -79,12 +87,15 @@ def cut_by(params: Params, model: Detector, rival: Importance, normalise: Normal
     """The network that a ranking leaves of half the FLOPs.
 
     Raises:
-        PruneError: what every layer keeps at least is more.
+        OutOfReachError: what every layer keeps at least is more.
+        PruneError: the cut is not exact.
     """
     half = SHARE * 2e-9 * count_macs(model, params.imgsz)
-    by_size = dict.fromkeys(TARGETS) | {"target_gflops": half, "selection": "percent", "latency_runtime": "onnxruntime"}
+    p = params.prune
+    runtime = p.latency_runtime if p.cost == "latency" else "onnxruntime"  # of a target's time nothing is measured here
+    by_size = dict.fromkeys(TARGETS) | {"target_gflops": half, "selection": "percent", "latency_runtime": runtime}
     changed = by_size | {"importance": rival, "normalise": normalise, "latency_table": "", "residual_units": 0}
-    trial = params.model_copy(update={"prune": params.prune.model_copy(update=changed)})
+    trial = params.model_copy(update={"prune": p.model_copy(update=changed)})
     return settled(trial, cut_once(trial, model, request_of(trial, 0)))
 
 

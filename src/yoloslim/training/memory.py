@@ -49,6 +49,11 @@ def usual_batch(images: int, limit: int = CPU_BATCH) -> int:
     return 1 << (max(1, min(limit, images // STEPS)).bit_length() - 1)
 
 
+def largest_choice(images: int, device: torch.device, devices: int = 1) -> int:
+    """The largest batch, over all devices, that `choose_batch` may come to for a data set of so many images."""
+    return max(devices, usual_batch(images, devices * LARGEST if device.type == "cuda" else CPU_BATCH))
+
+
 def choose_batch(attempt: Attempt, device: torch.device, images: int, devices: int = 1) -> int:
     """A batch size, over all devices, that suits data set and memory.
 
