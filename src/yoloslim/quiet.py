@@ -27,14 +27,14 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def silent() -> Iterator[None]:
-    """Let nothing be written to standard error inside, by libraries in C++ either."""
-    kept = os.dup(2)
+def silent(stream: int = 2) -> Iterator[None]:
+    """Let nothing be written to standard error (or output, 1) inside, by libraries in C++ either."""
+    kept = os.dup(stream)
     nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
+    os.dup2(nothing, stream)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
+        os.dup2(kept, stream)
         os.close(kept)
         os.close(nothing)

@@ -39,7 +39,7 @@ def test_bundles_too_large_to_meet_the_budget_leave_the_nearest_below_it() -> No
     request = PruneRequest("coupled", round_to=32, target_latency_ms=19.9)
     selection, found = select_by_latency(MODEL, COUPLING, request, EVEN, product, measure)
     assert found["measured_ms"] <= 19.9
-    assert len(found["measured"]) == len({step["removals"] for step in found["measured"]})  # none twice
+    assert len(found["measured"]) == len({step["table_ms"] for step in found["measured"]})  # none twice
     assert (~selection.keep).sum() == 32
 
 

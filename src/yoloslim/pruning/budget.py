@@ -1,12 +1,16 @@
-"""Channels under a budget of time: bundles go in the order of what they matter for each millisecond that they save.
+"""Channels under a budget of time: those widths of all layers that lose least of what matters.
 
-What a bundle saves depends on how wide its producers and its readers are by then: a layer's time is a function of both
-its sides. So bundles are taken away one by one, and after each the savings of all that share a layer with it are
-reckoned anew from a table of measured times (the idea of HALP, arXiv 2110.10811, with exact marginal costs).
+A layer's time is a function of both its widths, and most widths are those of several layers, so that no width can be
+judged by itself. Channels that pass the same layers form a class, and go in bundles, the weakest first; which width
+each class is left with is a mixed-integer linear programme: a choice for every class, one for every sum of classes that
+a layer reads side by side, and for every layer the pair of its widths, which has a measured time (as in MDP, arXiv
+2406.12079; the budget and the bundles are HALP's, arXiv 2110.10811).
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from math import gcd
 
 import numpy as np
@@ -19,10 +23,18 @@ from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.minimums import classes_of
 from yoloslim.pruning.overrides import ignored_groups
+from yoloslim.pruning.programme import Programme, Term
 from yoloslim.pruning.selection import candidate_groups
 
 LayerCost = Callable[[str, int, int], float]
-"""Path of a convolution, channels in and out -> cost, such as milliseconds."""
+"""Path of a convolution, channels in and out -> cost, such as milliseconds; more channels never cost less."""
+
+MOST_PAIRS = 20_000
+"""Pairs of a layer's widths that are told apart in all, about: where there were more, bundles are larger."""
+FEWEST_BUNDLES = 8
+"""Bundles of a class that are not made larger for that."""
+MOST_SUMS = 64
+"""Widths at most that classes read side by side add up to: where there are more, the next larger of these counts."""
 
 
 def within_budget(
@@ -42,7 +54,7 @@ def within_budget(
         PruneError: the minimums leave more, or nothing can be pruned.
     """
     budget = budget_of(model, coupling, request, scores, cost)
-    return budget.reduce_to(share * budget.total)
+    return budget.kept(budget.widths(share * budget.total).removed)
 
 
 def budget_of(model: nn.Module, coupling: Coupling, request: PruneRequest, scores: Scores, cost: LayerCost) -> "Budget":
@@ -69,8 +81,42 @@ def budget_of(model: nn.Module, coupling: Coupling, request: PruneRequest, score
     return Budget(coupling, candidates, value, cost, paths, request.round_to, request.min_channels, request.layer_keep)
 
 
+@dataclass(frozen=True)
+class Class:
+    """Channels that pass the same layers.
+
+    Attributes:
+        bundles: of groups that may go, the weakest first.
+        lost: what is lost once so many bundles are gone, from none to all.
+        gone: channels that are gone then.
+    """
+
+    bundles: list[NDArray[np.int64]]
+    lost: list[float]
+    gone: list[int]
+
+
+@dataclass(frozen=True)
+class Widths:
+    """What the budget leaves.
+
+    Attributes:
+        removed: bundles of each class that go.
+        cost: of what is left.
+        gap: how much less could be lost at most, relatively.
+    """
+
+    removed: tuple[int, ...]
+    cost: float
+    gap: float
+
+
+Side = tuple[int, tuple[tuple[int, int], ...]]
+"""Widest that a side of a layer can be, and the classes in it with how many of its channels one of theirs is."""
+
+
 class Budget:
-    """Removes bundles from a network until its cost fits."""
+    """What may go of a network, and which widths fit a cost."""
 
     def __init__(
         self,
@@ -91,99 +137,128 @@ class Budget:
             value: (groups,) what a group matters, additive: its Taylor score, say, summed over its members.
             cost: of a layer by its widths.
             paths: the layers that cost anything.
-            step: channels of a bundle.
+            step: channels of a bundle, or a multiple where widths would be too many.
             min_channels, layer_keep: what every layer keeps at least; always one bundle.
         """
         self.coupling, self.candidates, self.cost = coupling, candidates, cost
-        self.paths = [path for path in coupling.layers if path in paths]
-        self.keep = np.ones(coupling.groups, np.bool_)
-        self.widths = {p: [len(coupling.layers[p].inputs), len(coupling.layers[p].outputs)] for p in self.paths}
-        self.layer_costs = {p: cost(p, *self.widths[p]) for p in self.paths}
-        self.bundles: list[list[NDArray[np.int64]]] = []
-        self.touches: list[dict[str, tuple[int, int]]] = []
-        self.values: list[list[float]] = []
-        for groups, copies in classes_of(coupling, candidates):
-            width = max(1, step // gcd(step, copies))
-            order = groups[np.argsort(-value[groups], kind="stable")]
-            least = max(width, -(-max(min_channels, int(len(groups) * layer_keep)) // width) * width)
-            rest = [order[i : i + width] for i in range(least, len(order), width)]
-            self.bundles.append(rest[::-1])  # the weakest first; what is no whole bundle goes first of all
-            self.values.append([float(value[bundle].sum()) for bundle in rest[::-1]])
-            self.touches.append(self._per_group(groups[:1]))
-        self.readers: dict[str, list[int]] = defaultdict(list)
-        for number, touched in enumerate(self.touches):
-            for path in touched:
-                self.readers[path].append(number)
+        self.classes: list[Class] = []
+        members = classes_of(coupling, candidates)
+        examples = [int(groups[0]) for groups, _ in members]
+        self.sides = {path: self._sides(path, examples) for path in coupling.layers if path in paths}
+        for times in (1, 2, 4, 8, 16, 32):
+            self.classes = [
+                _class(groups, value, max(1, step // gcd(step, copies)), times, min_channels, layer_keep)
+                for groups, copies in members
+            ]
+            if sum(len(self._widths(one)) * len(self._widths(two)) for one, two in self.sides.values()) <= MOST_PAIRS:
+                break
+        nothing, everything = [0] * len(self.classes), [len(each.bundles) for each in self.classes]
+        self.total, self.least = self.cost_of(nothing), self.cost_of(everything)
 
-    def _per_group(self, one: NDArray[np.int64]) -> dict[str, tuple[int, int]]:
-        """Layer -> how many of its inputs and outputs one group of a class is."""
-        found = {}
-        for path in self.paths:
-            layer = self.coupling.layers[path]
-            counts = int((layer.inputs == one[0]).sum()), int((layer.outputs == one[0]).sum())
-            if any(counts):
-                found[path] = counts
-        return found
+    def _sides(self, path: str, examples: list[int]) -> tuple[Side, Side]:
+        """Both sides of a layer, by one group of each class."""
+        layer = self.coupling.layers[path]
+        inputs, outputs = (
+            (len(channels), tuple((k, n) for k, group in enumerate(examples) if (n := int((channels == group).sum()))))
+            for channels in (layer.inputs, layer.outputs)
+        )
+        return inputs, outputs
 
-    @property
-    def total(self) -> float:
-        """Cost of what is left."""
-        return sum(self.layer_costs.values())
+    def cost_of(self, removed: Collection[int]) -> float:
+        """Cost of what is left without so many bundles of each class."""
+        gone = [each.gone[count] for each, count in zip(self.classes, removed, strict=True)]
+        return sum(self.cost(path, *(_width(side, gone) for side in sides)) for path, sides in self.sides.items())
 
-    def reduce_to(self, target: float) -> BoolArray:
-        """Remove bundles until the cost is no more than a target; gives (groups,) which stay.
+    def kept(self, removed: Collection[int]) -> BoolArray:
+        """(groups,) which stay without so many bundles of each class."""
+        keep = np.ones(self.coupling.groups, np.bool_)
+        for each, count in zip(self.classes, removed, strict=True):
+            for bundle in each.bundles[:count]:
+                keep[bundle] = False
+        return keep
+
+    def widths(self, target: float) -> Widths:
+        """The widths that lose least and cost no more than a target.
 
         Raises:
-            PruneError: the minimums leave more than that.
+            PruneError: the minimums leave more than that, or no widths are found in time.
         """
-        left = self.total
-        if left <= target:
-            return self.keep
-        for _, left in self.removals():
-            if left <= target:
-                return self.keep
-        raise PruneError(
-            f"a cost of {target:.4g} is out of reach: the minimums leave {left:.4g}; ask for that, or lower "
-            "min_channels or layer_keep"
-        )
+        if target < self.least:
+            raise PruneError(
+                f"a cost of {target:.4g} is out of reach: the minimums leave {self.least:.4g}; ask for that, or lower "
+                "min_channels or layer_keep"
+            )
+        programme, choices, costs, fixed = self._programme
+        found = programme.solve([(v, cost / self.total) for v, cost in costs], (target - fixed) / self.total)
+        removed = tuple(int(found.values[variables].argmax()) for variables in choices)
+        return Widths(removed, self.cost_of(removed), found.gap)
 
-    def removals(self) -> Iterator[tuple[NDArray[np.int64], float]]:
-        """Remove bundle after bundle, down to the minimums: the groups of each, and the cost of what is left then."""
-        total = self.total
-        ratios = {number: self._ratio(number) for number in range(len(self.bundles)) if self.bundles[number]}
-        while ratios:
-            number = min(ratios, key=ratios.__getitem__)
-            bundle = self.bundles[number][0]
-            total -= self._remove(number)
-            yield bundle, total
-            changed = {other for path in self.touches[number] for other in self.readers[path]}
-            for other in changed:
-                if self.bundles[other]:
-                    ratios[other] = self._ratio(other)
-                else:
-                    ratios.pop(other, None)
+    @cached_property
+    def _programme(self) -> tuple[Programme, list[list[int]], list[Term], float]:
+        """The programme, each class's choice, the terms of the cost, and what no choice changes of it."""
+        programme, everything = Programme(), sum(each.lost[-1] for each in self.classes) or 1.0
+        choices = [programme.choice([lost / everything for lost in each.lost]) for each in self.classes]
+        costs: list[Term] = []
+        fixed, known = 0.0, dict[Side, list[int]]()
+        for path, sides in self.sides.items():
+            for side in sides:
+                if side not in known:
+                    known[side] = self._choice_of_side(programme, choices, side)
+            (ins, by_in), (outs, by_out) = ((self._widths(side), known[side]) for side in sides)
+            if not by_in and not by_out:
+                fixed += self.cost(path, ins[0], outs[0])
+            elif not by_in:
+                costs += [(v, self.cost(path, ins[0], out)) for v, out in zip(by_out, outs, strict=True)]
+            elif not by_out:
+                costs += [(v, self.cost(path, width, outs[0])) for v, width in zip(by_in, ins, strict=True)]
+            elif by_in == by_out:
+                costs += [(v, self.cost(path, *both)) for v, *both in zip(by_in, ins, outs, strict=True)]
+            else:
+                for width, row in zip(ins, programme.pairs(by_in, by_out), strict=True):
+                    costs += [(v, self.cost(path, width, out)) for v, out in zip(row, outs, strict=True)]
+        return programme, choices, costs, fixed
 
-    def _ratio(self, number: int) -> float:
-        """What the weakest bundle of a class matters for what it saves."""
-        saved = self._saved(number)
-        return self.values[number][0] / saved if saved > 0 else float("inf")
+    def _widths(self, side: Side) -> list[int]:
+        """All that a side of a layer can have: by the bundles of its class, ascending of several classes."""
+        widest, parts = side
+        if len(parts) < 2:
+            return [widest - parts[0][1] * gone for gone in self.classes[parts[0][0]].gone] if parts else [widest]
+        gone = {0}
+        for number, times in parts:
+            gone = {a + times * b for a in gone for b in self.classes[number].gone}
+        widths = sorted(widest - each for each in gone)
+        places = np.linspace(0, len(widths) - 1, min(MOST_SUMS, len(widths))).round().astype(int)
+        return [widths[place] for place in places]
 
-    def _after(self, number: int, path: str) -> tuple[int, int]:
-        size = len(self.bundles[number][0])
-        (less_in, less_out), (c_in, c_out) = self.touches[number][path], self.widths[path]
-        return c_in - size * less_in, c_out - size * less_out
+    def _choice_of_side(self, programme: Programme, choices: list[list[int]], side: Side) -> list[int]:
+        """A variable for each width that a side of a layer can have; none where it has but one."""
+        widest, parts = side
+        if len(parts) < 2:
+            return choices[parts[0][0]] if parts else []
+        widths = self._widths(side)
+        variables = programme.choice([0.0] * len(widths))
+        enough = [(v, float(width)) for v, width in zip(variables, widths, strict=True)]
+        for number, times in parts:
+            gone = self.classes[number].gone
+            enough += [(v, float(times * less)) for v, less in zip(choices[number], gone, strict=True)]
+        programme.constrain(enough, widest, np.inf)
+        return variables
 
-    def _saved(self, number: int) -> float:
-        return sum(
-            self.layer_costs[path] - self.cost(path, *self._after(number, path)) for path in self.touches[number]
-        )
 
-    def _remove(self, number: int) -> float:
-        """Take the weakest bundle of a class away; gives what that saved."""
-        before = sum(self.layer_costs[path] for path in self.touches[number])
-        for path in self.touches[number]:
-            self.widths[path] = list(self._after(number, path))
-            self.layer_costs[path] = self.cost(path, *self.widths[path])
-        self.keep[self.bundles[number].pop(0)] = False
-        self.values[number].pop(0)
-        return before - sum(self.layer_costs[path] for path in self.touches[number])
+def _class(
+    groups: NDArray[np.int64], value: NDArray[np.float64], step: int, times: int, min_channels: int, layer_keep: float
+) -> Class:
+    """Bundles of some groups: of so many steps, or fewer where there would be too few bundles."""
+    width = step * min(times, max(1, len(groups) // (step * FEWEST_BUNDLES)))
+    order = groups[np.argsort(-value[groups], kind="stable")]
+    least = max(width, -(-max(min_channels, int(len(groups) * layer_keep)) // width) * width)
+    # what is no whole bundle goes first
+    bundles = [order[i : i + width] for i in range(least, len(order), width)][::-1]
+    lost = [0.0, *accumulate(float(value[bundle].sum()) for bundle in bundles)]
+    return Class(bundles, lost, [0, *accumulate(map(len, bundles))])
+
+
+def _width(side: Side, gone: list[int]) -> int:
+    """Of a side, where so many channels of each class are gone."""
+    widest, parts = side
+    return widest - sum(times * gone[number] for number, times in parts)

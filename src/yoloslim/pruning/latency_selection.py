@@ -1,12 +1,12 @@
 """Which channel groups stay under a budget of measured time.
 
-A table of layers' times says in which order bundles of channels should go. What a network takes is not the sum of its
-layers, so the table does not say how many: networks on that way are measured whole, until one meets the budget.
+A table of layers' times says which widths lose least at a sum of these times. What a network takes is not that sum, so
+the table does not say which sum meets the budget: the best networks of several sums are measured whole, until one does.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import nn
 
 from yoloslim.errors import PruneError
 from yoloslim.prune_request import PruneRequest
-from yoloslim.pruning.budget import LayerCost, budget_of
+from yoloslim.pruning.budget import Budget, LayerCost, Widths, budget_of
 from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.selection import NO_FASTER, Selection
@@ -27,6 +27,10 @@ TURNS = 10
 """Networks that are measured on the way, at most."""
 BY_LINE = 5
 """Turns that trust the line between the nearest networks that were measured; later ones halve what is left."""
+OFF_ENDS = 0.02
+"""Share of the room between two networks that the next one stays away from both."""
+LEAST_ROOM = 0.001
+"""Share of the dense network's time that no further network is looked for in."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,16 @@ class Step:
     """A network on the way.
 
     Attributes:
-        removals: bundles that are gone.
-        table_ms: sum of its layers' times.
+        asked_ms: what the sum of its layers' times was to be at most.
+        table_ms: what it is.
         measured_ms: of the whole.
+        gap: how much less importance could be lost at that sum, relatively.
     """
 
-    removals: int
+    asked_ms: float
     table_ms: float
     measured_ms: float
+    gap: float
 
 
 def select_by_latency(
@@ -65,38 +71,22 @@ def select_by_latency(
     Returns:
         The selection, and how it came about: `target_ms`, `dense_ms`, `smallest_ms` (at the minimums),
         `table_dense_ms`, `table_ms`, `predicted_ms` (by the table alone), `measured_ms`, `measured` (every network on
-        the way) and `solving_s`.
+        the way), `gap` (how much less importance could be lost at `table_ms`, relatively) and `solving_s`.
 
     Raises:
         PruneError: the minimums leave more than the budget, or nothing can be pruned.
     """
-    begin = time.perf_counter()
     budget = budget_of(model, coupling, request, scores, layer_ms)
-    candidates, costs, bundles = budget.candidates, [budget.total], []
-    for bundle, cost in budget.removals():
-        bundles.append(bundle)
-        costs.append(cost)
-    solving_s = time.perf_counter() - begin
-
-    def keep(removals: int) -> BoolArray:
-        kept = np.ones(coupling.groups, np.bool_)
-        kept[np.concatenate([*bundles[:removals], np.zeros(0, np.int64)])] = False
-        return kept
-
-    def at(removals: int) -> Step:
-        return Step(removals, costs[removals], measure(keep(removals)))
-
-    dense = at(0)
-    target, name = _target(request, dense.measured_ms)
-    steps = [dense]
-    if dense.measured_ms > target:
-        steps += _search(at, costs, dense, target, name)
-    found = min((s for s in steps if s.measured_ms <= target), key=lambda step: step.removals)
-    kept = keep(found.removals)
+    search = _Search(budget, measure)
+    target, name = _target(request, search.dense.measured_ms)
+    if search.dense.measured_ms > target:
+        search.run(target, name)
+    found, kept = search.best(target)
     entries = np.concatenate([coupling.layers[path].outputs for path in scores])
-    removed = float(100 * (~kept[entries[candidates[entries]]]).mean())
+    removed = float(100 * (~kept[entries[budget.candidates[entries]]]).mean())
+    dense, steps = search.dense, search.steps
     asked = 100 * (1 - target / dense.measured_ms)
-    selection = Selection(kept, candidates, max(0.0, round(asked, 3)), removed, 0.0, {}, 100.0)
+    selection = Selection(kept, budget.candidates, max(0.0, round(asked, 3)), removed, 0.0, {}, 100.0)
     return selection, {
         "target_ms": target,
         "dense_ms": dense.measured_ms,
@@ -106,7 +96,8 @@ def select_by_latency(
         "predicted_ms": dense.measured_ms * found.table_ms / dense.table_ms,
         "measured_ms": found.measured_ms,
         "measured": [vars(step) for step in steps],
-        "solving_s": solving_s,
+        "gap": found.gap,
+        "solving_s": search.solving_s,
     }
 
 
@@ -119,34 +110,75 @@ def _target(request: PruneRequest, dense_ms: float) -> tuple[float, str]:
     return dense_ms * (1 - request.percent / 100), f"percent={request.percent:g} of the latency"
 
 
-def _search(at: Callable[[int], Step], costs: list[float], dense: Step, target: float, name: str) -> list[Step]:
-    """The networks that were measured: the smallest, then those between it and the dense one.
+class _Search:
+    """Looks for the sum of layers' times whose best network meets a budget."""
 
-    Raises:
-        PruneError: the smallest takes longer than the budget.
-    """
-    above, within = dense, at(len(costs) - 1)
-    if within.measured_ms > target:
-        speedup = dense.measured_ms / within.measured_ms
+    def __init__(self, budget: Budget, measure: Callable[[BoolArray], float]) -> None:
+        self.budget, self.measure, self.solving_s = budget, measure, 0.0
+        self.known: dict[tuple[int, ...], Step] = {}
+        none = (0,) * len(budget.classes)
+        self.dense = self._measured(Widths(none, budget.total, 0.0), budget.total)
+
+    @property
+    def steps(self) -> list[Step]:
+        """All networks that were measured."""
+        return list(self.known.values())
+
+    def best(self, target: float) -> tuple[Step, BoolArray]:
+        """What takes longest within a target, and what of the network that is."""
+        within = {removed: step for removed, step in self.known.items() if step.measured_ms <= target}
+        removed = max(within, key=lambda each: within[each].table_ms)
+        return within[removed], self.budget.kept(removed)
+
+    def run(self, target: float, name: str) -> None:
+        """Measure networks between the dense one and the smallest.
+
+        Raises:
+            PruneError: the smallest takes longer than the target, or no widths are found in time.
+        """
+        above, within = self.dense, self._smallest(target, name)
+        for turn in range(TURNS):
+            room = above.asked_ms - within.asked_ms
+            if within.measured_ms >= (1 - ALLOWED) * target or room < LEAST_ROOM * self.budget.total:
+                break
+            share = _share(above, within, AIM * target) if turn < BY_LINE else 0.5
+            asked = above.asked_ms - share * room
+            begin = time.perf_counter()
+            widths = self.budget.widths(asked)
+            self.solving_s += time.perf_counter() - begin
+            step = replace(self._measured(widths, asked), asked_ms=asked)
+            above, within = (step, within) if step.measured_ms > target else (above, step)
+
+    def _measured(self, widths: Widths, asked: float) -> Step:
+        """A network, measured unless it was before."""
+        if widths.removed not in self.known:
+            took = self.measure(self.budget.kept(widths.removed))
+            self.known[widths.removed] = Step(asked, widths.cost, took, widths.gap)
+        return self.known[widths.removed]
+
+    def _smallest(self, target: float, name: str) -> Step:
+        """What the minimums leave.
+
+        Raises:
+            PruneError: it takes longer than the target.
+        """
+        all_of_them = tuple(len(each.bundles) for each in self.budget.classes)
+        smallest, dense_ms = (
+            self._measured(Widths(all_of_them, self.budget.least, 0.0), self.budget.least),
+            self.dense.measured_ms,
+        )
+        if smallest.measured_ms <= target:
+            return smallest
+        speedup = dense_ms / smallest.measured_ms
         way = "ask for that, or lower them" if speedup > 1 else NO_FASTER
         raise PruneError(
-            f"{name} is out of reach: {dense.measured_ms:.4g} ms should become {target:.4g}, and round_to, "
-            f"min_channels and layer_keep leave at least {within.measured_ms:.4g} ms ({speedup:.3g} times as fast); "
+            f"{name} is out of reach: {dense_ms:.4g} ms should become {target:.4g}, and round_to, "
+            f"min_channels and layer_keep leave at least {smallest.measured_ms:.4g} ms ({speedup:.3g} times as fast); "
             f"{way}"
         )
-    steps = [within]
-    for turn in range(TURNS):
-        if within.measured_ms >= (1 - ALLOWED) * target or within.removals - above.removals <= 1:
-            break
-        middle = _next(costs, above, within, AIM * target, by_line=turn < BY_LINE)
-        steps.append(step := at(middle))
-        above, within = (step, within) if step.measured_ms > target else (above, step)
-    return steps
 
 
-def _next(costs: list[float], above: Step, within: Step, aim: float, by_line: bool) -> int:
-    """Which network to measure between two: where the line through both meets what is aimed at, or the middle."""
-    share = (above.measured_ms - aim) / (above.measured_ms - within.measured_ms) if by_line else 0.5
-    wanted = above.table_ms + share * (within.table_ms - above.table_ms)
-    place = next(i for i in range(above.removals, len(costs)) if costs[i] <= wanted or i == within.removals)
-    return min(max(place, above.removals + 1), within.removals - 1)
+def _share(above: Step, within: Step, aim: float) -> float:
+    """Where between two networks the line through both meets what is aimed at, off both ends."""
+    share = (above.measured_ms - aim) / (above.measured_ms - within.measured_ms)
+    return min(max(share, OFF_ENDS), 1 - OFF_ENDS)
