@@ -114,6 +114,7 @@ def test_the_tracking_server_answers(small: Small) -> None:
             assert process.poll() is None, (small.root / "ui.log").read_text()
             assert time.monotonic() < deadline, (small.root / "ui.log").read_text()
             time.sleep(0.2)
+        assert "MLflow's page: http://127.0.0.1:5000/#/experiments" in (small.root / "ui.log").read_text()
         ran = commands_in(process.pid)
         assert [line for line in ran if "--workers 1 " in line]  # of several, those slow to start would be ended
         assert not [line for line in ran if "huey" in line or "job_runner" in line]

@@ -45,9 +45,12 @@ def test_totals_say_what_was_asked_and_what_came_of_it() -> None:
 
 def test_layers_count_their_norm_and_what_they_were_given_back() -> None:
     assert layers_grid(ROW).rows == (
-        ("1.conv", "8", "32", "25", "3", "3 472", "10.00", "15.00"),
-        ("24.m.0", "75", "75", "100", "", "100", "2.00", "2.00"),
+        ("1.conv", "8", "32", "25", "3 472", "10.00", "15.00", "3"),
+        ("24.m.0", "75", "75", "100", "100", "2.00", "2.00", ""),
     )
+    none = layers_grid(Row("prune@50", "pruned", 50, report=REPORT | {"clipped": {}}))
+    assert none.header[-1] == "padded to 16"
+    assert none.rows[0] == ("1.conv", "8", "32", "25", "3 472", "10.00", "15.00")
     assert layers_markdown(ROW).startswith("## 50 % pruned\n\n| layer |")
 
 

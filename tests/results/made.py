@@ -90,7 +90,14 @@ def percent(root: Path, p: int, map50: float) -> None:
     proof = {"cut": [1e-14] * 3, "folded": [2e-14] * 3, "border": [0.1] * 3, "inexact": [], "images": [2, 8]}
     put(
         root / f"models/prune/{p}/report.json",
-        {"layers": layers, "importance": "gamma", "effective_percent": p - 0.4, "after": after, "clipped": {}}
+        {
+            "layers": layers,
+            "importance": "gamma",
+            "normalise": "mean",
+            "effective_percent": p - 0.4,
+            "after": after,
+            "clipped": {},
+        }
         | {"certificate": proof | {"tolerance": 1e-4, "max_cut": 1e-14, "max_folded": 2e-14}},
     )
     put(root / "metrics/finetune" / name, measured(map50, 2 * left, "pytorch-cpu", 100 + p))

@@ -1,8 +1,10 @@
 """MLflow against a real SQLite store."""
 
+import contextlib
 import getpass
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,10 +16,11 @@ import pytest
 
 from tests.results.made import PARAMS, percent
 from yoloslim.errors import TrackingError
-from yoloslim.results.links import RunLinks
+from yoloslim.results.links import VIEW_TAG, RunLinks
 from yoloslim.results.records import read_rows
 from yoloslim.results.results import read_results
 from yoloslim.results.uris import absolute_uri
+from yoloslim.tracking.connection import COLUMNS
 from yoloslim.tracking.mlflow import is_known, sync
 from yoloslim.tracking.naming import run_key
 
@@ -50,7 +53,7 @@ def test_every_row_gets_one_run_and_keeps_it(root: Path) -> None:
     assert tags["mlflow.note.content"].startswith("50 % pruned and finetuned: mAP50 0.778 (baseline 0.799)")
     assert (tags["mlflow.source.name"], tags["mlflow.user"]) == ("pipeline/finetune.py", getpass.getuser())
     assert (tags["stage"], tags["percent"], tags["backend"]) == ("pruned", "50", "onnxruntime-cpu")
-    assert tags["ranked_by"] == "gamma"
+    assert tags["ranked_by"] == "gamma, mean"
     assert all(run.data.tags["yoloslim.current"] == "true" for run in found)
     _curves_and_files(root, half)
     assert "50 % pruned" in _comparison(root)
@@ -70,8 +73,10 @@ def _links_of_the_page_find_the_run(root: Path, run: Any) -> None:
 
     links = RunLinks(URI, "trial", root)
     row = next(row for row in read_rows(root) if row.name == "prune@50")
-    address, _, query = links.of(row).partition("?searchFilter=")
-    assert address == f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs"
+    address, _, query = links.of(row).partition("&searchFilter=")
+    assert address == f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs?workflowType=machine_learning"
+    assert links.all == f"{address}&viewStateShareKey=yoloslim"
+    assert set(COLUMNS) <= set(run.data.metrics)
     client = MlflowClient(tracking_uri=absolute_uri(URI, root))
     found = client.search_runs([run.info.experiment_id], unquote(query))
     assert [each.info.run_id for each in found] == [run.info.run_id]
@@ -116,9 +121,12 @@ def _changes_supersede(root: Path) -> None:
     model = root / "models/finetune/50/model.safetensors"
     before = model.read_bytes()
     model.write_bytes(b"trained again")
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+        database.execute("DELETE FROM experiment_tags WHERE key = ?", (VIEW_TAG,))  # as of an earlier version
     assert sync(read_results(root, PARAMS), URI, "trial").created == ("prune@50",)
     (old,) = (run for run in runs(root) if run.data.tags["yoloslim.current"] == "false")
     assert old.info.run_name == "prune@50 (old)"
+    assert RunLinks(URI, "trial", root).all.endswith("&viewStateShareKey=yoloslim")
     assert "| 50 % pruned | 0.778 |" in _comparison(root)
     model.write_bytes(before)  # as `git checkout` and `dvc checkout` do
     assert sync(read_results(root, PARAMS), URI, "trial").created == ()

@@ -80,7 +80,7 @@ def certificate_grid(rows: Sequence[Row]) -> Grid:
 
 
 def layers_grid(row: Row) -> Grid:
-    """One line a layer; a BatchNorm counts with the convolution before it."""
+    """One line a layer; a BatchNorm counts with the convolution before it. What layers got back, if any got some."""
     clipped = row.report.get("clipped", {})
     norms: dict[str, int] = {}
     for layer in row.report["layers"]:
@@ -91,8 +91,9 @@ def layers_grid(row: Row) -> Grid:
         for layer in row.report["layers"]
         if layer["kind"] != "batchnorm"
     ]
-    header = ("layer", "kept", "of", "%", "given back", "params", "MFLOPs", "padded to 16")
-    return Grid(header, tuple(lines))
+    header = ("layer", "kept", "of", "%", "params", "MFLOPs", "padded to 16", "given back")
+    shown = len(header) if any(line[-1] for line in lines) else len(header) - 1
+    return Grid(header[:shown], tuple(line[:shown] for line in lines))
 
 
 def _layer(layer: dict[str, Any], norm: int, given_back: int) -> tuple[str, ...]:
@@ -101,10 +102,10 @@ def _layer(layer: dict[str, Any], norm: int, given_back: int) -> tuple[str, ...]
         str(layer["kept"]),
         str(layer["total"]),
         number(100 * layer["kept"] / max(layer["total"], 1), 0),
-        str(given_back) if given_back else "",
         f"{layer['params'] + norm:,}".replace(",", " "),
         number(2e-6 * layer["macs"], 2),
         number(2e-6 * layer.get("macs_padded", 0), 2),
+        str(given_back) if given_back else "",
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from yoloslim.config import Params
 from yoloslim.errors import TrackingError
 from yoloslim.extras import advice, is_installed
-from yoloslim.results.links import LOCAL_UI
+from yoloslim.results.links import LOCAL_UI, RunLinks
 from yoloslim.results.uris import absolute_uri, chosen_uri, database_of, without_password
 from yoloslim.stages.common import stage
 from yoloslim.tracking.connection import SETTINGS, reaching
@@ -54,7 +54,7 @@ def run(params: Params) -> None:
     # one worker: of several uvicorn ends those that are not up after 5 s, which takes longer beside a training
     where = ["--backend-store-uri", uri, "--host", host, "--port", port, "--workers", "1"]
     command = [sys.executable, "-m", "mlflow", "ui", *where]
-    print(f"MLflow's page: {LOCAL_UI}", flush=True)
+    print(f"MLflow's page: {RunLinks(uri, params.tracking.experiment, Path.cwd()).all}", flush=True)
     os.execv(command[0], command)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import platform
@@ -17,7 +18,7 @@ from filelock import FileLock
 from yoloslim.disk import disk_reason
 from yoloslim.errors import TrackingError
 from yoloslim.extras import advice, is_installed
-from yoloslim.results.links import CURRENT
+from yoloslim.results.links import CURRENT, VIEW_TAG
 from yoloslim.results.uris import DATABASES, database_of, trial_of, without_password, wrong_uri
 from yoloslim.tracking.calls import Client, explain, later, request_timeout
 from yoloslim.tracking.moved import FILES, bring_along
@@ -32,13 +33,20 @@ it is complete, that of the results, and the name of DVC's experiment that made 
 PARAMS_BATCH = 100
 """Params that one `log_batch` may carry."""
 
+COLUMNS = ("map50", "map50_95", "params_m", "network/gflops", "speed_fps", "speedup")
+_STATE = {
+    "orderByKey": "metrics.`percent`",
+    "orderByAsc": True,
+    "selectedColumns": [*(f"metrics.`{name}`" for name in COLUMNS), "tags.`ranked_by`"],
+}
 ABOUT = {
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": "A run a model, dense or pruned: select some, then Compare. The baseline's run has the "
     "finished comparison below Artifacts.",
+    VIEW_TAG: json.dumps({"name": "models", "createdAt": 0, "updatedAt": 0, "state": json.dumps(_STATE)}),
 }
-"""Tags of the experiment: MLflow's page is to show runs and their charts, not traces of language models; and what the
-list of experiments says of it."""
+"""Tags of the experiment: MLflow's page is to show runs and their charts, not traces of language models; what the list
+of experiments says of it; and a saved view, since the list of runs shows no metric of its own accord."""
 SUPERSEDED = " (old)"
 """End of the name of a run that the files no longer hold."""
 SETTINGS = {
@@ -115,6 +123,8 @@ class Connection:
                 f"(`MLFLOW_TRACKING_URI={without_password(uri)} mlflow experiments restore -x {known.experiment_id}`), "
                 "or set another tracking.experiment"
             )
+        if known is not None and VIEW_TAG not in known.tags:  # made by an earlier version, or by hand
+            self.client.set_experiment_tag(known.experiment_id, VIEW_TAG, ABOUT[VIEW_TAG])
         number = str(known.experiment_id) if known is not None else self._make(name, uri)
         if not number:
             raise TrackingError(

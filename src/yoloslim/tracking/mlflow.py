@@ -22,7 +22,7 @@ from yoloslim.data.images import read_image
 from yoloslim.data.voc import load_split
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json, write_json
-from yoloslim.report.cuts import layers_markdown
+from yoloslim.report.cuts import layers_markdown, ranked_by
 from yoloslim.results.lineage import COMMIT, commit_of, lineage_tags
 from yoloslim.results.links import CURRENT, SLOT
 from yoloslim.results.records import Row
@@ -186,7 +186,7 @@ class _Session:
         tags |= lineage_tags(self.results.hashes, row.percent if row.kind == "pruned" else None)
         tags |= {COMMIT: self.commit} if self.commit else {}
         tags |= {"atc": row.compiled} if row.compiled else {}
-        tags |= {"ranked_by": row.report["importance"]} if "importance" in row.report else {}
+        tags |= {"ranked_by": ranked_by(row.report)} if "importance" in row.report else {}
         tags |= ranges_tags(row)
         if "preprocessing" in row.deployed:
             tags["preprocessing"] = str(row.deployed["preprocessing"])

@@ -123,11 +123,11 @@ def ranges_tags(row: Row) -> dict[str, str]:
 
 
 def data_set(hashes: Mapping[str, str], params: Mapping[str, Any]) -> Any | None:
-    """The data as MLflow's data set, whose digest is DVC's hash of data/voc; None before stage `data` has run."""
+    """The data as MLflow's data set, its digest the beginning of DVC's hash; None before stage `data` has run."""
     if "data" not in hashes:
         return None
     from mlflow.entities import Dataset, DatasetInput, InputTag  # slow, and only needed when something changed
 
     source = json.dumps({"path": "data/voc", "md5": hashes["data"]})
     name = str(params.get("data", {}).get("source", "data"))
-    return DatasetInput(Dataset(name, hashes["data"], "dvc", source), [InputTag("mlflow.data.context", "training")])
+    return DatasetInput(Dataset(name, hashes["data"][:8], "dvc", source), [InputTag("mlflow.data.context", "training")])
