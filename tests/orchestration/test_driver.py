@@ -145,14 +145,16 @@ def test_last_job_that_would_run_beside_none_of_its_kind_is_alone() -> None:
     assert alone("pff", 2) == alone("fff", 4) == [False, False, False]
 
 
-@pytest.mark.parametrize("share", [8, 0])
-def test_lone_point_has_all_cores_unless_threads_change_its_weights(dvc: FakeDvc, share: int) -> None:
+@pytest.mark.parametrize(("share", "devices"), [(8, 1), (0, 1), (8, 2)])
+def test_lone_point_has_all_cores_unless_threads_change_its_weights(dvc: FakeDvc, share: int, devices: int) -> None:
     params = yaml.safe_load((dvc.root / "params.yaml").read_text())
-    params["train"]["share"] = share
+    params["train"] |= {"share": share, "devices": devices}
     (dvc.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     assert sweep(dvc, workers=2)[0].winner == "65"
     last = [(stages[-1].partition("@")[0], everything) for stages, everything in dvc.leased if stages]
-    assert {everything for stage, everything in last if stage == "atc"} == ({True, False} if share else {False})
+    assert {everything for stage, everything in last if stage == "atc"} == (
+        {True, False} if share and devices == 1 else {False}
+    )
     assert {everything for stage, everything in last if stage == "ascend_eval"} == {True}
 
 

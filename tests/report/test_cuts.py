@@ -38,7 +38,7 @@ def test_totals_say_what_was_asked_and_what_came_of_it() -> None:
             "limit %": "45.2",
             "layers clipped": "1",
         },
-        **{"units out": "1", "channels": "48 → 24", "params M": "1.800 → 0.500", "GFLOPs": "0.260 → 0.160"},
+        **{"channels": "48 → 24", "units out": "1", "params M": "1.800 → 0.500", "GFLOPs": "0.260 → 0.160"},
         "padded to 16": "0.360 → 0.270",
     }
 
@@ -92,4 +92,4 @@ def test_of_a_cut_by_latency_the_budget_stands_beside_what_was_predicted_and_mea
     grid = totals_grid([rows[1], replace(rows[1], name="prune@70", report={"after": {"channels": 3}})])
     assert grid.header[-4:] == ("ms asked", "ms by the table", "ms measured", "measured with")
     assert [line[-4:] for line in grid.rows] == [("2.00", "2.44", "1.97", "ncnn 1.0"), ("–", "–", "–", "–")]
-    assert "ms asked" not in totals_grid(rows[:1]).header
+    assert not {"ms asked", "units out"} & set(totals_grid(rows[:1]).header)

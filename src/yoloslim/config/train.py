@@ -57,6 +57,11 @@ class TrainParams(Section):
     patience: int = Field(0, ge=0, description="epochs without a better val mAP50-95; 0 never; not for sparse")
     cache_dir: str = Field(".cache", description="decoded images, and what unfinished trainings resume from")
 
+    @property
+    def same_with_any_threads(self) -> bool:
+        """Whether any number of CPU threads gives the same weights: several processes compute whole batches."""
+        return self.share > 0 and self.devices == 1
+
 
 class PhaseParams(Section):
     """Length, optimizer and learning rate of one training."""

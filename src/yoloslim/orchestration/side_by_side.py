@@ -58,12 +58,8 @@ def _trains(stages: Sequence[str]) -> bool:
 
 
 def is_faster(params: Params) -> bool:
-    """Whether several trainings at a time do more, and give the same weights as one after the other would.
-
-    On a CPU `train.share` sees to that, of one process: several compute whole batches, with the threads they get.
-    """
-    t = params.train
-    return workers_of(params) > 1 and bool(visible_gpus() or (t.share and t.devices == 1))
+    """Whether several trainings at a time do more, and give the same weights as one after the other would."""
+    return workers_of(params) > 1 and bool(visible_gpus() or params.train.same_with_any_threads)
 
 
 def changed(targets: Sequence[str]) -> set[str]:

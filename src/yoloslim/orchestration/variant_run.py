@@ -257,10 +257,10 @@ class VariantRun:
 
     def _try(self, jobs: Sequence[Job], fan_out: FanOut) -> dict[Job, str]:
         left, failed = list(jobs), dict[Job, str]()
-        threads_change_it = not load_params(self.checkout / "params.yaml").train.share
+        any_threads_do = load_params(self.checkout / "params.yaml").train.same_with_any_threads
         for attempt in range(self.retries + 1):
             again: list[Job] = []
-            if left and not threads_change_it:
+            if left and any_threads_do:
                 left = last_alone(left, self.workers)
             for outcome in fan_out(left, self.checkout) if left else ():
                 if outcome.disk_full:

@@ -8,18 +8,21 @@ from yoloslim.results.records import Row
 
 
 def totals_grid(rows: Sequence[Row]) -> Grid:
-    """One line a percent: what was asked and what came of it, before -> after."""
-    header = (
-        *("model", "ranked by", "asked %", "really cut %", "limit %", "layers clipped", "units out", "channels"),
-        *("params M", "GFLOPs", "padded to 16"),
+    """One line a percent: what was asked and what came of it, before -> after; units and times only where asked for."""
+    header: tuple[str, ...] = (
+        *("model", "ranked by", "asked %", "really cut %", "limit %", "layers clipped"),
+        *("channels", "params M", "GFLOPs", "padded to 16"),
     )
     cut = [row for row in rows if row.report.get("after")]
-    if not any("target_ms" in row.report.get("latency", {}) for row in cut):
-        return Grid(header, tuple(_totals(row) for row in cut), frozenset({0, 1}))
-    timed = ("ms asked", "ms by the table", "ms measured", "measured with")
-    return Grid(
-        (*header, *timed), tuple((*_totals(row), *_times(row)) for row in cut), frozenset({0, 1, len(header) + 3})
-    )
+    lines, words = [_totals(row) for row in cut], {0, 1}
+    if any(row.report.get("removed_units") for row in cut):
+        header += ("units out",)
+        lines = [(*line, str(len(row.report.get("removed_units", [])))) for line, row in zip(lines, cut, strict=True)]
+    if any("target_ms" in row.report.get("latency", {}) for row in cut):
+        header += ("ms asked", "ms by the table", "ms measured", "measured with")
+        lines = [(*line, *_times(row)) for line, row in zip(lines, cut, strict=True)]
+        words.add(len(header) - 1)
+    return Grid(header, tuple(lines), frozenset(words))
 
 
 def _totals(row: Row) -> tuple[str, ...]:
@@ -36,7 +39,6 @@ def _totals(row: Row) -> tuple[str, ...]:
         number(report.get("effective_percent"), 1),
         number(report.get("percent_limit"), 1),
         str(len(report.get("clipped", {}))),
-        str(len(report.get("removed_units", []))),
         change("channels", 0),
         change("params_m", 3),
         change("gflops", 3),

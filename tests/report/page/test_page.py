@@ -199,6 +199,6 @@ def test_the_control_is_a_point_and_a_line(root: Path, monkeypatch: pytest.Monke
     put(root / "models/control/dense/history.json", {"kept_epoch": 1, "training": "key", "epochs": []})
     charts = charts_of(page_of(root))
     spots = {spot["name"]: spot for spot in values(charts["pareto"]["variants"]["params_m"])}
-    assert {key: spots["control"][key] for key in ("label", "y")} == {"label": "control", "y": 0.83}
+    assert {key: spots["control"][key] for key in ("label", "y")} == {"label": "dense, trained on", "y": 0.83}
     lines = [layer for layer in charts["recovery"]["spec"]["layer"] if layer["mark"].get("type") == "rule"]
     assert [line["data"]["values"][0] for line in lines] == [{"y": 0.83, "text": "dense, trained on: 0.830"}]

@@ -25,8 +25,6 @@ from yoloslim.report.page.points import COSTS, STATES, Point, comparable, front
 from yoloslim.report.tables import marked, spread
 
 COLOURS = {"dense": DENSE, "control": FAINT, "finetuned": TUNED, "int8": INT8, "probed": CUT}
-DENSE_LABELS = {"dense": "baseline", "control": "control"}
-"""Of points that no percent tells apart."""
 DIGITS = {"latency_ms": 2, "params_m": 3, "size_mb": 2}
 UNITS = {"latency_ms": "ms", "params_m": "M", "size_mb": "MB"}
 
@@ -151,7 +149,7 @@ def _spot(point: Point, cost: str) -> dict[str, Any]:
     return {
         **{"name": point.name, "title": point.title, "state": STATES[point.state], "x": x, "y": map50},
         **{
-            "label": {"dense": "baseline", "control": "control"}.get(point.state, f"{point.percent} %"),
+            "label": f"{point.percent} %" if point.percent else STATES[point.state],
             "map50": f"{text} (seeds: {spread(point.row, 'map50')})" if point.row and point.spread else text,
             "cost": price,
         },
