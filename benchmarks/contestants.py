@@ -109,6 +109,11 @@ WAYS: dict[str, Way] = {
         for penalty in ("", "slimming")
         for ranking in ("taylor", "gamma", "taylor_lamp")
     },
+    **{
+        f"none-{ranking}-16-budget{what}": Way(partial(budgeted, ranking, 16), **taught)
+        for ranking in ("taylor", "gamma")
+        for what, taught in STRONGER.items()
+    },
     **{f"{penalty}-l2-8": _pruned("l2", 8, penalty) for penalty in ("group", "growing")},
     **{
         f"none-{ranking}-8-fit{what}": replace(_fitted(ranking, 8), **taught)

@@ -155,7 +155,7 @@ def train_all(setup: Setup, runs: list[Run], jobs: int) -> bool:
     """Train whatever is not done, several at a time; true once all of it is."""
     racer = Racer(setup)
     racer.prepare()
-    if any(run.name.endswith("budget") and not run.is_done for run in runs):
+    if any("-budget" in run.name and not run.is_done for run in runs):
         racer.time_layers()
     for run in runs:  # what failed is tried again: a package may be there now
         if run.is_done and "error" in read_json(run.folder / RESULT):
