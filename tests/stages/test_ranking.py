@@ -13,6 +13,7 @@ from yoloslim.errors import ConfigError, PruneError
 from yoloslim.files import read_json, write_json
 from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.store import save_model
+from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import channel_scores
 from yoloslim.stages import prune as cutting
@@ -89,6 +90,28 @@ def test_the_one_that_finds_more_after_a_short_training_ranks(
     assert (chosen.importance, chosen.normalise) == (best, normalise)
 
 
+@pytest.mark.parametrize("selection", ["percent", "latency"])
+def test_trials_choose_channels_as_the_cuts_do(
+    selection: str, dense: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Params] = []
+
+    def cut(trial: Params, model: Detector, request: PruneRequest) -> Any:
+        asked.append(trial)
+        return SimpleNamespace(model=model)
+
+    monkeypatch.setattr(ranking, "cut_once", cut)
+    monkeypatch.setattr(ranking, "settled", lambda _, result: result.model)
+    runtime = {"latency_runtime": "ncnn", "latency_table": "table.json"} if selection == "latency" else {}
+    params = params_of(selection=selection, **runtime)
+    ranking.cut_by(params, dense, "gamma", "mean")
+    p, half = asked[0].prune, count_macs(dense, 64) * 1e-9
+    goals = (p.selection, p.target_speedup, p.target_gflops, p.latency_runtime, p.latency_table)
+    expected = ("latency", 2.0, None, "ncnn", "table.json") if runtime else ("percent", None, half, "onnxruntime", "")
+    assert goals == expected
+    assert (p.importance, p.normalise) == ("gamma", "mean")
+
+
 def test_what_is_asked_to_make_scores_comparable_does_so_for_all_rivals() -> None:
     assert ranking.made_comparable(params_of()) == {"taylor": "none", "gamma": "none", "l2": "mean"}
     assert set(ranking.made_comparable(params_of(normalise="lamp")).values()) == {"lamp"}
@@ -131,7 +154,7 @@ def test_a_cut_that_is_not_exact_ends_the_stage(dense: Detector) -> None:
 
 
 def test_whatever_the_models_are_asked_for_a_trial_leaves_half_of_the_flops(dense: Detector) -> None:
-    for changed in ({"target_speedup": 3}, {"selection": "latency", "round_to": 2}, {"residual_units": 2}):
+    for changed in ({"target_speedup": 3}, {"residual_units": 2}):
         small = ranking.cut_by(params_of(**changed), dense, "gamma", "none")
         assert count_macs(small, 64) <= count_macs(dense, 64) / 2
         assert small.spec.widths

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from yoloslim.errors import PruneError
+from yoloslim.errors import OutOfReachError
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.budget import Budget, LayerCost, Widths, budget_of
 from yoloslim.pruning.coupling import BoolArray, Coupling
@@ -74,7 +74,8 @@ def select_by_latency(
         the way), `gap` (how much less importance could be lost at `table_ms`, relatively) and `solving_s`.
 
     Raises:
-        PruneError: the minimums leave more than the budget, or nothing can be pruned.
+        OutOfReachError: the minimums leave more than the budget.
+        PruneError: nothing can be pruned, or no widths are found in time.
     """
     budget = budget_of(model, coupling, request, scores, layer_ms)
     search = _Search(budget, measure)
@@ -134,7 +135,8 @@ class _Search:
         """Measure networks between the dense one and the smallest.
 
         Raises:
-            PruneError: the smallest takes longer than the target, or no widths are found in time.
+            OutOfReachError: the smallest takes longer than the target.
+        PruneError: no widths are found in time.
         """
         above, within = self.dense, self._smallest(target, name)
         for turn in range(TURNS):
@@ -160,7 +162,7 @@ class _Search:
         """What the minimums leave.
 
         Raises:
-            PruneError: it takes longer than the target.
+            OutOfReachError: it takes longer than the target.
         """
         all_of_them = tuple(len(each.bundles) for each in self.budget.classes)
         smallest, dense_ms = (
@@ -171,7 +173,7 @@ class _Search:
             return smallest
         speedup = dense_ms / smallest.measured_ms
         way = "ask for that, or lower them" if speedup > 1 else NO_FASTER
-        raise PruneError(
+        raise OutOfReachError(
             f"{name} is out of reach: {dense_ms:.4g} ms should become {target:.4g}, and round_to, "
             f"min_channels and layer_keep leave at least {smallest.measured_ms:.4g} ms ({speedup:.3g} times as fast); "
             f"{way}"

@@ -1,9 +1,9 @@
 """Stage `ranking`: what channels are ranked by, where `prune.importance: auto` leaves that to the images.
 
 No ranking is the best one everywhere, and what a network finds right after a cut does not tell which is
-(docs/training-recipes.md). So the sparse model is cut to half of its FLOPs by each, what is left is trained for
-`prune.trial_steps`, and the ranking of the one that finds more on the validation images cuts all models. To judge cuts
-by a short training is the idea of NetAdapt (arXiv 1804.03230).
+(docs/training-recipes.md). So the sparse model is cut to half of its FLOPs by each, or of its latency where that
+chooses channels, what is left is trained for `prune.trial_steps`, and the ranking of the one that finds more on the
+validation images cuts all models. To judge cuts by a short training is the idea of NetAdapt (arXiv 1804.03230).
 """
 
 import logging
@@ -28,7 +28,7 @@ logger = logging.getLogger("yoloslim")
 RIVALS: Mapping[Importance, Normalise] = {"taylor": "none", "gamma": "none", "l2": "mean"}
 """The rankings that are tried, with what makes scores of layers comparable where `prune.normalise` asks for nothing."""
 SHARE = 0.5
-"""Of the FLOPs that a trial leaves."""
+"""Of the FLOPs, or of the latency, that a trial leaves."""
 NOTHING = 0.0005
 """A mAP50-95 below this is shown as 0.000, and no trial that finds so little says what ranks best."""
 
@@ -50,7 +50,8 @@ def run(params: Params) -> None:
             write_metrics("ranking", {"importance": rival, "normalise": normalise, "why": str(error)})
             return
         phase = recovery(params, epochs)
-        size = f"{count_params(small) / 1e6:.2f} M parameters, half of the FLOPs"
+        half = "latency" if params.prune.selection == "latency" else "FLOPs"
+        size = f"{count_params(small) / 1e6:.2f} M parameters, half of the {half}"
         logger.info("trial of %s: %s; %d epochs, %s, lr0 %g", rival, size, phase.epochs, phase.optimizer, phase.lr0)
         settings = (rival, params.prune.model_dump_json(), small.spec.model_dump_json())
         trained, checkpoint = recover(params, f"ranking/{rival}", small, phase, settings)
@@ -84,17 +85,20 @@ def made_comparable(params: Params) -> dict[Importance, Normalise]:
 
 
 def cut_by(params: Params, model: Detector, rival: Importance, normalise: Normalise) -> Detector:
-    """The network that a ranking leaves of half the FLOPs.
+    """The network that a ranking leaves of half the FLOPs, or of half the latency where that chooses channels.
 
     Raises:
         OutOfReachError: what every layer keeps at least is more.
         PruneError: the cut is not exact.
     """
-    half = SHARE * 2e-9 * count_macs(model, params.imgsz)
     p = params.prune
-    runtime = p.latency_runtime if p.cost == "latency" else "onnxruntime"  # of a target's time nothing is measured here
-    by_size = dict.fromkeys(TARGETS) | {"target_gflops": half, "selection": "percent", "latency_runtime": runtime}
-    changed = by_size | {"importance": rival, "normalise": normalise, "latency_table": "", "residual_units": 0}
+    changed = dict.fromkeys(TARGETS) | {"importance": rival, "normalise": normalise, "residual_units": 0}
+    if p.selection == "latency":
+        changed["target_speedup"] = 1 / SHARE
+    else:
+        changed["target_gflops"] = SHARE * 2e-9 * count_macs(model, params.imgsz)
+        if p.cost != "latency":
+            changed["latency_runtime"] = "onnxruntime"  # of a target's time nothing is measured here
     trial = params.model_copy(update={"prune": p.model_copy(update=changed)})
     return settled(trial, cut_once(trial, model, request_of(trial, 0)))
 
