@@ -39,8 +39,14 @@ def test_the_chinese_pages_type_the_same_commands_and_have_the_same_figures() ->
     assert len(rows) == 5  # baseline, control, three percents
     for row in rows:
         assert row.split("|", 2)[2] in text, row
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / target).exists(), target
+    figure, link = r"\d+\.\d+", r"\]\(([^):]+)\)"
+    ours, theirs = (
+        {each: set(re.findall(each, page)) for each in (figure, link)} for page in (english.read_text(), text)
+    )
+    assert ours[figure] == theirs[figure]
+    assert ours[link] - {chinese.name} == theirs[link] - {english.name}
+    for target in theirs[link]:
+        assert (ROOT / target.partition("#")[0]).exists(), target
 
 
 def test_the_commands_of_the_story_are_commands_that_exist() -> None:

@@ -11,7 +11,7 @@ Optimizer = Literal["SGD", "Adam", "AdamW"]
 
 
 class TrainParams(Section):
-    """What all three trainings share."""
+    """What all trainings share."""
 
     batch: int = Field(32, ge=0, le=4096, description="images a step, over all devices; 0 chooses")
     nominal_batch: int = Field(0, ge=0, le=65536, description="images an update, of several batches; 0 is one batch")

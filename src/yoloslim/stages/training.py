@@ -1,4 +1,4 @@
-"""What the three trainings share: resuming, evaluating, writing what came out."""
+"""What the trainings of all stages share: resuming, evaluating, writing what came out."""
 
 import copy
 import csv
@@ -39,10 +39,10 @@ AS_THEY_ARE = "epochs: 0 takes the weights as they are"
 
 @dataclass(frozen=True)
 class Training:
-    """One of the three trainings.
+    """A training of a stage.
 
     Attributes:
-        name: `baseline`, `sparse`, `finetune/50` ...
+        name: `baseline`, `sparse`, `control/dense`, `finetune/50`, `ranking/gamma` ...
         phase: its section of params.yaml.
         inputs: files that it starts from.
         choices: whatever else it depends on, in words.
