@@ -7,45 +7,38 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import shake_norms, tiny_detector, tiny_train_set
+from tests.stages.short_trainings import (
+    EPOCH,
+    checkpoints,
+    short_params,
+    steps_taken,
+    stopped_at_the_second_cut,
+    without_files,
+)
 from yoloslim.config import Params, parse_params
 from yoloslim.errors import ConfigError, PruneError
 from yoloslim.files import read_json, write_json
 from yoloslim.models.detector import Detector, count_macs
-from yoloslim.models.store import save_model
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import channel_scores
 from yoloslim.stages import prune as cutting
-from yoloslim.stages import ranking, recovery, training
+from yoloslim.stages import ranking, recovery
 from yoloslim.stages.prune import ranked
 from yoloslim.training.fit import Fit
-from yoloslim.training.learner import Learner
 
 FOUND = Path("metrics/ranking.json")
 
 
 def params_of(**changed: Any) -> Params:
-    section = {"trial_steps": 2, "round_to": 1, "recalibrate_images": 0}
-    train = {"batch": 4, "device": "cpu", "precision": "fp32", "threads": 1}
-    return parse_params({"imgsz": 64, "train": train, "prune": section | changed, "finetune": {"epochs": 4}})
+    return short_params({"trial_steps": EPOCH} | changed)
 
 
 @pytest.fixture
 def dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detector:
-    """A stored sparse model, and training images that need no files; accuracy is not measured."""
-    monkeypatch.chdir(tmp_path)
-    model = tiny_detector()
-    shake_norms(model)
-    save_model(model, Path("models/sparse/model.safetensors"))
-    row = dict.fromkeys(("map50", "map50_95", "precision", "recall"), 0.5)
+    """The sparse model, which the three rankings cut in three ways."""
+    model = without_files(tmp_path, monkeypatch)
     monkeypatch.setattr(ranking, "prepared_split", lambda _: SimpleNamespace(ids=range(8)))
-    monkeypatch.setattr(recovery, "train_set", lambda _: tiny_train_set(8))
-    monkeypatch.setattr(recovery, "eval_set", lambda *_: None)
-    monkeypatch.setattr(training, "validation_row", lambda *_: row)
-    monkeypatch.setattr(training, "code_of", lambda _: [])
-    images = tiny_train_set(2).images.permute(0, 3, 1, 2).float() / 255
-    monkeypatch.setattr(cutting, "training_images", lambda _, count: iter([images] if count else []))
     reversed_gamma = {
         path: scores.max() - scores for path, scores in channel_scores(model, find_coupling(model)).items()
     }
@@ -160,30 +153,16 @@ def test_whatever_the_models_are_asked_for_a_trial_leaves_half_of_the_flops(dens
         assert small.spec.widths
 
 
-def test_an_interrupted_trial_goes_on_and_nothing_is_trained_twice(
-    dense: Detector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps: list[int] = []
-    step = Learner.step
-    monkeypatch.setattr(Learner, "step", lambda self, given: (steps.append(given.index), step(self, given)))
-    cut, calls = ranking.cut_once, []
-
-    def killed(*given: Any) -> Any:
-        calls.append(given)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return cut(*given)
-
-    monkeypatch.setattr(ranking, "cut_once", killed)
-    with pytest.raises(KeyboardInterrupt):
-        ranking.run(params_of())
-    assert len(steps) == 2  # 8 images, 4 a batch
+@pytest.mark.usefixtures("dense")
+def test_an_interrupted_trial_goes_on_and_nothing_is_trained_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = steps_taken(monkeypatch)
+    stopped_at_the_second_cut(ranking, lambda: ranking.run(params_of()), monkeypatch)
+    assert len(steps) == EPOCH
     assert not FOUND.exists()
-    monkeypatch.setattr(ranking, "cut_once", cut)
     ranking.run(params_of())
-    assert len(steps) == 6
+    assert len(steps) == 3 * EPOCH
     assert read_json(FOUND)["importance"] == "taylor"
-    assert not list(Path(".cache/checkpoints").glob("*.pt"))
+    assert not checkpoints()
 
 
 def test_an_importance_that_is_named_is_taken_without_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

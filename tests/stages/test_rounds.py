@@ -2,33 +2,40 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from tests.tiny import shake_norms, tiny_detector, tiny_train_set
+from tests.stages.short_trainings import (
+    ACCURACY,
+    EPOCH,
+    checkpoints,
+    short_params,
+    steps_taken,
+    stopped_at_the_second_cut,
+    without_files,
+)
+from tests.tiny import shake_norms, tiny_detector
 from yoloslim.config import Params, parse_params
 from yoloslim.errors import ConfigError
 from yoloslim.files import read_json, sha256_file
 from yoloslim.models.detector import Detector, count_params
-from yoloslim.models.store import load_model, save_model
+from yoloslim.models.store import load_model
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.certified_cut import PruneResult, prune
-from yoloslim.stages import control, finetune, recovery, rounds, training
+from yoloslim.stages import control, finetune, rounds
 from yoloslim.stages import prune as stage
 from yoloslim.stages.rounds import prune_in_rounds, request_at
 from yoloslim.training.fit import Fit
-from yoloslim.training.learner import Learner
 
 DENSE = {"target_params_m": 8.0, "target_gflops": 4.0}
 
 
 def params_of(**changed: Any) -> Params:
-    """Two rounds unless said otherwise, on the smallest detector."""
-    section = {"rounds": 2, "round_epochs": 1, "importance": "gamma", "round_to": 1, "recalibrate_images": 0}
-    train = {"batch": 4, "device": "cpu", "precision": "fp32", "threads": 1}
-    return parse_params({"imgsz": 64, "train": train, "prune": section | changed, "finetune": {"epochs": 4}})
+    """Two rounds unless said otherwise."""
+    return short_params({"rounds": 2, "round_epochs": 1, "importance": "gamma"} | changed)
 
 
 def test_every_round_takes_the_same_share_of_what_the_one_before_it_left() -> None:
@@ -87,22 +94,10 @@ def test_what_cannot_be_meant_is_named(section: dict[str, Any], message: str) ->
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A sparse model, and training images that need no files; accuracy is not measured."""
-    monkeypatch.chdir(tmp_path)
-    model = tiny_detector()
-    shake_norms(model)
-    save_model(model, Path("models/sparse/model.safetensors"))
-    row = dict.fromkeys(("map50", "map50_95", "precision", "recall"), 0.5)
-    monkeypatch.setattr(recovery, "train_set", lambda _: tiny_train_set(8))
-    monkeypatch.setattr(recovery, "eval_set", lambda *_: None)
-    monkeypatch.setattr(training, "validation_row", lambda *_: row)
-    monkeypatch.setattr(training, "code_of", lambda _: [])
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_files(tmp_path, monkeypatch)
     monkeypatch.setattr(stage, "eval_set", lambda *_: None)
-    monkeypatch.setattr(stage, "validate_model", lambda *_: type("Found", (), {"metrics": row}))
-    images = tiny_train_set(2).images.permute(0, 3, 1, 2).float() / 255
-    monkeypatch.setattr(stage, "training_images", lambda _, count: iter([images] if count else []))
-    return tmp_path
+    monkeypatch.setattr(stage, "validate_model", lambda *_: SimpleNamespace(metrics=ACCURACY))
 
 
 def test_the_report_is_about_the_network_before_all_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +130,8 @@ def test_the_report_is_about_the_network_before_all_rounds(monkeypatch: pytest.M
     assert [row.get("map50") for row in report["rounds"]] == [0.25, 0.25, None]
 
 
-def test_one_round_is_the_cut_as_it_always_was(project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_one_round_is_the_cut_as_it_always_was() -> None:
     stage.run(params_of(rounds=1), 50)
     at_once = load_model(Path("models/prune/50/model.safetensors"))
     sparse = load_model(Path("models/sparse/model.safetensors"))
@@ -146,41 +142,28 @@ def test_one_round_is_the_cut_as_it_always_was(project: Path) -> None:
     assert not Path(".cache/checkpoints").exists()
 
 
-def test_what_was_trained_between_two_rounds_can_be_trained_again(project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_what_was_trained_between_two_rounds_can_be_trained_again() -> None:
     stage.run(params_of(rounds=3), 50)
     rows = read_json(Path("models/prune/50/report.json"))["rounds"]
     assert ["map50" in row for row in rows] == [True, True, False]
 
 
-def test_an_interrupted_run_trains_nothing_twice_and_ends_in_the_same_weights(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps: list[int] = []
-    step = Learner.step
-    monkeypatch.setattr(Learner, "step", lambda self, given: (steps.append(given.index), step(self, given)))
+@pytest.mark.usefixtures("project")
+def test_an_interrupted_run_trains_nothing_twice_and_ends_in_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = steps_taken(monkeypatch)
     stage.run(params_of(), 50)
     file = Path("models/prune/50/model.safetensors")
-    whole, taken = sha256_file(file), len(steps)
-    assert taken == 2  # 8 images, 4 a batch
+    whole = sha256_file(file)
+    assert len(steps) == EPOCH
     assert count_params(load_model(file)) < count_params(load_model(Path("models/sparse/model.safetensors")))
-    assert not list(Path(".cache/checkpoints").glob("*.pt"))
+    assert not checkpoints()
     file.unlink()
 
-    cut, calls = stage.cut_once, []
-
-    def killed(*given: Any) -> Any:
-        calls.append(given)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return cut(*given)
-
-    monkeypatch.setattr(stage, "cut_once", killed)
-    with pytest.raises(KeyboardInterrupt):
-        stage.run(params_of(), 50)
-    assert len(steps) == 2 * taken
+    stopped_at_the_second_cut(stage, lambda: stage.run(params_of(), 50), monkeypatch)
+    assert len(steps) == 2 * EPOCH
     assert not file.exists()
-    monkeypatch.setattr(stage, "cut_once", cut)
     stage.run(params_of(), 50)
-    assert len(steps) == 2 * taken
+    assert len(steps) == 2 * EPOCH
     assert sha256_file(file) == whole
-    assert not list(Path(".cache/checkpoints").glob("*.pt"))
+    assert not checkpoints()
