@@ -34,10 +34,9 @@ STAGES = {
     "finetune": ("prune@{}", "finetune@{}", "export@{}", "atc@{}"),
     "measure": ("prune@{}", "finetune@{}", "measure@{}", "export@{}", "atc@{}", "ascend_eval@{}"),
 }
-SHARED = (
-    *("code", "data", "baseline", "sparse", "ranking", "measure_baseline"),
-    *("export_baseline", "atc_baseline", "ascend_eval_baseline"),
-)
+BEFORE_CUTS = ("code", "data", "baseline", "sparse", "ranking")
+OF_BASELINE = ("export_baseline", "atc_baseline")
+SHARED = (*BEFORE_CUTS, "measure_baseline", *OF_BASELINE, "ascend_eval_baseline")
 """Stages that every point needs, by any way."""
 OF_CONTROL = ("control@{}", "measure_control@{}", "export_control@{}", "atc_control@{}", "ascend_eval_control@{}")
 CONTROLS = "models/control/"

@@ -22,13 +22,19 @@ from yoloslim.config import Params, load_params
 from yoloslim.errors import Interrupted, YoloslimError
 from yoloslim.orchestration.leases import visible_gpus, workers_of
 from yoloslim.orchestration.mending import mend
-from yoloslim.orchestration.points import OF_CONTROL, STAGES, environment, reproduce, taught_by
+from yoloslim.orchestration.points import (
+    BEFORE_CUTS,
+    OF_BASELINE,
+    OF_CONTROL,
+    STAGES,
+    environment,
+    reproduce,
+    taught_by,
+)
 from yoloslim.orchestration.process import CommandError, start_over, stop_all, stream
 from yoloslim.orchestration.stopping import stoppable
 from yoloslim.stages.common import BASELINE
 
-SHARED = ("code", "data", "baseline", "sparse", "ranking")
-OF_BASELINE = ("export_baseline", "atc_baseline")
 AT_WORK = "`make repro`, `dvc repro` or a sweep is at work in this folder already (process {}); wait for it"
 PATIENCE_S = 10
 MEASURED, TRAINING = ("measure_", "ascend_eval_"), ("control@", "finetune@")
@@ -158,7 +164,7 @@ def run(checkout: Path, params: Params, say: Say) -> None:
         CommandError: a shared stage failed, or branches did.
     """
     found = branches(params)
-    shared = (*SHARED, *taught_by(params))
+    shared = (*BEFORE_CUTS, *taught_by(params))
     if not is_faster(params) or not changed([*shared[1:], *(stage for stages in found.values() for stage in stages)]):
         return
     stream([sys.executable, "-m", "dvc", "repro", *shared], say, checkout, environment())
