@@ -59,7 +59,7 @@ def test_no_line_is_wider_than_the_terminal(dvc: FakeDvc, width: int) -> None:
 def test_without_a_winner_the_closest_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dvc = FakeDvc(tmp_path, Curves(48, 62), monkeypatch, low=60, max_size_mb=0.1)
     text, result = shown(dvc, 300, terminal=False)
-    assert f"No winner: no point satisfies the constraints; {result.closest} comes closest" in text
+    assert f"No winner: no point satisfies the constraints; {result.closest} % comes closest" in text
 
 
 def test_times_taken_beside_other_programs_are_marked(dvc: FakeDvc) -> None:

@@ -250,7 +250,7 @@ def test_constraints_that_no_point_meets_are_told(tmp_path: Path, monkeypatch: p
     dvc = FakeDvc(tmp_path, Curves(48, 62), monkeypatch, max_size_mb=0.1)
     result, _ = sweep(dvc)
     assert result.winner is None
-    assert result.why.startswith(f"no point satisfies the constraints; {result.closest} comes closest")
+    assert result.why.startswith(f"no point satisfies the constraints; {result.closest} % comes closest")
     assert "MB, wanted at most 0.1" in result.why
 
 

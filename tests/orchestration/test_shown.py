@@ -59,7 +59,7 @@ def test_runs_are_named_and_logged_and_a_failed_point_is_failed_with_its_log_kep
     assert set(artifacts) >= {"points", "progress", "result", "report"}
     assert (toy.root / "report/index.html").as_uri() in artifacts["report"]["data"]
     assert float(artifacts["progress"]["data"]) == 100
-    assert artifacts["points"]["description"].startswith("Winner 60 %: the smallest of ")
+    assert artifacts["points"]["description"].startswith("Winner 60 %: the one finetuned point that satisfies ")
     points = {point["name"]: point for point in toy.json("metrics/sweep.json")["points"]}
     assert points["70"]["status"] == "failed"
     assert points["70"]["error"] == "error: the penalty is too strong (.cache/sweep/failed/70.log)"

@@ -106,7 +106,7 @@ def test_constraints_that_no_point_meets_name_the_closest_and_what_it_misses() -
     assert verdict.winner is None
     assert verdict.closest == "70"
     assert verdict.why.startswith(
-        "no point satisfies the constraints; 70 comes closest: it loses 0.192 map50, allowed 0.03 and has 0.603 M"
+        "no point satisfies the constraints; 70 % comes closest: it loses 0.192 map50, allowed 0.03 and has 0.603 M"
     )
 
 

@@ -43,7 +43,7 @@ def judge(candidates: Mapping[str, Metrics], baseline: Metrics, params: SweepPar
         return Verdict(None, None, "no point could be measured", (), {})
     if not good:
         near = closest(candidates, baseline, params)
-        why = f"no point satisfies the constraints; {near} comes closest: it {' and '.join(missed[near])}"
+        why = f"no point satisfies the constraints; {near} % comes closest: it {' and '.join(missed[near])}"
         return Verdict(None, near, why, front, missed)
     winner = choose(good, params.objective)
     return Verdict(winner, None, _why(winner, good, candidates, baseline, params), front, missed)
@@ -55,7 +55,8 @@ def _why(
     found = candidates[winner]
     drop = number(baseline, "map50") - number(found, "map50")
     change = f"loses {drop:.3f}" if drop > 0 else f"gains {-drop:.3f}"
-    text = f"{WANTED[params.objective]} of {len(good)} finetuned points that satisfy the constraints: {change} map50"
+    best = f"{WANTED[params.objective]} of {len(good)} finetuned points that satisfy"
+    text = f"{best if len(good) > 1 else 'the one finetuned point that satisfies'} the constraints: {change} map50"
     if str(baseline.get("model", "")).startswith("control/"):
         text += " against the dense model trained for as long"
     text += f", {number(baseline, 'params_m') / number(found, 'params_m'):.1f} times smaller"
@@ -68,7 +69,7 @@ def _why(
     )
     if out:
         reason = misses(candidates[out[0]], baseline, params)[0].text
-        text += f"; the next, {out[0]}, {reason}"
+        text += f"; the next, {out[0]} %, {reason}"
     if params.objective == "fastest" and len(good) > 1:
         text += f" (speeds within {100 * EQUAL_SPEED:.0f} % count as equal)"
     return text

@@ -38,7 +38,7 @@ def sweep_result(winner: str | None = "50") -> dict[str, Any]:
         **{"name": "yolov5n, fastest", "objective": "fastest", "axes": {"percent": [10, 90, 1]}, "cliff": 70},
         **{"constraints": {"max_map_drop": 0.03, "max_params_m": 1.2}, "baseline": deployed(0.799, 150, 7.0)},
         **{"sparse": measured(0.78, 2.0, "pytorch-cpu", 100), "points": points, "front": ["50"], "winner": winner},
-        **{"why": "the fastest of 1 finetuned points that satisfy the constraints", "seconds": 90.0},
+        **{"why": "the one finetuned point that satisfies the constraints", "seconds": 90.0},
         **{"closest": None if winner else "50", "probes": 4, "finetunings": 2, "grid_finetunings": 81},
     }
 

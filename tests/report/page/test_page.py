@@ -109,10 +109,10 @@ def test_the_winner_comes_first_with_the_commands_and_hashes_that_make_it_again(
 
 def test_without_a_point_that_satisfies_the_constraints_the_closest_is_named(tmp_path: Path) -> None:
     root = build(tmp_path / "project")
-    put(root / "metrics/sweep.json", sweep_result(None) | {"why": "no point satisfies them; 50 comes closest"})
+    put(root / "metrics/sweep.json", sweep_result(None) | {"why": "no point satisfies them; 50 % comes closest"})
     page = page_of(root)
     assert "<h1>No model satisfies what was asked; <b>50\u00a0% pruned</b> comes closest.</h1>" in page
-    assert "No point satisfies them; 50 comes closest." in page
+    assert "No point satisfies them; 50 % comes closest." in page
 
 
 def test_a_variant_that_won_is_told_though_its_files_lie_elsewhere(tmp_path: Path) -> None:
