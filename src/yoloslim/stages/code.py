@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from yoloslim.config import Params, load_params
+from yoloslim.config import load_params
 from yoloslim.data.source_state import SEEN, is_as_seen
 from yoloslim.errors import YoloslimError
 from yoloslim.files import read_json, write_json
-from yoloslim.stages.teachers import missing_teacher, teacher_file, unfit
+from yoloslim.stages.beforehand import alike, named_in_vain
 
 CODE, SCRIPTS = Path("code"), Path("pipeline")
 MEMORY = Path(".cache") / "code.json"
@@ -227,36 +227,6 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
     for_types = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
     for child in node.orelse if for_types and isinstance(node, ast.If) else ast.iter_child_nodes(node):
         yield from _executed(child)
-
-
-def named_in_vain(params: Params) -> str:
-    """A file that params name, and that a late stage would miss, or could not use, after hours of training.
-
-    Raises:
-        YoloslimError: a file that is not what it should be.
-    """
-    f, table = params.finetune, params.prune.latency_table
-    if f.is_taught and Path(f.teacher).parts[:1] != ("models",) and not _is_there(f.teacher, teacher_file(params)):
-        return missing_teacher(params)
-    if table and not _is_there(table):
-        return f"prune.latency_table: {table} is missing; without it one is measured here and kept"
-    said = unfit(params)
-    return f"finetune.teacher {f.teacher}: {said}" if said else ""
-
-
-def alike(params: Params) -> str:
-    """A word on percents that a target makes alike; empty where they differ."""
-    if not params.prune.targets or len(params.percents) < 2:
-        return ""
-    return (
-        f"prune.{params.prune.targets[0]} says what goes, so all {len(params.percents)} of percents "
-        f"{list(params.percents)} are cut to the same size: one is enough, such as percents: [{params.percents[0]}]"
-    )
-
-
-def _is_there(name: str, file: Path | None = None) -> bool:
-    """Whether what is named, or the file in it, is here, or DVC knows where to get it."""
-    return (file or Path(name)).is_file() or Path(f"{name}.dvc").exists()
 
 
 def main() -> None:

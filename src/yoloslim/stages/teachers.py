@@ -1,6 +1,7 @@
 """Whom finetuned models learn from: looked at before anything is trained, not hours later."""
 
 from pathlib import Path
+from typing import TypeGuard
 
 from yoloslim.config import Params
 from yoloslim.documents import read_yaml
@@ -20,6 +21,11 @@ def teacher_file(params: Params) -> Path | None:
     return path / "model.safetensors" if path.is_dir() else path
 
 
+def is_given(file: Path | None) -> TypeGuard[Path]:
+    """Whether there is a teacher, and no stage makes it."""
+    return file is not None and file.parts[:1] != MODELS.parts
+
+
 def missing_teacher(params: Params) -> str:
     """What is said where there is no such file."""
     return (
@@ -35,9 +41,7 @@ def given_teacher(params: Params) -> tuple[Path, ModelSpec | None] | None:
         ModelError: no readable model file.
     """
     file = teacher_file(params)
-    if file is None or file.parts[:1] == MODELS.parts or not file.is_file():
-        return None
-    return file, described(file)
+    return (file, described(file)) if is_given(file) and file.is_file() else None
 
 
 def unfit(params: Params) -> str:
