@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 from benchmarks.contestants import PENALTIES, ROUND_EPOCHS, WAYS, Way
 from benchmarks.latency import clock_of, in_turn, opened
+from benchmarks.of_share import of_share
 from benchmarks.race_run import MODEL, RESULT, Run, Setup
 from benchmarks.shrink import STEP, Bench
 from yoloslim.config import BaselineParams, DataParams, FinetuneParams, PhaseParams, SparseParams, TrainParams
@@ -20,7 +20,6 @@ from yoloslim.data.prepare import prepare
 from yoloslim.data.trainset import TrainSet, load_train_set
 from yoloslim.data.voc import VocSplit, load_split
 from yoloslim.deploy.latency_table import latency_table
-from yoloslim.errors import PruneError
 from yoloslim.evaluation.evaluate import evaluate
 from yoloslim.evaluation.predictor.pytorch import TorchPredictor
 from yoloslim.files import read_json, write_json
@@ -40,8 +39,6 @@ from yoloslim.training.fit import Task, fit
 START, CHECKPOINT = "start.safetensors", "checkpoint.pt"
 ROUNDS = 40
 """Turns in which a network's share of the dense latency is measured while it is cut."""
-CLOSE = 0.02
-"""A network whose latency is this close to what is asked for, relatively, is taken."""
 RECALIBRATION_IMAGES = 200
 
 
@@ -189,8 +186,11 @@ class Racer:
             small = way.shrink(bench, model, 1.0)
         else:
             dense = load_model(Run(run.seed, "start").folder / MODEL)
-            small, facts["asked"], facts["cut_share"] = self.fit_share(
-                dense, run.share, lambda share: way.shrink(bench, model, share)
+            small, facts["asked"], facts["cut_share"] = of_share(
+                run.share,
+                lambda share: way.shrink(bench, model, share),
+                lambda network: self.share_of(dense, network),
+                is_limit=self.setup.by == "gflops",
             )
         if way.settle:
             small = way.settle(bench, model, facts["asked"])
@@ -203,46 +203,6 @@ class Racer:
         for number in range(1, way.rounds):
             (run.folder / f"round{number}.pt").unlink()
         return small
-
-    def fit_share(
-        self, dense: Detector, share: float, shrink: Callable[[float], Detector]
-    ) -> tuple[Detector, float, float]:
-        """The network of a family that takes this share of the dense one's latency (or FLOPs), by the secant method.
-
-        Where a family ends before the share, its nearest network counts; the table shows what it takes. FLOPs, which
-        are exact, are a limit: the nearest that needs no more counts.
-
-        Returns:
-            The network, the share of FLOPs that it was asked for with, and the share of the latency that it has.
-        """
-        asked, tried = share, list[tuple[float, float, Detector]]()
-        limit = share if self.setup.by == "gflops" else np.inf
-        for _ in range(8):
-            try:
-                small = shrink(asked)
-            except PruneError:
-                if not tried:
-                    raise
-                asked = (asked * tried[-1][0]) ** 0.5  # no way makes it so small: half the way back
-                continue
-            if any(small.spec == other.spec for _, _, other in tried):
-                if tried[-1][1] <= limit:
-                    break
-                asked *= 0.97  # widths go in steps
-                continue
-            tried.append((asked, self.share_of(dense, small), small))
-            found = tried[-1][1]
-            if abs(found / share - 1) < CLOSE and found <= limit:
-                break
-            slope = 1.0
-            if len(tried) > 1 and tried[-2][0] != asked:
-                slope = np.log(found / tried[-2][1]) / np.log(asked / tried[-2][0])
-            following = float(np.clip(asked * (share / found) ** (1 / np.clip(slope, 0.5, 2)), 0.01, 1))
-            if following == asked:
-                break
-            asked = following
-        asked, found, small = min(tried, key=lambda t: (t[1] > limit, abs(np.log(t[1] / share))))
-        return small, asked, found
 
     def share_of(self, dense: Detector, small: Detector) -> float:
         """What a network takes of the dense one's latency, or of its FLOPs."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.contestants import WAYS
+from benchmarks.of_share import of_share
 from benchmarks.race import check_same, runs_of, spread
 from benchmarks.race_run import Run, Setup
 from benchmarks.racer import Racer
@@ -58,19 +59,15 @@ def test_a_folder_keeps_to_one_race_wherever_its_pack_lies(tmp_path: Path, monke
         check_same(dataclasses.replace(SETUP, epochs=(1, 1, 2)))
 
 
-class Shares(Racer):
-    """A race whose networks need a share that their name, the share they were asked for with, tells."""
+class Family:
+    """Networks that take a share which their name, the share they were asked for with, tells."""
 
-    def __init__(self, taken: Callable[[float], float], by: str = "latency") -> None:
-        self.taken = taken
-        self.setup = dataclasses.replace(SETUP, by=by)
+    def __init__(self, taken: Callable[[float], float], is_limit: bool = False) -> None:
+        self.taken, self.is_limit = taken, is_limit
         self.asked: list[float] = []
 
-    def share_of(self, dense: Detector, small: Detector) -> float:
-        return self.taken(float(small.spec.name))
-
     def search(self, share: float, step: float = 0, least: float = 0) -> tuple[float, float]:
-        """Share of FLOPs and share that were found in a family whose widths go in steps and end somewhere."""
+        """Share of FLOPs and share that were found where widths go in steps and end somewhere."""
 
         def shrink(asked: float) -> Detector:
             self.asked.append(asked)
@@ -80,27 +77,27 @@ class Shares(Racer):
             small.spec = small.spec.model_copy(update={"name": str(round(asked / step) * step if step else asked)})
             return small
 
-        return self.fit_share(build_detector("yolov5n", ("a",), 64), share, shrink)[1:]
+        return of_share(share, shrink, lambda small: self.taken(float(small.spec.name)), self.is_limit)[1:]
 
 
 def test_a_family_is_searched_for_the_share_that_was_asked_for() -> None:
-    race = Shares(lambda flops: 0.2 + 0.8 * flops**0.9)  # what does not shrink with the FLOPs
-    flops, found = race.search(0.5)
+    family = Family(lambda flops: 0.2 + 0.8 * flops**0.9)  # what does not shrink with the FLOPs
+    flops, found = family.search(0.5)
     assert found == pytest.approx(0.5, rel=0.02)
     assert flops == pytest.approx(0.335, abs=0.02)
-    assert len(race.asked) <= 5
+    assert len(family.asked) <= 5
 
 
 def test_a_family_that_ends_before_the_share_gives_its_nearest_network() -> None:
-    flops, found = Shares(lambda flops: 0.4 + 0.6 * flops).search(0.5, least=0.3)
+    flops, found = Family(lambda flops: 0.4 + 0.6 * flops).search(0.5, least=0.3)
     assert 0.3 <= flops < 0.4
     assert found == pytest.approx(0.4 + 0.6 * flops)
 
 
 def test_flops_are_a_limit_and_widths_go_in_steps() -> None:
-    above = Shares(lambda flops: flops * 1.06)
+    above = Family(lambda flops: flops * 1.06)
     assert above.search(0.595, step=0.1)[1] == pytest.approx(0.636)  # by latency: the nearest
-    within = Shares(lambda flops: flops * 1.06, by="gflops")
+    within = Family(lambda flops: flops * 1.06, is_limit=True)
     assert within.search(0.595, step=0.1)[1] == pytest.approx(0.53)
 
 
