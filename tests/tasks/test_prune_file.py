@@ -111,6 +111,17 @@ def test_a_data_set_tells_what_is_found_before_and_after(tmp_path: Path) -> None
     assert "misfit" not in report
 
 
+def test_boxes_of_other_classes_are_told_before_anything_is_cut_and_timed(
+    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "voc").mkdir()
+    generate_scenes(tmp_path / "voc", 0, 64, {"train": 2, "val": 1, "test": 1}, 1)
+    monkeypatch.setattr("yoloslim.tasks.prune_file.timed_prune", lambda *_, **__: pytest.fail("cut"))
+    result = runner.invoke(app, ["prune", str(stored), "--data", str(tmp_path / "voc"), "--target-speedup", "1.2"])
+    assert isinstance(result.exception, DataError)
+    assert "is not among the 2 classes" in str(result.exception)
+
+
 def test_speed_is_measured_in_turn_when_it_was_asked_for(stored: Path) -> None:
     result = runner.invoke(app, ["prune", str(stored), "--target-speedup", "1.01", "--runtime", "pytorch"])
     if result.exit_code == 0:  # so small a network may be no faster, and then that is said

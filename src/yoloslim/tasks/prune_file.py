@@ -124,10 +124,11 @@ def prune_file(
         if ranking.importance == "auto" and request.importance != "gamma":
             over = " over the mean of its layer" if request.normalise == "mean" else ""
             yield f"no penalty made scales small, so channels are ranked by {request.importance}{over} (--importance)"
+        accuracies = [sample.accuracy(network)]  # first: boxes that cannot be read are told before the cut is timed
         scores = sample.scores(network, request.importance)
         result = timed_prune(network, request, timing, sample.images[:8], scores=scores)
         settled = _settled(network, result, sample, settling.fit)
-        accuracies = [sample.accuracy(each) for each in (network, result.model, settled)]
+        accuracies += [sample.accuracy(each) for each in (result.model, settled)]
         for name, found in zip(("dense", "cut", "settled"), accuracies, strict=True):
             if found is not None:
                 result.report[f"accuracy_{name}"] = found
