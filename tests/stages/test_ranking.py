@@ -168,7 +168,9 @@ def test_an_interrupted_trial_goes_on_and_nothing_is_trained_twice(monkeypatch: 
 def test_an_importance_that_is_named_is_taken_without_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # without a model, which is not looked at
     ranking.run(params_of(importance="l1"))
-    assert read_json(FOUND) == {"importance": "l1"}
+    assert read_json(FOUND) == {"importance": "l1", "normalise": "none"}
+    ranking.run(parse_params({"baseline": {"weights": "a.pt"}}))
+    assert read_json(FOUND) == {"importance": "taylor", "normalise": "mean"}
     assert ranked(params_of(importance="l2")).prune.importance == "l2"
 
 

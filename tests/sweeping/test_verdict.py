@@ -15,3 +15,7 @@ def test_a_winner_that_is_alone_is_the_one_and_the_next_is_a_percent() -> None:
     both = judge({"40": HALF, "50": HALF, "70": TINY}, DENSE, SweepParams()).why
     assert both.startswith("the smallest of 2 finetuned points that satisfy the constraints: ")
     assert "; the next, 70 %, loses " in both
+
+
+def test_what_neither_loses_nor_gains_is_not_said_to_gain_less_than_nothing() -> None:
+    assert "gains 0.000 map50" in judge({"50": HALF | {"map50": DENSE["map50"]}}, DENSE, SweepParams()).why

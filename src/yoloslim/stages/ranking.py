@@ -36,8 +36,9 @@ NOTHING = 0.0005
 def run(params: Params) -> None:
     """Write metrics/ranking.json: the ranking, and what the trials found."""
     if params.prune.importance != AUTO:
-        write_metrics("ranking", {"importance": params.prune.importance})
-        logger.info("prune.importance is %s: nothing is tried", params.prune.importance)
+        settled = {"importance": params.prune.importance, "normalise": params.prune.normalise}
+        write_metrics("ranking", settled)
+        logger.info("%(importance)s ranks (normalise: %(normalise)s), and nothing is tried", settled)
         return
     model = load_model(MODELS / "sparse" / "model.safetensors")
     epochs = trial_epochs(params, len(prepared_split("train").ids))

@@ -54,7 +54,7 @@ def _why(
 ) -> str:
     found = candidates[winner]
     drop = number(baseline, "map50") - number(found, "map50")
-    change = f"loses {drop:.3f}" if drop > 0 else f"gains {-drop:.3f}"
+    change = f"loses {drop:.3f}" if drop > 0 else f"gains {abs(drop):.3f}"
     best = f"{WANTED[params.objective]} of {len(good)} finetuned points that satisfy"
     text = f"{best if len(good) > 1 else 'the one finetuned point that satisfies'} the constraints: {change} map50"
     if str(baseline.get("model", "")).startswith("control/"):
