@@ -61,8 +61,8 @@ def test_curves_are_grouped_by_what_they_show(column: str, name: str) -> None:
     assert curve_name(column) == name
 
 
-def test_the_data_set_has_dvcs_hash_as_its_digest() -> None:
+def test_the_data_set_has_the_beginning_of_dvcs_hash_as_its_digest() -> None:
     found = data_set({"data": "0123456789abcdef0123456789abcdef.dir"}, {"data": {"source": "scenes"}})
     assert found is not None
-    assert (found.dataset.name, found.dataset.digest) == ("scenes", "0123456789abcdef0123456789abcdef.dir")
+    assert (found.dataset.name, found.dataset.digest) == ("scenes", "01234567")
     assert data_set({}, {}) is None
