@@ -49,18 +49,20 @@ def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return steps
 
 
-def stopped_at_the_second_cut(stage: ModuleType, run: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a stage until Ctrl-C comes, when all before its second cut is done."""
-    cut, calls = stage.cut_once, []
+def stopped_at_the_second(
+    step: str, stage: ModuleType, run: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run a stage until Ctrl-C comes, when all before its second call of a function is done."""
+    function, calls = getattr(stage, step), []
 
     def killed(*given: Any) -> Any:
         calls.append(given)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return cut(*given)
+        return function(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "cut_once", killed)
+        patch.setattr(stage, step, killed)
         with pytest.raises(KeyboardInterrupt):
             run()
 

@@ -1,5 +1,6 @@
 """Stage `ranking`: the trials decide, cost nothing where nothing is to decide, and are not made twice."""
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,10 @@ from tests.stages.short_trainings import (
     checkpoints,
     short_params,
     steps_taken,
-    stopped_at_the_second_cut,
+    stopped_at_the_second,
     without_files,
 )
+from tests.tiny import tiny_detector
 from yoloslim.config import Params, parse_params
 from yoloslim.errors import ConfigError, PruneError
 from yoloslim.files import read_json, write_json
@@ -156,13 +158,26 @@ def test_whatever_the_models_are_asked_for_a_trial_leaves_half_of_the_flops(dens
 @pytest.mark.usefixtures("dense")
 def test_an_interrupted_trial_goes_on_and_nothing_is_trained_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = steps_taken(monkeypatch)
-    stopped_at_the_second_cut(ranking, lambda: ranking.run(params_of()), monkeypatch)
+    stopped_at_the_second("recover", ranking, lambda: ranking.run(params_of()), monkeypatch)
     assert len(steps) == EPOCH
     assert not FOUND.exists()
     ranking.run(params_of())
     assert len(steps) == 3 * EPOCH
     assert read_json(FOUND)["importance"] == "taylor"
     assert not checkpoints()
+
+
+@pytest.mark.usefixtures("dense")
+def test_cuts_are_made_once_whatever_is_measured_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process of a training, or the same command after Ctrl-C, would measure, and so cut, otherwise."""
+    seeds = itertools.count()
+    monkeypatch.setattr(ranking, "cut_by", lambda *_: tiny_detector(seed=next(seeds)))
+    rivals = ranking.made_comparable(params_of())
+    stopped_at_the_second("save_model", ranking, lambda: ranking.cuts(params_of(), rivals), monkeypatch)
+    first, again = ({name: f.read_bytes() for name, f in ranking.cuts(params_of(), rivals).items()} for _ in range(2))
+    assert first == again
+    assert next(seeds) == 4  # the second one was made, and not yet written, when it was stopped
+    assert not {*ranking.cuts(params_of(round_to=2), rivals).values()} & {*ranking.cuts(params_of(), rivals).values()}
 
 
 def test_an_importance_that_is_named_is_taken_without_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +191,7 @@ def test_an_importance_that_is_named_is_taken_without_a_trial(tmp_path: Path, mo
 
 def test_floors_that_leave_more_than_half_are_said(dense: Detector, caplog: pytest.LogCaptureFixture) -> None:
     ranking.run(params_of(layer_keep=1.0))
-    assert "no trial, taylor ranks: target_gflops=" in caplog.text
+    assert "no trial of half the FLOPs, taylor ranks: target_gflops=" in caplog.text
     found = read_json(FOUND)
     assert found["importance"] == "taylor"
     assert "layer_keep 1 leave at least" in found["why"]

@@ -14,7 +14,7 @@ from tests.stages.short_trainings import (
     checkpoints,
     short_params,
     steps_taken,
-    stopped_at_the_second_cut,
+    stopped_at_the_second,
     without_files,
 )
 from tests.tiny import shake_norms, tiny_detector
@@ -160,7 +160,7 @@ def test_an_interrupted_run_trains_nothing_twice_and_ends_in_the_same_weights(mo
     assert not checkpoints()
     file.unlink()
 
-    stopped_at_the_second_cut(stage, lambda: stage.run(params_of(), 50), monkeypatch)
+    stopped_at_the_second("cut_once", stage, lambda: stage.run(params_of(), 50), monkeypatch)
     assert len(steps) == 2 * EPOCH
     assert not file.exists()
     stage.run(params_of(), 50)

@@ -136,7 +136,7 @@ class _Search:
 
         Raises:
             OutOfReachError: the smallest takes longer than the target.
-        PruneError: no widths are found in time.
+            PruneError: no widths are found in time.
         """
         above, within = self.dense, self._smallest(target, name)
         for turn in range(TURNS):

@@ -8,12 +8,15 @@ validation images cuts all models. To judge cuts by a short training is the idea
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
+
+from filelock import FileLock
 
 from yoloslim.config import Params
 from yoloslim.config.recipe import AUTO
 from yoloslim.errors import OutOfReachError
 from yoloslim.models.detector import Detector, count_macs, count_params
-from yoloslim.models.store import load_model
+from yoloslim.models.store import load_model, save_model
 from yoloslim.prune_request import TARGETS, Importance, Normalise
 from yoloslim.stages.common import MODELS, stage
 from yoloslim.stages.inputs import prepared_split
@@ -40,18 +43,18 @@ def run(params: Params) -> None:
         write_metrics("ranking", settled)
         logger.info("%(importance)s ranks (normalise: %(normalise)s), and nothing is tried", settled)
         return
-    model = load_model(MODELS / "sparse" / "model.safetensors")
-    epochs = trial_epochs(params, len(prepared_split("train").ids))
+    half = "latency" if params.prune.selection == "latency" else "FLOPs"
     rivals, trials, checkpoints = made_comparable(params), {}, []
-    for rival, normalise in rivals.items():
-        try:
-            small = cut_by(params, model, rival, normalise)
-        except OutOfReachError as error:
-            logger.warning("no trial, %s ranks: %s", rival, error)
-            write_metrics("ranking", {"importance": rival, "normalise": normalise, "why": str(error)})
-            return
-        phase = recovery(params, epochs)
-        half = "latency" if params.prune.selection == "latency" else "FLOPs"
+    try:
+        files = cuts(params, rivals)
+    except OutOfReachError as error:
+        first, normalise = next(iter(rivals.items()))
+        logger.warning("no trial of half the %s, %s ranks: %s", half, first, error)
+        write_metrics("ranking", {"importance": first, "normalise": normalise, "why": str(error)})
+        return
+    phase = recovery(params, trial_epochs(params, len(prepared_split("train").ids)))
+    for rival, file in files.items():
+        small = load_model(file)
         size = f"{count_params(small) / 1e6:.2f} M parameters, half of the {half}"
         logger.info("trial of %s: %s; %d epochs, %s, lr0 %g", rival, size, phase.epochs, phase.optimizer, phase.lr0)
         settings = (rival, params.prune.model_dump_json(), small.spec.model_dump_json())
@@ -68,8 +71,8 @@ def run(params: Params) -> None:
         told += "look whether the validation images have boxes, or name a ranking (prune.importance)"
         logger.warning(told, params.prune.trial_steps)
     write_metrics("ranking", {"importance": best, "normalise": rivals[best], "trials": trials})
-    for checkpoint in checkpoints:
-        checkpoint.unlink(missing_ok=True)
+    for path in (*checkpoints, *files.values()):
+        path.unlink(missing_ok=True)
 
 
 def trial_epochs(params: Params, images: int) -> int:
@@ -83,6 +86,33 @@ def made_comparable(params: Params) -> dict[Importance, Normalise]:
     """The rivals, each with what makes its scores of layers comparable."""
     asked = params.prune.normalise
     return {rival: usual if asked == "none" else asked for rival, usual in RIVALS.items()}
+
+
+def cuts(params: Params, rivals: Mapping[Importance, Normalise]) -> dict[Importance, Path]:
+    """Files of what each rival leaves, made once.
+
+    A cut by measured time is another one the next time, and the processes that share a training, or go on with one that
+    was interrupted, must have the same.
+
+    Raises:
+        OutOfReachError, PruneError: see `cut_by`.
+    """
+    from yoloslim.stages.training import (
+        Training,
+        checkpoint_key,
+    )  # loads Lightning, which a named ranking has no use for
+
+    sparse = MODELS / "sparse" / "model.safetensors"
+    settings = (params.prune.model_dump_json(), f"{params.evaluation.threads} threads")
+    key = checkpoint_key(params, Training("ranking", recovery(params, 1), (sparse,), settings))
+    stem = Path(params.train.cache_dir) / "checkpoints" / key
+    files = {rival: stem.with_suffix(f".{rival}.safetensors") for rival in rivals}
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(stem.with_name("ranking.lock")):
+        for rival, file in files.items():
+            if not file.is_file():
+                save_model(cut_by(params, load_model(sparse), rival, rivals[rival]), file)
+    return files
 
 
 def cut_by(params: Params, model: Detector, rival: Importance, normalise: Normalise) -> Detector:
