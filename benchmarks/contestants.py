@@ -105,13 +105,14 @@ WAYS: dict[str, Way] = {
         if ranking in ("gamma", "taylor") or (not penalty and round_to == 8)
     },
     **{
-        f"{penalty or 'none'}-{ranking}-8-budget": Way(partial(budgeted, ranking, 8), penalty)
+        f"{penalty or 'none'}-{ranking}-8-budget": Way(partial(budgeted, ranking, 8, "latency"), penalty)
         for penalty in ("", "slimming")
         for ranking in ("taylor", "gamma", "taylor_lamp")
     },
     **{
-        f"none-{ranking}-16-budget{what}": Way(partial(budgeted, ranking, 16), **taught)
+        f"none-{ranking}-16-{name}{what}": Way(partial(budgeted, ranking, 16, of), **taught)
         for ranking in ("taylor", "gamma")
+        for name, of in (("budget", "latency"), ("flops", "flops"))
         for what, taught in STRONGER.items()
     },
     **{f"{penalty}-l2-8": _pruned("l2", 8, penalty) for penalty in ("group", "growing")},

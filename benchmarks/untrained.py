@@ -3,7 +3,8 @@
 Each way comes down to the same FLOPs: the network as cut, with BatchNorm statistics re-estimated, and with its layers
 fitted to what they gave (`yoloslim prune --data`), all on the same images of the training set, which the importances
 taylor (with their boxes) and activation look at, too; and Torch-Pruning 1.6.1, group norm over all layers, as cut and
-re-estimated. Accuracy on the test images. `--ways l2 l2_uniform`: an importance, and what makes its scores comparable.
+re-estimated. Accuracy on the test images. `--ways l2 l2_uniform taylor_budget`: an importance, and what makes its
+scores comparable, or that the widths are those that lose least within the FLOPs.
 """
 
 import argparse
@@ -14,18 +15,21 @@ from typing import cast
 
 import torch
 
-from benchmarks.shrink import torch_pruned
+from benchmarks.shrink import layer_macs, torch_pruned
 from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
 from yoloslim.models.foreign.load import read_model
 from yoloslim.prune_request import Importance, Normalise, PruneRequest
-from yoloslim.pruning.certified_cut import prune
+from yoloslim.pruning.budget import within_budget
 from yoloslim.pruning.coupling import find_coupling
+from yoloslim.pruning.normalise import ranking_scores
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
+from yoloslim.pruning.selection import select_channels
+from yoloslim.pruning.surgery import cut
 from yoloslim.tasks.sample import Sample, sample_of
 
-PEER = "torch-pruning"
+PEER, BUDGET = "torch-pruning", "budget"
 WAYS = ("l2", "gamma", "taylor", "activation", PEER)
 
 
@@ -36,6 +40,9 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=0, help="px; 0 is the model's own")
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--less", type=float, nargs="+", default=(0.1, 0.2, 0.3), help="shares of the FLOPs that go")
+    parser.add_argument(
+        "--round-to", type=int, default=8, help="multiple of channels that stays, but in Torch-Pruning: 8"
+    )
     parser.add_argument("--ways", nargs="+", default=WAYS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -46,11 +53,13 @@ def main() -> None:
         print("| way | FLOPs left | mAP50 | mAP50-95 |\n|:--|--:|--:|--:|")
         print(row("dense", dense, dense, sample), flush=True)
         for less in arguments.less:
-            for name, model in contestants(dense, 1 - less, sample, arguments.ways):
+            for name, model in contestants(dense, 1 - less, sample, arguments.ways, arguments.round_to):
                 print(row(name, dense, model, sample), flush=True)
 
 
-def contestants(dense: Detector, share: float, sample: Sample, ways: Sequence[str]) -> Iterator[tuple[str, Detector]]:
+def contestants(
+    dense: Detector, share: float, sample: Sample, ways: Sequence[str], round_to: int
+) -> Iterator[tuple[str, Detector]]:
     """All ways to a share of the FLOPs, one after the other."""
     goal = share * 2e-9 * count_macs(dense, dense.spec.imgsz)
     images = sample.images
@@ -61,17 +70,25 @@ def contestants(dense: Detector, share: float, sample: Sample, ways: Sequence[st
             yield "Torch-Pruning, group norm, re-estimated", estimated(theirs, images)
             continue
         importance, _, normalise = way.partition("_")
+        scores, coupling = sample.scores(dense, importance), find_coupling(dense)
         request = PruneRequest(
             importance=cast(Importance, importance),
-            normalise=cast(Normalise, normalise or "none"),
+            normalise="none" if normalise == BUDGET else cast(Normalise, normalise or "none"),
             target_gflops=goal,
+            round_to=round_to,
             imgsz=dense.spec.imgsz,
         )
-        result = prune(dense, request, scores=sample.scores(dense, importance))
-        yield f"{way}, cut", result.model
-        yield f"{way}, re-estimated", estimated(result.model, images)
-        reconstruct(dense, result.cut, find_coupling(dense), result.selection.keep, images)
-        yield f"{way}, layers fitted", result.cut
+        if normalise == BUDGET:
+            scores = ranking_scores(dense, coupling, request, scores)
+            keep = within_budget(dense, coupling, request, scores, layer_macs(dense), share)
+        else:
+            keep = select_channels(dense, coupling, request, scores=scores).keep
+        small = cut(dense, coupling, keep, fold=True)
+        yield f"{way}, cut", small
+        yield f"{way}, re-estimated", estimated(small, images)
+        plain = cut(dense, coupling, keep)
+        reconstruct(dense, plain, coupling, keep, images)
+        yield f"{way}, layers fitted", plain
 
 
 def to_flops(dense: Detector, goal: float) -> Detector:
