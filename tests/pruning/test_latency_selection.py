@@ -35,6 +35,13 @@ def test_the_budget_is_met_as_measured(asked: dict[str, float], target: float) -
     assert 0 < selection.effective_percent < 100
 
 
+def test_a_table_that_tells_no_widths_apart_leaves_the_budget_to_be_met_by_their_number() -> None:
+    request = PruneRequest("coupled", round_to=1, target_latency_ms=15)
+    selection, found = select_by_latency(MODEL, COUPLING, request, EVEN, lambda *_: 2.0, measure)
+    assert (1 - ALLOWED) * 15 <= measure(selection.keep) == found["measured_ms"] <= 15
+    assert found["table_dense_ms"] == 6
+
+
 def test_bundles_too_large_to_meet_the_budget_leave_the_nearest_below_it() -> None:
     request = PruneRequest("coupled", round_to=32, target_latency_ms=19.9)
     selection, found = select_by_latency(MODEL, COUPLING, request, EVEN, product, measure)
