@@ -41,8 +41,8 @@ _STATE = {
 }
 ABOUT = {
     "mlflow.experimentKind": "custom_model_development",
-    "mlflow.note.content": "A run a model, dense or pruned: select some, then Compare. The baseline's run has the "
-    "finished comparison below Artifacts.",
+    "mlflow.note.content": "Each run is a model, dense or pruned: select some, then Compare. The baseline's run has "
+    "the finished comparison below Artifacts.",
     VIEW_TAG: json.dumps({"name": "models", "createdAt": 0, "updatedAt": 0, "state": json.dumps(_STATE)}),
 }
 """Tags of the experiment: MLflow's page is to show runs and their charts, not traces of language models; what the list
