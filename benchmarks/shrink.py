@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 
 from benchmarks.experiment import narrow
@@ -20,9 +19,10 @@ from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
 from yoloslim.models.split_blocks import C2f, Part
 from yoloslim.prune_request import Importance, PruneRequest, Scope
-from yoloslim.pruning.budget import LayerCost, within_budget
+from yoloslim.pruning.budget import within_budget
 from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.coupling import BoolArray, Coupling, find_coupling
+from yoloslim.pruning.flops_selection import layer_macs
 from yoloslim.pruning.importance import Scores, channel_scores, taylor_scores
 from yoloslim.pruning.normalise import isomorphic, lamp, per_mean, uniform
 from yoloslim.pruning.reconstruct import reconstruct
@@ -93,25 +93,12 @@ def chosen(rule: Rule, bench: Bench, model: Detector, share: float) -> BoolArray
 def budgeted(ranking: str, round_to: int, of: str, bench: Bench, model: Detector, share: float) -> Detector:
     """Channels cut to the widths that lose least within a share of the time, or the FLOPs, of all layers."""
     coupling = find_coupling(model)
-    cost = layer_macs(model)
+    cost = layer_macs(Counter(model, coupling, model.spec.imgsz))
     if of == "latency":
         cost = latency_table(model, bench.threads, STEP, Path("cache")).layer_ms
     request = PruneRequest("coupled", round_to=round_to, imgsz=model.spec.imgsz)
     scores = scored(ranking, bench, model, coupling)
     return cut(model, coupling, within_budget(model, coupling, request, scores, cost, share), fold=True)
-
-
-def layer_macs(model: Detector) -> LayerCost:
-    """Multiply-adds of a convolution by its widths."""
-    coupling = find_coupling(model)
-    everything = np.ones(coupling.groups, np.bool_)
-    whole = {layer.path: layer.macs for layer in Counter(model, coupling, model.spec.imgsz).layers(everything)}
-
-    def cost(path: str, c_in: int, c_out: int) -> float:
-        m = cast(torch.nn.Conv2d, model.get_submodule(path))
-        return whole[path] * c_out / m.out_channels * (c_in / m.in_channels if m.groups == 1 else 1)
-
-    return cost
 
 
 def scored(ranking: str, bench: Bench, model: Detector, coupling: Coupling) -> Scores:

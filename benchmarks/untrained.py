@@ -15,13 +15,13 @@ from typing import cast
 
 import torch
 
-from benchmarks.shrink import layer_macs, torch_pruned
+from benchmarks.shrink import torch_pruned
 from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
 from yoloslim.models.foreign.load import read_model
 from yoloslim.prune_request import Importance, Normalise, PruneRequest
-from yoloslim.pruning.budget import within_budget
 from yoloslim.pruning.coupling import find_coupling
+from yoloslim.pruning.flops_selection import select_by_flops
 from yoloslim.pruning.normalise import ranking_scores
 from yoloslim.pruning.recalibrate import recalibrate
 from yoloslim.pruning.reconstruct import reconstruct
@@ -79,10 +79,10 @@ def contestants(
             imgsz=dense.spec.imgsz,
         )
         if normalise == BUDGET:
-            scores = ranking_scores(dense, coupling, request, scores)
-            keep = within_budget(dense, coupling, request, scores, layer_macs(dense), share)
+            selection, _ = select_by_flops(dense, coupling, request, ranking_scores(dense, coupling, request, scores))
         else:
-            keep = select_channels(dense, coupling, request, scores=scores).keep
+            selection = select_channels(dense, coupling, request, scores=scores)
+        keep = selection.keep
         small = cut(dense, coupling, keep, fold=True)
         yield f"{way}, cut", small
         yield f"{way}, re-estimated", estimated(small, images)

@@ -328,6 +328,10 @@ def test_a_model_to_quantize_that_is_not_made_is_named_when_params_are_read() ->
         ),
         ({"selection": "latency", "target_gflops": 1}, "prune: selection latency: target_gflops=1.0 is another target"),
         ({"selection": "latency", "residual_units": 1}, "the budget would not be met: leave it out, or take selection"),
+        (
+            {"selection": "flops", "target_speedup": 2},
+            "another target; flops takes target_gflops or a",
+        ),
         ({"latency_table": "t.json"}, "prune: latency_table t.json is for selection latency"),
         ({"latency_runtime": "tensorrt"}, "prune.latency_runtime = 'tensorrt'"),
         ({"latency_runtime": "ascend", "cost": "latency"}, "latency_runtime ascend is for target_latency_ms"),

@@ -21,7 +21,7 @@ from yoloslim.prune_request import (
     Normalise,
     PruneRequest,
     Scope,
-    check_by_latency,
+    check_by_budget,
     check_typed,
     option,
 )
@@ -148,7 +148,7 @@ def prune(
     ] = True,
     selection: Annotated[
         ChannelSelection,
-        typer.Option(help="percent: one threshold over all layers; latency: by what channels matter for their time"),
+        typer.Option(help="percent: one threshold over all layers; flops, latency: what loses least within them"),
     ] = "percent",
     latency_table: Annotated[
         Path | None, typer.Option(help="of this machine, for --selection latency; default: measured once, then kept")
@@ -166,7 +166,8 @@ def prune(
 ) -> None:
     """Cut channels out of a stored model, prove the cut exact, and write model and report.
 
-    With --selection latency the percent is one of the latency: 40 leaves a network that takes 60 % of the time.
+    With --selection latency the percent is one of the latency: 40 leaves a network that takes 60 % of the time. With
+    --selection flops it is one of the FLOPs.
     With --data the cut network is made up for the cut without training, from some images; boxes are used to say what it
     finds before and after.
     """
@@ -177,11 +178,10 @@ def prune(
     check_typed({name: value for name, value in choices.items() if name != "percent" or percent_typed})
     if data is None:
         refuse(typed(context, "layout", "images", "fit"), "says how --data is used, and no --data is given; add it")
-    if selection == "latency":
-        check_by_latency(choices)
-    else:
+    check_by_budget(selection, choices)
+    if selection != "latency":
         refuse(typed(context, "latency_table"), "is for --selection latency; add that")
-    if target_latency_ms is None and target_speedup is None and selection == "percent":
+    if target_latency_ms is None and target_speedup is None and selection != "latency":
         why = "says how milliseconds are measured; add --target-latency-ms or --target-speedup, which ask for them"
         refuse(typed(context, "runtime", "threads"), why)
     if runtime == "ascend":

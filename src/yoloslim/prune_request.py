@@ -19,8 +19,8 @@ Importance = Literal["gamma", "l1", "l2", "taylor", "activation", "random"]
 Normalise = Literal["none", "lamp", "isomorphic", "uniform", "mean"]
 """What makes scores of different layers comparable; see `yoloslim.pruning.normalise`."""
 GroupScore = Literal["mean", "max", "sum"]
-ChannelSelection = Literal["percent", "latency"]
-"""How channels are chosen: one threshold over all layers, or in bundles by what they matter for the time they take."""
+ChannelSelection = Literal["percent", "flops", "latency"]
+"""How channels are chosen: one threshold over all layers, or the widths that lose least within FLOPs or a time."""
 Scorer = Callable[[str, Any], Any]
 """An importance: the path of a layer and the layer -> (outputs,) scores >= 0, a tensor or whatever becomes one."""
 
@@ -202,18 +202,29 @@ def check_typed(said: Mapping[str, Any]) -> None:
         raise PruneError(f"percent and {target} are given at once; keep one of them")
 
 
-def check_by_latency(said: Mapping[str, Any]) -> None:
-    """Refuse options that choosing channels by latency has no use for.
+BUDGETS = {
+    "flops": ("target_gflops",),
+    "latency": ("target_latency_ms", "target_speedup"),
+}
+"""Selections by a budget, and the targets that say how large it is; a percent does, too."""
+
+
+def check_by_budget(selection: ChannelSelection, said: Mapping[str, Any]) -> None:
+    """Refuse options that choosing channels by a budget has no use for.
 
     Args:
+        selection: nothing is refused for `percent`.
         said: fields of `PruneRequest` with their values.
 
     Raises:
         PruneError: one of them is set.
     """
+    if selection not in BUDGETS:
+        return
+    own = BUDGETS[selection]
+    other = f"another target; {selection} takes {', '.join(own)} or a percent"
     idle = {
-        "target_params_m": "another target; latency takes target_latency_ms, target_speedup or a percent",
-        "target_gflops": "another target; latency takes target_latency_ms, target_speedup or a percent",
+        **{name: other for name in TARGETS if name not in own},
         "cost_power": "another way to count cost",
         "layer_percents": "a number of channels, and the budget decides that",
         "group_score": "another way to count; scores of channels that go together are added up",

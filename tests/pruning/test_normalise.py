@@ -105,6 +105,7 @@ def test_a_target_and_a_budget_of_time_go_by_comparable_scores() -> None:
             PruneRequest(normalise=normalise, percent=40, round_to=1, imgsz=None),
             scores=scores,
             measure_ms=lambda m: sum(p.numel() for p in m.parameters()),
+            selection="latency",
             layer_ms=lambda path, c_in, c_out: c_in * c_out,
             example=(2, 3, 16, 16),
         ).selection.keep

@@ -14,7 +14,7 @@ from yoloslim.prune_request import (
     Importance,
     Normalise,
     Scope,
-    check_by_latency,
+    check_by_budget,
     option,
 )
 
@@ -94,12 +94,11 @@ class PruneParams(Section):
                 "latency_runtime ascend is for target_latency_ms and target_speedup: layers one by one are timed on "
                 "this machine's runtimes alone (selection latency, cost latency)"
             )
-        if self.selection == "latency":
-            try:
-                check_by_latency(dict(self))
-            except PruneError as error:
-                raise ValueError(f"selection latency: {error}") from error
-        elif self.latency_table:
+        try:
+            check_by_budget(self.selection, dict(self))
+        except PruneError as error:
+            raise ValueError(f"selection {self.selection}: {error}") from error
+        if self.latency_table and self.selection != "latency":
             raise ValueError(f"latency_table {self.latency_table} is for selection latency: set that, or leave it out")
         return self
 

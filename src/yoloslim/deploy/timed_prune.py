@@ -11,7 +11,7 @@ from yoloslim.deploy.latency import Clock
 from yoloslim.deploy.latency_table import LatencyTable, latency_table, tables_folder
 from yoloslim.errors import PruneError
 from yoloslim.models.detector import Detector
-from yoloslim.prune_request import ChannelSelection, PruneRequest, check_by_latency
+from yoloslim.prune_request import ChannelSelection, PruneRequest, check_by_budget
 from yoloslim.pruning.certified_cut import PruneResult, prune
 from yoloslim.pruning.importance import Scores
 
@@ -29,7 +29,7 @@ class Timing:
     Attributes:
         runtime: by name; `ascend` is a device.
         threads: CPU threads of a runtime.
-        selection: `percent`, one threshold over all layers, or `latency`, see `select_by_latency`.
+        selection: how channels are chosen, see `prune`.
         table: of layers' latencies, to take instead of measuring; for selection `latency`.
         board: the device, for runtime `ascend`.
     """
@@ -78,10 +78,10 @@ def timed_prune(
         PruneError: the request cannot be met, or the table is of another machine or network.
     """
     by_latency = timing.selection == "latency"
-    if by_latency:
-        check_by_latency(vars(request))
+    given: dict[str, Any] = {"selection": timing.selection, "tolerance": tolerance, "scores": scores}
     if not by_latency and request.target_latency_ms is None and request.target_speedup is None:
-        return prune(model, request, images, tolerance=tolerance, scores=scores, layer_costs=layer_costs)
+        return prune(model, request, images, layer_costs=layer_costs, **given)
+    check_by_budget(timing.selection, vars(request))  # before anything is timed
     runtime, threads = timing.runtime, timing.threads
     table: LatencyTable | None = None
     if by_latency and runtime != "ascend":
@@ -95,11 +95,10 @@ def timed_prune(
         model,
         request,
         images,
-        tolerance=tolerance,
-        scores=scores,
         layer_costs=layer_costs,
         measure_ms=measure,
         layer_ms=table.layer_ms if table else None,
+        **given,
     )
     speedup = clock.speedup(result.model, AFTERWARDS)
     result.report.update(latency_ms_dense=clock.dense_ms, latency_ms=clock.dense_ms / speedup, speedup=speedup)

@@ -24,7 +24,7 @@ from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.minimums import classes_of
 from yoloslim.pruning.overrides import ignored_groups
 from yoloslim.pruning.programme import Programme, Term
-from yoloslim.pruning.selection import candidate_groups
+from yoloslim.pruning.selection import Selection, candidate_groups
 
 LayerCost = Callable[[str, int, int], float]
 """Path of a convolution, channels in and out -> cost, such as milliseconds; more channels never cost less."""
@@ -176,6 +176,12 @@ class Budget:
             for bundle in each.bundles[:count]:
                 keep[bundle] = False
         return keep
+
+    def selection(self, kept: BoolArray, scores: Scores, asked: float) -> Selection:
+        """What stays, as selections are told of: a percent was asked for, and so much of what is scored goes."""
+        entries = np.concatenate([self.coupling.layers[path].outputs for path in scores])
+        removed = float(100 * (~kept[entries[self.candidates[entries]]]).mean())
+        return Selection(kept, self.candidates, max(0.0, round(asked, 3)), removed, 0.0, {}, 100.0)
 
     def widths(self, target: float) -> Widths:
         """The widths that lose least and cost no more than a target.

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from yoloslim.errors import PruneError, YoloslimError
-from yoloslim.prune_request import PruneRequest
+from yoloslim.prune_request import ChannelSelection, PruneRequest, check_by_budget
 from yoloslim.pruning.activation import activation_scores
 from yoloslim.pruning.budget import LayerCost
 from yoloslim.pruning.certificate import Certificate, certify
 from yoloslim.pruning.coupling import BoolArray, find_coupling
+from yoloslim.pruning.flops_selection import select_by_flops
 from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.latency_selection import select_by_latency
@@ -33,7 +34,7 @@ class PruneResult(Generic[M]):
         selection: which channel groups stayed.
         certificate: the proof that the cut is exact.
         report: plain values; see `prune_report`, plus `importance`, `normalise`, `removed_units` and `certificate`,
-            and `latency` where channels were chosen by it.
+            and `flops` or `latency` where channels were chosen by them.
     """
 
     model: M
@@ -52,6 +53,7 @@ def prune(
     scores: Scores | None = None,
     layer_costs: dict[str, float] | None = None,
     measure_ms: Callable[[nn.Module], float] | None = None,
+    selection: ChannelSelection = "percent",
     layer_ms: LayerCost | None = None,
     example: Example | Inputs = (2, 3, 64, 64),
 ) -> PruneResult[M]:
@@ -66,8 +68,9 @@ def prune(
             `activation` where there are no `images`, which it takes otherwise.
         layer_costs: module path -> cost, for `cost_power`; by default MACs.
         measure_ms: milliseconds of a cut network on the target, for `target_latency_ms` and `target_speedup`.
-        layer_ms: milliseconds of a convolution by its widths; with it channels are chosen by latency, see
-            `select_by_latency`, for which `measure_ms` is needed, too.
+        selection: `percent`, one threshold over all layers; `flops`, see `select_by_flops`; or `latency`, see
+            `select_by_latency`, for which `measure_ms` and `layer_ms` are needed.
+        layer_ms: milliseconds of a convolution by its widths.
         example: inputs that the network accepts, or the shape (N, C, H, W) of one.
 
     Raises:
@@ -82,30 +85,36 @@ def prune(
         assert measure_ms is not None
         return _milliseconds(measure_ms, cut(model, coupling, keep))
 
-    latency: dict[str, Any] = {}
+    check_by_budget(selection, vars(request))
+    budget: dict[str, Any] = {}
     with torch.no_grad():
-        if layer_ms:
-            ranked = ranking_scores(model, coupling, request, scores)
-            selection, latency = select_by_latency(model, coupling, request, ranked, layer_ms, measure)
-        else:
+        if selection == "percent":
             timer = measure if measure_ms else None
-            selection = select_channels(model, coupling, request, scores=scores, layer_costs=layer_costs, measure=timer)
-        certificate = certify(model, coupling, selection.keep, images, tolerance=tolerance)
-        plain = cut(model, coupling, selection.keep)
-        final = cut(model, coupling, selection.keep, fold=True) if request.fold else plain
+            chosen = select_channels(model, coupling, request, scores=scores, layer_costs=layer_costs, measure=timer)
+        elif selection == "flops":
+            ranked = ranking_scores(model, coupling, request, scores)
+            chosen, budget = select_by_flops(model, coupling, request, ranked)
+        elif layer_ms and measure_ms:
+            ranked = ranking_scores(model, coupling, request, scores)
+            chosen, budget = select_by_latency(model, coupling, request, ranked, layer_ms, measure)
+        else:
+            raise PruneError("selection latency needs layer_ms and measure_ms, milliseconds of a layer and a network")
+        certificate = certify(model, coupling, chosen.keep, images, tolerance=tolerance)
+        plain = cut(model, coupling, chosen.keep)
+        final = cut(model, coupling, chosen.keep, fold=True) if request.fold else plain
         removed: list[str] = []
         if request.residual_units:
             plain, _ = remove_units(plain, request.residual_units, example)
             final, removed = remove_units(final, request.residual_units, example)
-    report = prune_report(model, coupling, selection, request.imgsz)
+    report = prune_report(model, coupling, chosen, request.imgsz)
     if removed:
         report["after"] = count_totals(final, request.imgsz, example)
     report |= {"removed_units": removed, "certificate": certificate.as_dict()}
     report["importance"] = getattr(request.importance, "__name__", request.importance)
     report["normalise"] = request.normalise
-    if latency:
-        report["latency"] = latency
-    return PruneResult(final, plain, selection, certificate, report)
+    if budget:
+        report[selection] = budget
+    return PruneResult(final, plain, chosen, certificate, report)
 
 
 def _milliseconds(measure_ms: Callable[[nn.Module], float], model: nn.Module) -> float:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from yoloslim.errors import OutOfReachError
@@ -29,8 +28,10 @@ BY_LINE = 5
 """Turns that trust the line between the nearest networks that were measured; later ones halve what is left."""
 OFF_ENDS = 0.02
 """Share of the room between two networks that the next one stays away from both."""
-LEAST_ROOM = 0.001
+LEAST_ROOM = 1e-5
 """Share of the dense network's time that no further network is looked for in."""
+SLOPE = 0.01
+"""Share by which all channels of a layer take longer than none, at least: tables of small layers are flat."""
 
 
 @dataclass(frozen=True)
@@ -77,19 +78,19 @@ def select_by_latency(
         OutOfReachError: the minimums leave more than the budget.
         PruneError: nothing can be pruned, or no widths are found in time.
     """
-    budget = budget_of(model, coupling, request, scores, layer_ms)
-    if budget.total - budget.least < LEAST_ROOM * budget.total:  # the table tells no widths apart, as of tiny layers
-        budget = budget_of(model, coupling, request, scores, _by_weights(coupling, layer_ms))
+    full = {path: len(layer.inputs) * len(layer.outputs) for path, layer in coupling.layers.items()}
+
+    def rising(path: str, c_in: int, c_out: int) -> float:
+        return layer_ms(path, c_in, c_out) * (1 + SLOPE * c_in * c_out / full[path])
+
+    budget = budget_of(model, coupling, request, scores, rising)
     search = _Search(budget, measure)
     target, name = _target(request, search.dense.measured_ms)
     if search.dense.measured_ms > target:
         search.run(target, name)
     found, kept = search.best(target)
-    entries = np.concatenate([coupling.layers[path].outputs for path in scores])
-    removed = float(100 * (~kept[entries[budget.candidates[entries]]]).mean())
     dense, steps = search.dense, search.steps
-    asked = 100 * (1 - target / dense.measured_ms)
-    selection = Selection(kept, budget.candidates, max(0.0, round(asked, 3)), removed, 0.0, {}, 100.0)
+    selection = budget.selection(kept, scores, 100 * (1 - target / dense.measured_ms))
     return selection, {
         "target_ms": target,
         "dense_ms": dense.measured_ms,
@@ -102,16 +103,6 @@ def select_by_latency(
         "gap": found.gap,
         "solving_s": search.solving_s,
     }
-
-
-def _by_weights(coupling: Coupling, layer_ms: LayerCost) -> LayerCost:
-    """Milliseconds of a convolution in proportion to its weights, where it takes as long with fewer."""
-
-    def cost(path: str, c_in: int, c_out: int) -> float:
-        layer = coupling.layers[path]
-        return layer_ms(path, c_in, c_out) * c_in * c_out / (len(layer.inputs) * len(layer.outputs))
-
-    return cost
 
 
 def _target(request: PruneRequest, dense_ms: float) -> tuple[float, str]:

@@ -56,13 +56,13 @@ def shortfall(request: PruneRequest, report: Mapping[str, Any]) -> str:
     target = next((name for name in TARGETS if getattr(request, name) is not None), None)
     if units < request.residual_units:
         return f"that is {units} of {request.residual_units} residual units: no more can go"
-    by_latency = "target_ms" in report.get("latency", {})
-    if by_latency and not removed:
+    by_budget = "target_ms" in report.get("latency", {}) or "flops" in report
+    if by_budget and not removed:
         return "the budget is met by the network as it is, and nothing was cut"
     if target:
         met = f"{target}={getattr(request, target):g} is met by the network as it is, and nothing was cut"
         return "" if removed else met
-    if request.layer_percents or by_latency or removed >= request.percent - 1:
+    if request.layer_percents or by_budget or removed >= request.percent - 1:
         return ""
     return (
         f"that is less than {request.percent:g} %: channels of equal scores are not told apart, and every layer keeps "

@@ -51,6 +51,8 @@ def prune_in_rounds(params: Params, percent: int, model: Detector, request: Prun
     """
     count, left, is_main = params.prune.rounds, 1.0, True
     dense = {"target_params_m": count_params(model) / 1e6, "target_gflops": 2e-9 * count_macs(model, params.imgsz)}
+    if count > 1 and params.prune.selection == "flops" and request.target_gflops is None:
+        request = replace(request, target_gflops=dense["target_gflops"] * (1 - request.percent / 100))
     reports: list[dict[str, Any]] = []
     rows: list[dict[str, float]] = []
     checkpoints: list[Path] = []

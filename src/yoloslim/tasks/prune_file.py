@@ -14,7 +14,7 @@ from yoloslim.files import spare_inputs, write_json
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.foreign.load import read_model
 from yoloslim.models.store import model_name, save_model
-from yoloslim.prune_request import OVER_MEANS, Importance, Normalise, PruneRequest
+from yoloslim.prune_request import OVER_MEANS, ChannelSelection, Importance, Normalise, PruneRequest
 from yoloslim.pruning.certified_cut import PruneResult
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.forecast import prunability
@@ -61,21 +61,23 @@ class Ranking:
     Attributes:
         importance: see `PruneRequest`; `auto` is `gamma`, and `l2` where images make up for the cut of a network that
             was never sparsified, whose scales tell little (docs/benchmarks.md, without training).
-        normalise: see `PruneRequest`; `auto` is `mean` for `l1`, `l2` and `taylor` where images make up for the cut,
-            else `none`.
+        normalise: see `PruneRequest`; `auto` is `mean` for `l1`, `l2` and `taylor` where images make up for the cut and
+            one threshold chooses, else `none`.
     """
 
     importance: Literal[Importance, "auto"] = "auto"
     normalise: Literal[Normalise, "auto"] = "auto"
 
-    def decided(self, network: Detector, request: PruneRequest, settled: bool) -> PruneRequest:
+    def decided(
+        self, network: Detector, request: PruneRequest, settled: bool, selection: ChannelSelection
+    ) -> PruneRequest:
         """The request with both, for a network that is settled on images or not."""
         importance, normalise = self.importance, self.normalise
         if importance == "auto":
             tell = not settled or not prunability(prunable_scales(network, request.scope)).advice
             importance = "gamma" if tell else "l2"
         if normalise == "auto":
-            normalise = "mean" if settled and importance in OVER_MEANS else "none"
+            normalise = "mean" if settled and selection == "percent" and importance in OVER_MEANS else "none"
         return dataclasses.replace(request, importance=importance, normalise=normalise, imgsz=network.spec.imgsz)
 
 
@@ -113,7 +115,7 @@ def prune_file(
     target = model_name(out or model.with_name(f"{model.stem}-pruned"))
     spare_inputs(target, model)
     network = read_model(model)
-    request = ranking.decided(network, request, settling.data is not None)
+    request = ranking.decided(network, request, settling.data is not None, timing.selection)
     if settling.data is None:
         result = timed_prune(network, request, timing)
         yield from _written(network, result, result.model, request, target)

@@ -1,0 +1,68 @@
+"""Which channel groups stay under a budget of FLOPs: unlike a measured time a sum over layers, the same everywhere."""
+
+import time
+from typing import Any, cast
+
+import numpy as np
+from torch import nn
+
+from yoloslim.errors import OutOfReachError
+from yoloslim.prune_request import PruneRequest
+from yoloslim.pruning.budget import LayerCost, budget_of
+from yoloslim.pruning.counting import Counter
+from yoloslim.pruning.coupling import Coupling
+from yoloslim.pruning.importance import Scores
+from yoloslim.pruning.selection import Selection
+
+
+def select_by_flops(
+    model: nn.Module, coupling: Coupling, request: PruneRequest, scores: Scores
+) -> tuple[Selection, dict[str, Any]]:
+    """Choose the groups that stay: the most importance within `target_gflops`, or a percent of the FLOPs.
+
+    Args:
+        model: the network that was traced; read only.
+        coupling: of its channels.
+        request: a percent is one of the network's FLOPs, to be saved.
+        scores: what each channel matters; those of channels that go together are added up.
+
+    Returns:
+        The selection, and how it came about: `target_gflops`, `gap` (how much less importance could be lost at most,
+        relatively) and `solving_s`.
+
+    Raises:
+        OutOfReachError: the minimums leave more than the budget.
+        PruneError: nothing can be pruned, or no widths are found in time.
+    """
+    counter = Counter(model, coupling, request.imgsz)
+    budget = budget_of(model, coupling, request, scores, layer_macs(counter))
+    dense = counter.macs(np.ones(coupling.groups, np.bool_))
+    rest = dense - budget.total  # what is no convolution
+    if request.target_gflops is None:
+        goal, name = dense * (1 - request.percent / 100), f"percent={request.percent:g} of the FLOPs"
+    else:
+        goal, name = request.target_gflops / 2e-9, f"target_gflops={request.target_gflops:g}"
+    goal = min(goal, dense)
+    if goal < rest + budget.least:
+        whole, asked, least = (2e-9 * macs for macs in (dense, goal, rest + budget.least))
+        raise OutOfReachError(
+            f"{name} is out of reach: {whole:.4g} GFLOPs should become {asked:.4g}, and round_to, min_channels and "
+            f"layer_keep leave at least {least:.4g}; ask for that, or lower them"
+        )
+    begin = time.perf_counter()
+    widths = budget.widths(goal - rest)
+    found = {"target_gflops": 2e-9 * goal, "gap": widths.gap, "solving_s": time.perf_counter() - begin}
+    kept = budget.kept(widths.removed)
+    return budget.selection(kept, scores, 100 * (1 - goal / dense)), found
+
+
+def layer_macs(counter: Counter) -> LayerCost:
+    """Multiply-adds of a convolution by its widths."""
+    whole = {row.path: row.macs for row in counter.layers(np.ones(counter.coupling.groups, np.bool_))}
+
+    def cost(path: str, c_in: int, c_out: int) -> float:
+        layer = cast(nn.Conv2d, counter.modules[path])
+        depthwise = 1 < layer.groups == layer.in_channels
+        return whole[path] * c_out / layer.out_channels * (1 if depthwise else c_in / layer.in_channels)
+
+    return cost
