@@ -71,6 +71,9 @@ def test_a_table_that_is_named_must_be_of_this_machine_and_network(
     (tmp_path / "other.json").write_text("[1]")
     with pytest.raises(PruneError, match="is no table of latencies"):
         latency_table(model, 1, given=tmp_path / "other.json")
+    (tmp_path / "other.json").write_text("no table")
+    with pytest.raises(PruneError, match=r"is no table of latencies: \S*other\.json is not valid JSON"):
+        latency_table(model, 1, given=tmp_path / "other.json")
 
 
 @pytest.mark.parametrize(

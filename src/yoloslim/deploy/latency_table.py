@@ -189,7 +189,8 @@ def _given(file: Path, machine: Mapping[str, Any], shapes: tuple[Shape, ...]) ->
         theirs = dict(stored["machine"])
         same = stored["shapes"] == json.loads(json.dumps([asdict(shape) for shape in shapes]))
     except (YoloslimError, KeyError, TypeError, ValueError) as error:
-        raise PruneError(f"latency_table {file} is no table of latencies: {error!r}; {leave_out}") from error
+        why = error if isinstance(error, YoloslimError) else repr(error)
+        raise PruneError(f"latency_table {file} is no table of latencies: {why}; {leave_out}") from error
     other = [f"{key} {theirs.get(key)!r}, not {machine[key]!r}" for key in machine if theirs.get(key) != machine[key]]
     if other:
         raise PruneError(f"latency_table {file} is of another machine: {'; '.join(other)}; {leave_out}")

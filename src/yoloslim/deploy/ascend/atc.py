@@ -157,7 +157,8 @@ def compile_model(
     compiler = None if ready else find_cann()
     done = bool(ready or compiler)
     if not done and require:
-        raise DeployError(f"ascend.require is true, but atc is not on the PATH. {_HOW_TO_GET_ATC}")
+        why = "a compiled model is asked for (ascend.require, --require, or a latency on ascend)"
+        raise DeployError(f"{why}, but atc is not on the PATH. {_HOW_TO_GET_ATC}")
     _clear_folder(out_dir)
     packed_manifest = _pack_graph(export_dir, out_dir, manifest, graph if rewritten else None)
     for each in rewritten:
