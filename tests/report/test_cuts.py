@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from yoloslim.report.cuts import certificate_grid, layers_grid, layers_markdown, totals_grid
 from yoloslim.results.records import Row
 
@@ -93,3 +95,15 @@ def test_of_a_cut_by_latency_the_budget_stands_beside_what_was_predicted_and_mea
     assert grid.header[-4:] == ("ms asked", "ms by the table", "ms measured", "measured with")
     assert [line[-4:] for line in grid.rows] == [("2.00", "2.44", "1.97", "ncnn 1.0"), ("–", "–", "–", "–")]
     assert not {"ms asked", "units out"} & set(totals_grid(rows[:1]).header)
+
+
+@pytest.mark.parametrize(
+    ("found", "asked"),
+    [({}, "50"), ({"flops": {"gap": 0.0}}, "50 of the FLOPs"), ({"latency": {"target_ms": 2.0}}, "50 of the latency")],
+)
+def test_a_percent_of_something_else_is_not_taken_for_one_of_the_channels(
+    found: dict[str, dict[str, Any]], asked: str
+) -> None:
+    named = {name: each | {"runtime": "ncnn", "version": "1"} for name, each in found.items()}
+    grid = totals_grid([replace(ROW, report=ROW.report | named)])
+    assert grid.rows[0][grid.header.index("asked %")] == asked

@@ -35,7 +35,7 @@ def _totals(row: Row) -> tuple[str, ...]:
     return (
         row.title,
         ranked_by(report),
-        number(report.get("requested_percent", row.percent), 0),
+        number(report.get("requested_percent", row.percent), 0) + _share_of(report),
         number(report.get("effective_percent"), 1),
         number(report.get("percent_limit"), 1),
         str(len(report.get("clipped", {}))),
@@ -44,6 +44,13 @@ def _totals(row: Row) -> tuple[str, ...]:
         change("gflops", 3),
         change("gflops_padded", 3),
     )
+
+
+def _share_of(report: Mapping[str, Any]) -> str:
+    """What a percent was asked of, where that is not the channels that `really cut %` counts."""
+    if report.get("flops"):
+        return " of the FLOPs"
+    return " of the latency" if "target_ms" in report.get("latency", {}) else ""
 
 
 def ranked_by(report: Mapping[str, Any]) -> str:
