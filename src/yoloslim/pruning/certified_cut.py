@@ -77,6 +77,9 @@ def prune(
         TraceError: an operation of the network is not understood.
         PruneError: the request cannot be met, `measure_ms` gives no time, or the certificate fails.
     """
+    check_by_budget(selection, vars(request))
+    if selection == "latency" and not (layer_ms and measure_ms):
+        raise PruneError("selection latency needs layer_ms and measure_ms, milliseconds of a layer and a network")
     coupling = find_coupling(model, example)
     if scores is None and request.importance == "activation" and images is not None:
         scores = activation_scores(model, coupling, [images])
@@ -85,20 +88,17 @@ def prune(
         assert measure_ms is not None
         return _milliseconds(measure_ms, cut(model, coupling, keep))
 
-    check_by_budget(selection, vars(request))
     budget: dict[str, Any] = {}
     with torch.no_grad():
         if selection == "percent":
             timer = measure if measure_ms else None
             chosen = select_channels(model, coupling, request, scores=scores, layer_costs=layer_costs, measure=timer)
-        elif selection == "flops":
-            ranked = ranking_scores(model, coupling, request, scores)
-            chosen, budget = select_by_flops(model, coupling, request, ranked)
-        elif layer_ms and measure_ms:
-            ranked = ranking_scores(model, coupling, request, scores)
-            chosen, budget = select_by_latency(model, coupling, request, ranked, layer_ms, measure)
         else:
-            raise PruneError("selection latency needs layer_ms and measure_ms, milliseconds of a layer and a network")
+            ranked = ranking_scores(model, coupling, request, scores)
+            if layer_ms and selection == "latency":
+                chosen, budget = select_by_latency(model, coupling, request, ranked, layer_ms, measure)
+            else:
+                chosen, budget = select_by_flops(model, coupling, request, ranked)
         certificate = certify(model, coupling, chosen.keep, images, tolerance=tolerance)
         plain = cut(model, coupling, chosen.keep)
         final = cut(model, coupling, chosen.keep, fold=True) if request.fold else plain
