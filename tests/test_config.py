@@ -312,6 +312,15 @@ def test_cron_lines_may_be_quoted(tmp_path: Path, line: str) -> None:
     assert load_params(tmp_path / "params.yaml").schedule.cron == "0 2 * * *"
 
 
+def test_processes_that_train_between_rounds_do_not_each_time_the_layers() -> None:
+    timed = {"rounds": 2, "cost": "latency", "cost_power": 1}
+    said = explain(prune=timed, train={"devices": 2})
+    assert "prune.cost latency is measured by each of train.devices=2 processes" in said
+    assert "set prune.cost to macs, or one of these to 1" in said
+    for changed in ({"prune": timed}, {"prune": timed | {"cost_power": 0}, "train": {"devices": 2}}):
+        assert parse_params(changed).prune.rounds == 2
+
+
 def test_a_model_to_quantize_that_is_not_made_is_named_when_params_are_read() -> None:
     said = explain(percents=[30, 50], quantize={"models": ["baseline", 60]})
     assert "quantize.models names 60, which is not among the percents [30, 50]" in said

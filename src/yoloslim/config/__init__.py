@@ -127,6 +127,16 @@ class Params(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _processes_of_a_round_cut_alike(self) -> "Params":
+        p, devices = self.prune, self.train.devices
+        if p.rounds > 1 and devices > 1 and p.cost_power and p.cost == "latency":
+            raise ValueError(
+                f"prune.cost latency is measured by each of train.devices={devices} processes, which train together "
+                f"between prune.rounds={p.rounds} and would cut otherwise: set prune.cost to macs, or one of these to 1"
+            )
+        return self
+
     @property
     def round_epochs(self) -> int:
         """Epochs that are trained between the rounds of pruning, and not in finetuning."""
