@@ -9,14 +9,13 @@ from benchmarks.shrink import (
     Shrink,
     afresh,
     at_smaller_size,
-    budgeted,
     by_torch_pruning,
     fitted,
     narrowed,
     pruned,
     unchanged,
 )
-from yoloslim.prune_request import Scope
+from yoloslim.prune_request import ChannelSelection, Scope
 
 ROUND_EPOCHS = 5
 """Epochs between two cuts of a way that cuts in rounds."""
@@ -64,12 +63,16 @@ PENALTIES = {
 }
 
 
-def _pruned(ranking: str, round_to: int, penalty: str = "", scope: Scope = "coupled", layer_keep: float = 0.0) -> Way:
-    return Way(partial(pruned, Rule(ranking, round_to, scope, layer_keep)), penalty)
+def _by(rule: Rule, penalty: str = "") -> Way:
+    return Way(partial(pruned, rule), penalty)
 
 
-def _fitted(ranking: str, round_to: int) -> Way:
-    return replace(_pruned(ranking, round_to), settle=partial(fitted, Rule(ranking, round_to)))
+def _pruned(ranking: str, round_to: int, penalty: str = "", scope: Scope = "coupled") -> Way:
+    return _by(Rule(ranking, round_to, scope), penalty)
+
+
+def _fitted(rule: Rule) -> Way:
+    return replace(_by(rule), settle=partial(fitted, rule))
 
 
 TAUGHT: dict[str, dict[str, Any]] = {
@@ -82,6 +85,7 @@ STRONGER: dict[str, dict[str, Any]] = {
     "-strong": {"distill": (1.5, 0.0)},
     "-stronger": {"distill": (4.0, 0.0)},
 }
+BUDGETS: dict[str, ChannelSelection] = {"budget": "latency", "flops": "flops"}
 RANKINGS = (
     "gamma",
     "taylor",
@@ -105,26 +109,32 @@ WAYS: dict[str, Way] = {
         if ranking in ("gamma", "taylor") or (not penalty and round_to == 8)
     },
     **{
-        f"{penalty or 'none'}-{ranking}-8-budget": Way(partial(budgeted, ranking, 8, "latency"), penalty)
+        f"{penalty or 'none'}-{ranking}-8-budget": _by(Rule(ranking, 8, selection="latency"), penalty)
         for penalty in ("", "slimming")
         for ranking in ("taylor", "gamma", "taylor_lamp")
     },
     **{
-        f"none-{ranking}-16-{name}{what}": Way(partial(budgeted, ranking, 16, of), **taught)
+        f"none-{ranking}-16-{name}{what}": replace(_by(Rule(ranking, 16, selection=selection)), **taught)
         for ranking in ("taylor", "gamma")
-        for name, of in (("budget", "latency"), ("flops", "flops"))
+        for name, selection in BUDGETS.items()
         for what, taught in STRONGER.items()
     },
     **{f"{penalty}-l2-8": _pruned("l2", 8, penalty) for penalty in ("group", "growing")},
     **{
-        f"none-{ranking}-8-fit{what}": replace(_fitted(ranking, 8), **taught)
+        f"none-{ranking}-8-fit{what}": replace(_fitted(Rule(ranking, 8)), **taught)
         for ranking in ("gamma", "taylor", "taylor_uniform")
         for what, taught in TAUGHT.items()
     },
     **{
-        f"none-{ranking}-4-fit-start{what}": replace(_fitted(ranking, 4), distill=(weight, 0.0), teacher="start")
+        f"none-{ranking}-4-fit-start{what}": replace(_fitted(Rule(ranking, 4)), distill=(weight, 0.0), teacher="start")
         for ranking in ("taylor_uniform", "taylor_mean", "l2_mean")
         for what, weight in (("", 0.5), ("-2", 2.0))
+    },
+    **{
+        f"none-{ranking}-4-flops-fit-start-2": replace(
+            _fitted(Rule(ranking, 4, selection="flops")), distill=(2.0, 0.0), teacher="start"
+        )
+        for ranking in ("taylor", "l2")
     },
     "none-taylor_uniform-8-output": replace(_pruned("taylor_uniform", 8), distill=(0.5, 0.0)),
     "narrow-output": Way(narrowed, scratch=True, distill=(0.5, 0.0)),
@@ -135,11 +145,11 @@ WAYS: dict[str, Way] = {
         for what, taught in STRONGER.items()
     },
     **{
-        f"none-taylor_keep25-16{what}": replace(_pruned("taylor", 16, layer_keep=0.25), **taught)
+        f"none-taylor_keep25-16{what}": replace(_by(Rule("taylor", 16, layer_keep=0.25)), **taught)
         for what, taught in STRONGER.items()
     },
     **{
-        f"none-{ranking}-16-fit{what}": replace(_fitted(ranking, 16), **taught)
+        f"none-{ranking}-16-fit{what}": replace(_fitted(Rule(ranking, 16)), **taught)
         for ranking in ("gamma", "gamma_uniform", "taylor_uniform")
         for what, taught in TAUGHT.items()
     },

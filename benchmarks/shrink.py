@@ -18,11 +18,10 @@ from yoloslim.heads import Head
 from yoloslim.models.detector import Detector, count_macs
 from yoloslim.models.foreign.adapt import with_imgsz
 from yoloslim.models.split_blocks import C2f, Part
-from yoloslim.prune_request import Importance, PruneRequest, Scope
+from yoloslim.prune_request import ChannelSelection, Importance, PruneRequest, Scope
 from yoloslim.pruning.budget import within_budget
-from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.coupling import BoolArray, Coupling, find_coupling
-from yoloslim.pruning.flops_selection import layer_macs
+from yoloslim.pruning.flops_selection import select_by_flops
 from yoloslim.pruning.importance import Scores, channel_scores, taylor_scores
 from yoloslim.pruning.normalise import isomorphic, lamp, per_mean, uniform
 from yoloslim.pruning.reconstruct import reconstruct
@@ -53,12 +52,21 @@ Shrink = Callable[[Bench, Detector, float], Detector]
 
 @dataclass(frozen=True)
 class Rule:
-    """Which channels go: by what ranking, what multiple of channels stays, where, and what share of every layer."""
+    """Which channels go.
+
+    Attributes:
+        ranking: see `scored`.
+        round_to: the multiple of channels that stays.
+        scope: where.
+        layer_keep: what share of every layer stays.
+        selection: one threshold over all layers, or the widths that lose least within the FLOPs or the time.
+    """
 
     ranking: str
     round_to: int
     scope: Scope = "coupled"
     layer_keep: float = 0.0
+    selection: ChannelSelection = "percent"
 
 
 def pruned(rule: Rule, bench: Bench, model: Detector, share: float) -> Detector:
@@ -77,7 +85,7 @@ def fitted(rule: Rule, bench: Bench, model: Detector, share: float) -> Detector:
 
 
 def chosen(rule: Rule, bench: Bench, model: Detector, share: float) -> BoolArray:
-    """Channel groups that a rule keeps at a share of the FLOPs."""
+    """Channel groups that a rule keeps at a share of the FLOPs; of the time of all layers, where that chooses."""
     coupling, imgsz = find_coupling(model), model.spec.imgsz
     request = PruneRequest(
         rule.scope,
@@ -87,18 +95,13 @@ def chosen(rule: Rule, bench: Bench, model: Detector, share: float) -> BoolArray
         imgsz=imgsz,
         seed=bench.seed,
     )
-    return select_channels(model, coupling, request, scores=scored(rule.ranking, bench, model, coupling)).keep
-
-
-def budgeted(ranking: str, round_to: int, of: str, bench: Bench, model: Detector, share: float) -> Detector:
-    """Channels cut to the widths that lose least within a share of the time, or the FLOPs, of all layers."""
-    coupling = find_coupling(model)
-    cost = layer_macs(Counter(model, coupling, model.spec.imgsz))
-    if of == "latency":
-        cost = latency_table(model, bench.threads, STEP, Path("cache")).layer_ms
-    request = PruneRequest("coupled", round_to=round_to, imgsz=model.spec.imgsz)
-    scores = scored(ranking, bench, model, coupling)
-    return cut(model, coupling, within_budget(model, coupling, request, scores, cost, share), fold=True)
+    scores = scored(rule.ranking, bench, model, coupling)
+    if rule.selection == "flops":
+        return select_by_flops(model, coupling, request, scores)[0].keep
+    if rule.selection == "latency":
+        table = latency_table(model, bench.threads, STEP, Path("cache"))
+        return within_budget(model, coupling, request, scores, table.layer_ms, share)
+    return select_channels(model, coupling, request, scores=scores).keep
 
 
 def scored(ranking: str, bench: Bench, model: Detector, coupling: Coupling) -> Scores:
