@@ -70,6 +70,7 @@ def test_pictures_without_boxes_bring_the_cut_network_nearer(stored: Path, tmp_p
         (0.0, ["--importance", "l1"], ["--importance", "l1", "--normalise", "mean"]),
         (0.0, ["--importance", "gamma"], ["--importance", "gamma", "--normalise", "none"]),
         (0.0, ["--normalise", "lamp"], ["--importance", "l2", "--normalise", "lamp"]),
+        (0.0, ["--selection", "flops"], ["--selection", "flops", "--importance", "l2", "--normalise", "none"]),
     ],
 )
 def test_with_images_channels_are_ranked_by_what_the_network_allows(
