@@ -1,4 +1,4 @@
-"""Which channel groups stay under a budget of FLOPs: unlike a measured time a sum over layers, the same everywhere."""
+"""Which channel groups stay under a budget of FLOPs: unlike a time they are a sum over layers and need no clock."""
 
 import time
 from typing import Any, cast
