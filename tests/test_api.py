@@ -25,7 +25,7 @@ from tests.pruning.networks import Cbl, Residual, scramble
 from yoloslim import cli
 from yoloslim.config import PruneParams
 from yoloslim.deploy.runtimes import Runtime
-from yoloslim.errors import DataError, DeployError, ModelError, PruneError, TraceError
+from yoloslim.errors import DataError, DeployError, ModelError, OutOfReachError, PruneError, TraceError
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import save_model
 from yoloslim.prune_request import PruneRequest, Scope, Scorer, option
@@ -292,7 +292,7 @@ def test_ignored_layers_keep_all_channels_and_others_lose_what_was_asked_for() -
         ({"percent": 50, "target_params_m": 0.01}, "percent and target_params_m are given at once"),
         (
             {"measure_ms": lambda model: 1.0},
-            "measure_ms measures for target_latency_ms or target_speedup, and neither is given",
+            "measure_ms measures for target_latency_ms, target_speedup or selection=.latency., and none is given",
         ),
     ],
 )
@@ -322,6 +322,56 @@ def test_measurements_that_no_network_could_be_searched_by(measure: Callable[[nn
     make, example = OURS["one channel"]
     with pytest.raises(PruneError, match=message):
         yoloslim.prune(make(), example, target_latency_ms=1.0, measure_ms=measure, importance="l2")
+
+
+@pytest.mark.parametrize("name", [*OURS, "mobile"])
+def test_any_network_is_cut_to_a_share_of_its_flops(name: str) -> None:
+    make, example = OURS.get(name, MOBILE)
+    torch.manual_seed(0)
+    result = yoloslim.prune(fill(make()), example, selection="flops", percent=40, importance="l2", round_to=1)
+    assert max(result.certificate.cut) <= 1e-4
+    assert 0.5 <= result.report["after"]["gflops"] / result.report["before"]["gflops"] <= 0.6
+    assert result.report["flops"]["gap"] <= 0.005
+
+
+def test_widths_within_a_time_by_callables() -> None:
+    make, example = OURS["one channel"]
+    result = yoloslim.prune(
+        make(),
+        example,
+        selection="latency",
+        target_latency_ms=3.0,
+        measure_ms=lambda m: count_params(m) / 2000,
+        layer_ms=lambda path, c_in, c_out: 9 * c_in * c_out / 2000,
+        importance="l2",
+        round_to=1,
+    )
+    assert 0.97 * 6000 <= count_params(result.model) <= 6000
+    assert result.report["latency"]["target_ms"] == 3.0
+
+
+def test_a_narrow_network_within_flops_is_rounded_to_less() -> None:
+    network = fill(Grey())
+    images = torch.rand(2, 1, 32, 32)
+    free = yoloslim.prune(network, images, selection="flops", percent=70)
+    assert free.report["round_to"] < 16
+    with pytest.raises(OutOfReachError, match=r"percent=70 of the FLOPs is out of reach: .* round_to"):
+        yoloslim.prune(network, images, selection="flops", percent=70, round_to=16)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"selection": "flop"}, "selection 'flop' is unknown; did you mean 'flops'"),
+        ({"selection": "latency"}, "selection latency needs layer_ms and measure_ms"),
+        ({"selection": "flops", "measure_ms": count_params}, "measure_ms measures for .* or selection='latency'"),
+        ({"layer_ms": max}, "layer_ms is for selection='latency', and this one is 'percent'"),
+        ({"selection": "flops", "target_params_m": 1}, "target_params_m=1 is another target; flops takes"),
+    ],
+)
+def test_selections_that_cannot_be_meant(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(PruneError, match=message):
+        yoloslim.prune(Grey(), torch.rand(1, 1, 32, 32), **options)
 
 
 def test_a_network_fresh_from_its_class_is_cut_by_its_weights(caplog: pytest.LogCaptureFixture) -> None:

@@ -27,7 +27,7 @@ from yoloslim.pruning.programme import Programme, Term
 from yoloslim.pruning.selection import Selection, candidate_groups
 
 LayerCost = Callable[[str, int, int], float]
-"""Path of a convolution, channels in and out -> cost, such as milliseconds; more channels never cost less."""
+"""Path of a layer, channels in and out -> cost, such as milliseconds; more channels never cost less."""
 
 MOST_PAIRS = 20_000
 """Pairs of a layer's widths that are told apart in all, about: where there were more, bundles are larger."""
@@ -57,7 +57,14 @@ def within_budget(
     return budget.kept(budget.widths(share * budget.total).removed)
 
 
-def budget_of(model: nn.Module, coupling: Coupling, request: PruneRequest, scores: Scores, cost: LayerCost) -> "Budget":
+def budget_of(
+    model: nn.Module,
+    coupling: Coupling,
+    request: PruneRequest,
+    scores: Scores,
+    cost: LayerCost,
+    paths: Collection[str] | None = None,
+) -> "Budget":
     """Lay out what may go of a network.
 
     Args:
@@ -65,7 +72,8 @@ def budget_of(model: nn.Module, coupling: Coupling, request: PruneRequest, score
         coupling: of its channels.
         request: scope, layers that are ignored, minimums, and `round_to`, which is the size of a bundle.
         scores: what each channel matters; those of channels that go together are added up.
-        cost: of a convolution by its widths.
+        cost: of a layer by its widths.
+        paths: the layers that cost anything; None takes the convolutions.
 
     Raises:
         PruneError: nothing can be pruned.
@@ -77,7 +85,8 @@ def budget_of(model: nn.Module, coupling: Coupling, request: PruneRequest, score
     candidates = candidate_groups(coupling, request.scope) & scored & ~ignored_groups(coupling, request.ignored_layers)
     if not candidates.any():
         raise PruneError(f"scope '{request.scope}' finds no prunable channel in this network")
-    paths = [path for path in coupling.layers if isinstance(model.get_submodule(path), nn.Conv2d)]
+    if paths is None:
+        paths = [path for path in coupling.layers if isinstance(model.get_submodule(path), nn.Conv2d)]
     return Budget(coupling, candidates, value, cost, paths, request.round_to, request.min_channels, request.layer_keep)
 
 

@@ -63,8 +63,11 @@ class Counter:
         return sum(layer.macs for layer in self.layers(keep))
 
     def _count(self, layer: LayerGroups, keep: BoolArray) -> LayerCount:
-        module = self.modules[layer.path]
-        kept, c_in = int(keep[layer.outputs].sum()), int(keep[layer.inputs].sum())
+        return self.count(layer.path, int(keep[layer.inputs].sum()), int(keep[layer.outputs].sum()))
+
+    def count(self, path: str, c_in: int, kept: int) -> LayerCount:
+        """One layer by its widths: channels that it reads, and those that it gives."""
+        layer, module = self.coupling.layers[path], self.modules[path]
         total = len(layer.outputs)
         has_bias = getattr(module, "bias", None) is not None
         if layer.kind == "part":

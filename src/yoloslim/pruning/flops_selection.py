@@ -1,7 +1,7 @@
 """Which channel groups stay under a budget of FLOPs: unlike a time they are a sum over layers and need no clock."""
 
 import time
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -35,34 +35,27 @@ def select_by_flops(
         PruneError: nothing can be pruned, or no widths are found in time.
     """
     counter = Counter(model, coupling, request.imgsz)
-    budget = budget_of(model, coupling, request, scores, layer_macs(counter))
-    dense = counter.macs(np.ones(coupling.groups, np.bool_))
-    rest = dense - budget.total  # what is no convolution
+    costly = [row.path for row in counter.layers(np.ones(coupling.groups, np.bool_)) if row.macs]
+    budget = budget_of(model, coupling, request, scores, layer_macs(counter), costly)
+    dense = budget.total
     if request.target_gflops is None:
         goal, name = dense * (1 - request.percent / 100), f"percent={request.percent:g} of the FLOPs"
     else:
         goal, name = request.target_gflops / 2e-9, f"target_gflops={request.target_gflops:g}"
     goal = min(goal, dense)
-    if goal < rest + budget.least:
-        whole, asked, least = (2e-9 * macs for macs in (dense, goal, rest + budget.least))
+    if goal < budget.least:
+        whole, asked, least = (2e-9 * macs for macs in (dense, goal, budget.least))
         raise OutOfReachError(
             f"{name} is out of reach: {whole:.4g} GFLOPs should become {asked:.4g}, and round_to, min_channels and "
             f"layer_keep leave at least {least:.4g}; ask for that, or lower them"
         )
     begin = time.perf_counter()
-    widths = budget.widths(goal - rest)
+    widths = budget.widths(goal)
     found = {"target_gflops": 2e-9 * goal, "gap": widths.gap, "solving_s": time.perf_counter() - begin}
     kept = budget.kept(widths.removed)
     return budget.selection(kept, scores, 100 * (1 - goal / dense)), found
 
 
 def layer_macs(counter: Counter) -> LayerCost:
-    """Multiply-adds of a convolution by its widths."""
-    whole = {row.path: row.macs for row in counter.layers(np.ones(counter.coupling.groups, np.bool_))}
-
-    def cost(path: str, c_in: int, c_out: int) -> float:
-        layer = cast(nn.Conv2d, counter.modules[path])
-        depthwise = 1 < layer.groups == layer.in_channels
-        return whole[path] * c_out / layer.out_channels * (1 if depthwise else c_in / layer.in_channels)
-
-    return cost
+    """Multiply-adds of a layer by its widths."""
+    return lambda path, c_in, c_out: counter.count(path, c_in, c_out).macs
