@@ -112,6 +112,18 @@ def test_a_data_set_tells_what_is_found_before_and_after(tmp_path: Path) -> None
     assert "misfit" not in report
 
 
+def test_classes_that_are_spelled_otherwise_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "voc").mkdir()
+    generate_scenes(tmp_path / "voc", 0, 64, {"train": 4, "val": 2, "test": 2}, 1)
+    save_model(build_detector("yolov5n", tuple(map(str.upper, VOC_CLASSES)), 64), tmp_path / "m.safetensors")
+    words = ["prune", str(tmp_path / "m.safetensors"), "--percent", "10", "--importance", "taylor"]
+    with caplog.at_level("INFO"):
+        result = runner.invoke(app, [*words, "--data", str(tmp_path / "voc")])
+    assert result.exit_code == 0, result.output
+    assert "mAP50 / mAP50-95 on the test images: 0.0" in result.output
+    assert (caplog.text + result.output).count("spelled otherwise in the data") == 1
+
+
 def test_boxes_of_other_classes_are_told_before_anything_is_cut_and_timed(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,10 +60,8 @@ def images_in(root: Path, image_set: str) -> list[Path]:
     Raises:
         DataError: no such set, or an image of it is missing.
     """
-    try:
+    with _runner_errors():
         return read_image_set(image_set_of(root, image_set), root / "JPEGImages")
-    except RunnerError as error:
-        raise DataError(str(error)) from error
 
 
 def evaluate_dataset(
@@ -85,26 +83,60 @@ def evaluate_dataset(
     """
     with in_voc_layout(dataset, layout) as root:
         paths = images_in(root, image_set)
-        try:
-            truth, classes = truth_of(root, paths, inference.classes)
-            with damage.told(logger.warning):
-                found = list(boxes_of(inference, paths))
-            if out_dir is not None:
-                for note in write_results(out_dir, image_set, classes, [path.stem for path in paths], found):
-                    logger.warning(note)
-        except RunnerError as error:
-            raise DataError(str(error)) from error
+        truth, classes = truth_of(root, paths, inference.classes)
+        result = evaluate_images(inference, paths, truth, classes)
+    if out_dir is not None:
+        with _runner_errors():
+            notes = write_results(out_dir, image_set, classes, [path.stem for path in paths], result.detections)
+        for note in notes:
+            logger.warning(note)
+    return result
+
+
+def evaluate_images(
+    inference: Inference, paths: Sequence[Path], truth: Sequence[Annotation], classes: Sequence[str]
+) -> Evaluation:
+    """Detect on images and score what was found.
+
+    Args:
+        inference: the model.
+        paths: of the images.
+        truth: what should be found in each.
+        classes: those of the model, as the data set spells them.
+
+    Raises:
+        DataError: an image is missing or broken.
+    """
+    with _runner_errors(), damage.told(logger.warning):
+        found = list(boxes_of(inference, paths))
     return score(truth, found, classes)
 
 
-def truth_of(root: Path, paths: Sequence[Path], known: Sequence[str]) -> tuple[list[Annotation], tuple[str, ...]]:
+@contextmanager
+def _runner_errors() -> Iterator[None]:
+    """What the runner, which stands alone, refuses, as `DataError`."""
+    try:
+        yield
+    except RunnerError as error:
+        raise DataError(str(error)) from error
+
+
+def truth_of(
+    root: Path, paths: Sequence[Path], known: Sequence[str], tell: bool = True
+) -> tuple[list[Annotation], tuple[str, ...]]:
     """What should be found in images of a data set in VOC layout, and the classes of a model as it spells them.
+
+    Args:
+        root: of the data set.
+        paths: of the images.
+        known: the classes of the model.
+        tell: log which of them the data set spells otherwise.
 
     Raises:
         DataError: a missing or broken annotation, or a class that the model does not know.
     """
     files = [root / "Annotations" / f"{path.stem}.xml" for path in paths]
-    classes = _as_in(files, known)
+    classes = _as_in(files, known, logging.INFO if tell else logging.DEBUG)
     return _upright([read_annotation(file, classes) for file in files], paths), classes
 
 
@@ -136,10 +168,10 @@ def _upright(truth: list[Annotation], paths: Sequence[Path]) -> list[Annotation]
     return result
 
 
-def _as_in(files: Sequence[Path], classes: Sequence[str]) -> tuple[str, ...]:
+def _as_in(files: Sequence[Path], classes: Sequence[str], level: int) -> tuple[str, ...]:
     """The classes of a model, those of them spelled as in annotations that the data set spells otherwise."""
     names = dict.fromkeys(item.name for file in files for item in parse_annotation(file).objects)
     other = {known: name for name, known in match_classes(list(names), classes).items() if name != known}
     if other:
-        logger.info("spelled otherwise in the data: %s", ", ".join(f"{a} is {b}" for a, b in other.items()))
+        logger.log(level, "spelled otherwise in the data: %s", ", ".join(f"{a} is {b}" for a, b in other.items()))
     return tuple(other.get(name, name) for name in classes)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import Scores, taylor_scores
 from yoloslim.runner import damage
 from yoloslim.runner.pictures import SUFFIXES
-from yoloslim.tasks.evaluate_dataset import evaluate_dataset, has_image_set, images_in, in_voc_layout, truth_of
+from yoloslim.tasks.evaluate_dataset import evaluate_images, has_image_set, images_in, in_voc_layout, truth_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +43,14 @@ class Sample:
         images: (N, 3, S, S) in [0, 1], letterboxed as for evaluation.
         paths: their files.
         root: the data set in VOC layout; None where there are pictures alone.
+        classes: those of the network.
         tested: whether it has test images.
     """
 
     images: Tensor
     paths: tuple[Path, ...]
     root: Path | None
+    classes: tuple[str, ...]
     tested: bool
 
     @property
@@ -81,7 +84,7 @@ class Sample:
     def _with_boxes(self, model: Detector) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of images, and the boxes in them, (n, 6): image, class, centre, width and height as shares of S."""
         assert self.root is not None
-        truth, _ = truth_of(self.root, self.paths, model.spec.classes)
+        truth, _ = truth_of(self.root, self.paths, self.classes, tell=not self.tested)
         for start in range(0, len(truth), BATCH):
             rows = [_targets(i, note, model.spec.imgsz) for i, note in enumerate(truth[start : start + BATCH])]
             yield self.images[start : start + BATCH], torch.from_numpy(np.concatenate(rows))
@@ -91,7 +94,14 @@ class Sample:
         if self.root is None or not self.tested:
             return None
         inference = PredictorInference(TorchPredictor(model), NmsOptions())
-        return evaluate_dataset(inference, self.root, "test").metrics
+        return evaluate_images(inference, *self._test_images).metrics
+
+    @cached_property
+    def _test_images(self) -> tuple[list[Path], list[Annotation], tuple[str, ...]]:
+        """Their files, what should be found in each, and the classes as the data set spells them."""
+        assert self.root is not None
+        paths = images_in(self.root, "test")
+        return paths, *truth_of(self.root, paths, self.classes)
 
 
 def _targets(number: int, note: Annotation, imgsz: int) -> NDArray[np.float32]:
@@ -123,7 +133,8 @@ def sample_of(data: Path, layout: str, model: Detector, count: int) -> Iterator[
         with damage.told(logger.warning):
             canvases = np.stack([letterbox(read_image(path), model.spec.imgsz)[0] for path in chosen])
         images = torch.from_numpy(canvases).permute(0, 3, 1, 2).float() / 255
-        yield Sample(images, tuple(chosen), root, root is not None and has_image_set(root, "test"))
+        tested = root is not None and has_image_set(root, "test")
+        yield Sample(images, tuple(chosen), root, model.spec.classes, tested)
 
 
 def _pictures_alone(folder: Path) -> list[Path]:
