@@ -145,7 +145,11 @@ WAYS: dict[str, Way] = {
         for what, taught in STRONGER.items()
     },
     **{
-        f"none-taylor_keep25-16{what}": replace(_by(Rule("taylor", 16, layer_keep=0.25)), **taught)
+        f"none-{name}-16{what}": replace(_by(rule), **taught)
+        for name, rule in {
+            "taylor_keep25": Rule("taylor", 16, layer_keep=0.25),
+            "taylor_per_cost": Rule("taylor", 16, per_cost=True),
+        }.items()
         for what, taught in STRONGER.items()
     },
     **{

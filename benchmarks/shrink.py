@@ -60,6 +60,7 @@ class Rule:
         scope: where.
         layer_keep: what share of every layer stays.
         selection: one threshold over all layers, or the widths that lose least within the FLOPs or the time.
+        per_cost: scores, added up over what goes together, are divided by the FLOPs that go.
     """
 
     ranking: str
@@ -67,6 +68,7 @@ class Rule:
     scope: Scope = "coupled"
     layer_keep: float = 0.0
     selection: ChannelSelection = "percent"
+    per_cost: bool = False
 
 
 def pruned(rule: Rule, bench: Bench, model: Detector, share: float) -> Detector:
@@ -92,6 +94,8 @@ def chosen(rule: Rule, bench: Bench, model: Detector, share: float) -> BoolArray
         target_gflops=share * 2e-9 * count_macs(model, imgsz),
         round_to=rule.round_to,
         layer_keep=rule.layer_keep,
+        group_score="sum" if rule.per_cost else "mean",
+        cost_power=1.0 if rule.per_cost else 0.0,
         imgsz=imgsz,
         seed=bench.seed,
     )

@@ -33,8 +33,8 @@ class PruneResult(Generic[M]):
         cut: the same without folding, to see what folding is worth.
         selection: which channel groups stayed.
         certificate: the proof that the cut is exact.
-        report: plain values; see `prune_report`, plus `importance`, `normalise`, `removed_units` and `certificate`,
-            and `flops` or `latency` where channels were chosen by them.
+        report: plain values; see `prune_report`, plus `importance`, `normalise`, `group_score`, `cost_power`,
+            `removed_units` and `certificate`, and `flops` or `latency` where channels were chosen by them.
     """
 
     model: M
@@ -111,7 +111,7 @@ def prune(
         report["after"] = count_totals(final, request.imgsz, example)
     report |= {"removed_units": removed, "certificate": certificate.as_dict()}
     report["importance"] = getattr(request.importance, "__name__", request.importance)
-    report["normalise"] = request.normalise
+    report |= {name: getattr(request, name) for name in ("normalise", "group_score", "cost_power")}
     if budget:
         report[selection] = budget
     return PruneResult(final, plain, chosen, certificate, report)

@@ -54,9 +54,10 @@ def _share_of(report: Mapping[str, Any]) -> str:
 
 
 def ranked_by(report: Mapping[str, Any]) -> str:
-    """The importance, and what made its scores of layers comparable."""
-    how = report.get("normalise", "none")
-    return str(report.get("importance", MISSING)) + (f", {how}" if how != "none" else "")
+    """The importance, what made its scores of layers comparable, and whether it was weighed against the cost."""
+    how, power = report.get("normalise", "none"), report.get("cost_power", 0)
+    per_cost = (" per cost" if power == 1 else f" per cost^{power:g}") if power else ""
+    return str(report.get("importance", MISSING)) + (f", {how}" if how != "none" else "") + per_cost
 
 
 def _times(row: Row) -> tuple[str, ...]:

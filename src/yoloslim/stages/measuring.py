@@ -49,4 +49,6 @@ def write_metrics(name: str, metrics: Mapping[str, Any]) -> None:
 def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: _rounded(each) for key, each in value.items()}
     return float(f"{value:.6g}") if isinstance(value, float) else value
