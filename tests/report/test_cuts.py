@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from yoloslim.report.cuts import certificate_grid, layers_grid, layers_markdown, totals_grid
+from yoloslim.report.cuts import certificate_grid, layers_grid, layers_markdown, ranked_by, totals_grid
 from yoloslim.results.records import Row
 
 REPORT: dict[str, Any] = {
@@ -43,6 +43,19 @@ def test_totals_say_what_was_asked_and_what_came_of_it() -> None:
         **{"channels": "48 → 24", "units out": "1", "params M": "1.800 → 0.500", "GFLOPs": "0.260 → 0.160"},
         "padded to 16": "0.360 → 0.270",
     }
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"importance": "taylor", "normalise": "none", "cost_power": 1.0}, "taylor per cost"),
+        ({"importance": "l2", "normalise": "mean", "cost_power": 0.5}, "l2, mean per cost^0.5"),
+        ({"importance": "gamma", "normalise": "none", "cost_power": 0.0}, "gamma"),
+        ({"importance": "gamma"}, "gamma"),
+    ],
+)
+def test_what_ranked_is_told_with_all_that_was_done_to_scores(settings: dict[str, Any], told: str) -> None:
+    assert ranked_by(settings) == told
 
 
 def test_layers_count_their_norm_and_what_they_were_given_back() -> None:
