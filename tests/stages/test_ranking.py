@@ -50,13 +50,7 @@ def dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detector:
 
 @pytest.mark.parametrize(
     ("found", "best"),
-    [
-        ((0.2, 0.1, 0.3, 0.1), "gamma"),
-        ((0.3, 0.3, 0.2, 0.1), "taylor"),
-        ((0.1, 0.3, 0.2, 0.1), "taylor_per_cost"),
-        ((0.1, 0.1, 0.1, 0.2), "l2"),
-        ((0, 0, 0, 0), "taylor"),
-    ],
+    [((0.2, 0.3, 0.1), "gamma"), ((0.3, 0.2, 0.1), "taylor"), ((0.1, 0.1, 0.2), "l2"), ((0, 0, 0), "taylor")],
 )
 def test_the_one_that_finds_more_after_a_short_training_ranks(
     found: tuple[float, ...],
@@ -65,7 +59,7 @@ def test_the_one_that_finds_more_after_a_short_training_ranks(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    rivals = dict(zip(ranking.RIVALS, found, strict=True))
+    rivals = dict(zip(("taylor", "gamma", "l2"), found, strict=True))
     tried = {}
 
     def recover(params: Params, name: str, model: Detector, phase: Any, settings: Any) -> tuple[Fit, Path]:
@@ -76,25 +70,19 @@ def test_the_one_that_finds_more_after_a_short_training_ranks(
     monkeypatch.setattr(ranking, "recover", recover)
     ranking.run(params_of(trial_steps=5))
     trials = {n: {"map50": 2 * a, "map50_95": a} for n, a in rivals.items()}
-    ranks = {
-        "taylor": ("taylor", "none", "mean", 0.0),
-        "taylor_per_cost": ("taylor", "none", "sum", 1.0),
-        "gamma": ("gamma", "none", "mean", 0.0),
-        "l2": ("l2", "mean", "mean", 0.0),
-    }[best]
-    keys = ("importance", "normalise", "group_score", "cost_power")
-    assert read_json(FOUND) == {**dict(zip(keys, ranks, strict=True)), "trials": trials}
-    assert list(tried) == ["ranking/taylor", "ranking/taylor_per_cost", "ranking/gamma", "ranking/l2"]
+    normalise = "mean" if best == "l2" else "none"
+    assert read_json(FOUND) == {"importance": best, "normalise": normalise, "trials": trials}
+    assert list(tried) == ["ranking/taylor", "ranking/gamma", "ranking/l2"]
     half = count_macs(dense, 64) / 2
     for model, epochs in tried.values():
         assert epochs == 3
         assert 0.7 * half < count_macs(model, 64) <= half
-    assert len({str(model.spec.widths) for model, _ in tried.values()}) == 4
+    assert len({str(model.spec.widths) for model, _ in tried.values()}) == 3
     assert ("trials that find next to nothing tell little: raise prune.trial_steps (5)" in caplog.text) is not any(
         found
     )
     chosen = ranked(params_of()).prune
-    assert tuple(getattr(chosen, key) for key in keys) == ranks
+    assert (chosen.importance, chosen.normalise) == (best, normalise)
 
 
 @pytest.mark.parametrize("selection", ["percent", "flops", "latency"])
@@ -111,7 +99,7 @@ def test_trials_choose_channels_as_the_cuts_do(
     monkeypatch.setattr(ranking, "settled", lambda _, result: result.model)
     runtime = {"latency_runtime": "ncnn", "latency_table": "table.json"} if selection == "latency" else {}
     params = params_of(selection=selection, **runtime)
-    ranking.cut_by(params, dense, {"importance": "gamma", "normalise": "mean"})
+    ranking.cut_by(params, dense, "gamma", "mean")
     p, half = asked[0].prune, count_macs(dense, 64) * 1e-9
     goals = (p.selection, p.target_speedup, p.target_gflops, p.latency_runtime, p.latency_table)
     expected = ("latency", 2.0, None, "ncnn", "table.json") if runtime else (selection, None, half, "onnxruntime", "")
@@ -119,24 +107,9 @@ def test_trials_choose_channels_as_the_cuts_do(
     assert (p.importance, p.normalise) == ("gamma", "mean")
 
 
-def test_what_is_asked_of_scores_holds_for_all_rivals() -> None:
-    def tried(**changed: Any) -> dict[str, tuple[Any, ...]]:
-        rivals = ranking.rivals_of(params_of(**changed))
-        return {name: tuple(rival[key] for key in ranking.RANKING) for name, rival in rivals.items()}
-
-    assert tried() == {
-        "taylor": ("taylor", "none", "mean", 0.0),
-        "taylor_per_cost": ("taylor", "none", "sum", 1.0),
-        "gamma": ("gamma", "none", "mean", 0.0),
-        "l2": ("l2", "mean", "mean", 0.0),
-    }
-    assert {normalise for _, normalise, _, _ in tried(normalise="lamp").values()} == {"lamp"}
-    assert list(tried(group_score="max", cost_power=0.5).values()) == [
-        (importance, normalise, "max", 0.5)
-        for importance, normalise in (("taylor", "none"), ("gamma", "none"), ("l2", "mean"))
-    ]
-    for selection in ("flops", "latency"):
-        assert list(tried(selection=selection)) == ["taylor", "gamma", "l2"]
+def test_what_is_asked_to_make_scores_comparable_does_so_for_all_rivals() -> None:
+    assert ranking.made_comparable(params_of()) == {"taylor": "none", "gamma": "none", "l2": "mean"}
+    assert set(ranking.made_comparable(params_of(normalise="lamp")).values()) == {"lamp"}
 
 
 @pytest.mark.parametrize(
@@ -165,7 +138,7 @@ def test_a_trial_is_no_longer_than_a_training_may_be() -> None:
 def test_costs_are_measured_on_the_runtime_that_is_asked_for(dense: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(cutting, "layer_latencies_ms", lambda model, runtime, threads: asked.append(runtime))
-    ranking.cut_by(params_of(cost="latency", cost_power=1, latency_runtime="openvino"), dense, {"importance": "gamma"})
+    ranking.cut_by(params_of(cost="latency", cost_power=1, latency_runtime="openvino"), dense, "gamma", "none")
     assert asked == ["openvino"]
 
 
@@ -177,7 +150,7 @@ def test_a_cut_that_is_not_exact_ends_the_stage(dense: Detector) -> None:
 
 def test_whatever_the_models_are_asked_for_a_trial_leaves_half_of_the_flops(dense: Detector) -> None:
     for changed in ({"target_speedup": 3}, {"residual_units": 2}):
-        small = ranking.cut_by(params_of(**changed), dense, {"importance": "gamma"})
+        small = ranking.cut_by(params_of(**changed), dense, "gamma", "none")
         assert count_macs(small, 64) <= count_macs(dense, 64) / 2
         assert small.spec.widths
 
@@ -189,7 +162,7 @@ def test_an_interrupted_trial_goes_on_and_nothing_is_trained_twice(monkeypatch: 
     assert len(steps) == EPOCH
     assert not FOUND.exists()
     ranking.run(params_of())
-    assert len(steps) == 4 * EPOCH
+    assert len(steps) == 3 * EPOCH
     assert read_json(FOUND)["importance"] == "taylor"
     assert not checkpoints()
 
@@ -199,20 +172,20 @@ def test_cuts_are_made_once_whatever_is_measured_later(monkeypatch: pytest.Monke
     """Another process of a training, or the same command after Ctrl-C, would measure, and so cut, otherwise."""
     seeds = itertools.count()
     monkeypatch.setattr(ranking, "cut_by", lambda *_: tiny_detector(seed=next(seeds)))
-    rivals = ranking.rivals_of(params_of())
+    rivals = ranking.made_comparable(params_of())
     stopped_at_the_second("save_model", ranking, lambda: ranking.cuts(params_of(), rivals), monkeypatch)
     first, again = ({name: f.read_bytes() for name, f in ranking.cuts(params_of(), rivals).items()} for _ in range(2))
     assert first == again
-    assert next(seeds) == 5  # the second one was made, and not yet written, when it was stopped
+    assert next(seeds) == 4  # the second one was made, and not yet written, when it was stopped
     assert not {*ranking.cuts(params_of(round_to=2), rivals).values()} & {*ranking.cuts(params_of(), rivals).values()}
 
 
 def test_an_importance_that_is_named_is_taken_without_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # without a model, which is not looked at
     ranking.run(params_of(importance="l1"))
-    assert read_json(FOUND) == {"importance": "l1", "normalise": "none", "group_score": "mean", "cost_power": 0.0}
+    assert read_json(FOUND) == {"importance": "l1", "normalise": "none"}
     ranking.run(parse_params({"baseline": {"weights": "a.pt"}}))
-    assert read_json(FOUND)["normalise"] == "mean"
+    assert read_json(FOUND) == {"importance": "taylor", "normalise": "mean"}
     assert ranked(params_of(importance="l2")).prune.importance == "l2"
 
 
@@ -228,8 +201,8 @@ def test_without_the_stage_the_way_out_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"metrics/ranking.json is missing, .*: run `dvc repro ranking`"):
         ranked(params_of())
-    write_json(FOUND, {"importance": "taylor", "normalise": "none", "group_score": "sum", "cost_power": 1.0})
-    assert (ranked(params_of()).prune.cost_power, ranked(params_of()).prune.group_score) == (1.0, "sum")
+    write_json(FOUND, {"importance": "gamma", "normalise": "none"})
+    assert ranked(params_of()).prune.importance == "gamma"
 
 
 @pytest.mark.parametrize(

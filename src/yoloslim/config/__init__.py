@@ -20,7 +20,7 @@ from yoloslim.config.deploy import (
     RknnParams,
 )
 from yoloslim.config.prune import PruneParams, UnstructuredParams
-from yoloslim.config.recipe import AUTO, settle_recipes
+from yoloslim.config.recipe import settle_recipes
 from yoloslim.config.results import EvaluationParams, ReportParams, SweepPoint, SweepResult, TrackingParams
 from yoloslim.config.schedule import ScheduleParams
 from yoloslim.config.sweep import Constraints, Objective, SweepParams
@@ -130,7 +130,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _processes_of_a_round_cut_alike(self) -> "Params":
         p, devices = self.prune, self.train.devices
-        if p.rounds > 1 and devices > 1 and p.cost == "latency" and (p.cost_power or p.importance == AUTO):
+        if p.rounds > 1 and devices > 1 and p.cost_power and p.cost == "latency":
             raise ValueError(
                 f"prune.cost latency is measured by each of train.devices={devices} processes, which train together "
                 f"between prune.rounds={p.rounds} and would cut otherwise: set prune.cost to macs, or one of these to 1"

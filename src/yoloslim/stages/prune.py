@@ -37,8 +37,6 @@ from yoloslim.stages.rounds import prune_in_rounds
 
 logger = logging.getLogger(__name__)
 
-RANKING = ("importance", "normalise", "group_score", "cost_power")
-"""Keys of the section `prune` that say what channels are ranked by."""
 SCORED_IMAGES = 128
 """Training images that an importance looks at, where it looks at any."""
 
@@ -92,7 +90,7 @@ def ranked(params: Params) -> Params:
             f"{path} is missing, which says what `prune.importance: auto` came to: run `dvc repro ranking`"
         )
     found = read_json(path)
-    prune = params.prune.model_copy(update={key: found[key] for key in RANKING})
+    prune = params.prune.model_copy(update={name: found[name] for name in ("importance", "normalise")})
     return params.model_copy(update={"prune": prune})
 
 

@@ -9,7 +9,6 @@ validation images cuts all models. To judge cuts by a short training is the idea
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
@@ -18,29 +17,19 @@ from yoloslim.config.recipe import AUTO
 from yoloslim.errors import OutOfReachError
 from yoloslim.models.detector import Detector, count_macs, count_params
 from yoloslim.models.store import load_model, save_model
-from yoloslim.prune_request import TARGETS, option
+from yoloslim.prune_request import TARGETS, Importance, Normalise
 from yoloslim.stages.common import MODELS, stage
 from yoloslim.stages.inputs import prepared_split
 from yoloslim.stages.measuring import write_metrics
-from yoloslim.stages.prune import RANKING, cut_once, request_of, settled
+from yoloslim.stages.prune import cut_once, request_of, settled
 from yoloslim.stages.recovery import recover, recovery
 from yoloslim.training.devices import choose_device
 from yoloslim.training.memory import largest_choice
 
 logger = logging.getLogger("yoloslim")
 
-RIVALS: Mapping[str, Mapping[str, Any]] = {
-    "taylor": {"importance": "taylor"},
-    "taylor_per_cost": {"importance": "taylor", "group_score": "sum", "cost_power": 1.0},
-    "gamma": {"importance": "gamma"},
-    "l2": {"importance": "l2", "normalise": "mean"},
-}
-"""The rankings that are tried, as keys of the section `prune`: where that asks for another value, it is taken.
-
-Per cost, they are ranked by what is lost for each multiply-add that is saved: one threshold over that leaves the widths
-that lose least within so many FLOPs, as far as a layer's FLOPs go by each of its widths alone."""
-USUAL = {key: option(key).default for key in RANKING}
-"""What these keys are where nothing is asked for."""
+RIVALS: Mapping[Importance, Normalise] = {"taylor": "none", "gamma": "none", "l2": "mean"}
+"""The rankings that are tried, with what makes scores of layers comparable where `prune.normalise` asks for nothing."""
 SHARE = 0.5
 """Of the FLOPs, or of the latency, that a trial leaves."""
 NOTHING = 0.0005
@@ -50,18 +39,18 @@ NOTHING = 0.0005
 def run(params: Params) -> None:
     """Write metrics/ranking.json: the ranking, and what the trials found."""
     if params.prune.importance != AUTO:
-        named = {key: getattr(params.prune, key) for key in RANKING}
-        write_metrics("ranking", named)
-        logger.info("%(importance)s ranks (normalise: %(normalise)s), and nothing is tried", named)
+        settled = {"importance": params.prune.importance, "normalise": params.prune.normalise}
+        write_metrics("ranking", settled)
+        logger.info("%(importance)s ranks (normalise: %(normalise)s), and nothing is tried", settled)
         return
     half = "latency" if params.prune.selection == "latency" else "FLOPs"
-    rivals, trials, checkpoints = rivals_of(params), {}, []
+    rivals, trials, checkpoints = made_comparable(params), {}, []
     try:
         files = cuts(params, rivals)
     except OutOfReachError as error:
-        first = next(iter(rivals))
+        first, normalise = next(iter(rivals.items()))
         logger.warning("no trial of half the %s, %s ranks: %s", half, first, error)
-        write_metrics("ranking", {**rivals[first], "why": str(error)})
+        write_metrics("ranking", {"importance": first, "normalise": normalise, "why": str(error)})
         return
     phase = recovery(params, trial_epochs(params, len(prepared_split("train").ids)))
     for rival, file in files.items():
@@ -74,14 +63,14 @@ def run(params: Params) -> None:
         checkpoints.append(checkpoint)
     if not trained.is_main:
         return
-    best = max(trials, key=lambda rival: trials[rival]["map50_95"])  # the first one where they find the same
-    found = ", ".join(f"{rival} {found['map50_95']:.3f}" for rival, found in trials.items())
+    best = max(RIVALS, key=lambda rival: trials[rival]["map50_95"])  # the first one where they find the same
+    found = ", ".join(f"{rival} {trials[rival]['map50_95']:.3f}" for rival in RIVALS)
     logger.info("val mAP50-95: %s; %s ranks the channels of all percents", found, best)
     if trials[best]["map50_95"] < NOTHING:
         told = "trials that find next to nothing tell little: raise prune.trial_steps (%d), train the baseline longer, "
         told += "look whether the validation images have boxes, or name a ranking (prune.importance)"
         logger.warning(told, params.prune.trial_steps)
-    write_metrics("ranking", {**rivals[best], "trials": trials})
+    write_metrics("ranking", {"importance": best, "normalise": rivals[best], "trials": trials})
     for path in (*checkpoints, *files.values()):
         path.unlink(missing_ok=True)
 
@@ -93,23 +82,13 @@ def trial_epochs(params: Params, images: int) -> int:
     return -(-params.prune.trial_steps // -(-images // batch))
 
 
-def rivals_of(params: Params) -> dict[str, dict[str, Any]]:
-    """The rankings that are tried, each with a value for all keys of `RANKING`.
-
-    Widths that lose least within a budget weigh what is lost against the cost by themselves.
-    """
-    wanted = {key: getattr(params.prune, key) for key in RANKING if key != "importance"}
-    asked = {key: value for key, value in wanted.items() if value != USUAL[key]}
-    rivals: dict[str, dict[str, Any]] = {}
-    for name, rival in RIVALS.items():
-        full = {**USUAL, **rival, **asked}
-        by_itself = params.prune.selection != "percent" and "cost_power" in rival
-        if full not in rivals.values() and not by_itself:
-            rivals[name] = full
-    return rivals
+def made_comparable(params: Params) -> dict[Importance, Normalise]:
+    """The rivals, each with what makes its scores of layers comparable."""
+    asked = params.prune.normalise
+    return {rival: usual if asked == "none" else asked for rival, usual in RIVALS.items()}
 
 
-def cuts(params: Params, rivals: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
+def cuts(params: Params, rivals: Mapping[Importance, Normalise]) -> dict[Importance, Path]:
     """Files of what each rival leaves, made once.
 
     A cut by measured time is another one the next time, and the processes that share a training, or go on with one that
@@ -132,11 +111,11 @@ def cuts(params: Params, rivals: Mapping[str, Mapping[str, Any]]) -> dict[str, P
     with FileLock(stem.with_name("ranking.lock")):
         for rival, file in files.items():
             if not file.is_file():
-                save_model(cut_by(params, load_model(sparse), rivals[rival]), file)
+                save_model(cut_by(params, load_model(sparse), rival, rivals[rival]), file)
     return files
 
 
-def cut_by(params: Params, model: Detector, rival: Mapping[str, Any]) -> Detector:
+def cut_by(params: Params, model: Detector, rival: Importance, normalise: Normalise) -> Detector:
     """The network that a ranking leaves of half the FLOPs, or of half the latency where that chooses channels.
 
     Raises:
@@ -144,7 +123,7 @@ def cut_by(params: Params, model: Detector, rival: Mapping[str, Any]) -> Detecto
         PruneError: the cut is not exact.
     """
     p = params.prune
-    changed = dict.fromkeys(TARGETS) | {**rival, "residual_units": 0}
+    changed = dict.fromkeys(TARGETS) | {"importance": rival, "normalise": normalise, "residual_units": 0}
     if p.selection == "latency":
         changed["target_speedup"] = 1 / SHARE
     else:
