@@ -5,7 +5,7 @@ from torch import nn
 from tests.tiny import shake_norms, tiny_detector
 from tests.training.test_fit import fit, task, train_params
 from yoloslim.errors import TrainError
-from yoloslim.models.detector import Detector
+from yoloslim.models.detector import Detector, build_detector
 from yoloslim.training.network import SyncNorm, prepare
 
 
@@ -33,6 +33,15 @@ def test_frozen_layers_keep_weights_and_statistics() -> None:
     assert changed
     assert not any(name.startswith(f"model.{i}.") for name in changed for i in range(4))
     assert {name.split(".")[1] for name in changed} == {"4", "5", "6"}
+
+
+@pytest.mark.parametrize("name", ["yolov5n", "yolov8n", "yolo26n"])
+def test_all_is_trained_but_the_bins_of_distances(name: str) -> None:
+    """Those have no gradient, which processes that train together would wait for."""
+    model = build_detector(name, ("a", "b"), 64).requires_grad_(False)  # as what comes out of a training
+    prepare(model, train_params())
+    fixed = {path for path, value in model.named_parameters() if not value.requires_grad}
+    assert fixed == ({"model.22.dfl.conv.weight"} if name == "yolov8n" else set())
 
 
 def test_freezing_everything_is_refused() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from yoloslim.config import TrainParams
 from yoloslim.conv import ACTIVATIONS
 from yoloslim.errors import TrainError
+from yoloslim.heads.anchor_free_network import FixedBins
 from yoloslim.models.detector import Detector
 
 _ACTIVATIONS = {type(make()) for name, make in ACTIVATIONS.items() if name != "linear"}
@@ -23,6 +24,8 @@ def prepare(model: Detector, params: TrainParams) -> Detector:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.requires_grad_(True)  # what came out of another training wants none
     for module in model.modules():
+        if isinstance(module, FixedBins):
+            module.requires_grad_(False)
         if isinstance(module, (nn.SiLU, nn.Mish, nn.Hardswish)):
             module.inplace = False  # in place it would first copy its input, which its gradient needs
         if type(module) in _ACTIVATIONS:
