@@ -18,6 +18,7 @@ from yoloslim.config import BaselineParams, TrainParams
 from yoloslim.errors import Interrupted, TrainError
 from yoloslim.models.detector import Detector
 from yoloslim.training.callback import Callback, State
+from yoloslim.training.checkpoint import load_checkpoint, save_checkpoint
 from yoloslim.training.fit import Fit, Task, Validate, fit
 from yoloslim.training.learner import MAX_NORM
 from yoloslim.training.sparsity import SparsityPenalty
@@ -212,6 +213,26 @@ def test_training_interrupted_many_times_still_ends_in_the_same_weights(tmp_path
             fit(task(checkpoint=tmp_path / "x.pt", callbacks=(Fuse(stop),)))
     resumed = fit(task(checkpoint=tmp_path / "x.pt", callbacks=(Callback(),)))
     assert_same_weights(resumed.model, whole.model)
+
+
+@pytest.mark.parametrize("changed", ["optimizer", "sums", "model"])
+def test_a_checkpoint_of_another_version_is_named_and_left(tmp_path: Path, changed: str) -> None:
+    path = tmp_path / "x.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(task(checkpoint=path, callbacks=(Fuse(5),)))
+    saved = load_checkpoint(path)
+    assert saved
+    if changed == "optimizer":
+        saved["optimizer"]["param_groups"][0]["params"].pop()
+    elif changed == "sums":
+        del saved["sums"]
+    else:
+        saved["model"].popitem()
+    save_checkpoint(path, saved)
+    before = path.read_bytes()
+    with pytest.raises(TrainError, match=r"checkpoint .*x\.pt is of another training, .*delete the file, and this"):
+        fit(task(checkpoint=path, callbacks=(Callback(),)))
+    assert path.read_bytes() == before
 
 
 def test_update_of_several_batches_is_never_cut_in_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,9 +86,24 @@ class _Run:
         return Batches(images, params, task.phase.epochs, task.seed, task.model.spec, *where)
 
     def resume(self) -> None:
+        """Take up what a checkpoint holds, if there is one."""
         saved, self.saved = self.saved, None
         if saved is None:
             return
+        try:
+            self._take_up(saved)
+        except (KeyError, ValueError, RuntimeError) as error:  # what PyTorch says where names or shapes differ
+            if memory_ran_out(error):
+                raise
+            path, why = self.task.checkpoint, str(error).splitlines()[0]
+            raise TrainError(
+                f"checkpoint {path} is of another training, or another version wrote it ({why}): go on with that "
+                "version, or delete the file, and this training starts from the beginning"
+            ) from error
+        within = f" and step {self.first} of {len(self.batches)}" if self.first else ""
+        logger.info("resuming after epoch %d of %d%s", self.state.epoch, self.state.epochs, within)
+
+    def _take_up(self, saved: dict[str, Any]) -> None:
         self.state.model.load_state_dict(saved["model"])
         self.ema.model.load_state_dict(saved["ema"])
         self.ema.updates = saved["ema_updates"]
@@ -100,8 +115,6 @@ class _Run:
         self.learner.sums = saved["sums"].to(self.device)
         for callback, memory in zip(self.task.callbacks, saved["callbacks"], strict=True):
             callback.restore(memory)
-        within = f" and step {self.first} of {len(self.batches)}" if self.first else ""
-        logger.info("resuming after epoch %d of %d%s", self.state.epoch, self.state.epochs, within)
 
     def out_of_patience(self) -> bool:
         """Only a validated epoch can disappoint; a training that keeps its last epoch waits for no better one."""
