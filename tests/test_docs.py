@@ -19,6 +19,17 @@ def _pages(entry: Any) -> list[str]:
     return [page for part in parts for page in _pages(part)]
 
 
+def test_all_rows_of_a_table_have_as_many_cells() -> None:
+    """GitHub shows a table whose header and line of dashes differ as text."""
+    uneven = []
+    for page in (*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")):
+        tables = re.findall(r"(?m)(?:^\|.*\|$\n?)+", re.sub(r"(?ms)^```.*?^```$", "", page.read_text(encoding="utf-8")))
+        for table in tables:
+            rows = [re.sub(r"`[^`]*`|\\\|", "", row).count("|") for row in table.splitlines()]
+            uneven += [] if len(set(rows)) == 1 else [f"{page.name}: {table[:80]}"]
+    assert uneven == []
+
+
 def test_errors_that_the_page_explains_are_errors_that_the_library_has() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.py")))
     joined = re.sub(r'"\s*f?"', "", source)  # texts that go on in the next line
