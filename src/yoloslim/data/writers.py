@@ -9,8 +9,8 @@ from typing import Literal
 
 import yaml
 
-from yoloslim.data.layouts.yolo import DIFFICULT
 from yoloslim.data.voc import SPLITS, VocSplit, load_split
+from yoloslim.data.yolo_labels import DIFFICULT
 from yoloslim.files import write_json, write_text
 
 logger = logging.getLogger(__name__)

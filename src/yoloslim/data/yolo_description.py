@@ -247,3 +247,11 @@ def _listed(file: Path, folder: Path, notes: list[str]) -> Iterator[Path]:
         yield place or tried[0]
     if elsewhere:
         notes.append(f"{elsewhere} images of {file.name} are not where it says; found by the ends of their paths")
+
+
+def key_points(description: Mapping[str, Any]) -> int:
+    """Numbers of a row behind its box, by the `kpt_shape` of pose data; 0 for none."""
+    shape = description.get("kpt_shape")
+    if not isinstance(shape, list) or len(shape) != 2 or not all(isinstance(each, int) for each in shape):
+        return 0
+    return max(0, int(shape[0]) * int(shape[1]))

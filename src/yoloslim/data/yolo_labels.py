@@ -1,12 +1,16 @@
 """YOLO's label files: a box a line, as shares of the sides: class, then `x y width height` or corners of a polygon."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from yoloslim.data.packed import Paths
 from yoloslim.errors import DataError
 from yoloslim.runner.text import NotText, read_lines
 
+DIFFICULT = "difficult.txt"
+"""Beside data.yaml: label file and row (from 0) of every difficult box, a mark that YOLO's label files lack."""
 SLACK = 0.01
 """Share of a side by which a box may reach over the edge; more are pixels, not shares."""
 
@@ -45,6 +49,44 @@ def label_places(image: Path) -> list[Path]:
             stems = [Path(*parts[:i], folder, *parts[i + 1 :]) for folder in folders]
             break
     return [stem.with_suffix(suffix) for suffix in (".txt", ".TXT") for stem in (*stems, image)]
+
+
+class LabelFiles:
+    """The label file of each image of a set, or None, in little memory."""
+
+    def __init__(self) -> None:
+        self.files, self._there = Paths(), bytearray()
+
+    @classmethod
+    def beside(cls, images: Paths) -> "LabelFiles":
+        """Look for those of images.
+
+        Raises:
+            DataError: no image has one.
+        """
+        labels = cls()
+        for image in images:
+            labels.append(label_file(image))
+        if not labels.files:
+            raise DataError(
+                f"none of the {len(images)} images has a label file; for {images[0]} it would be "
+                f"{' or '.join(map(str, label_places(images[0])))}"
+            )
+        return labels
+
+    def append(self, file: Path | None) -> None:
+        """That of one more image."""
+        self._there.append(file is not None)
+        if file is not None:
+            self.files.append(file)
+
+    def missing(self) -> int:
+        """Images without one."""
+        return self._there.count(False)
+
+    def __iter__(self) -> Iterator[Path | None]:
+        file = iter(self.files)
+        return (next(file) if there else None for there in self._there)
 
 
 def read_rows(file: Path | None, key_points: int = 0) -> list[Row] | DataError:
@@ -129,3 +171,13 @@ def _hint_on_words(line: str, words: list[str]) -> str:
     if all(named):
         return "; headings are not read"
     return "; the number of the class belongs in front, its name into data.yaml" if named[0] else ""
+
+
+def difficult_rows(folder: Path) -> set[tuple[Path, int]]:
+    """Label file and row of the boxes that `difficult.txt` marks, as `yoloslim data convert` writes it."""
+    file = folder / DIFFICULT
+    try:
+        lines = [line.rpartition(" ") for line in read_lines(file)] if file.is_file() else []
+        return {(folder / name, int(row)) for name, _, row in lines}
+    except (NotText, ValueError) as error:
+        raise DataError(f"{file} is no list of label files and rows") from error
