@@ -1,5 +1,8 @@
 """A budget of FLOPs is met as counted, and more importance is kept than what one threshold leaves of the same."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from torch import nn
 
 from yoloslim.errors import OutOfReachError, PruneError
 from yoloslim.models.detector import count_macs
-from yoloslim.prune_request import PruneRequest
+from yoloslim.prune_request import ChannelSelection, PruneRequest
 from yoloslim.pruning.certified_cut import prune
 from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.coupling import find_coupling
@@ -58,6 +61,32 @@ def test_all_stays_where_nothing_is_to_be_saved() -> None:
 def test_a_budget_below_the_minimums_names_the_smallest(asked: dict[str, float], named: str) -> None:
     with pytest.raises(OutOfReachError, match=rf"{named} is out of reach: .* GFLOPs should become .* leave at least "):
         prune(MODEL, PruneRequest(**asked, layer_keep=0.5, imgsz=64), selection="flops")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("selection", ["flops", "percent"])
+@pytest.mark.parametrize("layer_keep", [0.1, 0.2, 0.3, 0.4, 0.5])
+def test_the_smallest_that_is_named_can_be_asked_for(selection: ChannelSelection, layer_keep: float) -> None:
+    limits = PruneRequest(target_gflops=1e-6, round_to=1, layer_keep=layer_keep, imgsz=64)
+    with pytest.raises(OutOfReachError) as error:
+        prune(MODEL, limits, selection=selection)
+    found = re.search(r"leave at least ([\d.e-]+) GFLOPs; ask for that", str(error.value))
+    assert found
+    least = float(found[1])
+    result = prune(MODEL, replace(limits, target_gflops=least), selection=selection)
+    assert 0.999 * least <= result.report["after"]["gflops"] <= least
+
+
+def test_what_stands_in_the_way_of_a_budget_is_named() -> None:
+    request = PruneRequest(percent=90, scope="free", ignored_layers=("model.0",), imgsz=64)
+    said = r"ignored layers \(model\.0\), scope 'free' \(coupled leaves less\) leave at least"
+    with pytest.raises(OutOfReachError, match=said):
+        prune(MODEL, request, selection="flops")
+
+
+def test_why_there_is_nothing_to_prune_is_said() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Softmax(1))
+    with pytest.raises(PruneError, match="finds no prunable channel in this network; what keeps channels whole: "):
+        prune(network, PruneRequest(importance="l2"), selection="flops", example=(1, 3, 8, 8))
 
 
 def test_a_target_of_another_kind_is_refused() -> None:

@@ -24,7 +24,7 @@ from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.minimums import classes_of
 from yoloslim.pruning.overrides import ignored_groups
 from yoloslim.pruning.programme import Programme, Term
-from yoloslim.pruning.selection import Selection, candidate_groups
+from yoloslim.pruning.selection import Selection, candidate_groups, nothing_to_prune
 
 LayerCost = Callable[[str, int, int], float]
 """Path of a layer, channels in and out -> cost, such as milliseconds; more channels never cost less."""
@@ -84,7 +84,7 @@ def budget_of(
         scored[coupling.layers[path].outputs] = True
     candidates = candidate_groups(coupling, request.scope) & scored & ~ignored_groups(coupling, request.ignored_layers)
     if not candidates.any():
-        raise PruneError(f"scope '{request.scope}' finds no prunable channel in this network")
+        raise PruneError(nothing_to_prune(coupling, request))
     if paths is None:
         paths = [path for path in coupling.layers if isinstance(model.get_submodule(path), nn.Conv2d)]
     return Budget(coupling, candidates, value, cost, paths, request.round_to, request.min_channels, request.layer_keep)

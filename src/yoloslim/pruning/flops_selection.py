@@ -12,7 +12,7 @@ from yoloslim.pruning.budget import LayerCost, budget_of
 from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.coupling import Coupling
 from yoloslim.pruning.importance import Scores
-from yoloslim.pruning.selection import Selection
+from yoloslim.pruning.selection import UNITS, Selection, out_of_reach
 
 
 def select_by_flops(
@@ -41,14 +41,12 @@ def select_by_flops(
     if request.target_gflops is None:
         goal, name = dense * (1 - request.percent / 100), f"percent={request.percent:g} of the FLOPs"
     else:
-        goal, name = request.target_gflops / 2e-9, f"target_gflops={request.target_gflops:g}"
+        goal = round(request.target_gflops / 2e-9, 3)  # without the last digits, which dividing makes up
+        name = f"target_gflops={request.target_gflops:g}"
     goal = min(goal, dense)
     if goal < budget.least:
         whole, asked, least = (2e-9 * macs for macs in (dense, goal, budget.least))
-        raise OutOfReachError(
-            f"{name} is out of reach: {whole:.4g} GFLOPs should become {asked:.4g}, and round_to, min_channels and "
-            f"layer_keep leave at least {least:.4g}; ask for that, or lower them"
-        )
+        raise OutOfReachError(out_of_reach(request, name, UNITS["gflops"], whole, asked, least))
     begin = time.perf_counter()
     widths = budget.widths(goal)
     found = {"target_gflops": 2e-9 * goal, "gap": widths.gap, "solving_s": time.perf_counter() - begin}

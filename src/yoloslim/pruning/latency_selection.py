@@ -16,7 +16,7 @@ from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.budget import Budget, LayerCost, Widths, budget_of
 from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.importance import Scores
-from yoloslim.pruning.selection import NO_FASTER, Selection
+from yoloslim.pruning.selection import UNITS, Selection, out_of_reach
 
 ALLOWED = 0.03
 """Share of the budget that may be left over."""
@@ -84,7 +84,7 @@ def select_by_latency(
         return layer_ms(path, c_in, c_out) * (1 + SLOPE * c_in * c_out / full[path])
 
     budget = budget_of(model, coupling, request, scores, rising)
-    search = _Search(budget, measure)
+    search = _Search(request, budget, measure)
     target, name = _target(request, search.dense.measured_ms)
     if search.dense.measured_ms > target:
         search.run(target, name)
@@ -117,8 +117,8 @@ def _target(request: PruneRequest, dense_ms: float) -> tuple[float, str]:
 class _Search:
     """Looks for the sum of layers' times whose best network meets a budget."""
 
-    def __init__(self, budget: Budget, measure: Callable[[BoolArray], float]) -> None:
-        self.budget, self.measure, self.solving_s = budget, measure, 0.0
+    def __init__(self, request: PruneRequest, budget: Budget, measure: Callable[[BoolArray], float]) -> None:
+        self.request, self.budget, self.measure, self.solving_s = request, budget, measure, 0.0
         self.known: dict[tuple[int, ...], Step] = {}
         none = (0,) * len(budget.classes)
         self.dense = self._measured(Widths(none, budget.total, 0.0), budget.total)
@@ -174,12 +174,8 @@ class _Search:
         )
         if smallest.measured_ms <= target:
             return smallest
-        speedup = dense_ms / smallest.measured_ms
-        way = "ask for that, or lower them" if speedup > 1 else NO_FASTER
         raise OutOfReachError(
-            f"{name} is out of reach: {dense_ms:.4g} ms should become {target:.4g}, and round_to, "
-            f"min_channels and layer_keep leave at least {smallest.measured_ms:.4g} ms ({speedup:.3g} times as fast); "
-            f"{way}"
+            out_of_reach(self.request, name, UNITS["latency_ms"], dense_ms, target, smallest.measured_ms)
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +140,7 @@ class _Ranking:
         self.shares = layer_shares(coupling, self.candidates, request.layer_percents)
         prunable = self.candidates[groups]
         if not prunable.any():
-            raise PruneError(_nothing(coupling, request))
+            raise PruneError(nothing_to_prune(coupling, request))
         self.every = groups[prunable]
         for share in self.shares:
             prunable &= ~np.isin(groups, share.groups)
@@ -196,7 +197,8 @@ class _Ranking:
         return float(np.searchsorted(self.sorted, highest) / len(self.sorted) * 100)
 
 
-def _nothing(coupling: Coupling, request: PruneRequest) -> str:
+def nothing_to_prune(coupling: Coupling, request: PruneRequest) -> str:
+    """That no channel may go, and why."""
     why = f"; what keeps channels whole: {'; '.join(coupling.kept[:3])}" if coupling.kept else ""
     return f"scope '{request.scope}' finds no prunable channel in this network{why}"
 
@@ -232,7 +234,9 @@ def _search(ranking: _Ranking, size: Measure, target: float, of: str, steps: int
         return dense
     least = size(smallest.keep)
     if least > target:
-        raise OutOfReachError(_out_of_reach(ranking.request, UNITS[of], whole, target, least, f"target_{of}"))
+        speedup = ranking.request.target_speedup
+        asked = f"target_{of}={target:g}" if speedup is None else f"target_speedup={speedup:g}"
+        raise OutOfReachError(out_of_reach(ranking.request, asked, UNITS[of], whole, target, least))
     best = smallest
     for _ in range(steps):
         middle = (low + high) / 2
@@ -244,12 +248,18 @@ def _search(ranking: _Ranking, size: Measure, target: float, of: str, steps: int
     return replace(best, requested_percent=round(best.requested_percent, 3))
 
 
-def _out_of_reach(request: PruneRequest, unit: str, whole: float, target: float, least: float, name: str) -> str:
-    """Why a target cannot be met, what can, and what stands in the way."""
-    asked, possible = f"{name}={target:g}", f"{least:.4g} {unit}"
-    if request.target_speedup is not None:
-        asked, speedup = f"target_speedup={request.target_speedup:g}", whole / least
-        possible += f" ({speedup:.3g} times as fast)"
+def out_of_reach(request: PruneRequest, asked: str, unit: str, whole: float, target: float, least: float) -> str:
+    """Why a target cannot be met, what can, and what stands in the way.
+
+    Args:
+        request: what was asked for.
+        asked: the target, in words.
+        unit: of the numbers.
+        whole, target, least: what the network has, what it should come down to, and what it can.
+    """
+    possible = f"{_shown(least, 4, ROUND_CEILING)} {unit}"
+    if unit == "ms":
+        possible += f" ({_shown(whole / least, 3, ROUND_FLOOR)} times as fast)"
     floors = [f"round_to {request.round_to}", f"min_channels {request.min_channels}"]
     if request.layer_keep:
         floors.append(f"layer_keep {request.layer_keep:g}")
@@ -266,3 +276,8 @@ def _out_of_reach(request: PruneRequest, unit: str, whole: float, target: float,
         f"{asked} is out of reach: {whole:.4g} {unit} should become {target:.4g}, and {', '.join(floors)} leave at "
         f"least {possible}; {way}"
     )
+
+
+def _shown(value: float, digits: int, rounding: str) -> str:
+    """A number that can be met, rounded so that it still can when somebody asks for it as it is shown."""
+    return f"{float(Context(digits, rounding).create_decimal_from_float(value)):.{digits}g}"
