@@ -350,6 +350,35 @@ def test_widths_within_a_time_by_callables() -> None:
     assert result.report["latency"]["target_ms"] == 3.0
 
 
+def test_widths_within_a_time_are_those_of_convolutions_of_any_number_of_axes() -> None:
+    network = nn.Sequential(nn.Conv1d(2, 64, 5), nn.ReLU(), nn.Conv1d(64, 32, 3), nn.Flatten(), nn.Linear(32 * 94, 3))
+    options: dict[str, Any] = {"selection": "latency", "percent": 40, "measure_ms": count_params, "layer_ms": product}
+    result = yoloslim.prune(fill(network), torch.rand(2, 2, 100), **options)
+    assert 0.5 * count_params(network) <= count_params(result.model) <= 0.6 * count_params(network)
+    without = fill(nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 3)))
+    with pytest.raises(PruneError, match="goes by the times of convolutions, and this network has none"):
+        yoloslim.prune(without, torch.rand(2, 20), **options)
+
+
+def product(_path: str, c_in: int, c_out: int) -> float:
+    return c_in * c_out
+
+
+@pytest.mark.parametrize(
+    ("layer_ms", "message"),
+    [
+        (lambda path, c_in, c_out: None, "layer_ms fails: TypeError"),
+        (lambda path, c_in, c_out: {}[path], "layer_ms fails: KeyError"),
+        (lambda path, c_in, c_out: float("nan"), "layer_ms gives nan; it must give milliseconds, above 0"),
+        (lambda path, c_in, c_out: 0, "layer_ms gives 0; it must give"),
+    ],
+)
+def test_times_of_layers_that_no_widths_could_be_chosen_by(layer_ms: Callable[..., float], message: str) -> None:
+    network, images = fill(Grey()), torch.rand(2, 1, 32, 32)
+    with pytest.raises(PruneError, match=message):
+        yoloslim.prune(network, images, selection="latency", percent=40, measure_ms=count_params, layer_ms=layer_ms)
+
+
 def test_a_narrow_network_within_flops_is_rounded_to_less() -> None:
     network = fill(Grey())
     images = torch.rand(2, 1, 32, 32)

@@ -143,3 +143,14 @@ def test_where_widths_are_too_many_bundles_are_larger(monkeypatch: pytest.Monkey
     assert sizes() == [{2}, {2}]
     monkeypatch.setattr(budgets, "MOST_PAIRS", 0)
     assert sizes() == [{4}, {8}]  # eight bundles, one of which stays
+
+
+def test_a_layer_s_minimum_counts_its_channels_and_not_what_goes_together() -> None:
+    """One of four groups of a convolution has a quarter of its channels, and each goes with three others."""
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Conv2d(16, 48, 1, groups=4), nn.Conv2d(48, 4, 1))
+    coupling = find_coupling(model, (1, 3, 8, 8))
+    scores = {path: np.ones(len(coupling.layers[path].outputs), np.float32) for path in ("0", "1")}
+    request = PruneRequest(round_to=1, min_channels=12, importance="l2")
+    budget = budget_of(model, coupling, request, scores, product)
+    small = cut(model, coupling, budget.kept([len(each.bundles) for each in budget.classes]))
+    assert [layer.out_channels for layer in small] == [12, 12, 4]  # type: ignore[union-attr]

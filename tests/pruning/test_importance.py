@@ -35,6 +35,11 @@ def test_random_scores_follow_the_seed() -> None:
     assert (first != other).any()
 
 
+def test_random_scores_need_no_batchnorm() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    assert list(channel_scores(model, find_coupling(model, (2, 3, 16, 16)), "random")) == ["0", "2"]
+
+
 def loss(model: nn.Module, x: Tensor) -> Tensor:
     return model(x).square().sum()
 

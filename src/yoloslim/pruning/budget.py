@@ -22,6 +22,7 @@ from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.coupling import BoolArray, Coupling
 from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.minimums import classes_of
+from yoloslim.pruning.operations import CONVOLUTIONS
 from yoloslim.pruning.overrides import ignored_groups
 from yoloslim.pruning.programme import Programme, Term
 from yoloslim.pruning.selection import Selection, candidate_groups, nothing_to_prune
@@ -86,7 +87,7 @@ def budget_of(
     if not candidates.any():
         raise PruneError(nothing_to_prune(coupling, request))
     if paths is None:
-        paths = [path for path in coupling.layers if isinstance(model.get_submodule(path), nn.Conv2d)]
+        paths = [path for path in coupling.layers if isinstance(model.get_submodule(path), CONVOLUTIONS)]
     return Budget(coupling, candidates, value, cost, paths, request.round_to, request.min_channels, request.layer_keep)
 
 
@@ -156,7 +157,7 @@ class Budget:
         self.sides = {path: self._sides(path, examples) for path in coupling.layers if path in paths}
         for times in (1, 2, 4, 8, 16, 32):
             self.classes = [
-                _class(groups, value, max(1, step // gcd(step, copies)), times, min_channels, layer_keep)
+                _class(groups, value, max(1, step // gcd(step, copies)), times, -(-min_channels // copies), layer_keep)
                 for groups, copies in members
             ]
             if sum(len(self._widths(one)) * len(self._widths(two)) for one, two in self.sides.values()) <= MOST_PAIRS:
@@ -261,12 +262,12 @@ class Budget:
 
 
 def _class(
-    groups: NDArray[np.int64], value: NDArray[np.float64], step: int, times: int, min_channels: int, layer_keep: float
+    groups: NDArray[np.int64], value: NDArray[np.float64], step: int, times: int, min_groups: int, layer_keep: float
 ) -> Class:
     """Bundles of some groups: of so many steps, or fewer where there would be too few bundles."""
     width = step * min(times, max(1, len(groups) // (step * FEWEST_BUNDLES)))
     order = groups[np.argsort(-value[groups], kind="stable")]
-    least = max(width, -(-max(min_channels, int(len(groups) * layer_keep)) // width) * width)
+    least = max(width, -(-max(min_groups, int(len(groups) * layer_keep)) // width) * width)
     # what is no whole bundle goes first
     bundles = [order[i : i + width] for i in range(least, len(order), width)][::-1]
     lost = [0.0, *accumulate(float(value[bundle].sum()) for bundle in bundles)]

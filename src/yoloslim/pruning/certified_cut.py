@@ -75,7 +75,7 @@ def prune(
 
     Raises:
         TraceError: an operation of the network is not understood.
-        PruneError: the request cannot be met, `measure_ms` gives no time, or the certificate fails.
+        PruneError: the request cannot be met, `measure_ms` or `layer_ms` gives no time, or the certificate fails.
     """
     check_by_budget(selection, vars(request))
     if selection == "latency" and not (layer_ms and measure_ms):
@@ -86,7 +86,11 @@ def prune(
 
     def measure(keep: BoolArray) -> float:
         assert measure_ms is not None
-        return _milliseconds(measure_ms, cut(model, coupling, keep))
+        return _milliseconds("measure_ms", measure_ms, cut(model, coupling, keep))
+
+    def time_of(path: str, c_in: int, c_out: int) -> float:
+        assert layer_ms is not None
+        return _milliseconds("layer_ms", layer_ms, path, c_in, c_out)
 
     budget: dict[str, Any] = {}
     with torch.no_grad():
@@ -95,8 +99,8 @@ def prune(
             chosen = select_channels(model, coupling, request, scores=scores, layer_costs=layer_costs, measure=timer)
         else:
             ranked = ranking_scores(model, coupling, request, scores)
-            if layer_ms and selection == "latency":
-                chosen, budget = select_by_latency(model, coupling, request, ranked, layer_ms, measure)
+            if selection == "latency":
+                chosen, budget = select_by_latency(model, coupling, request, ranked, time_of, measure)
             else:
                 chosen, budget = select_by_flops(model, coupling, request, ranked)
         certificate = certify(model, coupling, chosen.keep, images, tolerance=tolerance)
@@ -117,14 +121,14 @@ def prune(
     return PruneResult(final, plain, chosen, certificate, report)
 
 
-def _milliseconds(measure_ms: Callable[[nn.Module], float], model: nn.Module) -> float:
+def _milliseconds(name: str, clock: Callable[..., float], *of: Any) -> float:
     """What a function of the user's measures, if it can be meant."""
     try:
-        value = float(found := measure_ms(model))
+        value = float(found := clock(*of))
     except YoloslimError:
         raise
     except Exception as error:
-        raise PruneError(f"measure_ms fails: {type(error).__name__}: {error}") from error
+        raise PruneError(f"{name} fails: {type(error).__name__}: {error}") from error
     if not 0 < value < float("inf"):
-        raise PruneError(f"measure_ms gives {found}; it must give milliseconds, above 0")
+        raise PruneError(f"{name} gives {found}; it must give milliseconds, above 0")
     return value

@@ -56,7 +56,7 @@ def channel_scores(
             scores = {path: _weight_norm(_filter_weight(model, path), norm) for path in _filters(coupling)}
         case "random":
             rng = torch.Generator().manual_seed(seed)
-            sizes = {path: len(coupling.layers[path].outputs) for path in coupling.batchnorms}
+            sizes = {path: len(coupling.layers[path].outputs) for path in scored_layers(model, coupling)}
             scores = {path: torch.rand(n, generator=rng) for path, n in sizes.items()}
         case "taylor":
             raise PruneError("importance 'taylor' needs gradients; collect them with taylor_scores first")

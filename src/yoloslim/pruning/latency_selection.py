@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from yoloslim.errors import OutOfReachError
+from yoloslim.errors import OutOfReachError, PruneError
 from yoloslim.prune_request import PruneRequest
 from yoloslim.pruning.budget import Budget, LayerCost, Widths, budget_of
 from yoloslim.pruning.coupling import BoolArray, Coupling
@@ -76,7 +76,7 @@ def select_by_latency(
 
     Raises:
         OutOfReachError: the minimums leave more than the budget.
-        PruneError: nothing can be pruned, or no widths are found in time.
+        PruneError: nothing can be pruned, there is no convolution, or no widths are found in time.
     """
     full = {path: len(layer.inputs) * len(layer.outputs) for path, layer in coupling.layers.items()}
 
@@ -84,6 +84,11 @@ def select_by_latency(
         return layer_ms(path, c_in, c_out) * (1 + SLOPE * c_in * c_out / full[path])
 
     budget = budget_of(model, coupling, request, scores, rising)
+    if not budget.sides:
+        raise PruneError(
+            "selection latency goes by the times of convolutions, and this network has none; take selection flops, or "
+            "percent with target_latency_ms or target_speedup"
+        )
     search = _Search(request, budget, measure)
     target, name = _target(request, search.dense.measured_ms)
     if search.dense.measured_ms > target:
