@@ -20,11 +20,11 @@ from yoloslim.data.trainset import load_train_set
 from yoloslim.data.voc import VOC_CLASSES, load_split
 from yoloslim.deploy.latency import Clock
 from yoloslim.errors import DataError, PruneError, YoloslimError
-from yoloslim.models.detector import build_detector, count_params
+from yoloslim.models.detector import Detector, build_detector, count_params
 from yoloslim.models.store import load_model, save_model
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.importance import taylor_scores
-from yoloslim.tasks.sample import sample_of
+from yoloslim.tasks.sample import Sample, sample_of
 
 runner = CliRunner()
 
@@ -110,6 +110,29 @@ def test_a_data_set_tells_what_is_found_before_and_after(tmp_path: Path) -> None
     report = json.loads((tmp_path / "m-pruned.json").read_text())
     assert {f"accuracy_{name}" for name in ("dense", "cut", "settled")} <= report.keys()
     assert "misfit" not in report
+
+
+@pytest.mark.parametrize("how", [[], ["--no-fit"], ["--no-fold"], ["--no-fit", "--no-fold"]])
+def test_what_the_cut_finds_is_not_measured_on_what_makes_up_for_it(
+    how: list[str], stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(model: Detector) -> float:
+        return float(sum(value.double().abs().sum() for value in model.state_dict().values()))
+
+    monkeypatch.setattr(Sample, "accuracy", lambda _, model: dict.fromkeys(("map50", "map50_95"), told(model)))
+    ranking = ["--percent", "30", "--round-to", "1", "--importance", "l2", "--normalise", "mean"]
+    variants = {
+        "plain": [word for word in how if word != "--no-fit"],
+        "settled": [*how, "--data", str(pictures(tmp_path / "pictures"))],
+    }
+    for name, words in variants.items():
+        out = str(tmp_path / name)
+        assert runner.invoke(app, ["prune", str(stored), *ranking, *words, "--out", out]).exit_code == 0
+    report = json.loads((tmp_path / "settled.json").read_text())
+    cut, settled = (told(load_model(tmp_path / f"{name}.safetensors")) for name in variants)
+    assert report["accuracy_cut"]["map50"] == pytest.approx(cut, rel=1e-9)
+    assert report["accuracy_settled"]["map50"] == pytest.approx(settled, rel=1e-9)
+    assert cut != pytest.approx(settled, rel=1e-6)
 
 
 def test_classes_that_are_spelled_otherwise_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 """Pruning a stored model: `yoloslim prune`, with pictures or without."""
 
+import copy
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,12 +142,11 @@ def prune_file(
 
 
 def _settled(network: Detector, result: PruneResult[Detector], sample: Sample, fit: bool) -> Detector:
-    """The cut network, made up for the cut; its report says how far each layer is off."""
+    """A copy of the cut network, made up for the cut; its report says how far each layer is off."""
+    settled = copy.deepcopy(result.cut if fit else result.model)
     if not fit:
-        settled = result.model
         recalibrate(settled, torch.split(sample.images, 32))
         return settled
-    settled = result.cut
     found = reconstruct(network, settled, find_coupling(network), result.selection.keep, sample.images)
     result.report["misfit"] = {path: dataclasses.asdict(misfit) for path, misfit in found.items()}
     return settled
