@@ -1,6 +1,7 @@
 """Pruning in rounds: what each cuts, what all come to, what is trained between them, and that nothing is done twice."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +20,11 @@ from tests.stages.short_trainings import (
 )
 from tests.tiny import shake_norms, tiny_detector
 from yoloslim.config import Params, parse_params
-from yoloslim.errors import ConfigError
+from yoloslim.errors import ConfigError, OutOfReachError
 from yoloslim.files import read_json, sha256_file
 from yoloslim.models.detector import Detector, count_params
 from yoloslim.models.store import load_model
-from yoloslim.prune_request import PruneRequest
+from yoloslim.prune_request import ChannelSelection, PruneRequest
 from yoloslim.pruning.certified_cut import PruneResult, prune
 from yoloslim.stages import control, finetune, rounds
 from yoloslim.stages import prune as stage
@@ -128,6 +129,19 @@ def test_the_report_is_about_the_network_before_all_rounds(monkeypatch: pytest.M
     assert report["certificate"]["max_cut"] == max(max(each.certificate.cut) for each in cuts)
     assert [row["percent"] for row in report["rounds"]] == pytest.approx([26, 46, 60], abs=8)
     assert [row.get("map50") for row in report["rounds"]] == [0.25, 0.25, None]
+
+
+@pytest.mark.parametrize("selection", ["percent", "flops"])
+def test_a_target_out_of_reach_is_told_before_anything_is_trained(
+    selection: ChannelSelection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_detector()
+    monkeypatch.setattr(rounds, "recover", lambda *_: pytest.fail("trained"))
+    limits = PruneRequest(percent=99, round_to=8, imgsz=64)
+    whole = prune(model, limits).report["before"]["gflops"]
+    asked = limits if selection == "flops" else replace(limits, target_gflops=0.01 * whole)
+    with pytest.raises(OutOfReachError, match=rf"target_gflops={0.01 * whole:g} is out of reach"):
+        prune_in_rounds(params_of(selection=selection), 99, model, asked, partial(prune, selection=selection))
 
 
 @pytest.mark.usefixtures("project")

@@ -48,11 +48,16 @@ def prune_in_rounds(params: Params, percent: int, model: Detector, request: Prun
         model: where to start.
         request: what is asked for in the end.
         cut: makes one cut.
+
+    Raises:
+        OutOfReachError: a target that one cut could not meet; nothing is trained before it is known.
     """
     count, left, is_main = params.prune.rounds, 1.0, True
     dense = {"target_params_m": count_params(model) / 1e6, "target_gflops": 2e-9 * count_macs(model, params.imgsz)}
     if count > 1 and params.prune.selection == "flops" and request.target_gflops is None:
         request = replace(request, target_gflops=dense["target_gflops"] * (1 - request.percent / 100))
+    if count > 1 and any(getattr(request, name) is not None for name in dense):
+        cut(model, request)  # what is out of reach is said now, not after the trainings
     reports: list[dict[str, Any]] = []
     rows: list[dict[str, float]] = []
     checkpoints: list[Path] = []
