@@ -424,6 +424,21 @@ def test_narrow_networks_are_rounded_to_less(caplog: pytest.LogCaptureFixture) -
     assert free.report["effective_percent"] > 30
 
 
+def test_a_layer_s_own_percent_is_rounded_to_less_in_narrow_networks_or_told(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Sequential(nn.Conv2d(12, 16, 3)), nn.Conv2d(16, 4, 1))
+    options: dict[str, Any] = {"layer_percents": {"0": 75, "2": 50}}
+    free = yoloslim.prune(network, torch.rand(2, 3, 16, 16), **options)
+    assert [free.model.get_submodule(path).out_channels for path in ("0", "2.0")] == [3, 8]
+    assert caplog.text == ""
+    rounded = yoloslim.prune(network, torch.rand(2, 3, 16, 16), **options, round_to=8)
+    assert [rounded.model.get_submodule(path).out_channels for path in ("0", "2.0")] == [8, 8]
+    plain = yoloslim.prune(network, torch.rand(2, 3, 16, 16), layer_percents={"0": 70, "2": 35}, round_to=1)
+    assert [plain.model.get_submodule(path).out_channels for path in ("0", "2.0")] == [4, 10]  # of 3.6 and 10.4
+    assert len(caplog.messages) == 1
+    assert "removed: layer '0' lost 33.3 % of its channels, less than its own percent: every layer keeps" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -27,7 +27,7 @@ from yoloslim.pruning.certified_cut import PruneResult
 from yoloslim.pruning.certified_cut import prune as prune_network
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.operations import BATCHNORMS, CONVOLUTIONS, TRANSPOSED
-from yoloslim.pruning.prune_report import shortfall
+from yoloslim.pruning.prune_report import lagging, shortfall
 from yoloslim.pruning.surgery import M
 
 logger = logging.getLogger(__name__)
@@ -133,9 +133,10 @@ def _cut(
         if free:
             return None
         raise
-    said = request.layer_percents or any(getattr(request, name) is not None for name in TARGETS)
-    less = chosen_by["selection"] == "percent" and result.report["effective_percent"] < request.percent - 1
-    return None if free and less and not said else result
+    if chosen_by["selection"] != "percent" or any(getattr(request, name) is not None for name in TARGETS):
+        return result
+    too_few = not request.layer_percents and result.report["effective_percent"] < request.percent - 1
+    return None if free and (too_few or lagging(request, result.report)) else result
 
 
 def _check_selection(

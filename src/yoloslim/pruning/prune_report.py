@@ -11,6 +11,9 @@ from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.coupling import BoolArray, Coupling, find_coupling
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.selection import Selection
+from yoloslim.pruning.union import FILTERS
+
+DEMANDS = "every layer keeps what min_channels, layer_keep and round_to demand"
 
 
 def prune_report(model: nn.Module, coupling: Coupling, selection: Selection, imgsz: int | None) -> dict[str, Any]:
@@ -62,12 +65,25 @@ def shortfall(request: PruneRequest, report: Mapping[str, Any]) -> str:
     if target:
         met = f"{target}={getattr(request, target):g} is met by the network as it is, and nothing was cut"
         return "" if removed else met
+    if behind := lagging(request, report):
+        path, lost = next(iter(behind.items()))
+        others = f" (and {len(behind) - 1} layers like it)" if len(behind) > 1 else ""
+        return f"layer '{path}' lost {lost:.1f} % of its channels{others}, less than its own percent: {DEMANDS}"
     if request.layer_percents or by_budget or removed >= request.percent - 1:
         return ""
-    return (
-        f"that is less than {request.percent:g} %: channels of equal scores are not told apart, and every layer keeps "
-        "what min_channels, layer_keep and round_to demand"
-    )
+    return f"that is less than {request.percent:g} %: channels of equal scores are not told apart, and {DEMANDS}"
+
+
+def lagging(request: PruneRequest, report: Mapping[str, Any]) -> dict[str, float]:
+    """Layers that lost less than the percent of their own, by a channel or more: path -> percent that they lost."""
+    behind = {}
+    for name, percent in request.layer_percents.items():
+        for row in report["layers"]:
+            inside = row["path"].startswith(f"{name}.") and row["kind"] in FILTERS
+            lost = row["total"] - row["kept"]
+            if (row["path"] == name or inside) and row["total"] * percent / 100 - lost >= 1:
+                behind[row["path"]] = 100 * lost / row["total"]
+    return behind
 
 
 def count_totals(model: nn.Module, imgsz: int | None, example: Example | Inputs = (2, 3, 64, 64)) -> dict[str, float]:
