@@ -28,7 +28,7 @@ from yoloslim.deploy.runtimes import Runtime
 from yoloslim.errors import DataError, DeployError, ModelError, OutOfReachError, PruneError, TraceError
 from yoloslim.models.detector import build_detector, count_params
 from yoloslim.models.store import save_model
-from yoloslim.prune_request import PruneRequest, Scope, Scorer, option
+from yoloslim.prune_request import ChannelSelection, PruneRequest, Scope, Scorer, option
 from yoloslim.pruning.certified_cut import prune as prune_network
 from yoloslim.pruning.coupling import find_coupling
 from yoloslim.pruning.selection import select_channels
@@ -248,6 +248,22 @@ def test_an_importance_is_a_function_or_the_name_of_one() -> None:
 def test_importances_that_score_nothing(scorer: Scorer, message: str) -> None:
     with pytest.raises(PruneError, match=message):
         yoloslim.prune(Grey(), torch.rand(1, 1, 32, 32), importance=scorer)
+
+
+@pytest.mark.parametrize("selection", ["percent", "flops"])
+def test_layers_that_are_ignored_are_named_where_nothing_is_left_to_prune(selection: ChannelSelection) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 2, 1))
+    with pytest.raises(PruneError, match=r"no prunable channel in this network; .*ignored layers \(0\) keep theirs"):
+        yoloslim.prune(network, torch.rand(1, 3, 16, 16), selection=selection, ignored_layers=["0"])
+
+
+@pytest.mark.parametrize(
+    ("importance", "advice"),
+    [("taylor", "give them as scores= to yoloslim.pruning.certified_cut.prune"), ("activation", "give example_inputs")],
+)
+def test_importances_that_look_at_data_say_what_to_give(importance: str, advice: str) -> None:
+    with pytest.raises(PruneError, match=f"importance '{importance}' needs .*{advice}"):
+        yoloslim.prune(build_detector("yolov5n", ("cat",), 64), importance=importance)
 
 
 def test_gamma_where_there_is_no_batchnorm() -> None:

@@ -80,7 +80,7 @@ def test_a_loss_of_another_model_than_the_given_one_is_told() -> None:
 
 
 def test_taylor_without_gradients_says_how_to_get_them() -> None:
-    with pytest.raises(PruneError, match="taylor_scores first"):
+    with pytest.raises(PruneError, match="collect scores with taylor_scores"):
         channel_scores(MODEL, COUPLING, "taylor")
 
 

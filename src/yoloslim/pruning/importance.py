@@ -59,9 +59,14 @@ def channel_scores(
             sizes = {path: len(coupling.layers[path].outputs) for path in scored_layers(model, coupling)}
             scores = {path: torch.rand(n, generator=rng) for path, n in sizes.items()}
         case "taylor":
-            raise PruneError("importance 'taylor' needs gradients; collect them with taylor_scores first")
+            raise PruneError(
+                "importance 'taylor' needs gradients: collect scores with taylor_scores, and give them as scores= to "
+                "yoloslim.pruning.certified_cut.prune"
+            )
         case "activation":
-            raise PruneError("importance 'activation' needs inputs; collect scores with activation_scores first")
+            raise PruneError(
+                "importance 'activation' needs inputs: give example_inputs, or scores of activation_scores"
+            )
     if not scores and not _filters(coupling):
         raise PruneError("no layer of this network has channels that could be scored: there is nothing to prune")
     if not scores:

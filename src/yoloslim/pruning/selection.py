@@ -200,6 +200,8 @@ class _Ranking:
 def nothing_to_prune(coupling: Coupling, request: PruneRequest) -> str:
     """That no channel may go, and why."""
     why = f"; what keeps channels whole: {'; '.join(coupling.kept[:3])}" if coupling.kept else ""
+    if request.ignored_layers:
+        why += f"; ignored layers ({', '.join(request.ignored_layers)}) keep theirs"
     return f"scope '{request.scope}' finds no prunable channel in this network{why}"
 
 

@@ -170,7 +170,7 @@ def compare_with_start(given: dict[str, float], result: Fit, phase: PhaseParams,
     """
     before, after = given["map50"], result.history[result.kept_epoch - 1]["map50"]
     logger.info("val mAP50 %.3f before training, %.3f after", before, after)
-    if after < before:
+    if round(after, 3) < round(before, 3):  # as it is shown
         logger.warning(
             "the training made the weights that it started from worse: val mAP50 %.3f before, %.3f after; lower its "
             "rate (lr0 %g) or its epochs (%d), or train on more images; %s",
