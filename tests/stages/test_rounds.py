@@ -131,6 +131,24 @@ def test_the_report_is_about_the_network_before_all_rounds(monkeypatch: pytest.M
     assert [row.get("map50") for row in report["rounds"]] == [0.25, 0.25, None]
 
 
+@pytest.mark.parametrize(
+    ("selection", "target"), [("percent", "target_gflops"), ("percent", "target_params_m"), ("flops", "target_gflops")]
+)
+def test_what_the_report_says_was_asked_for_is_the_target_s_share_as_after_one_cut(
+    selection: ChannelSelection, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_detector()
+    shake_norms(model)
+    monkeypatch.setattr(rounds, "recover", lambda p, n, m, *_: (Fit(m, [{"map50": 0.25}], 1), Path("none.pt")))
+    cut, limits = partial(prune, selection=selection), PruneRequest(percent=30, round_to=1, imgsz=64)
+    before = prune(model, limits).report["before"][target.removeprefix("target_")]
+    request = replace(limits, **{target: 0.4 * before})
+    found = prune_in_rounds(params_of(selection=selection), 30, model, request, cut).result.report
+    assert found["requested_percent"] == pytest.approx(cut(model, request).report["requested_percent"], abs=8)
+    assert selection == "percent" or found["requested_percent"] == pytest.approx(60)
+    assert selection == "flops" or found["requested_percent"] == pytest.approx(found["effective_percent"])
+
+
 @pytest.mark.parametrize("selection", ["percent", "flops"])
 def test_a_target_out_of_reach_is_told_before_anything_is_trained(
     selection: ChannelSelection, monkeypatch: pytest.MonkeyPatch

@@ -56,7 +56,8 @@ def prune_in_rounds(params: Params, percent: int, model: Detector, request: Prun
     dense = {"target_params_m": count_params(model) / 1e6, "target_gflops": 2e-9 * count_macs(model, params.imgsz)}
     if count > 1 and params.prune.selection == "flops" and request.target_gflops is None:
         request = replace(request, target_gflops=dense["target_gflops"] * (1 - request.percent / 100))
-    if count > 1 and any(getattr(request, name) is not None for name in dense):
+    to_target = any(getattr(request, name) is not None for name in dense)
+    if count > 1 and to_target:
         cut(model, request)  # what is out of reach is said now, not after the trainings
     reports: list[dict[str, Any]] = []
     rows: list[dict[str, float]] = []
@@ -77,7 +78,10 @@ def prune_in_rounds(params: Params, percent: int, model: Detector, request: Prun
             row["map50"] = trained.history[-1]["map50"]
             checkpoints.append(checkpoint)
     worst = max(reports, key=lambda report: max(report["certificate"]["cut"]))["certificate"]
-    report = _of_all(reports, 100 * (1 - left), request.percent) | {"certificate": worst, "rounds": rows}
+    asked = row["percent"] if to_target else request.percent  # as after one cut: what the search for it arrived at
+    if params.prune.selection == "flops" and request.target_gflops is not None:
+        asked = max(0.0, round(100 * (1 - request.target_gflops / dense["target_gflops"]), 3))
+    report = _of_all(reports, row["percent"], asked) | {"certificate": worst, "rounds": rows}
     return Rounds(replace(result, report=report), tuple(checkpoints), is_main)
 
 
