@@ -1,5 +1,6 @@
 import functools
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -333,3 +334,14 @@ def test_every_selection_of_a_random_network_can_be_cut(
     small = cut(model, coupling, selection.keep, fold=True)
     assert small(torch.zeros(EXAMPLE).double())[0].shape == (2, 4, 16, 16)
     assert 0 <= selection.effective_percent <= 100
+
+
+@pytest.mark.parametrize(("limits", "least"), [({"min_channels": 20}, 20), ({"layer_keep": 0.3}, 19)])
+def test_rounding_leaves_no_layer_less_than_its_minimum(limits: dict[str, Any], least: int) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 64, 1), nn.Conv2d(64, 64, 1), nn.Conv2d(64, 24, 1), nn.Conv2d(24, 4, 1))
+    coupling = find_coupling(model, (1, 3, 8, 8))
+    request = PruneRequest(percent=90, importance="l2", round_to=16, **limits)
+    keep = select_channels(model, coupling, request).keep
+    widths = [int(keep[coupling.layers[path].outputs].sum()) for path in ("0", "1", "2")]
+    assert widths[:2] == [32, 32]  # the nearest multiple is 16
+    assert widths[2] == (24 if least == 20 else 16)

@@ -28,8 +28,7 @@ def raise_to_minimum(
     """
     keep, clipped = keep.copy(), {}
     for path, layer in coupling.layers.items():
-        width = len(layer.outputs)
-        least = min(width, max(min_channels, int(width * layer_keep)))
+        least = _least(len(layer.outputs), min_channels, layer_keep)
         before = int(keep[layer.outputs].sum())
         if before >= least:
             continue
@@ -42,10 +41,20 @@ def raise_to_minimum(
     return keep, clipped
 
 
+def _least(width: int, min_channels: int, layer_keep: float) -> int:
+    return min(width, max(min_channels, int(width * layer_keep)))
+
+
 def round_widths(
-    coupling: Coupling, keep: BoolArray, candidates: BoolArray, strength: Strength, multiple: int
+    coupling: Coupling,
+    keep: BoolArray,
+    candidates: BoolArray,
+    strength: Strength,
+    multiple: int,
+    min_channels: int = 1,
+    layer_keep: float = 0.0,
 ) -> BoolArray:
-    """Make each layer keep the nearest multiple of `multiple` channels (at least one multiple).
+    """Make each layer keep the nearest multiple of `multiple` channels (at least one multiple, and its minimum).
 
     Groups that pass through the same layers form a class, within which any may stand for another; each class
     is rounded by itself, so that layers sharing channels agree. A class that cannot reach a multiple stays whole.
@@ -58,8 +67,16 @@ def round_widths(
         order = groups[np.argsort(-strength[groups], kind="stable")]
         ranked = order[np.argsort(~keep[order], kind="stable")]  # what is kept first, then the strongest others
         rounded[groups] = False
-        rounded[ranked[: min(target, len(groups))]] = True
+        rounded[ranked[:target]] = True
+        if target < count and _is_too_narrow(coupling, rounded, groups[0], min_channels, layer_keep):
+            rounded[ranked[: target + step]] = True
     return rounded
+
+
+def _is_too_narrow(coupling: Coupling, keep: BoolArray, group: np.int64, min_channels: int, layer_keep: float) -> bool:
+    """Whether a layer that gives this group keeps less than its minimum."""
+    outputs = [layer.outputs for layer in coupling.layers.values() if group in layer.outputs]
+    return any(keep[each].sum() < _least(len(each), min_channels, layer_keep) for each in outputs)
 
 
 def classes_of(coupling: Coupling, candidates: BoolArray) -> list[tuple[NDArray[np.int64], int]]:

@@ -162,7 +162,7 @@ class _Ranking:
         minimums = (self.request.min_channels, self.request.layer_keep)
         keep, clipped = raise_to_minimum(self.coupling, keep, self.strength, *minimums)
         if self.request.round_to > 1:
-            keep = round_widths(self.coupling, keep, self.candidates, self.strength, self.request.round_to)
+            keep = round_widths(self.coupling, keep, self.candidates, self.strength, self.request.round_to, *minimums)
         removed = float((~keep[self.every]).mean() * 100)
         threshold = float(self.sorted[self._rank(percent)]) if len(self.sorted) else 0.0
         return Selection(keep, self.candidates, percent, removed, threshold, clipped, self.percent_limit())
