@@ -37,6 +37,10 @@ from yoloslim.pruning.surgery import cut
 EXAMPLE = Path(__file__).parents[1] / "docs/examples/prune_any_network.py"
 
 
+def product(_path: str, c_in: int, c_out: int) -> float:
+    return c_in * c_out
+
+
 class Grey(nn.Module):
     """One input channel, a transposed convolution, GroupNorm."""
 
@@ -258,6 +262,21 @@ def test_layers_that_are_ignored_are_named_where_nothing_is_left_to_prune(select
 
 
 @pytest.mark.parametrize(
+    "asked",
+    [
+        {"selection": "flops", "percent": 30},
+        {"selection": "latency", "percent": 30, "measure_ms": count_params, "layer_ms": product},
+        {"target_latency_ms": 1, "measure_ms": count_params},
+        {"target_speedup": 1.5, "measure_ms": count_params},
+        {"target_gflops": 1e-6},
+    ],
+)
+def test_where_multiples_are_wider_than_all_layers_a_target_says_so(asked: dict[str, Any]) -> None:
+    with pytest.raises(OutOfReachError, match="and round_to 256, min_channels 1 keep every channel; lower what stands"):
+        yoloslim.prune(fill(Grey()), torch.rand(2, 1, 32, 32), round_to=256, **asked)
+
+
+@pytest.mark.parametrize(
     ("importance", "advice"),
     [("taylor", "give them as scores= to yoloslim.pruning.certified_cut.prune"), ("activation", "give example_inputs")],
 )
@@ -374,10 +393,6 @@ def test_widths_within_a_time_are_those_of_convolutions_of_any_number_of_axes() 
     without = fill(nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 3)))
     with pytest.raises(PruneError, match="goes by the times of convolutions, and this network has none"):
         yoloslim.prune(without, torch.rand(2, 20), **options)
-
-
-def product(_path: str, c_in: int, c_out: int) -> float:
-    return c_in * c_out
 
 
 @pytest.mark.parametrize(

@@ -51,5 +51,5 @@ def test_linear_layers_of_a_network_without_batchnorm_are_scored_by_the_example(
 
 def test_without_inputs_the_way_to_scores_is_named() -> None:
     model = randomise(NETWORKS["Residual"]())
-    with pytest.raises(PruneError, match="activation_scores first"):
+    with pytest.raises(PruneError, match="give example_inputs, or scores of activation_scores"):
         select_channels(model, find_coupling(model, (2, 3, 16, 16)), PruneRequest(importance="activation"))

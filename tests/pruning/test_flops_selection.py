@@ -60,7 +60,7 @@ def test_all_stays_where_nothing_is_to_be_saved() -> None:
 )
 def test_a_budget_below_the_minimums_names_the_smallest(asked: dict[str, float], named: str) -> None:
     with pytest.raises(OutOfReachError, match=rf"{named} is out of reach: .* GFLOPs should become .* leave at least "):
-        prune(MODEL, PruneRequest(**asked, layer_keep=0.5, imgsz=64), selection="flops")  # type: ignore[arg-type]
+        prune(MODEL, PruneRequest(**asked, layer_keep=0.5, round_to=1, imgsz=64), selection="flops")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("selection", ["flops", "percent"])
@@ -77,7 +77,7 @@ def test_the_smallest_that_is_named_can_be_asked_for(selection: ChannelSelection
 
 
 def test_what_stands_in_the_way_of_a_budget_is_named() -> None:
-    request = PruneRequest(percent=90, scope="free", ignored_layers=("model.0",), imgsz=64)
+    request = PruneRequest(percent=99, scope="free", ignored_layers=("model.0",), round_to=1, imgsz=64)
     said = r"ignored layers \(model\.0\), scope 'free' \(coupled leaves less\) leave at least"
     with pytest.raises(OutOfReachError, match=said):
         prune(MODEL, request, selection="flops")

@@ -194,7 +194,7 @@ def test_floors_that_leave_more_than_half_are_said(dense: Detector, caplog: pyte
     assert "no trial of half the FLOPs, taylor ranks: target_gflops=" in caplog.text
     found = read_json(FOUND)
     assert found["importance"] == "taylor"
-    assert "layer_keep 1 leave at least" in found["why"]
+    assert "layer_keep 1 keep every channel" in found["why"]
 
 
 def test_without_the_stage_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,8 +45,8 @@ def select_by_flops(
         name = f"target_gflops={request.target_gflops:g}"
     goal = min(goal, dense)
     if goal < budget.least:
-        whole, asked, least = (2e-9 * macs for macs in (dense, goal, budget.least))
-        raise OutOfReachError(out_of_reach(request, name, UNITS["gflops"], whole, asked, least))
+        least = 2e-9 * budget.least if budget.least < dense else None
+        raise OutOfReachError(out_of_reach(request, name, UNITS["gflops"], 2e-9 * dense, 2e-9 * goal, least))
     begin = time.perf_counter()
     widths = budget.widths(goal)
     found = {"target_gflops": 2e-9 * goal, "gap": widths.gap, "solving_s": time.perf_counter() - begin}

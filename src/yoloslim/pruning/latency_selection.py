@@ -179,9 +179,8 @@ class _Search:
         )
         if smallest.measured_ms <= target:
             return smallest
-        raise OutOfReachError(
-            out_of_reach(self.request, name, UNITS["latency_ms"], dense_ms, target, smallest.measured_ms)
-        )
+        least = smallest.measured_ms if any(all_of_them) else None
+        raise OutOfReachError(out_of_reach(self.request, name, UNITS["latency_ms"], dense_ms, target, least))
 
 
 def _share(above: Step, within: Step, aim: float) -> float:

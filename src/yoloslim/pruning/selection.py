@@ -238,7 +238,8 @@ def _search(ranking: _Ranking, size: Measure, target: float, of: str, steps: int
     if least > target:
         speedup = ranking.request.target_speedup
         asked = f"target_{of}={target:g}" if speedup is None else f"target_speedup={speedup:g}"
-        raise OutOfReachError(out_of_reach(ranking.request, asked, UNITS[of], whole, target, least))
+        possible = None if smallest.keep.all() else least
+        raise OutOfReachError(out_of_reach(ranking.request, asked, UNITS[of], whole, target, possible))
     best = smallest
     for _ in range(steps):
         middle = (low + high) / 2
@@ -250,18 +251,16 @@ def _search(ranking: _Ranking, size: Measure, target: float, of: str, steps: int
     return replace(best, requested_percent=round(best.requested_percent, 3))
 
 
-def out_of_reach(request: PruneRequest, asked: str, unit: str, whole: float, target: float, least: float) -> str:
+def out_of_reach(request: PruneRequest, asked: str, unit: str, whole: float, target: float, least: float | None) -> str:
     """Why a target cannot be met, what can, and what stands in the way.
 
     Args:
         request: what was asked for.
         asked: the target, in words.
         unit: of the numbers.
-        whole, target, least: what the network has, what it should come down to, and what it can.
+        whole, target, least: what the network has, what it should come down to, and what it can; None where no channel
+            can go.
     """
-    possible = f"{_shown(least, 4, ROUND_CEILING)} {unit}"
-    if unit == "ms":
-        possible += f" ({_shown(whole / least, 3, ROUND_FLOOR)} times as fast)"
     floors = [f"round_to {request.round_to}", f"min_channels {request.min_channels}"]
     if request.layer_keep:
         floors.append(f"layer_keep {request.layer_keep:g}")
@@ -271,13 +270,14 @@ def out_of_reach(request: PruneRequest, asked: str, unit: str, whole: float, tar
         floors.append("layer_percents")
     if request.scope != "coupled":
         floors.append(f"scope '{request.scope}' (coupled leaves less)")
-    way = "ask for that, or lower what stands in the way"
-    if unit == "ms" and least >= whole:
-        way = NO_FASTER
-    return (
-        f"{asked} is out of reach: {whole:.4g} {unit} should become {target:.4g}, and {', '.join(floors)} leave at "
-        f"least {possible}; {way}"
-    )
+    why = f"{asked} is out of reach: {whole:.4g} {unit} should become {target:.4g}, and {', '.join(floors)}"
+    if least is None:
+        return f"{why} keep every channel; lower what stands in the way"
+    possible, way = f"{_shown(least, 4, ROUND_CEILING)} {unit}", "ask for that, or lower what stands in the way"
+    if unit == "ms":
+        possible += f" ({_shown(whole / least, 3, ROUND_FLOOR)} times as fast)"
+        way = NO_FASTER if least >= whole else way
+    return f"{why} leave at least {possible}; {way}"
 
 
 def _shown(value: float, digits: int, rounding: str) -> str:
