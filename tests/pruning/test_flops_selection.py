@@ -12,6 +12,7 @@ from torch import nn
 from yoloslim.errors import OutOfReachError, PruneError
 from yoloslim.models.detector import count_macs
 from yoloslim.prune_request import ChannelSelection, PruneRequest
+from yoloslim.pruning import certified_cut
 from yoloslim.pruning.certified_cut import prune
 from yoloslim.pruning.counting import Counter
 from yoloslim.pruning.coupling import find_coupling
@@ -47,6 +48,17 @@ def test_more_importance_is_kept_than_by_one_threshold() -> None:
     by_threshold = select_channels(MODEL, COUPLING, request).keep
     by_budget = prune(MODEL, request, selection="flops").selection.keep
     assert kept(by_budget) > kept(by_threshold)
+
+
+def test_widths_that_were_not_proven_in_time_are_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = PruneRequest(percent=40, round_to=1, imgsz=64)
+    found = prune(MODEL, request, selection="flops").selection, {"gap": 0.09}
+    assert not caplog.messages
+    monkeypatch.setattr(certified_cut, "select_by_flops", lambda *_: found)
+    prune(MODEL, request, selection="flops")
+    assert [message for message in caplog.messages if "9.0 % less could be lost" in message]
 
 
 def test_all_stays_where_nothing_is_to_be_saved() -> None:

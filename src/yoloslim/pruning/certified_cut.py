@@ -1,5 +1,6 @@
 """Prune a detector in one call: couple, select, cut, fold, certify, report."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic
@@ -18,10 +19,13 @@ from yoloslim.pruning.importance import Scores
 from yoloslim.pruning.inputs import Example, Inputs
 from yoloslim.pruning.latency_selection import select_by_latency
 from yoloslim.pruning.normalise import ranking_scores
+from yoloslim.pruning.programme import GAP, SECONDS
 from yoloslim.pruning.prune_report import count_totals, prune_report
 from yoloslim.pruning.selection import Selection, select_channels
 from yoloslim.pruning.surgery import M, cut
 from yoloslim.pruning.units import remove_units
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,13 @@ def prune(
     report |= {name: getattr(request, name) for name in ("normalise", "group_score", "cost_power")}
     if budget:
         report[selection] = budget
+        if budget["gap"] > 2 * GAP:
+            logger.warning(
+                "%d s were too few for the widths that lose least: at best, %.1f %% less could be lost, and another "
+                "run may find other widths; a larger round_to makes it easier",
+                SECONDS,
+                100 * budget["gap"],
+            )
     return PruneResult(final, plain, chosen, certificate, report)
 
 
