@@ -143,14 +143,8 @@ def compile_model(
     """
     options = options or AtcOptions()
     manifest = load_manifest(export_dir)
-    if manifest.kind != PLAIN:
-        raise DeployError(
-            f"{export_dir} holds {', '.join(manifest.kind)}; Ascend's compiler takes {', '.join(PLAIN)}: export the "
-            "model as ONNX with raw outputs (`yoloslim export MODEL`)"
-        )
+    _check_places(export_dir, manifest, out_dir, compiled)
     argv = ["atc", *atc_arguments(manifest, options)]
-    if compiled and compiled.resolve() == out_dir.resolve():
-        raise DeployError(f"{compiled} is where the bundle will be written; name another folder for the compiled one")
     graph = read_onnx(export_dir / manifest.file)
     rewritten = fit_for_atc(graph)
     ready = _compiled_elsewhere(compiled, manifest, argv, options) if compiled else None
@@ -171,16 +165,8 @@ def compile_model(
         with atomic_path(out_dir / COMPILED) as temporary:
             shutil.copyfile(ready, temporary)
             temporary.chmod(OM_MODE)
-    elif not explain:
-        logger.info("%s: nothing compiled, atc is not on the PATH", out_dir)
     else:
-        logger.warning(
-            "atc is not on the PATH, so nothing was compiled for %s. %s Or copy %s to a machine with CANN, run "
-            "`bash atc.sh` in it there, and name in ascend.compiled where you copied it back to",
-            options.soc_version,
-            _HOW_TO_GET_ATC,
-            out_dir,
-        )
+        _say_nothing_compiled(out_dir, options, explain)
     result = AtcResult(
         state="compiled" if done else "not_available",
         argv=tuple(argv),
@@ -197,6 +183,34 @@ def compile_model(
     write_bundle(out_dir, packed_manifest, packed, options.aipp_input, options.soc_version, options.batch_gears)
     write_json(out_dir / RESULT, asdict(result))
     return result
+
+
+def _check_places(export_dir: Path, manifest: Manifest, out_dir: Path, compiled: Path | None) -> None:
+    """Whether there is a graph that can be compiled, and a place for what comes of it.
+
+    Raises:
+        DeployError: no fp32 ONNX with raw heads, or the bundle would overwrite the compiled one that it is made of.
+    """
+    if manifest.kind != PLAIN:
+        raise DeployError(
+            f"{export_dir} holds {', '.join(manifest.kind)}; Ascend's compiler takes {', '.join(PLAIN)}: export the "
+            "model as ONNX with raw outputs (`yoloslim export MODEL`)"
+        )
+    if compiled and compiled.resolve() == out_dir.resolve():
+        raise DeployError(f"{compiled} is where the bundle will be written; name another folder for the compiled one")
+
+
+def _say_nothing_compiled(out_dir: Path, options: AtcOptions, explain: bool) -> None:
+    if not explain:
+        logger.info("%s: nothing compiled, atc is not on the PATH", out_dir)
+        return
+    logger.warning(
+        "atc is not on the PATH, so nothing was compiled for %s. %s Or copy %s to a machine with CANN, run "
+        "`bash atc.sh` in it there, and name in ascend.compiled where you copied it back to",
+        options.soc_version,
+        _HOW_TO_GET_ATC,
+        out_dir,
+    )
 
 
 def load_result(folder: Path) -> AtcResult:
