@@ -80,10 +80,11 @@ TAUGHT: dict[str, dict[str, Any]] = {
     "-output": {"distill": (0.5, 0.0)},
     "-start": {"distill": (0.5, 0.0), "teacher": "start"},
 }
-STRONGER: dict[str, dict[str, Any]] = {
+WEIGHTED: dict[str, dict[str, Any]] = {
     **TAUGHT,
     "-strong": {"distill": (1.5, 0.0)},
     "-stronger": {"distill": (4.0, 0.0)},
+    "-both": {"distill": (0.5, 0.5)},
 }
 BUDGETS: dict[str, ChannelSelection] = {"budget": "latency", "flops": "flops"}
 RANKINGS = (
@@ -117,7 +118,7 @@ WAYS: dict[str, Way] = {
         f"none-{ranking}-16-{name}{what}": replace(_by(Rule(ranking, 16, selection=selection)), **taught)
         for ranking in ("taylor", "gamma")
         for name, selection in BUDGETS.items()
-        for what, taught in STRONGER.items()
+        for what, taught in WEIGHTED.items()
     },
     **{f"{penalty}-l2-8": _pruned("l2", 8, penalty) for penalty in ("group", "growing")},
     **{
@@ -142,7 +143,7 @@ WAYS: dict[str, Way] = {
     **{
         f"none-{ranking}-16{what}": replace(_pruned(ranking, 16), **taught)
         for ranking in ("gamma", "gamma_uniform", "l2_mean", "taylor", "taylor_mean", "taylor_uniform")
-        for what, taught in STRONGER.items()
+        for what, taught in WEIGHTED.items()
     },
     **{
         f"none-{name}-16{what}": replace(_by(rule), **taught)
@@ -150,7 +151,7 @@ WAYS: dict[str, Way] = {
             "taylor_keep25": Rule("taylor", 16, layer_keep=0.25),
             "taylor_per_cost": Rule("taylor", 16, per_cost=True),
         }.items()
-        for what, taught in STRONGER.items()
+        for what, taught in WEIGHTED.items()
     },
     **{
         f"none-{ranking}-16-fit{what}": replace(_fitted(Rule(ranking, 16)), **taught)
@@ -161,7 +162,7 @@ WAYS: dict[str, Way] = {
     **{
         f"torch-pruning-{kind}-16{what}": Way(partial(by_torch_pruning, kind, 16), **taught)
         for kind in ("bn", "group")
-        for what, taught in TAUGHT.items()
+        for what, taught in WEIGHTED.items()
     },
     **{f"{penalty}-l2-16": _pruned("l2", 16, penalty) for penalty in ("group", "growing")},
     "none-gamma-8-feature": replace(_pruned("gamma", 8), distill=(0.0, 0.5)),
